@@ -1,0 +1,1 @@
+"""The participant and the service around it."""

@@ -1,0 +1,1 @@
+"""The control HTTP API, its events and its page."""

@@ -1,0 +1,1 @@
+"""A process per room, kept running."""

@@ -1,0 +1,1 @@
+"""Bytes and time: sources, RTP receive, recording, packaging, export and delivery."""

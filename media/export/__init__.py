@@ -1,0 +1,1 @@
+"""Durable export jobs."""

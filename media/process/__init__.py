@@ -1,0 +1,1 @@
+"""Transcoding and other work on recorded media."""

@@ -1,0 +1,1 @@
+"""RTP receive, pure: packets, sequences, jitter buffer, depacketisers, statistics, feedback, clock mapping."""

@@ -1,0 +1,1 @@
+"""What a participant publishes: decoded frames from files and patterns."""

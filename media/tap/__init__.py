@@ -1,0 +1,1 @@
+"""A hidden receive-only participant: LiveKit signalling and encoded media."""
