@@ -1,0 +1,86 @@
+"""structlog set-up: JSON or console lines on standard error, secrets redacted, context bound.
+
+A room's process binds `room` and `recording` once (`bind_context`), so each line of it carries them.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal
+
+import structlog
+
+LogFormat = Literal["auto", "json", "console"]
+
+REDACTED = "[redacted]"
+_SECRET_KEY = re.compile(r"(secret|token|password|authorization|api_key|private_key|e2ee_key)", re.IGNORECASE)
+_JWT = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+")
+_QUERY_TOKEN = re.compile(r"(access_token=)[^&\s\"']+")
+
+
+def redact(value: Any) -> Any:
+    """`value` with JWTs and token query parameters taken out of every string in it."""
+    if isinstance(value, str):
+        return _QUERY_TOKEN.sub(r"\1" + REDACTED, _JWT.sub(REDACTED, value))
+    if isinstance(value, dict):
+        return {key: REDACTED if _is_secret(key) else redact(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact(item) for item in value]
+    return value
+
+
+def _is_secret(key: object) -> bool:
+    return isinstance(key, str) and _SECRET_KEY.search(key) is not None
+
+
+def _redact_event(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        event[key] = REDACTED if _is_secret(key) else redact(value)
+    return event
+
+
+def configure_logs(log_format: LogFormat = "auto", level: str = "info") -> None:
+    """Send structlog and the standard library's logging to standard error in one format."""
+    console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _redact_event,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if console else structlog.processors.JSONRenderer()
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("aioice", "aiortc", "websockets", "httpx", "httpcore", "asyncio", "dbos", "livekit"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared[:1],
+            *shared[1:3],
+            *shared[4:],
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def bind_context(**values: str) -> None:
+    """Put `values` (room, recording) on every line this process logs from now on."""
+    structlog.contextvars.bind_contextvars(**values)

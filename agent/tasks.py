@@ -1,0 +1,51 @@
+"""One tree of named tasks: nothing runs that nobody awaits."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import structlog
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+class Tasks:
+    """Owns the background tasks of one component.
+
+    A task that fails is logged once with its name. `aclose`
+    cancels what still runs and awaits it; it is idempotent, and safe under cancellation.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._running: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    def start(self, coroutine: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
+        """Run `coroutine` as a kept task named `<owner>.<name>`; after `aclose` this is an error."""
+        if self._closed:
+            coroutine.close()
+            raise RuntimeError(f"{self._owner} is closed; {name} cannot start")
+        task = asyncio.create_task(coroutine, name=f"{self._owner}.{name}")
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            log.error("task_failed", task=task.get_name(), exc_info=error)
+
+    async def aclose(self) -> None:
+        """Cancel all running tasks and wait until each has ended."""
+        self._closed = True
+        current = asyncio.current_task()
+        while others := [task for task in self._running if task is not current]:
+            for task in others:
+                task.cancel()
+            await asyncio.wait(others)

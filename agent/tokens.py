@@ -1,0 +1,160 @@
+"""Access tokens: minting them for participants and services, and checking those that callers bring.
+
+LiveKit's tokens are JWTs signed with the API secret (HS256); the grants are in the `video` claim.
+"""
+
+import datetime
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit, urlunsplit
+
+import jwt
+from livekit.api import AccessToken, TokenVerifier, VideoGrants
+
+from agent.errors import InvalidSettings, PermissionDenied, TokenExpired, Unauthorized
+
+MINIMUM_SECRET_LENGTH = 32  # livekit-server refuses to start with a shorter one
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Where a LiveKit server is and what signs tokens for it. `repr` keeps the secret out."""
+
+    url: str
+    api_key: str
+    api_secret: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in {"ws", "wss", "http", "https"} or not parts.hostname:
+            raise InvalidSettings(
+                f"LIVEKIT_URL is {self.url!r}; give a ws:// or wss:// address, like ws://127.0.0.1:7880"
+            )
+        if not self.api_key or not self.api_secret:
+            raise InvalidSettings("set LIVEKIT_API_KEY and LIVEKIT_API_SECRET, both from your LiveKit server")
+
+    @property
+    def http_url(self) -> str:
+        """The same server for HTTP calls."""
+        parts = urlsplit(self.url)
+        scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+        return urlunsplit((scheme, parts.netloc, parts.path, "", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantTokenRequest:
+    """What a participant's token says of it.
+
+    `hidden` keeps it out of the others' participant lists; `recorder` marks it as one, as
+    livekit/egress does. `ttl_s` is how long the token can be used to join.
+    """
+
+    room: str
+    identity: str
+    name: str = ""
+    metadata: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+    hidden: bool = False
+    recorder: bool = False
+    can_publish: bool = True
+    can_subscribe: bool = True
+    can_publish_data: bool = True
+    can_update_own_metadata: bool = True
+    ttl_s: float = 6 * 3600
+
+
+def mint_participant_token(credentials: Credentials, request: ParticipantTokenRequest) -> str:
+    """A JWT with which `request.identity` can join `request.room`."""
+    if not request.room or not request.identity:
+        raise InvalidSettings("a participant token needs a room and an identity")
+    grants = VideoGrants(
+        room_join=True,
+        room=request.room,
+        hidden=request.hidden or None,
+        recorder=request.recorder or None,
+        can_publish=request.can_publish,
+        can_subscribe=request.can_subscribe,
+        can_publish_data=request.can_publish_data,
+        can_update_own_metadata=request.can_update_own_metadata or None,
+    )
+    token = AccessToken(credentials.api_key, credentials.api_secret)
+    token.with_identity(request.identity).with_grants(grants)
+    token.with_ttl(datetime.timedelta(seconds=request.ttl_s))
+    if request.name:
+        token.with_name(request.name)
+    if request.metadata:
+        token.with_metadata(request.metadata)
+    if request.attributes:
+        token.with_attributes(request.attributes)
+    return token.to_jwt()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceGrants:
+    """What a caller of the control API may do; the names are LiveKit's grants."""
+
+    identity: str = ""
+    room: str = ""
+    room_admin: bool = False
+    room_record: bool = False
+    room_list: bool = False
+    room_create: bool = False
+
+    def covers_room(self, room: str) -> bool:
+        """Whether the token is for `room`; one that names no room is for all of them."""
+        return self.room in {"", room}
+
+
+def mint_service_token(credentials: Credentials, grants: ServiceGrants, *, ttl_s: float = 3600) -> str:
+    """A JWT for the control API (and for LiveKit's own server API)."""
+    video = VideoGrants(
+        room=grants.room,
+        room_admin=grants.room_admin or None,
+        room_record=grants.room_record or None,
+        room_list=grants.room_list or None,
+        room_create=grants.room_create or None,
+    )
+    token = AccessToken(credentials.api_key, credentials.api_secret).with_grants(video)
+    token.with_identity(grants.identity or "roomhand-cli").with_ttl(datetime.timedelta(seconds=ttl_s))
+    return token.to_jwt()
+
+
+def verify_service_token(credentials: Credentials, token: str) -> ServiceGrants:
+    """The grants of a token that the server's key signed.
+
+    Raises TokenExpired or Unauthorized.
+    """
+    verifier = TokenVerifier(credentials.api_key, credentials.api_secret, leeway=datetime.timedelta(seconds=5))
+    try:
+        claims = verifier.verify(token)
+    except jwt.ExpiredSignatureError as error:
+        raise TokenExpired("the access token has expired; make a new one") from error
+    except (jwt.InvalidTokenError, TypeError, ValueError) as error:
+        raise Unauthorized(
+            "the access token was not signed with this server's API key and secret; make one with `roomhand token`"
+        ) from error
+    video = claims.video or VideoGrants()
+    return ServiceGrants(
+        identity=claims.identity,
+        room=video.room or "",
+        room_admin=bool(video.room_admin),
+        room_record=bool(video.room_record),
+        room_list=bool(video.room_list),
+        room_create=bool(video.room_create),
+    )
+
+
+def check_join_token(token: str, *, now: float) -> tuple[str, str]:
+    """Room and identity of a participant's token, whose signature only the server can check.
+
+    Raises TokenExpired, PermissionDenied (no roomJoin) or Unauthorized (no token at all).
+    """
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+    except jwt.InvalidTokenError as error:
+        raise Unauthorized("that is not a LiveKit access token; give a JWT or let one be minted") from error
+    if claims.get("exp", float("inf")) <= now:
+        raise TokenExpired("the access token has expired; make a new one")
+    video = claims.get("video") or {}
+    if not video.get("roomJoin"):
+        raise PermissionDenied("the access token lacks the roomJoin grant; make one that has it")
+    return str(video.get("room", "")), str(claims.get("sub", ""))
