@@ -1,0 +1,113 @@
+"""What a room agent says of its room: plain values for the API, the CLI and the supervisor."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ConnectionState(StrEnum):
+    """As LiveKit's `ConnectionState`, and the end of it."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    RECONNECTING = "reconnecting"
+    DISCONNECTED = "disconnected"
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantState:
+    """A remote participant."""
+
+    identity: str
+    sid: str
+    name: str
+    metadata: str
+    attributes: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiveState:
+    """What one connection (the participant's or the tap's) receives of a track.
+
+    Counters are W3C webrtc-stats'; `jitter` is in seconds, `score` 0 to 100 (None until judged),
+    `layers_seen` lists the picture sizes received so far, as `WIDTHxHEIGHT`, in order of appearance.
+    """
+
+    packets_received: int = 0
+    packets_lost: int = 0
+    bytes_received: int = 0
+    frames_received: int = 0
+    frame_width: int = 0
+    frame_height: int = 0
+    frames_per_second: float = 0.0
+    jitter: float = 0.0
+    nack_count: int = 0
+    pli_count: int = 0
+    freeze_count: int = 0
+    score: float | None = None
+    layers_seen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrackState:
+    """A remote track, with what the participant and the tap receive of it (None: not subscribed).
+
+    `quality` is the layer asked for (low, medium, high); `quality_pinned` whether by a person
+    rather than by the controller.
+    """
+
+    sid: str
+    name: str
+    kind: str
+    source: str
+    participant_identity: str
+    mime_type: str
+    muted: bool
+    simulcasted: bool
+    width: int
+    height: int
+    quality: str | None = None
+    quality_pinned: bool = False
+    subscription: ReceiveState | None = None
+    tap: ReceiveState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationState:
+    """Something this agent publishes."""
+
+    sid: str
+    name: str
+    kind: str
+    source: str
+    status: str
+    muted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingStatus:
+    """The recording in progress, or the last one of this agent."""
+
+    recording_id: str
+    path: str
+    state: str
+    started_at: float
+    tracks: int
+    segments: int
+    bytes: int
+    frames: int
+    frames_lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoomState:
+    """Everything at once; `at` is Unix seconds."""
+
+    room: str
+    sid: str
+    identity: str
+    connection: ConnectionState
+    at: float
+    participants: tuple[ParticipantState, ...] = ()
+    tracks: tuple[TrackState, ...] = ()
+    publications: tuple[PublicationState, ...] = ()
+    recording: RecordingStatus | None = None
