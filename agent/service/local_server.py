@@ -164,6 +164,7 @@ class LocalServer:
 
     async def _spawn(self, credentials: Credentials) -> asyncio.subprocess.Process:
         port = int(credentials.url.rsplit(":", 1)[1])
+        udp_port = _free_port(socket.SOCK_DGRAM)
         config = {
             "port": port,
             "bind_addresses": ["127.0.0.1"],
@@ -171,7 +172,9 @@ class LocalServer:
             "logging": {"level": "info", "json": True},
             "rtc": {
                 "tcp_port": _free_port(socket.SOCK_STREAM),
-                "udp_port": _free_port(socket.SOCK_DGRAM),
+                "udp_port": udp_port,
+                # Without a STUN server of our own it would tell clients of public ones.
+                "stun_servers": [f"127.0.0.1:{udp_port}"],
                 "node_ip": "127.0.0.1",
                 "use_external_ip": False,
                 "enable_loopback_candidate": True,

