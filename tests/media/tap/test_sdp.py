@@ -1,0 +1,82 @@
+"""Answers to offers that a real server made (LiveKit 1.13.4)."""
+
+from pathlib import Path
+
+import pytest
+from aiortc.sdp import SessionDescription
+
+from media.errors import TapError
+from media.frames import Codec
+from media.tap.sdp import ABS_CAPTURE_TIME, LocalTransport, Offer, build_answer, parse_offer, receive_formats
+
+FIXTURES = Path(__file__).parent / "fixtures"
+LOCAL = LocalTransport(
+    ice_ufrag="uuuu",
+    ice_pwd="p" * 22,
+    fingerprints=(("sha-256", ":".join(["AB"] * 32)),),
+    candidates=("1 1 udp 2130706431 127.0.0.1 5000 typ host",),
+)
+
+
+def load(name: str) -> Offer:
+    return parse_offer((FIXTURES / name).read_text())
+
+
+@pytest.mark.parametrize("name", ["offer_opus_vp8.sdp", "offer_opus_h264.sdp"])
+def test_every_track_of_an_offer_is_known_by_its_ssrcs(name: str) -> None:
+    offer = load(name)
+    application, *media = offer.sections
+    assert application.kind == "application"
+    assert application.sctp_port == 5000
+    assert {section.kind for section in media} == {"audio", "video"}
+    for section in media:
+        assert section.track_id.startswith("TR_")
+        assert section.stream_id.startswith("PA_")
+        assert section.ssrcs
+    video = next(section for section in media if section.kind == "video")
+    assert video.rtx_ssrcs == ((video.ssrcs[1], video.ssrcs[0]),)
+
+
+def test_formats_that_are_recorded_are_chosen_with_their_retransmissions() -> None:
+    offer = load("offer_opus_vp8.sdp")
+    video = next(section for section in offer.sections if section.kind == "video")
+    chosen = receive_formats(video)
+    assert chosen.codecs == {96: Codec.VP8, 108: Codec.H264}
+    assert chosen.rtx == {97: 96, 109: 108}
+    assert chosen.extensions == {ABS_CAPTURE_TIME: 2}
+
+
+def test_the_answer_is_one_another_implementation_reads() -> None:
+    offer = load("offer_opus_vp8.sdp")
+    answer = SessionDescription.parse(build_answer(offer, LOCAL))
+    assert [media.kind for media in answer.media] == [section.kind for section in offer.sections]
+    assert [media.rtp.muxId for media in answer.media] == [section.mid for section in offer.sections]
+    assert answer.group[0].items == [section.mid for section in offer.sections]
+    video = next(media for media in answer.media if media.kind == "video")
+    assert video.direction == "recvonly"
+    assert [codec.payloadType for codec in video.rtp.codecs] == [96, 97, 108, 109]
+    feedback = {(item.type, item.parameter) for item in video.rtp.codecs[0].rtcpFeedback}
+    assert feedback == {("nack", ""), ("nack", "pli")} or feedback == {("nack", None), ("nack", "pli")}
+    assert [extension.uri for extension in video.rtp.headerExtensions] == [ABS_CAPTURE_TIME]
+    assert video.dtls is not None
+    assert video.dtls.role == "client"
+
+
+def test_the_answer_never_lets_the_server_take_feedback_for_a_bandwidth_estimate() -> None:
+    answer = build_answer(load("offer_opus_vp8.sdp"), LOCAL)
+    for refused in ("abs-send-time", "transport-wide-cc", "goog-remb", "transport-cc"):
+        assert refused not in answer
+
+
+def test_a_section_without_a_recordable_codec_is_rejected_and_left_out_of_the_bundle() -> None:
+    text = (FIXTURES / "offer_opus_vp8.sdp").read_text().replace("VP8/90000", "VPX/90000").replace("H264/", "HXXX/")
+    answer = build_answer(parse_offer(text), LOCAL)
+    video = next(section for section in parse_offer(text).sections if section.kind == "video")
+    assert "m=video 0 " in answer
+    assert video.mid not in answer.split("a=group:BUNDLE ")[1].splitlines()[0].split()
+
+
+@pytest.mark.parametrize("broken", ["", "v=0\r\n", "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n"])
+def test_an_offer_without_a_transport_is_an_error(broken: str) -> None:
+    with pytest.raises(TapError, match="offer"):
+        parse_offer(broken)
