@@ -59,6 +59,13 @@ class RoomNotFound(RoomhandError):
     code = "room_not_found"
 
 
+class RoomUnavailable(RoomhandError):
+    """The room's process is being started, started again or drained."""
+
+    code = "room_unavailable"
+    retryable = True
+
+
 class RoomConflict(RoomhandError):
     """A room of that name is being run already."""
 
@@ -138,6 +145,8 @@ EXIT_CODES: dict[str, int] = {
     "tap_error": 33,
     "rtp_malformed": 34,
     "media_error": 35,
+    "room_unavailable": 36,
+    "delivery_conflict": 37,
     "interrupted": 130,
 }
 
@@ -149,6 +158,7 @@ HTTP_STATUSES: dict[str, int] = {
     "server_unreachable": 502,
     "room_not_found": 404,
     "room_conflict": 409,
+    "room_unavailable": 503,
     "participant_not_found": 404,
     "track_not_found": 404,
     "publish_failed": 502,
@@ -162,6 +172,7 @@ HTTP_STATUSES: dict[str, int] = {
     "recording_conflict": 409,
     "unsupported_codec": 422,
     "export_not_found": 404,
+    "delivery_conflict": 409,
 }
 
 
