@@ -77,6 +77,12 @@ class RecordingDamaged(MediaError):
     code = "recording_damaged"
 
 
+class RecordingBusy(MediaError):
+    """Another writer has the recording open."""
+
+    code = "recording_conflict"
+
+
 class UnsupportedCodec(MediaError):
     """The codec cannot be recorded or exported (yet)."""
 
@@ -99,3 +105,9 @@ class ExportVerificationFailed(ExportError):
     """What was produced is not what the recording holds; the output is kept for a look."""
 
     code = "export_verification_failed"
+
+
+class DeliveryConflict(ExportError):
+    """Another file is where a finished one should go; it is never overwritten."""
+
+    code = "delivery_conflict"

@@ -1,0 +1,249 @@
+"""What a recording's journal says: one frozen value per kind of line (format version 1).
+
+Times inside a track are *decode times*: integer ticks of the track's `timescale` (the RTP clock
+rate), starting at 0 with its first frame, exact and never slewed. `ClockMapping` turns them into media
+time, which is in seconds since `RecordingStarted.started_at`. All paths are relative to the recording's folder.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from media.frames import Codec, MediaKind
+
+FORMAT_VERSION = 1
+
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+
+
+class RecordingState(StrEnum):
+    """What a recording is doing. `media.record.state` is the one place that moves it.
+
+    RECORDING: frames are written. STORAGE_ERROR: the disk refuses; what is there stays valid and
+    frames are counted as lost until it answers again. COMPLETE: closed in good order. INTERRUPTED:
+    its writer died; `Recording.resume` goes on with it, and all but the last part of it is there.
+    """
+
+    RECORDING = "recording"
+    STORAGE_ERROR = "storage_error"
+    COMPLETE = "complete"
+    INTERRUPTED = "interrupted"
+
+
+class Container(StrEnum):
+    """The file format of a track's init and media segments."""
+
+    FMP4 = "fmp4"
+    WEBM = "webm"
+
+    @property
+    def init_suffix(self) -> str:
+        """File suffix of an init segment."""
+        return ".mp4" if self is Container.FMP4 else ".webm"
+
+    @property
+    def segment_suffix(self) -> str:
+        """File suffix of a media segment."""
+        return ".m4s" if self is Container.FMP4 else ".webm"
+
+
+class ClockSource(StrEnum):
+    """Where a clock mapping comes from, worst first."""
+
+    ARRIVAL = "arrival"
+    SENDER_REPORT = "sender_report"
+    ABS_CAPTURE_TIME = "abs_capture_time"
+
+
+class GapReason(StrEnum):
+    """Why there is no media for a while.
+
+    MISSING: the receiver said that media was lost or that the sender started anew.
+    PAUSE: no frame came for over a second; nothing is known to be missing (mute, a still screen share).
+    TIMESTAMP_RESET: RTP time jumped against arrival time, so decode time was anchored anew.
+    OVERFLOW: our disk was too slow and frames were dropped.
+    STORAGE: the disk refused. RESTART: the writer of the recording was not running.
+    """
+
+    MISSING = "missing"
+    PAUSE = "pause"
+    TIMESTAMP_RESET = "timestamp_reset"
+    OVERFLOW = "overflow"
+    STORAGE = "storage"
+    RESTART = "restart"
+
+
+@dataclass(frozen=True, slots=True)
+class TrackDescriptor:
+    """Who published what. `source` is LiveKit's `TrackSource` in lower case, such as "camera"."""
+
+    track_sid: str
+    track_name: str
+    source: str
+    kind: MediaKind
+    codec: Codec
+    participant_identity: str
+    participant_name: str
+    participant_sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingStarted:
+    """The journal's first line. `started_at`: Unix seconds, the zero of media time."""
+
+    recording_id: str
+    room: str
+    room_sid: str
+    started_at: float
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingResumed:
+    """A new writer went on with the recording; `recovered_segments` were found unfinished."""
+
+    recovered_segments: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingClosed:
+    """The writer closed the recording in good order."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackOpened:
+    """A track entered the recording. `directory` holds its files; `timescale` is in Hz."""
+
+    track: int
+    directory: str
+    timescale: int
+    descriptor: TrackDescriptor
+
+
+@dataclass(frozen=True, slots=True)
+class TrackClosed:
+    """The track will get no more frames from this writer."""
+
+    track: int
+
+
+@dataclass(frozen=True, slots=True)
+class InitEntry:
+    """An init segment. `codec_string` is the RFC 6381 `codecs` parameter ("avc3.42E01F", "opus", "vp8")."""
+
+    track: int
+    index: int
+    path: str
+    container: Container
+    codec: Codec
+    codec_string: str
+    width: int
+    height: int
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentEntry:
+    """A closed media segment.
+
+    `id` is "<recording_id>/<track number>/<sequence>". `decode_time` is of the first sample and `duration` reaches
+    to the end of the last, both in ticks. `discontinuity`: media before it is missing, or the sender
+    or the writer started anew. `independent`: it starts with a sync sample; False only when
+    a sender gave none for the hard bound (`SegmenterConfig.max_segment_duration_s`).
+    `recovered`: its writer died and what was complete was kept. `closed_at`: Unix seconds.
+    """
+
+    id: str
+    track: int
+    sequence: int
+    path: str
+    init_path: str
+    sha256: str
+    size_bytes: int
+    decode_time: int
+    duration: int
+    samples: int
+    sync_samples: int
+    parts: int
+    discontinuity: bool
+    independent: bool
+    recovered: bool
+    closed_at: float
+
+    @property
+    def end_decode_time(self) -> int:
+        """Where the last sample ends, in ticks."""
+        return self.decode_time + self.duration
+
+
+@dataclass(frozen=True, slots=True)
+class RtpAnchor:
+    """From `decode_time` on, rtp_timestamp - `rtp_timestamp` + `decode_time` is the decode time.
+
+    A track has one, and one more after each restart of the writer or reset of the sender's timestamps.
+    """
+
+    track: int
+    decode_time: int
+    rtp_timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClockMapping:
+    """Where a track's decode times lie in the recording's media time, from `decode_time` on.
+
+    Media time runs `drift_ppm` millionths faster than decode time. `uncertainty_ms` bounds the error of
+    `media_time_s` as far as its source can tell.
+    """
+
+    track: int
+    decode_time: int
+    media_time_s: float
+    drift_ppm: float
+    uncertainty_ms: float
+    source: ClockSource
+
+    def media_time_at(self, decode_time: int, timescale: int) -> float:
+        """Media time in seconds of `decode_time` (ticks of `timescale` Hz)."""
+        elapsed_s = (decode_time - self.decode_time) / timescale
+        return self.media_time_s + elapsed_s * (1 + self.drift_ppm * 1e-6)
+
+
+@dataclass(frozen=True, slots=True)
+class GapEntry:
+    """No media from `decode_time` on for `duration` ticks. `frames_lost` counts frames that we had and dropped."""
+
+    track: int
+    decode_time: int
+    duration: int
+    reason: GapReason
+    frames_lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEvent:
+    """Something that happened in the room: chat, data, a participant or track event (data.jsonl).
+
+    `at` is Unix seconds of the recording's clock; `payload` must be JSON.
+    """
+
+    type: str
+    at: float
+    participant_identity: str = ""
+    payload: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+JournalEntry: TypeAlias = (
+    RecordingStarted
+    | RecordingResumed
+    | RecordingClosed
+    | TrackOpened
+    | TrackClosed
+    | InitEntry
+    | SegmentEntry
+    | RtpAnchor
+    | ClockMapping
+    | GapEntry
+)

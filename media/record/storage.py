@@ -1,0 +1,116 @@
+"""File operations that survive a crash, with their errors in our tree."""
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from media.errors import DiskFull, DiskReadOnly, RecordingBusy, StorageError
+
+TEMPORARY_SUFFIX = ".part"
+
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""EFBIG: a limit on file size (RLIMIT_FSIZE) is a quota like any other."""
+
+_READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+
+_LOCK_ATTEMPTS = 20
+_LOCK_PAUSE_S = 0.05
+"""A reader that asks `is_locked` holds the lock for microseconds; a writer must outlast that."""
+
+
+def storage_error(error: OSError, doing: str) -> StorageError:
+    """The error of our tree for `error`; `doing` says what was tried and on which path."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno in _DISK_FULL:
+        return DiskFull(f"{doing}: {reason}; free some space")
+    if error.errno in _READ_ONLY:
+        return DiskReadOnly(f"{doing}: {reason}; make the place writable")
+    return StorageError(f"{doing}: {reason}; check the disk")
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Raises DiskFull, DiskReadOnly or StorageError in place of any OSError of the block."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, doing) from error
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of `data`; a short write goes on until the system says why."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def fsync_directory(path: Path) -> None:
+    """Make names created or renamed in the folder `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Put `data` at `path` all or nothing: temporary file, fsync, rename, fsync of the folder.
+
+    Raises StorageError or a subclass; `path` is then what it was before.
+    """
+    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+    with translated(f"write {path}"):
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
+        fsync_directory(path.parent)
+
+
+def make_directory(path: Path) -> None:
+    """Create the folder `path` (and its parents) durably; one that is there already is fine."""
+    with translated(f"create {path}"):
+        path.mkdir(parents=True, exist_ok=True)
+        fsync_directory(path.parent)
+
+
+def lock(descriptor: int, path: Path) -> None:
+    """Take the writer's lock on an open file; it ends with the process or the descriptor.
+
+    Raises RecordingBusy when another writer has it.
+    """
+    for _ in range(_LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE_S)
+        else:
+            return
+    raise RecordingBusy(f"{path} is being written by another process; stop that one first")
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a writer has `path` open. False when the file is not there."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise storage_error(error, f"open {path}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
