@@ -1,0 +1,252 @@
+"""Pictures and sound from a media file, decoded by FFmpeg (PyAV) as they are asked for."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import av
+import av.error
+import structlog
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+
+from media.errors import SourceUnreadable
+from media.sources.source import AUDIO_CHUNK_S, AudioFormat, DecodedAudio, DecodedVideoFrame, VideoFormat
+
+log = structlog.get_logger(__name__)
+
+DEFAULT_FPS = 25.0
+MAXIMUM_FPS = 120.0
+MAXIMUM_CHANNELS = 2  # what the SDK's Opus encoder is used with here
+DAMAGE_LIMIT = 50  # undecodable packets in a row (two seconds of video) before a file is given up
+
+T = TypeVar("T", DecodedVideoFrame, DecodedAudio)
+F = TypeVar("F", VideoFrame, AudioFrame)
+
+
+class FileSource:
+    """The first video and the first audio stream of a file, once or again and again.
+
+    The two streams are read through containers of their own: neither waits for the other. `loop`
+    starts both anew when the file's duration is over, so they stay together.
+    Raises SourceUnreadable if the file is missing, is no media file, or its first frames do not decode.
+    """
+
+    def __init__(self, path: Path, *, loop: bool = False) -> None:
+        self._path = path
+        self._video_reader: _StreamReader[DecodedVideoFrame] | None = None
+        self._audio_reader: _StreamReader[DecodedAudio] | None = None
+        with _open(path) as probe:
+            has_video = _video_index(probe) is not None
+            has_audio = bool(probe.streams.audio)
+            duration_s = _duration_s(probe)
+            self._video = _video_format(probe)
+            self._audio = _audio_format(probe)
+        if not has_video and not has_audio:
+            raise SourceUnreadable(f"{path} has neither video nor audio; give a file that has")
+        if loop and duration_s <= 0:
+            raise SourceUnreadable(f"{path} does not say how long it is, so it cannot be looped; play it once")
+        period_s = duration_s if loop else None
+        try:
+            if self._video:
+                self._video_reader = _StreamReader(path, _video_frames, period_s)
+            if self._audio:
+                self._audio_reader = _StreamReader(path, _audio_chunks, period_s)
+        except SourceUnreadable:
+            self.close()
+            raise
+
+    @property
+    def video(self) -> VideoFormat | None:
+        """Size and average frame rate of the video stream."""
+        return self._video
+
+    @property
+    def audio(self) -> AudioFormat | None:
+        """48 kHz, mono or stereo."""
+        return self._audio
+
+    def read_video(self) -> DecodedVideoFrame | None:
+        """The next picture."""
+        return self._video_reader.read() if self._video_reader else None
+
+    def read_audio(self) -> DecodedAudio | None:
+        """The next 20 ms of sound; the last chunk may be shorter."""
+        return self._audio_reader.read() if self._audio_reader else None
+
+    def close(self) -> None:
+        """Close the file; waits for a read in progress."""
+        for reader in (self._video_reader, self._audio_reader):
+            if reader:
+                reader.close()
+
+
+class _StreamReader(Generic[T]):
+    """Pulls one stream; a lock keeps `close` from freeing what a read in another thread uses."""
+
+    def __init__(
+        self, path: Path, decode: Callable[[InputContainer, Path], Iterator[T]], period_s: float | None
+    ) -> None:
+        self._path = path
+        self._decode: Callable[[InputContainer, Path], Iterator[T]] = decode
+        self._period_s = period_s
+        self._offset_s = 0.0
+        self._lock = threading.Lock()
+        self._container: InputContainer | None = None
+        self._items: Iterator[T] = iter(())
+        self._start()
+        self._first: T | None = next(self._items, None)
+        if self._first is None:
+            self.close()
+            raise SourceUnreadable(f"nothing in {path} can be decoded; the file is damaged or not a media file")
+
+    def _start(self) -> None:
+        self._container = _open(self._path)
+        self._items = self._decode(self._container, self._path)
+
+    def read(self) -> T | None:
+        with self._lock:
+            if self._container is None:
+                return None
+            item, self._first = self._first or next(self._items, None), None
+            if item is None and self._period_s is not None:
+                item = self._next_round(self._period_s)
+            return _later(item, self._offset_s) if item else None
+
+    def _next_round(self, period_s: float) -> T | None:
+        if self._container:
+            self._container.close()
+        self._offset_s += period_s
+        self._start()
+        return next(self._items, None)
+
+    def close(self) -> None:
+        with self._lock:
+            self._items = iter(())
+            if self._container:
+                self._container.close()
+            self._container = None
+
+
+def _later(item: T, offset_s: float) -> T:
+    if isinstance(item, DecodedVideoFrame):
+        return DecodedVideoFrame(item.width, item.height, item.data, item.pts_s + offset_s)
+    return DecodedAudio(item.sample_rate, item.channels, item.samples, item.data, item.pts_s + offset_s)
+
+
+def _open(path: Path) -> InputContainer:
+    try:
+        return av.open(str(path), mode="r")
+    except FileNotFoundError as error:
+        raise SourceUnreadable(f"{path} does not exist; give the path of a media file, or `pattern`") from error
+    except av.error.FFmpegError as error:
+        raise SourceUnreadable(f"{path} cannot be read: {error.strerror}; give a media file") from error
+    except OSError as error:
+        raise SourceUnreadable(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _video_index(container: InputContainer) -> int | None:
+    """The first video stream that is not a cover picture."""
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic:
+            return stream.index
+    return None
+
+
+def _video_format(container: InputContainer) -> VideoFormat | None:
+    index = _video_index(container)
+    if index is None:
+        return None
+    stream = container.streams.video[[item.index for item in container.streams.video].index(index)]
+    rate = stream.average_rate or stream.guessed_rate
+    fps = float(rate) if rate and 0 < rate <= MAXIMUM_FPS else DEFAULT_FPS
+    return VideoFormat(stream.width & ~1, stream.height & ~1, fps)
+
+
+def _audio_format(container: InputContainer) -> AudioFormat | None:
+    if not container.streams.audio:
+        return None
+    return AudioFormat(channels=max(1, min(MAXIMUM_CHANNELS, container.streams.audio[0].channels)))
+
+
+def _duration_s(container: InputContainer) -> float:
+    if container.duration:
+        return container.duration / av.time_base
+    ends = [
+        float(stream.duration * stream.time_base)
+        for stream in (*container.streams.video, *container.streams.audio)
+        if stream.duration and stream.time_base
+    ]
+    return max(ends, default=0.0)
+
+
+def _start_s(container: InputContainer) -> float:
+    return container.start_time / av.time_base if container.start_time else 0.0
+
+
+def _video_frames(container: InputContainer, path: Path) -> Iterator[DecodedVideoFrame]:
+    index = _video_index(container)
+    size = _video_format(container)
+    if index is None or size is None:
+        return
+    start_s, last_pts_s = _start_s(container), -1.0 / size.fps
+    for frame in _decoded(container, index, path, VideoFrame):
+        pts_s = frame.time - start_s if frame.pts is not None else last_pts_s + 1.0 / size.fps
+        last_pts_s = max(0.0, last_pts_s, pts_s)
+        picture = frame.reformat(width=size.width, height=size.height, format="yuv420p")
+        yield DecodedVideoFrame(size.width, size.height, picture.to_ndarray().tobytes(), last_pts_s)
+
+
+def _audio_chunks(container: InputContainer, path: Path) -> Iterator[DecodedAudio]:
+    wanted = _audio_format(container)
+    if wanted is None:
+        return
+    rate, channels = wanted.sample_rate, wanted.channels
+    resampler = AudioResampler(
+        format="s16", layout="mono" if channels == 1 else "stereo", rate=rate, frame_size=int(rate * AUDIO_CHUNK_S)
+    )
+    index = container.streams.audio[0].index
+    first_s: float | None = None
+    samples = 0
+    for frame in _with_flush(_decoded(container, index, path, AudioFrame)):
+        if first_s is None and frame is not None:
+            first_s = max(0.0, frame.time - _start_s(container)) if frame.time is not None else 0.0
+        for chunk in resampler.resample(frame):
+            # Times are counted, not read: chunks must join without gaps or overlaps to be heard well.
+            pts_s = (first_s or 0.0) + samples / rate
+            samples += chunk.samples
+            yield DecodedAudio(rate, channels, chunk.samples, chunk.to_ndarray().tobytes(), pts_s)
+
+
+def _with_flush(frames: Iterator[AudioFrame]) -> Iterator[AudioFrame | None]:
+    yield from frames
+    yield None
+
+
+def _decoded(container: InputContainer, index: int, path: Path, wanted: type[F]) -> Iterator[F]:
+    """Frames of one stream. Damaged packets are skipped; too many in a row end the source."""
+    damaged_in_a_row = damaged = 0
+    packets = container.demux(index)
+    while True:
+        try:
+            packet = next(packets, None)
+            frames = packet.decode() if packet is not None else []
+        except av.error.EOFError:
+            break
+        except av.error.FFmpegError as error:
+            damaged += 1
+            damaged_in_a_row += 1
+            if damaged_in_a_row > DAMAGE_LIMIT:
+                raise SourceUnreadable(f"{path} is damaged: {error.strerror}; nothing more of it decodes") from error
+            continue
+        if packet is None:
+            break
+        for frame in frames:
+            if isinstance(frame, wanted):
+                damaged_in_a_row = 0
+                yield frame
+    if damaged:
+        log.warning("source_damaged", path=str(path), packets_skipped=damaged)

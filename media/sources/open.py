@@ -1,0 +1,18 @@
+"""From what a person writes on a command line to a source."""
+
+from pathlib import Path
+
+from media.sources.file import FileSource
+from media.sources.pattern import PatternSource, parse_pattern
+from media.sources.source import Source
+
+
+def open_source(spec: str, *, loop: bool = False) -> Source:
+    """`pattern`, `pattern:WIDTHxHEIGHT@FPS`, or the path of a media file.
+
+    A file ends unless `loop`; a pattern never does. Raises SourceUnreadable. Blocks while it opens
+    a file: call it in a thread where that matters.
+    """
+    if spec == "pattern" or spec.startswith("pattern:"):
+        return PatternSource(parse_pattern(spec))
+    return FileSource(Path(spec), loop=loop)

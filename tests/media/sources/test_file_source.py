@@ -1,0 +1,188 @@
+"""File sources, on files that FFmpeg wrote a moment before."""
+
+import threading
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.audio.frame import AudioFrame
+from av.video.frame import VideoFrame
+
+from media.errors import SourceUnreadable
+from media.sources.file import FileSource
+from media.sources.open import open_source
+from media.sources.pattern import PatternSource, beep_level, read_flash, read_frame_number
+from media.sources.source import AudioFormat, DecodedVideoFrame, VideoFormat
+
+VIDEO = VideoFormat(320, 180, 25.0)
+
+
+def luma_of(frame: DecodedVideoFrame) -> "np.ndarray[tuple[int, int], np.dtype[np.uint8]]":
+    plane = np.frombuffer(frame.data, np.uint8)[: frame.width * frame.height]
+    return plane.reshape(frame.height, frame.width)
+
+
+def write_pattern(path: Path, *, seconds: float, audio: AudioFormat) -> Path:
+    """A file of H.264 (with B frames) and AAC that shows the pattern."""
+    source = PatternSource(VIDEO, audio, duration_s=seconds)
+    with av.open(str(path), "w") as container:
+        picture_stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "bf": "2"})
+        picture_stream.width, picture_stream.height, picture_stream.pix_fmt = VIDEO.width, VIDEO.height, "yuv420p"
+        layout = "stereo" if audio.channels == 2 else "mono"
+        sound_stream = container.add_stream("aac", rate=audio.sample_rate, layout=layout)
+        for number, frame in enumerate(iter(source.read_video, None)):
+            planes = np.frombuffer(frame.data, np.uint8).reshape(VIDEO.height * 3 // 2, VIDEO.width)
+            picture = VideoFrame.from_ndarray(planes, format="yuv420p")
+            picture.pts, picture.time_base = number, Fraction(1, 25)
+            container.mux(picture_stream.encode(picture))
+        container.mux(picture_stream.encode(None))
+        for chunk in iter(source.read_audio, None):
+            samples = np.frombuffer(chunk.data, np.int16).reshape(1, -1)
+            block = AudioFrame.from_ndarray(samples, format="s16", layout=layout)
+            block.sample_rate, block.pts = chunk.sample_rate, round(chunk.pts_s * chunk.sample_rate)
+            block.time_base = Fraction(1, chunk.sample_rate)
+            container.mux(sound_stream.encode(block))
+        container.mux(sound_stream.encode(None))
+    return path
+
+
+def remuxed(source: Path, target: Path, kind: str) -> Path:
+    """One stream of `source` alone."""
+    with av.open(str(source)) as reading, av.open(str(target), "w") as writing:
+        stream = next(stream for stream in reading.streams if stream.type == kind)
+        copy = writing.add_stream_from_template(stream)
+        for packet in reading.demux(stream):
+            if packet.dts is not None:
+                packet.stream = copy
+                writing.mux(packet)
+    return target
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pattern(tmp_path_factory.mktemp("clip") / "clip.mp4", seconds=2.0, audio=AudioFormat(44_100, 2))
+
+
+def test_every_frame_comes_once_in_order_with_its_time(clip: Path) -> None:
+    source = FileSource(clip)
+    assert source.video == VIDEO
+    assert source.audio == AudioFormat(48_000, 2)
+    frames = list(iter(source.read_video, None))
+    assert [read_frame_number(luma_of(frame)) for frame in frames] == list(range(50))
+    assert [round(frame.pts_s, 3) for frame in frames] == [round(number / 25, 3) for number in range(50)]
+    source.close()
+
+
+def test_sound_is_resampled_and_stays_with_the_picture(clip: Path) -> None:
+    source = FileSource(clip)
+    flashes = [frame.pts_s for frame in iter(source.read_video, None) if read_flash(luma_of(frame))]
+    chunks = list(iter(source.read_audio, None))
+    source.close()
+    assert {(chunk.sample_rate, chunk.channels) for chunk in chunks} == {(48_000, 2)}
+    assert {chunk.samples for chunk in chunks[:-1]} == {960}
+    beeps = [
+        chunk.pts_s
+        for chunk in chunks
+        if beep_level(np.frombuffer(chunk.data, np.int16).reshape(-1, 2)[:, 0], 48_000) > 0.2
+    ]
+    second_flash = next(pts for pts in flashes if pts > 0.5)
+    second_beep = next(pts for pts in beeps if pts > 0.5)
+    assert abs(second_flash - second_beep) <= 0.04
+    assert abs(sum(chunk.samples for chunk in chunks) / 48_000 - 2.0) < 0.05
+
+
+def test_looping_goes_on_from_the_start_and_time_keeps_rising(clip: Path) -> None:
+    source = FileSource(clip, loop=True)
+    frames = [source.read_video() for _ in range(120)]
+    chunks = [source.read_audio() for _ in range(240)]
+    source.close()
+    assert [read_frame_number(luma_of(frame)) for frame in frames if frame] == [number % 50 for number in range(120)]
+    times = [frame.pts_s for frame in frames if frame]
+    assert times == sorted(times)
+    assert times[100] == pytest.approx(4.0, abs=0.1)
+    sound_times = [chunk.pts_s for chunk in chunks if chunk]
+    assert len(sound_times) == 240
+    assert sound_times[-1] == pytest.approx(times[119], abs=0.2)
+
+
+def test_files_with_only_sound_or_only_picture(tmp_path: Path) -> None:
+    clip = write_pattern(tmp_path / "both.mp4", seconds=0.5, audio=AudioFormat())
+    sound = FileSource(remuxed(clip, tmp_path / "a.m4a", "audio"))
+    assert sound.video is None
+    assert sound.read_video() is None
+    assert sound.read_audio() is not None
+    sound.close()
+    picture = FileSource(remuxed(clip, tmp_path / "v.mkv", "video"))
+    assert picture.audio is None
+    assert picture.read_audio() is None
+    picture.close()
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(SourceUnreadable, match="does not exist"):
+        open_source(str(tmp_path / "nothing.mp4"))
+
+
+def test_folders_and_noise_are_no_media(tmp_path: Path) -> None:
+    (tmp_path / "noise.mp4").write_bytes(bytes(range(256)) * 40)
+    for path in (tmp_path, tmp_path / "noise.mp4"):
+        with pytest.raises(SourceUnreadable, match="cannot be read"):
+            open_source(str(path))
+
+
+def test_file_without_sound_or_picture(tmp_path: Path) -> None:
+    subtitles = tmp_path / "words.srt"
+    subtitles.write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
+    with pytest.raises(SourceUnreadable, match="neither video nor audio"):
+        open_source(str(subtitles))
+
+
+def test_damage_in_the_middle_is_skipped(clip: Path, tmp_path: Path) -> None:
+    content = bytearray(clip.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 400] = bytes(400)
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(content)
+    source = FileSource(damaged)
+    frames = list(iter(source.read_video, None))
+    source.close()
+    assert len(frames) > 20
+
+
+def test_a_file_whose_media_are_all_zero_is_refused(clip: Path, tmp_path: Path) -> None:
+    content = bytearray(clip.read_bytes())
+    start = content.index(b"mdat") + 4
+    end = content.index(b"moov") - 4
+    content[start:end] = bytes(end - start)
+    damaged = tmp_path / "zeros.mp4"
+    damaged.write_bytes(content)
+    with pytest.raises(SourceUnreadable, match="damaged"):
+        FileSource(damaged)
+
+
+def test_close_while_another_thread_reads(clip: Path) -> None:
+    source = FileSource(clip, loop=True)
+    reading, errors = threading.Event(), []
+
+    def read() -> None:
+        try:
+            while source.read_video() is not None:
+                reading.set()
+        except SourceUnreadable as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert reading.wait(10)
+    source.close()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert errors == []
+
+
+def test_open_source_knows_patterns() -> None:
+    source = open_source("pattern:640x360@10")
+    assert source.video == VideoFormat(640, 360, 10.0)
+    assert source.audio == AudioFormat(48_000, 1)
