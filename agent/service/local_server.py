@@ -42,16 +42,14 @@ class RunningServer:
     credentials: Credentials
     pid: int
 
-    def as_json(self) -> str:
-        """One line for programs that start us."""
-        return json.dumps(
-            {
-                "url": self.credentials.url,
-                "api_key": self.credentials.api_key,
-                "api_secret": self.credentials.api_secret,
-                "pid": self.pid,
-            }
-        )
+    def as_dict(self) -> dict[str, str | int]:
+        """What programs that start us need, to be printed as JSON."""
+        return {
+            "url": self.credentials.url,
+            "api_key": self.credentials.api_key,
+            "api_secret": self.credentials.api_secret,
+            "pid": self.pid,
+        }
 
 
 def end_with_parent() -> None:
@@ -159,7 +157,7 @@ class LocalServer:
                 break
         raise ServerUnavailable(
             f"{self._binary} did not start; "
-            + (f"its log is {self._log_file}" if self._log_file else "run `roomhand server --verbose` to see why")
+            + (f"its log is {self._log_file}" if self._log_file else "run `roomhand server --log-file server.log` to see why")
         )
 
     async def _spawn(self, credentials: Credentials) -> asyncio.subprocess.Process:
