@@ -1,0 +1,149 @@
+"""What is known of one track at one moment: W3C webrtc-stats counters, with the standard's own names.
+
+Source: https://www.w3.org/TR/webrtc-stats/. Identifiers are in snake_case; times and durations are in
+seconds, as there. Counters count since the stream began. `None` means "this end does not measure it",
+which is not the same as zero: the SDK reports absent values as 0, and a tap decodes nothing.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class TrackKind(StrEnum):
+    """W3C `MediaStreamTrack.kind`."""
+
+    AUDIO = "audio"
+    VIDEO = "video"
+
+
+class TrackSource(StrEnum):
+    """LiveKit's `TrackSource`."""
+
+    UNKNOWN = "unknown"
+    CAMERA = "camera"
+    MICROPHONE = "microphone"
+    SCREEN_SHARE = "screen_share"
+    SCREEN_SHARE_AUDIO = "screen_share_audio"
+
+
+class Direction(StrEnum):
+    """Which way the media goes, seen from this process."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+class VideoQuality(IntEnum):
+    """LiveKit's `VideoQuality` with its wire values; it orders the simulcast layers."""
+
+    LOW = 0
+    MEDIUM = 1
+    HIGH = 2
+
+
+class QualityLimitationReason(StrEnum):
+    """W3C `RTCQualityLimitationReason`: why an encoder sends less than it was asked to."""
+
+    NONE = "none"
+    CPU = "cpu"
+    BANDWIDTH = "bandwidth"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoLayer:
+    """One simulcast layer as the publisher announced it (LiveKit's `VideoLayer`), in pixels."""
+
+    quality: VideoQuality
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class InboundRtp:
+    """`RTCInboundRtpStreamStats` of one received stream.
+
+    `packets_lost` may go down: duplicates count against losses (RFC 3550 §6.4.1). `jitter` is in
+    seconds. `frames_decoded` is None where nothing is decoded. `reports_sent` is the count of sender
+    reports (from `RTCRemoteOutboundRtpStreamStats`), None where unknown.
+    """
+
+    ssrc: int = 0
+    packets_received: int = 0
+    packets_lost: int = 0
+    packets_discarded: int = 0
+    retransmitted_packets_received: int = 0
+    bytes_received: int = 0
+    jitter: float = 0.0
+    frames_received: int = 0
+    frames_decoded: int | None = None
+    frames_dropped: int = 0
+    key_frames_decoded: int = 0
+    frame_width: int = 0
+    frame_height: int = 0
+    frames_per_second: float = 0.0
+    freeze_count: int = 0
+    total_freezes_duration: float = 0.0
+    nack_count: int = 0
+    pli_count: int = 0
+    fir_count: int = 0
+    jitter_buffer_delay: float = 0.0
+    jitter_buffer_emitted_count: int = 0
+    concealed_samples: int = 0
+    total_samples_received: int = 0
+    reports_sent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundRtp:
+    """`RTCOutboundRtpStreamStats` of one sent stream (one simulcast layer, `rid`, where there are several).
+
+    `target_bitrate` is in bits per second. `packets_lost` and `round_trip_time` (seconds) come from
+    `RTCRemoteInboundRtpStreamStats`: what the receiver reported, None before its first report.
+    """
+
+    ssrc: int = 0
+    rid: str = ""
+    packets_sent: int = 0
+    bytes_sent: int = 0
+    retransmitted_packets_sent: int = 0
+    retransmitted_bytes_sent: int = 0
+    frames_encoded: int = 0
+    frames_sent: int = 0
+    key_frames_encoded: int = 0
+    frame_width: int = 0
+    frame_height: int = 0
+    frames_per_second: float = 0.0
+    target_bitrate: float = 0.0
+    quality_limitation_reason: QualityLimitationReason = QualityLimitationReason.NONE
+    nack_count: int = 0
+    pli_count: int = 0
+    fir_count: int = 0
+    packets_lost: int | None = None
+    round_trip_time: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackSnapshot:
+    """One track at `timestamp` (Unix seconds of a steady clock).
+
+    `stats` is one inbound stream, or the outbound streams of all simulcast layers: it decides the
+    direction. `stream_paused` says that the server withholds the media for want of bandwidth
+    (`stream_state_update`). `requested_quality` is what this subscriber asked for, None for audio and
+    for what it publishes. `layers` is empty where the publisher announced none.
+    """
+
+    track_sid: str
+    kind: TrackKind
+    source: TrackSource
+    timestamp: float
+    stats: InboundRtp | tuple[OutboundRtp, ...]
+    muted: bool = False
+    stream_paused: bool = False
+    requested_quality: VideoQuality | None = None
+    layers: tuple[VideoLayer, ...] = ()
+
+    @property
+    def direction(self) -> Direction:
+        """Inbound for a subscription, outbound for a publication."""
+        return Direction.INBOUND if isinstance(self.stats, InboundRtp) else Direction.OUTBOUND

@@ -1,0 +1,48 @@
+"""Synthetic tracks of known truth: counters that rise as told, one call a second."""
+
+from dataclasses import dataclass, replace
+
+from quality.stats import InboundRtp, TrackKind, TrackSnapshot, TrackSource, VideoQuality
+from quality.window import Window, delta
+
+EPOCH = 1_800_000_000.0
+
+
+def camera_window(
+    *,
+    loss: float = 0.0,
+    fps: float = 30.0,
+    freeze_s: float = 0.0,
+    packets: int = 200,
+    duration_s: float = 1.0,
+    source: TrackSource = TrackSource.CAMERA,
+) -> Window:
+    """A window of a received video track: `packets` expected a second, a share `loss` of them lost."""
+    expected = round(packets * duration_s)
+    lost = round(expected * loss)
+    before = InboundRtp(ssrc=7, frames_decoded=0)
+    after = InboundRtp(
+        ssrc=7,
+        packets_received=expected - lost,
+        packets_lost=lost,
+        bytes_received=(expected - lost) * 1100,
+        frames_decoded=round(fps * duration_s),
+        freeze_count=1 if freeze_s > 0 else 0,
+        total_freezes_duration=freeze_s,
+    )
+    start = TrackSnapshot("TR_camera", TrackKind.VIDEO, source, EPOCH, before)
+    return delta(start, replace(start, timestamp=EPOCH + duration_s, stats=after))
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A downlink of `capacity_bps` that drops what does not fit, for a track of three simulcast layers."""
+
+    capacity_bps: float
+    layer_bps: tuple[float, float, float] = (150_000.0, 500_000.0, 1_700_000.0)
+
+    def window(self, quality: VideoQuality) -> Window:
+        """One second with `quality` asked for."""
+        offered = self.layer_bps[quality]
+        lost = max(0.0, 1.0 - self.capacity_bps / offered)
+        return camera_window(loss=lost, fps=30.0 * (1.0 - min(1.0, 3.0 * lost)), packets=round(offered / 8800))
