@@ -1,0 +1,111 @@
+"""Reading our WebM segments back: where the last whole cluster ends, and what its blocks are (pure)."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median_low
+
+from media.record.sample import ScannedSample, SegmentScan
+from media.record.webm import (
+    ID_CLUSTER,
+    ID_EBML,
+    ID_SEGMENT,
+    ID_SIMPLE_BLOCK,
+    ID_TIMESTAMP,
+    ID_VOID,
+    KEYFRAME_FLAG,
+    NOTE_MAGIC,
+)
+
+_LAST_BLOCK_MS = 33
+"""How long the only block of a segment is taken to last: a frame at 30 fps."""
+
+_BLOCK_HEADER_BYTES = 4
+_TOP_LEVEL = frozenset({ID_EBML, ID_VOID, ID_CLUSTER, 0x1549A966, 0x1654AE6B})
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """An EBML element inside `data`: its payload is data[start:end]."""
+
+    identifier: int
+    start: int
+    end: int
+
+
+def walk(data: bytes, start: int, end: int) -> Iterator[Element]:
+    """The whole elements of data[start:end] in order, those in a `Segment` of unknown size too; stops at a torn one."""
+    while start < end:
+        identifier_end = start + _length(data[start])
+        if identifier_end >= end:
+            return
+        size_end = identifier_end + _length(data[identifier_end])
+        if size_end > end:
+            return
+        identifier = int.from_bytes(data[start:identifier_end])
+        size_bytes = size_end - identifier_end
+        size = int.from_bytes(data[identifier_end:size_end]) & ((1 << 7 * size_bytes) - 1)
+        if identifier == ID_SEGMENT and size == (1 << 7 * size_bytes) - 1:
+            start = size_end
+            continue
+        if size_end + size > end:
+            return
+        yield Element(identifier, size_end, size_end + size)
+        start = size_end + size
+
+
+def scan_segment(data: bytes) -> SegmentScan:
+    """Walk a segment (with or without its init segment before it) as far as it is whole. Times are milliseconds."""
+    blocks: list[tuple[int, int, bool]] = []
+    note = b""
+    complete = parts = 0
+    for item in walk(data, 0, len(data)):
+        if item.identifier not in _TOP_LEVEL:
+            break
+        if item.identifier == ID_CLUSTER:
+            cluster = _cluster(data, item)
+            if cluster is None:
+                break
+            blocks += cluster
+            parts += 1
+        elif item.identifier == ID_VOID and data[item.start : item.start + len(NOTE_MAGIC)] == NOTE_MAGIC:
+            note = bytes(data[item.start + len(NOTE_MAGIC) : item.end])
+        complete = item.end
+    return SegmentScan(complete, parts, _with_durations(blocks), note)
+
+
+def _cluster(data: bytes, cluster: Element) -> list[tuple[int, int, bool]] | None:
+    """Time, size and sync of each block; None when the cluster is not one of ours."""
+    start: int | None = None
+    blocks: list[tuple[int, int, bool]] = []
+    position = cluster.start
+    for item in walk(data, cluster.start, cluster.end):
+        position = item.end
+        if item.identifier == ID_TIMESTAMP:
+            start = int.from_bytes(data[item.start : item.end])
+        elif item.identifier == ID_SIMPLE_BLOCK and start is not None:
+            if item.end - item.start < _BLOCK_HEADER_BYTES:
+                return None
+            offset = int.from_bytes(data[item.start + 1 : item.start + 3], signed=True)
+            sync = bool(data[item.start + 3] & KEYFRAME_FLAG)
+            blocks.append((start + offset, item.end - item.start - _BLOCK_HEADER_BYTES, sync))
+        else:
+            return None
+    return blocks if position == cluster.end else None
+
+
+def _with_durations(blocks: list[tuple[int, int, bool]]) -> tuple[ScannedSample, ...]:
+    if not blocks:
+        return ()
+    times = [time for time, _, _ in blocks]
+    durations = [after - before for before, after in itertools.pairwise(times)]
+    durations.append(median_low(durations) if durations else _LAST_BLOCK_MS)
+    return tuple(
+        ScannedSample(time, duration, size, sync)
+        for (time, size, sync), duration in zip(blocks, durations, strict=True)
+    )
+
+
+def _length(first: int) -> int:
+    """How many bytes a variable-size integer has, by its first byte; 0 would be no such integer: taken as overlong."""
+    return 9 - first.bit_length() if first else 1 << 32

@@ -1,0 +1,117 @@
+"""Real encoded frames for tests: VP8, VP9, H.264 and Opus from FFmpeg's encoders, and decoding them back."""
+
+import io
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any, cast
+
+import av
+import numpy as np
+
+from media.frames import Codec, EncodedFrame
+from media.process.avc import annexb_to_length_prefixed
+from media.record.entries import TrackDescriptor
+
+ENCODERS = {Codec.VP8: "libvpx", Codec.VP9: "libvpx-vp9", Codec.H264: "libx264"}
+_OPTIONS: dict[Codec, dict[str, str]] = {
+    Codec.VP8: {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "auto-alt-ref": "0"},
+    Codec.VP9: {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "auto-alt-ref": "0"},
+    Codec.H264: {"preset": "ultrafast", "tune": "zerolatency", "profile": "baseline", "x264-params": "annexb=1"},
+}
+
+
+def video(
+    codec: Codec,
+    *,
+    frames: int,
+    width: int = 320,
+    height: int = 180,
+    fps: int = 30,
+    gop: int = 30,
+    first_rtp: int = 1_000_000,
+    start: float = 1_000.0,
+) -> list[EncodedFrame]:
+    """`frames` frames of a moving picture, each `90000 // fps` ticks and 1 / fps seconds after the one before."""
+    context = cast("Any", av.CodecContext.create(ENCODERS[codec], "w"))
+    context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+    context.time_base = Fraction(1, fps)
+    context.gop_size, context.bit_rate = gop, 300_000
+    context.options = {**_OPTIONS[codec], "keyint_min": str(gop), "sc_threshold": "0"}
+    packets: list[Any] = []
+    for index in range(frames):
+        picture = np.full((height * 3 // 2, width), 128, dtype=np.uint8)
+        picture[: height // 2, : (index * 7) % width + 1] = 40 + index % 200
+        frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
+        frame.pts = index
+        packets += context.encode(frame)
+    packets += context.encode(None)
+    step = 90_000 // fps
+    return [
+        EncodedFrame(
+            codec,
+            annexb_to_length_prefixed(bytes(packet)) if codec is Codec.H264 else bytes(packet),
+            first_rtp + index * step,
+            start + index / fps,
+            bool(packet.is_keyframe),
+            width=width if packet.is_keyframe else 0,
+            height=height if packet.is_keyframe else 0,
+        )
+        for index, packet in enumerate(packets)
+    ]
+
+
+def opus(*, packets: int, first_rtp: int = 77_000, start: float = 1_000.0) -> list[EncodedFrame]:
+    """`packets` packets of 20 ms of a 440 Hz tone."""
+    context = cast("Any", av.CodecContext.create("libopus", "w"))
+    context.sample_rate, context.layout, context.format = 48_000, "stereo", "flt"
+    encoded: list[Any] = []
+    for index in range(packets):
+        t = (np.arange(960) + index * 960) / 48_000
+        tone = np.repeat(0.3 * np.sin(2 * np.pi * 440 * t), 2).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(tone.reshape(1, -1), format="flt", layout="stereo")
+        frame.sample_rate, frame.pts = 48_000, index * 960
+        encoded += context.encode(frame)
+    return [
+        EncodedFrame(Codec.OPUS, bytes(packet), first_rtp + index * 960, start + index * 0.02, True)
+        for index, packet in enumerate(encoded[:packets])
+    ]
+
+
+def descriptor(codec: Codec, sid: str = "TR_one") -> TrackDescriptor:
+    """A track of `codec` that a participant "ada" published."""
+    return TrackDescriptor(sid, "a track", "camera", codec.kind, codec, "ada", "Ada", "PA_ada")
+
+
+def packet_times(data: bytes, timescale: int) -> list[int]:
+    """The decode times that FFmpeg's demuxer finds, in ticks."""
+    with av.open(io.BytesIO(data), "r") as container:
+        stream = container.streams[0]
+        return [
+            round(cast("int", packet.dts) * cast("Fraction", packet.time_base) * timescale)
+            for packet in container.demux(stream)
+            if packet.size
+        ]
+
+
+def packet_payloads(data: bytes) -> list[bytes]:
+    """The samples that FFmpeg's demuxer finds."""
+    with av.open(io.BytesIO(data), "r") as container:
+        return [bytes(packet) for packet in container.demux(container.streams[0]) if packet.size]
+
+
+def decoded_sizes(data: bytes) -> list[tuple[int, int]]:
+    """Width and height of each picture that decodes without an error."""
+    with av.open(io.BytesIO(data), "r") as container:
+        container.streams.video[0].codec_context.options = {"err_detect": "explode"}
+        return [(frame.width, frame.height) for frame in container.decode(video=0)]
+
+
+def decoded_audio_samples(data: bytes) -> int:
+    """How many audio samples per channel decode."""
+    with av.open(io.BytesIO(data), "r") as container:
+        return sum(frame.samples for frame in container.decode(audio=0))
+
+
+def concatenated(parts: Iterable[bytes]) -> bytes:
+    """One file of several."""
+    return b"".join(parts)
