@@ -1,0 +1,46 @@
+"""What the jitter buffer and the inbound stream ask of a payload format."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from media.frames import Codec
+from media.rtp.packet import RtpPacket
+
+
+class Assembled(NamedTuple):
+    """A frame without its times. `width` and `height` are 0 where the frame does not carry them."""
+
+    data: bytes
+    sync_sample: bool
+    width: int = 0
+    height: int = 0
+
+
+class Depacketiser(Protocol):
+    """One payload format. Pure but for what a format lets later frames rely on (parameter sets)."""
+
+    @property
+    def codec(self) -> Codec:
+        """The codec of all frames that come out."""
+
+    @property
+    def packet_is_frame(self) -> bool:
+        """Whether each packet is a whole frame, whatever its marker says (audio)."""
+
+    def starts_frame(self, packet: RtpPacket) -> bool:
+        """Whether the packet itself proves that no earlier packet belongs to its frame.
+
+        False where it proves nothing; the packet before it, when it is there, tells then.
+        """
+
+    def follows(self, last: RtpPacket, first: RtpPacket) -> bool:
+        """Whether the packets prove that no frame lies between the frame that ends with `last` and `first`.
+
+        Then missing sequence numbers between them were padding, which is never retransmitted.
+        """
+
+    def assemble(self, packets: Sequence[RtpPacket]) -> Assembled | None:
+        """The frame that all these packets make, in order; None when they carry no picture.
+
+        Raises `RtpError` when the payloads contradict the format or a part of the frame is missing.
+        """

@@ -1,0 +1,58 @@
+"""The payload formats negotiated for a track, by payload type."""
+
+from collections.abc import Mapping, Sequence
+
+from media.errors import RtpError, UnsupportedCodec
+from media.frames import Codec
+from media.rtp.depacketise.depacketiser import Assembled, Depacketiser
+from media.rtp.depacketise.h264 import H264Depacketiser
+from media.rtp.depacketise.opus import OpusDepacketiser
+from media.rtp.depacketise.vp8 import Vp8Depacketiser
+from media.rtp.packet import RtpPacket
+
+
+class PayloadFormats:
+    """Asks the payload format that a packet names. Packets of other payload types must not come here."""
+
+    def __init__(self, codecs: Mapping[int, Codec], parameter_sets: tuple[bytes, ...] = ()) -> None:
+        """Raises `UnsupportedCodec` for a codec without a depacketiser."""
+        self._formats = {
+            payload_type: depacketiser_for(codec, parameter_sets) for payload_type, codec in codecs.items()
+        }
+
+    def __contains__(self, payload_type: int) -> bool:
+        return payload_type in self._formats
+
+    def codec(self, packet: RtpPacket) -> Codec:
+        """The codec of a packet."""
+        return self._formats[packet.payload_type].codec
+
+    def starts_frame(self, packet: RtpPacket) -> bool:
+        """As `Depacketiser.starts_frame`."""
+        return self._formats[packet.payload_type].starts_frame(packet)
+
+    def follows(self, last: RtpPacket, first: RtpPacket) -> bool:
+        """As `Depacketiser.follows`; false between payload types."""
+        if last.payload_type != first.payload_type:
+            return False
+        return self._formats[first.payload_type].follows(last, first)
+
+    def assemble(self, packets: Sequence[RtpPacket]) -> Assembled | None:
+        """As `Depacketiser.assemble`."""
+        payload_type = packets[0].payload_type
+        if payload_type != packets[-1].payload_type:
+            raise RtpError("the packets of a frame have one payload type; wait for a key frame")
+        return self._formats[payload_type].assemble(packets)
+
+
+def depacketiser_for(codec: Codec, parameter_sets: tuple[bytes, ...] = ()) -> Depacketiser:
+    """A depacketiser of its own; `parameter_sets` are H.264 NAL units. Raises `UnsupportedCodec`."""
+    match codec:
+        case Codec.VP8:
+            return Vp8Depacketiser()
+        case Codec.H264:
+            return H264Depacketiser(parameter_sets)
+        case Codec.OPUS:
+            return OpusDepacketiser()
+        case _:
+            raise UnsupportedCodec(f"{codec} cannot be received; negotiate VP8, H.264 or Opus")

@@ -1,0 +1,54 @@
+"""What is known of one received track, as a value."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class InboundRtpStats:
+    """A snapshot, named as in W3C webrtc-stats (RTCInboundRtpStreamStats) where W3C has a name.
+
+    Seconds and bytes; counters are cumulative over the life of the track, across SSRC changes.
+    `packets_received` and `bytes_received` include retransmissions; `bytes_received` is payload
+    only, `header_bytes_received` is headers and padding. `packets_lost` is of RFC 3550: what came
+    by RTX stays lost there. A frame counts as displayed when `poll` hands it out.
+    """
+
+    timestamp: float
+    packets_received: int
+    bytes_received: int
+    header_bytes_received: int
+    last_packet_received_timestamp: float | None
+    packets_lost: int
+    fraction_lost: float
+    """Share of the packets expected between the last two report blocks, 0 to 1 (RFC 3550 A.3)."""
+    jitter: float
+    packets_discarded: int
+    """Packets that came too late, or whose payload type is not known."""
+    packets_duplicated: int
+    padding_packets_received: int
+    """Packets without media, sent to probe for bandwidth."""
+    retransmitted_packets_received: int
+    retransmitted_bytes_received: int
+    packets_recovered: int
+    """Packets that came after a NACK asked for them, by whatever way."""
+    nack_count: int
+    pli_count: int
+    frames_received: int
+    key_frames_received: int
+    frames_dropped: int
+    """Frames with a part missing or malformed, and those before the first sync sample."""
+    blank_frames_dropped: int
+    """Tiny key frames that the server puts in when it closes a track."""
+    discontinuities: int
+    freeze_count: int
+    total_freezes_duration: float
+    pause_count: int
+    total_pauses_duration: float
+    frame_width: int
+    frame_height: int
+    jitter_buffer_delay: float
+    """Sum over all emitted frames of the time from first packet to hand-out."""
+    jitter_buffer_emitted_count: int
+    jitter_buffer_packets: int
+    """Packets that wait behind a hole right now."""
+    jitter_buffer_overflows: int
