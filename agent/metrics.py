@@ -1,0 +1,267 @@
+"""All Prometheus metrics of the service: every name is declared here, once.
+
+Room processes send totals; `Metrics.apply` turns them into increments, so counters go on when a process
+is started again. Every label has few, fixed values: what is not known beforehand becomes "other", and
+no label ever names a room, a participant or a track.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+
+from agent.errors import EXIT_CODES
+from agent.service.room_metrics import ReceiveTotals, RoomMetrics
+from agent.service.supervision import Phase
+from media.export.job import ExportFormat, ExportState
+from media.record.entries import RecordingState
+
+OTHER = "other"
+KINDS = ("audio", "video")
+CONNECTIONS = ("participant", "tap")
+CONNECTION_EVENTS = ("connected", "reconnecting", "reconnected", "disconnected")
+DIRECTIONS = ("up", "down")
+HANDOFF_RESULTS = ("ok", "failed")
+RECORDING_STATES = tuple(state.value for state in RecordingState)
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+JITTER_BUCKETS_S = (0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)  # 30 ms is where calls start to suffer
+SCORE_BUCKETS = (20, 40, 60, 80, 90, 95, 100)  # 20, 40 and 80 part LiveKit's LOST, POOR, GOOD and EXCELLENT
+EXPORT_BUCKETS_S = (1, 3, 10, 30, 60, 180, 600, 1800, 3600, 10800)
+REQUEST_BUCKETS_S = (0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    process: int
+    sample: RoomMetrics
+
+
+class Metrics:
+    """The service's metrics, each an attribute. Make one per registry with `build_metrics`."""
+
+    def __init__(self, registry: CollectorRegistry, version: str) -> None:
+        self.registry = registry
+        self._last: dict[str, _Last] = {}
+        Info("roomhand_build", "The version that runs.", registry=registry).info({"version": version})
+        self._declare_rooms(registry)
+        self._declare_media(registry)
+        self._declare_recordings(registry)
+        self._declare_service(registry)
+
+    def _declare_rooms(self, registry: CollectorRegistry) -> None:
+        self.rooms = Gauge(
+            "roomhand_rooms", "Rooms run here, by the phase of their process.", ["state"], registry=registry
+        )
+        self.room_restarts = Counter(
+            "roomhand_room_restarts_total", "Room processes that died and are started again.", registry=registry
+        )
+        self.room_connections = Counter(
+            "roomhand_room_connections_total", "Changes of rooms' connections.", ["event"], registry=registry
+        )
+        self.participants = Gauge("roomhand_participants", "Remote participants in all rooms.", registry=registry)
+        self.subscriptions = Gauge(
+            "roomhand_subscriptions",
+            "Tracks subscribed to, by the participant's own connection or the recording tap.",
+            ["kind", "connection"],
+            registry=registry,
+        )
+        self.publications = Gauge("roomhand_publications", "Tracks published.", ["kind"], registry=registry)
+
+    def _declare_media(self, registry: CollectorRegistry) -> None:
+        by_stream = ["kind", "connection"]
+        self.packets_received = Counter(
+            "roomhand_packets_received_total", "RTP packets received.", by_stream, registry=registry
+        )
+        self.packets_lost = Counter(
+            "roomhand_packets_lost_total", "RTP packets that never came (RFC 3550).", by_stream, registry=registry
+        )
+        self.bytes_received = Counter(
+            "roomhand_bytes_received_total", "RTP payload bytes received.", by_stream, registry=registry
+        )
+        self.frames_received = Counter(
+            "roomhand_frames_received_total", "Complete frames received.", by_stream, registry=registry
+        )
+        self.nack = Counter("roomhand_nack_total", "NACK messages sent.", ["connection"], registry=registry)
+        self.pli = Counter("roomhand_pli_total", "Picture loss indications sent.", ["connection"], registry=registry)
+        self.freezes = Counter(
+            "roomhand_freezes_total", "Video freezes seen (W3C webrtc-stats freezeCount).", registry=registry
+        )
+        self.jitter = Histogram(
+            "roomhand_jitter_seconds",
+            "Interarrival jitter of each track that receives packets, sampled each second.",
+            ["kind"],
+            buckets=JITTER_BUCKETS_S,
+            registry=registry,
+        )
+        self.track_score = Histogram(
+            "roomhand_track_score",
+            "Quality score (0 to 100) of each judged track, sampled each second.",
+            ["kind"],
+            buckets=SCORE_BUCKETS,
+            registry=registry,
+        )
+        self.layer_switches = Counter(
+            "roomhand_layer_switches_total", "Layers asked for in place of others.", ["direction"], registry=registry
+        )
+
+    def _declare_recordings(self, registry: CollectorRegistry) -> None:
+        self.recordings = Gauge(
+            "roomhand_recordings", "Recordings of the rooms run here.", ["state"], registry=registry
+        )
+        self.recording_segments = Counter(
+            "roomhand_recording_segments_total", "Recorded segments closed.", registry=registry
+        )
+        self.recording_bytes = Counter("roomhand_recording_bytes_total", "Bytes recorded.", registry=registry)
+        self.recording_frames = Counter(
+            "roomhand_recording_frames_total", "Frames recorded.", ["kind"], registry=registry
+        )
+        self.recording_frames_lost = Counter(
+            "roomhand_recording_frames_lost_total",
+            "Frames received but not recorded, for want of disk or time.",
+            ["kind"],
+            registry=registry,
+        )
+        self.recording_write_queue_bytes = Gauge(
+            "roomhand_recording_write_queue_bytes", "Bytes waiting to be written to recordings.", registry=registry
+        )
+        self.recording_storage_errors = Counter(
+            "roomhand_recording_storage_errors_total", "Writes that the disk refused.", ["code"], registry=registry
+        )
+        self.handoffs = Counter(
+            "roomhand_handoffs_total", "Closed segments handed to the export queue.", ["result"], registry=registry
+        )
+        self.handoff_pending = Gauge(
+            "roomhand_handoff_pending", "Closed segments not handed off yet.", registry=registry
+        )
+
+    def _declare_service(self, registry: CollectorRegistry) -> None:
+        self.exports = Gauge("roomhand_exports", "Exports in the queue's database.", ["status"], registry=registry)
+        self.export_duration = Histogram(
+            "roomhand_export_duration_seconds",
+            "From an export's request to its completion.",
+            ["format"],
+            buckets=EXPORT_BUCKETS_S,
+            registry=registry,
+        )
+        self.api_requests = Counter(
+            "roomhand_api_requests_total",
+            "Requests answered by the API.",
+            ["method", "route", "status"],
+            registry=registry,
+        )
+        self.api_request_duration = Histogram(
+            "roomhand_api_request_duration_seconds",
+            "Time to the start of the response.",
+            ["route"],
+            buckets=REQUEST_BUCKETS_S,
+            registry=registry,
+        )
+
+    def apply(self, room: str, process: int, sample: RoomMetrics) -> None:
+        """Add what `sample` gained over the last one of the same room and process."""
+        last = self._last.get(room)
+        before = last.sample if last is not None and last.process == process else RoomMetrics()
+        self._last[room] = _Last(process, sample)
+        self._count_received(before.receive, sample.receive)
+        self._count_recorded(before, sample)
+        for observation in sample.jitter_s:
+            self.jitter.labels(_one_of(KINDS, observation.kind)).observe(observation.value)
+        for observation in sample.scores:
+            self.track_score.labels(_one_of(KINDS, observation.kind)).observe(observation.value)
+        self._set_gauges()
+
+    def forget_room(self, room: str) -> None:
+        """Take a room whose process ended out of the gauges; its counts stay."""
+        if self._last.pop(room, None) is not None:
+            self._set_gauges()
+
+    def set_rooms(self, phases: Iterable[Phase]) -> None:
+        """Say how many rooms are in which phase."""
+        _set_each(self.rooms, tuple(phase.value for phase in Phase), Tally(phase.value for phase in phases))
+
+    def set_exports(self, states: Mapping[str, int]) -> None:
+        """Say how many exports are in which state."""
+        _set_each(self.exports, tuple(state.value for state in ExportState), states)
+
+    def observe_export(self, export_format: str, duration_s: float) -> None:
+        """Note a completed export."""
+        formats = tuple(item.value for item in ExportFormat)
+        self.export_duration.labels(_one_of(formats, export_format)).observe(duration_s)
+
+    def observe_request(self, method: str, route: str, status: int, duration_s: float) -> None:
+        """Note an answered request. `route` is the route's template, or "other" where none matched."""
+        self.api_requests.labels(_one_of(METHODS, method), route, str(status)).inc()
+        self.api_request_duration.labels(route).observe(duration_s)
+
+    def _count_received(self, before: tuple[ReceiveTotals, ...], after: tuple[ReceiveTotals, ...]) -> None:
+        known = {(item.kind, item.connection): item for item in before}
+        for item in after:
+            old = known.get((item.kind, item.connection), ReceiveTotals(item.kind, item.connection))
+            connection = _one_of(CONNECTIONS, item.connection)
+            labels = (_one_of(KINDS, item.kind), connection)
+            _add(self.packets_received.labels(*labels), old.packets_received, item.packets_received)
+            _add(self.packets_lost.labels(*labels), old.packets_lost, item.packets_lost)
+            _add(self.bytes_received.labels(*labels), old.bytes_received, item.bytes_received)
+            _add(self.frames_received.labels(*labels), old.frames_received, item.frames_received)
+            _add(self.nack.labels(connection), old.nack_count, item.nack_count)
+            _add(self.pli.labels(connection), old.pli_count, item.pli_count)
+            _add(self.freezes, old.freeze_count, item.freeze_count)
+
+    def _count_recorded(self, before: RoomMetrics, after: RoomMetrics) -> None:
+        old, new = before.counters, after.counters
+        _add(self.recording_segments, old.recording_segments, new.recording_segments)
+        _add(self.recording_bytes, old.recording_bytes, new.recording_bytes)
+        _add_each(self.room_connections, CONNECTION_EVENTS, old.connection_events, new.connection_events)
+        _add_each(self.layer_switches, DIRECTIONS, old.layer_switches, new.layer_switches)
+        _add_each(self.recording_frames, KINDS, old.recording_frames, new.recording_frames)
+        _add_each(self.recording_frames_lost, KINDS, old.recording_frames_lost, new.recording_frames_lost)
+        _add_each(self.recording_storage_errors, tuple(EXIT_CODES), old.storage_errors, new.storage_errors)
+        _add_each(self.handoffs, HANDOFF_RESULTS, old.handoffs, new.handoffs)
+
+    def _set_gauges(self) -> None:
+        samples = [last.sample for last in self._last.values()]
+        self.participants.set(sum(sample.participants for sample in samples))
+        self.recording_write_queue_bytes.set(sum(item.counters.recording_write_queue_bytes for item in samples))
+        self.handoff_pending.set(sum(item.counters.handoff_pending for item in samples))
+        publications: Tally[str] = Tally()
+        subscriptions: Tally[tuple[str, str]] = Tally()
+        for sample in samples:
+            publications.update(sample.publications)
+            for item in sample.receive:
+                subscriptions[_one_of(KINDS, item.kind), _one_of(CONNECTIONS, item.connection)] += item.subscriptions
+        _set_each(self.publications, KINDS, publications)
+        _set_each(
+            self.recordings, RECORDING_STATES, Tally(item.recording_state for item in samples if item.recording_state)
+        )
+        for kind in KINDS:
+            for connection in CONNECTIONS:
+                self.subscriptions.labels(kind, connection).set(subscriptions[kind, connection])
+
+
+def build_metrics(registry: CollectorRegistry, version: str) -> Metrics:
+    """Declare all metrics in `registry`."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left this one function without types
+    return Metrics(registry, version)
+
+
+def _one_of(allowed: tuple[str, ...], value: str) -> str:
+    return value if value in allowed else OTHER
+
+
+def _add(counter: Counter, before: int, after: int) -> None:
+    counter.inc(max(0, after - before))
+
+
+def _add_each(counter: Counter, allowed: tuple[str, ...], before: Mapping[str, int], after: Mapping[str, int]) -> None:
+    for key, value in after.items():
+        _add(counter.labels(_one_of(allowed, key)), before.get(key, 0), value)
+
+
+def _set_each(gauge: Gauge, allowed: tuple[str, ...], values: Mapping[str, int]) -> None:
+    sums = Tally(dict.fromkeys(allowed, 0))
+    for key, value in values.items():
+        sums[_one_of(allowed, key)] += value
+    for key, value in sums.items():
+        gauge.labels(key).set(value)

@@ -1,0 +1,19 @@
+"""The environment of the processes that `serve` starts: its own settings, whatever they came from."""
+
+import os
+
+from pydantic import AliasChoices, SecretStr
+
+from agent.config import Settings
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """This process's environment with each of `settings` as its variable, so that a child loads the same."""
+    environment = dict(os.environ)
+    prefix = str(settings.model_config.get("env_prefix", ""))
+    for name, info in type(settings).model_fields.items():
+        alias = info.validation_alias
+        variable = str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"{prefix}{name}".upper()
+        value = getattr(settings, name)
+        environment[variable] = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    return environment

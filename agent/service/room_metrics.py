@@ -1,0 +1,117 @@
+"""A room's metrics sample, computed in its process from the room's state (pure).
+
+States show tracks as they are now, and a track that ended takes its counters with it. The sampler
+adds up what each track gained, so its totals never fall while the process lives.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from agent.room.counters import RoomCounters
+from agent.room.state import ReceiveState, RoomState, TrackState
+
+_COUNTED = (
+    "packets_received",
+    "packets_lost",
+    "bytes_received",
+    "frames_received",
+    "nack_count",
+    "pli_count",
+    "freeze_count",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiveTotals:
+    """What one kind of track brought over one kind of connection ("participant" or "tap") so far.
+
+    `subscriptions` is how many tracks are subscribed now; the rest are totals.
+    """
+
+    kind: str
+    connection: str
+    subscriptions: int = 0
+    packets_received: int = 0
+    packets_lost: int = 0
+    bytes_received: int = 0
+    frames_received: int = 0
+    nack_count: int = 0
+    pli_count: int = 0
+    freeze_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One value for a histogram."""
+
+    kind: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoomMetrics:
+    """One sample. Totals count from the start of the room's process; observations are new since the last sample."""
+
+    participants: int = 0
+    publications: dict[str, int] = field(default_factory=dict)
+    receive: tuple[ReceiveTotals, ...] = ()
+    recording_state: str | None = None
+    jitter_s: tuple[Observation, ...] = ()
+    scores: tuple[Observation, ...] = ()
+    counters: RoomCounters = field(default_factory=RoomCounters)
+
+
+class MetricsSampler:
+    """Turns states into samples; one for the life of a room process."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], ReceiveState] = {}
+        self._totals: dict[tuple[str, str], ReceiveTotals] = {}
+
+    def sample(self, state: RoomState, counters: RoomCounters) -> RoomMetrics:
+        """The sample for `state`, to be called once per state."""
+        jitter: list[Observation] = []
+        scores: list[Observation] = []
+        present: set[tuple[str, str]] = set()
+        subscriptions: Counter[tuple[str, str]] = Counter()
+        for track in state.tracks:
+            for connection, receive in _connections(track):
+                present.add((track.sid, connection))
+                subscriptions[track.kind, connection] += 1
+                if self._add(track, connection, receive):
+                    jitter.append(Observation(track.kind, receive.jitter))
+                if receive.score is not None:
+                    scores.append(Observation(track.kind, receive.score))
+        self._seen = {key: value for key, value in self._seen.items() if key in present}
+        return RoomMetrics(
+            participants=len(state.participants),
+            publications=dict(Counter(item.kind for item in state.publications)),
+            receive=tuple(
+                replace(totals, subscriptions=subscriptions[key]) for key, totals in sorted(self._totals.items())
+            ),
+            recording_state=state.recording.state if state.recording else None,
+            jitter_s=tuple(jitter),
+            scores=tuple(scores),
+            counters=counters,
+        )
+
+    def _add(self, track: TrackState, connection: str, receive: ReceiveState) -> bool:
+        """Add what the track gained; whether packets came."""
+        key = (track.sid, connection)
+        before = self._seen.get(key, ReceiveState())
+        if receive.packets_received < before.packets_received:
+            before = ReceiveState()  # a new subscription to the same track counts from nothing
+        gained = {name: max(0, getattr(receive, name) - getattr(before, name)) for name in _COUNTED}
+        # packets_lost may fall when late packets come (RFC 3550 A.3): remember the highest, or it would count twice.
+        highest = {name: max(getattr(receive, name), getattr(before, name)) for name in _COUNTED}
+        self._seen[key] = replace(receive, **highest)
+        total_key = (track.kind, connection)
+        totals = self._totals.get(total_key, ReceiveTotals(*total_key))
+        sums = {name: getattr(totals, name) + value for name, value in gained.items()}
+        self._totals[total_key] = replace(totals, **sums)
+        return receive.packets_received > before.packets_received
+
+
+def _connections(track: TrackState) -> list[tuple[str, ReceiveState]]:
+    both = (("participant", track.subscription), ("tap", track.tap))
+    return [(name, receive) for name, receive in both if receive is not None]

@@ -1,0 +1,231 @@
+"""Runs the rooms of the service, a process each, and remembers which ones shall run."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+from pydantic import JsonValue, TypeAdapter
+
+from agent.config import Settings
+from agent.errors import RecordingConflict, RoomConflict, RoomNotFound, RoomUnavailable
+from agent.metrics import Metrics
+from agent.service.desired_rooms import DesiredRooms
+from agent.service.environment import child_environment
+from agent.service.event_log import EventLog
+from agent.service.protocol import Command, Done, RoomOptions, SetRules, StartRecording, StopRecording
+from agent.service.room_child import RoomFault
+from agent.service.room_metrics import RoomMetrics
+from agent.service.room_slot import RoomSlot, RoomView
+from agent.tasks import Tasks
+from media.clock import SteadyClock
+from media.errors import StorageError
+
+START_WAIT_S = 20.0  # a join takes about 1 s; later the caller gets the room as it is, still starting
+MAX_ROOMS = 200  # each is a process of some 100 MB; past this another machine is needed
+
+log = structlog.get_logger(__name__)
+
+_FIELDS: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorParts:
+    """What a supervisor works with. `room_command` starts a room's process."""
+
+    settings: Settings
+    clock: SteadyClock
+    events: EventLog
+    metrics: Metrics
+    room_command: Sequence[str]
+
+
+class Supervisor:
+    """All rooms of the service. Its methods run on the event loop that `start` ran on."""
+
+    def __init__(self, parts: SupervisorParts) -> None:
+        self._parts = parts
+        self._slots: dict[str, RoomSlot] = {}
+        self._runs: dict[str, asyncio.Task[None]] = {}
+        self._tasks = Tasks("supervisor")
+        self._desired = DesiredRooms(parts.settings.state_dir)
+        self._saving = asyncio.Lock()
+        self._recording: dict[str, asyncio.Lock] = {}
+        self._draining = False
+        self._environment: Mapping[str, str] = {}
+
+    @property
+    def draining(self) -> bool:
+        """Whether the service is ending."""
+        return self._draining
+
+    async def start(self) -> None:
+        """Run the rooms that ran when the service last ended. Raises StorageError when that cannot be read."""
+        self._environment = child_environment(self._parts.settings)
+        for options in await asyncio.to_thread(self._desired.load):
+            log.info("room_resumed", room=options.room, recording=options.recording_id)
+            self._run(options)
+
+    def rooms(self) -> tuple[RoomView, ...]:
+        """All rooms, by name."""
+        return tuple(self._slots[name].view() for name in sorted(self._slots))
+
+    def room(self, name: str) -> RoomView:
+        """One room. Raises RoomNotFound."""
+        return self._slot(name).view()
+
+    async def start_room(self, options: RoomOptions, *, record: bool) -> RoomView:
+        """Run a room, and wait until it is joined, or START_WAIT_S. With `record` it is recorded from the start.
+
+        Raises RoomConflict when it runs already, RoomUnavailable when there is no place for it, RoomFault when it could
+        not be joined: it is not kept then.
+        """
+        self._check_free(options.room)
+        if record and options.recording_id is None:
+            options = replace(options, recording_id=new_recording_id())
+        slot = self._run(options)
+        try:
+            await self._save()
+            async with asyncio.timeout(START_WAIT_S):
+                await slot.started()
+        except TimeoutError:
+            log.warning("room_start_slow", room=options.room, waited_s=START_WAIT_S)
+        except (RoomFault, RoomUnavailable, StorageError):
+            await self.stop_room(options.room)
+            raise
+        return slot.view()
+
+    def _check_free(self, name: str) -> None:
+        if self._draining:
+            raise RoomUnavailable("the service is ending and starts no more rooms")
+        present = self._slots.get(name)
+        if present is not None and not present.phase.final:
+            raise RoomConflict(f"room {name!r} is being run already; end it first, or use it as it is")
+        if present is None and len(self._slots) >= MAX_ROOMS:
+            raise RoomUnavailable(
+                f"{MAX_ROOMS} rooms are running here, which is the most; end one or use another machine"
+            )
+
+    async def stop_room(self, name: str) -> None:
+        """Drain a room and forget it. Raises RoomNotFound."""
+        slot = self._slot(name)
+        slot.stop(for_good=True)
+        run = self._runs.get(name)
+        if run is not None:
+            await asyncio.wait({run})
+        self._forget(name, slot)
+        await self._save()
+
+    async def command(self, name: str, command: Command) -> Done:
+        """Have a room carry out `command`. Raises RoomNotFound, RoomUnavailable or RoomFault.
+
+        Rules and recordings outlive the room's process: they hold for the next one too.
+        """
+        slot = self._slot(name)
+        done = await slot.call(command)
+        if isinstance(command, SetRules):
+            slot.options = replace(slot.options, rules=command.rules)
+            await self._save()
+        return done
+
+    async def start_recording(self, name: str, recording_id: str | None) -> Done:
+        """Record a room, in a new recording or going on with `recording_id`.
+
+        Raises RecordingConflict when it is being recorded, else as `command`.
+        """
+        slot = self._slot(name)
+        async with self._recording.setdefault(name, asyncio.Lock()):
+            slot.check_running()
+            if slot.options.recording_id is not None:
+                raise RecordingConflict(
+                    f"room {name!r} is being recorded as {slot.options.recording_id}; stop that recording first"
+                )
+            wanted = recording_id or new_recording_id()
+            # Kept before the room is told: should its process die in between, the next one goes on with it.
+            slot.options = replace(slot.options, recording_id=wanted)
+            try:
+                await self._save()
+                return await slot.call(StartRecording(wanted))
+            except (RoomFault, StorageError):
+                slot.options = replace(slot.options, recording_id=None)
+                await self._save()
+                raise
+
+    async def stop_recording(self, name: str) -> Done:
+        """Close a room's recording. Raises RecordingConflict when there is none, else as `command`."""
+        slot = self._slot(name)
+        async with self._recording.setdefault(name, asyncio.Lock()):
+            if slot.options.recording_id is None:
+                raise RecordingConflict(f"room {name!r} is not being recorded; start a recording first")
+            done = await slot.call(StopRecording())
+            slot.options = replace(slot.options, recording_id=None)
+            await self._save()
+            return done
+
+    async def drain(self) -> None:
+        """End all rooms in order: each closes its recording. They run again when the service starts again.
+
+        What is not done after `drain_timeout_s` is killed; nothing recorded is lost but the last part.
+        """
+        self._draining = True
+        for slot in self._slots.values():
+            slot.stop(for_good=False)
+        if self._runs:
+            await asyncio.wait(self._runs.values())
+
+    async def aclose(self) -> None:
+        """Kill what still runs; idempotent."""
+        self._draining = True
+        await self._tasks.aclose()
+
+    def _slot(self, name: str) -> RoomSlot:
+        slot = self._slots.get(name)
+        if slot is None:
+            raise RoomNotFound(f"no room {name!r} is being run here; start it first")
+        return slot
+
+    def _run(self, options: RoomOptions) -> RoomSlot:
+        parts = self._parts
+        slot = RoomSlot(options, parts.room_command, self._environment, parts.clock, self)
+        self._slots[options.room] = slot
+        self._runs[options.room] = self._tasks.start(self._run_slot(slot), name=options.room)
+        return slot
+
+    async def _run_slot(self, slot: RoomSlot) -> None:
+        name = slot.options.room
+        try:
+            await slot.run(self._parts.settings.drain_timeout_s)
+        finally:
+            self._parts.metrics.forget_room(name)
+        if slot.gone:
+            self._forget(name, slot)
+            await self._save()
+
+    def _forget(self, name: str, slot: RoomSlot) -> None:
+        if self._slots.get(name) is slot:
+            del self._slots[name]
+            self._runs.pop(name, None)
+            self._recording.pop(name, None)
+
+    async def _save(self) -> None:
+        async with self._saving:
+            rooms = [slot.options for slot in self._slots.values() if not slot.gone]
+            await asyncio.to_thread(self._desired.save, rooms)
+
+    def on_event(self, room: str, event: str, at: float, fields: Mapping[str, object]) -> None:
+        """Pass a room's event on to the listeners."""
+        self._parts.events.append(event, room, at, _FIELDS.validate_python(dict(fields)))
+        if event == "room_restarting":
+            self._parts.metrics.room_restarts.inc()
+            self._parts.metrics.forget_room(room)
+
+    def on_metrics(self, room: str, process: int, sample: RoomMetrics) -> None:
+        """Add a room's sample to the service's metrics."""
+        self._parts.metrics.apply(room, process, sample)
+
+
+def new_recording_id() -> str:
+    """A new id, also its folder's name: sorts by time, and is unique across machines."""
+    return f"RE_{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}_{secrets.token_hex(4)}"

@@ -1,0 +1,198 @@
+"""A room process with a small fake in place of the RoomAgent; run as a program, as the real one is.
+
+It joins no server. What it does is steered by the room's name and by files in its state folder:
+"bad-key…" is refused, "gone…" ends as a deleted room, "crash-at-start…" dies of SIGKILL before it is joined.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from agent.config import load_settings
+from agent.errors import ServerUnreachable, TrackNotFound, Unauthorized
+from agent.room.counters import RoomCounters
+from agent.room.state import (
+    ConnectionState,
+    ParticipantState,
+    PublicationState,
+    ReceiveState,
+    RecordingStatus,
+    RoomState,
+    TrackState,
+)
+from agent.service.protocol import RoomOptions, SubscriptionRules
+from agent.service.room_shell import run_room_process
+
+
+@dataclass(frozen=True, slots=True)
+class TrackSubscribed:
+    """As the agent's event of that name."""
+
+    track_sid: str
+    payload: bytes
+
+
+class FakeRoomAgent:
+    """Keeps what it is told, and writes a line per start and end of a recording into the recording's folder."""
+
+    def __init__(self, options: RoomOptions) -> None:
+        self._options = options
+        self._recordings_dir = load_settings().recordings_dir
+        self._connection = ConnectionState.CONNECTING
+        self._publications: dict[str, PublicationState] = {}
+        self._recording: RecordingStatus | None = None
+        self._quality: str | None = None
+        self._subscribed = True
+        self._packets = 0
+        self._listeners: list[Callable[[object], None]] = []
+        self._over = asyncio.Event()
+
+    async def start(self) -> None:
+        """Be joined, or fail as the room's name says."""
+        name = self._options.room
+        if name.startswith("bad-key"):
+            raise Unauthorized("the server refused the key; check LIVEKIT_API_KEY")
+        if name.startswith("unreachable"):
+            raise ServerUnreachable("no server answers; check LIVEKIT_URL")
+        if name.startswith("crash-at-start"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        sys.stdout.write("a native library prints this\n")
+        sys.stdout.flush()
+        os.write(1, b"and this past Python\n")
+        self._connection = ConnectionState.CONNECTED
+        if self._options.publish:
+            await self.publish(self._options.publish)
+        if self._options.recording_id:
+            await self.start_recording(self._options.recording_id)
+        if name.startswith("gone"):
+            self._over.set()
+
+    async def aclose(self) -> None:
+        """Leave."""
+        if self._recording is not None and self._recording.state == "recording":
+            await self.stop_recording()
+        self._connection = ConnectionState.DISCONNECTED
+
+    async def wait_closed(self) -> str:
+        """Until the room is gone."""
+        await self._over.wait()
+        return "room_deleted"
+
+    async def publish(self, spec: str) -> tuple[PublicationState, ...]:
+        """One video publication."""
+        sid = f"TR_{len(self._publications)}"
+        self._publications[sid] = PublicationState(sid, spec, "video", "camera", "live", False)
+        return (self._publications[sid],)
+
+    async def unpublish(self, sid: str) -> None:
+        """End it."""
+        self._publications.pop(self._known(sid))
+
+    async def set_muted(self, sid: str, muted: bool) -> None:
+        """Mute it."""
+        self._publications[self._known(sid)] = replace(self._publications[sid], muted=muted)
+
+    def _known(self, sid: str) -> str:
+        if sid not in self._publications:
+            raise TrackNotFound(f"nothing is published as {sid!r}; look at the room's publications")
+        return sid
+
+    async def set_rules(self, rules: SubscriptionRules) -> None:
+        """Kinds decide."""
+        self._subscribed = not rules.kinds or "video" in rules.kinds
+
+    async def set_subscribed(self, track_sid: str, subscribed: bool | None) -> None:
+        """Subscribe."""
+        self._remote(track_sid)
+        self._subscribed = subscribed is not False
+        for listener in self._listeners:
+            listener(TrackSubscribed(track_sid, b"\x00\xff"))
+
+    async def set_layer(self, track_sid: str, quality: str | None, target: str) -> None:
+        """Pin a layer."""
+        self._remote(track_sid)
+        self._quality = quality
+
+    def _remote(self, track_sid: str) -> None:
+        if track_sid != "TR_remote":
+            raise TrackNotFound(f"no track {track_sid!r} in the room; list its tracks")
+
+    async def send_data(self, payload: bytes, topic: str, reliable: bool, identities: Sequence[str]) -> None:
+        """To "crash": a native crash. To "hang": no report comes any more. To "fault": a bug."""
+        if topic == "crash":
+            os.kill(os.getpid(), signal.SIGABRT)
+        if topic == "fault":
+            raise ValueError("a bug")
+        if topic == "end":
+            self._over.set()
+
+    async def send_text(self, text: str, topic: str, identities: Sequence[str]) -> None:
+        """Nothing comes of it."""
+
+    async def start_recording(self, recording_id: str) -> RecordingStatus:
+        """A folder with a log of its own."""
+        folder = self._recordings_dir / recording_id
+        await asyncio.to_thread(_note, folder, "start")
+        self._recording = RecordingStatus(recording_id, str(folder), "recording", 0.0, 1, 0, 0, 0, 0)
+        return self._recording
+
+    async def stop_recording(self) -> RecordingStatus:
+        """Close it."""
+        assert self._recording is not None
+        await asyncio.to_thread(_note, Path(self._recording.path), "complete")
+        self._recording = replace(self._recording, state="complete")
+        return self._recording
+
+    def state(self) -> RoomState:
+        """One participant with one track."""
+        self._packets += 10
+        receive = ReceiveState(packets_received=self._packets, bytes_received=self._packets * 1000, score=90.0)
+        track = TrackState(
+            sid="TR_remote",
+            name="camera",
+            kind="video",
+            source="camera",
+            participant_identity="alice",
+            mime_type="video/VP8",
+            muted=False,
+            simulcasted=True,
+            width=1280,
+            height=720,
+            quality=self._quality,
+            quality_pinned=self._quality is not None,
+            subscription=receive if self._subscribed else None,
+        )
+        return RoomState(
+            room=self._options.room,
+            sid="RM_fake",
+            identity=self._options.identity,
+            connection=self._connection,
+            at=0.0,
+            participants=(ParticipantState("alice", "PA_1", "Alice", "", {}),),
+            tracks=(track,),
+            publications=tuple(self._publications.values()),
+            recording=self._recording,
+        )
+
+    def counters(self) -> RoomCounters:
+        """Few."""
+        return RoomCounters(connection_events={"connected": 1}, recording_segments=2)
+
+    def add_listener(self, listener: Callable[[object], None]) -> None:
+        """Tell `listener`."""
+        self._listeners.append(listener)
+
+
+def _note(folder: Path, what: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log.jsonl").open("a") as file:
+        file.write(json.dumps({"what": what, "pid": os.getpid()}) + "\n")
+
+
+if __name__ == "__main__":
+    run_room_process(FakeRoomAgent)

@@ -1,0 +1,76 @@
+"""Samples of a room: totals that never fall, though tracks come and go."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.room.counters import RoomCounters
+from agent.room.state import ConnectionState, ReceiveState, RoomState, TrackState
+from agent.service.room_metrics import MetricsSampler, ReceiveTotals, RoomMetrics
+
+TRACK = TrackState("TR_1", "cam", "video", "camera", "alice", "video/VP8", False, True, 1280, 720)
+
+
+def state(*tracks: TrackState) -> RoomState:
+    return RoomState("r", "RM_1", "bot", ConnectionState.CONNECTED, 0.0, tracks=tracks)
+
+
+def received(sid: str = "TR_1", **counts: int) -> TrackState:
+    return replace(TRACK, sid=sid, tap=ReceiveState(**counts))
+
+
+def totals(sample: RoomMetrics) -> ReceiveTotals:
+    (only,) = sample.receive
+    return only
+
+
+def test_totals_outlive_the_track() -> None:
+    sampler = MetricsSampler()
+    sampler.sample(state(received(packets_received=10)), RoomCounters())
+    assert totals(sampler.sample(state(), RoomCounters())) == ReceiveTotals("video", "tap", 0, packets_received=10)
+    sample = sampler.sample(state(received("TR_2", packets_received=5)), RoomCounters())
+    assert totals(sample) == ReceiveTotals("video", "tap", 1, packets_received=15)
+
+
+def test_a_new_subscription_counts_from_nothing() -> None:
+    sampler = MetricsSampler()
+    sampler.sample(state(received(packets_received=100, nack_count=4)), RoomCounters())
+    sample = sampler.sample(state(received(packets_received=3, nack_count=1)), RoomCounters())
+    assert (totals(sample).packets_received, totals(sample).nack_count) == (103, 5)
+
+
+def test_late_packets_take_nothing_back_and_count_no_loss_twice() -> None:
+    sampler = MetricsSampler()
+    for number, lost in enumerate((5, 4, 5), start=1):
+        sample = sampler.sample(state(received(packets_received=number, packets_lost=lost)), RoomCounters())
+    assert totals(sample).packets_lost == 5
+
+
+def test_jitter_is_observed_while_packets_come_and_scores_once_judged() -> None:
+    sampler = MetricsSampler()
+    track = replace(TRACK, subscription=ReceiveState(packets_received=9, jitter=0.02))
+    first = sampler.sample(state(track), RoomCounters())
+    assert [item.value for item in first.jitter_s] == [0.02]
+    assert first.scores == ()
+    judged = replace(TRACK, subscription=ReceiveState(packets_received=9, jitter=0.02, score=77.0))
+    second = sampler.sample(state(judged), RoomCounters())
+    assert second.jitter_s == ()
+    assert [(item.kind, item.value) for item in second.scores] == [("video", 77.0)]
+
+
+@settings(max_examples=50)
+@given(st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 50), st.integers(-3, 9)), max_size=3)))
+def test_totals_never_fall(seconds: list[list[tuple[str, int, int]]]) -> None:
+    sampler = MetricsSampler()
+    before = ReceiveTotals("video", "tap")
+    for tracks in seconds:
+        unique = {sid: received(sid, packets_received=got, packets_lost=lost) for sid, got, lost in tracks}
+        sample = sampler.sample(state(*unique.values()), RoomCounters())
+        if not sample.receive:
+            continue
+        now = totals(sample)
+        assert now.packets_received >= before.packets_received
+        assert now.packets_lost >= before.packets_lost
+        assert now.subscriptions == len(unique)
+        before = now

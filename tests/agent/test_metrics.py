@@ -1,0 +1,102 @@
+"""The declared metrics: their names, and totals that survive a room process's restart."""
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from agent.metrics import Metrics, build_metrics
+from agent.room.counters import RoomCounters
+from agent.service.room_metrics import Observation, ReceiveTotals, RoomMetrics
+from agent.service.supervision import Phase
+
+NAMES = {
+    "roomhand_build_info",
+    "roomhand_rooms",
+    "roomhand_room_restarts",
+    "roomhand_room_connections",
+    "roomhand_participants",
+    "roomhand_subscriptions",
+    "roomhand_publications",
+    "roomhand_packets_received",
+    "roomhand_packets_lost",
+    "roomhand_bytes_received",
+    "roomhand_frames_received",
+    "roomhand_nack",
+    "roomhand_pli",
+    "roomhand_freezes",
+    "roomhand_jitter_seconds",
+    "roomhand_track_score",
+    "roomhand_layer_switches",
+    "roomhand_recordings",
+    "roomhand_recording_segments",
+    "roomhand_recording_bytes",
+    "roomhand_recording_frames",
+    "roomhand_recording_frames_lost",
+    "roomhand_recording_write_queue_bytes",
+    "roomhand_recording_storage_errors",
+    "roomhand_handoffs",
+    "roomhand_handoff_pending",
+    "roomhand_exports",
+    "roomhand_export_duration_seconds",
+    "roomhand_api_requests",
+    "roomhand_api_request_duration_seconds",
+}
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return build_metrics(CollectorRegistry(), "1.2.3")
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def test_exactly_the_documented_names_are_exposed_with_help(metrics: Metrics) -> None:
+    families = list(text_string_to_metric_families(generate_latest(metrics.registry).decode()))
+    assert {family.name for family in families} == NAMES
+    assert all(family.documentation for family in families)
+
+
+def test_a_restarted_process_counts_on(metrics: Metrics) -> None:
+    def sample(packets: int, segments: int) -> RoomMetrics:
+        receive = (ReceiveTotals("video", "tap", 1, packets_received=packets),)
+        return RoomMetrics(receive=receive, counters=RoomCounters(recording_segments=segments))
+
+    metrics.apply("r", 100, sample(10, 1))
+    metrics.apply("r", 100, sample(25, 2))
+    metrics.apply("r", 200, sample(30, 1))  # more than before, yet all of it is new: the process is another
+    assert value(metrics, "roomhand_packets_received_total", kind="video", connection="tap") == 55
+    assert value(metrics, "roomhand_recording_segments_total") == 3
+
+
+def test_gauges_add_up_over_rooms_and_forget_one_that_ended(metrics: Metrics) -> None:
+    sample = RoomMetrics(participants=2, publications={"audio": 1}, recording_state="recording")
+    metrics.apply("a", 1, sample)
+    metrics.apply("b", 2, sample)
+    assert value(metrics, "roomhand_participants") == 4
+    assert value(metrics, "roomhand_publications", kind="audio") == 2
+    assert value(metrics, "roomhand_recordings", state="recording") == 2
+    metrics.forget_room("a")
+    assert value(metrics, "roomhand_participants") == 2
+    assert value(metrics, "roomhand_recordings", state="complete") == 0
+
+
+def test_unknown_label_values_become_other(metrics: Metrics) -> None:
+    metrics.apply("r", 1, RoomMetrics(jitter_s=(Observation("smell", 0.1),), recording_state="confused"))
+    assert value(metrics, "roomhand_jitter_seconds_count", kind="other") == 1
+    assert value(metrics, "roomhand_recordings", state="other") == 1
+    metrics.observe_request("BREW", "other", 404, 0.1)
+    assert value(metrics, "roomhand_api_requests_total", method="other", route="other", status="404") == 1
+
+
+def test_rooms_and_exports_are_counted_by_state_with_zeros(metrics: Metrics) -> None:
+    metrics.set_rooms([Phase.RUNNING, Phase.RUNNING, Phase.FAILED])
+    assert value(metrics, "roomhand_rooms", state="running") == 2
+    assert value(metrics, "roomhand_rooms", state="starting") == 0
+    metrics.set_rooms([])
+    assert value(metrics, "roomhand_rooms", state="running") == 0
+    metrics.set_exports({"complete": 3})
+    assert value(metrics, "roomhand_exports", status="complete") == 3
+    metrics.observe_export("mp4", 12.0)
+    assert value(metrics, "roomhand_export_duration_seconds_sum", format="mp4") == 12
