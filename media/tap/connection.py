@@ -1,0 +1,196 @@
+"""One connection of the tap, from join to loss: signalling, transport and a receiver per track."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+from aiortc import RTCIceServer
+
+from media.clock import SteadyClock
+from media.errors import MediaError
+from media.frames import EncodedFrame
+from media.tap.events import CandidateReceived, Joined, LayerQuality, LeaveRequested, OfferReceived, SignalEvent
+from media.tap.receiver import Receivers
+from media.tap.sdp import Offer, build_answer, parse_offer
+from media.tap.signalling import SignalClient
+from media.tap.transport import Datagram, MediaTransport
+
+log = structlog.get_logger(__name__)
+
+POLL_INTERVAL_S = 0.02  # NACK timers are of the order of the round trip; a frame lasts 33 to 66 ms
+REPORT_INTERVAL_S = 1.0  # RFC 3550 6.2 would allow less often; the server's quality score reads these
+
+
+@dataclass(frozen=True, slots=True)
+class LayerIntent:
+    """All that is asked of one subscription; sent whole each time, since the server replaces."""
+
+    quality: LayerQuality = LayerQuality.HIGH
+
+
+class ConnectionOwner(Protocol):
+    """Who is told of frames and signals."""
+
+    def on_frames(self, track_sid: str, frames: tuple[EncodedFrame, ...]) -> None:
+        """Complete frames of a track."""
+
+    def on_signal(self, event: SignalEvent) -> None:
+        """A signal that is not about the transport."""
+
+
+class Connection:
+    """`open`, `run` until it ends, `aclose`. Never used again afterwards."""
+
+    def __init__(self, signal: SignalClient, owner: ConnectionOwner, receivers: Receivers, clock: SteadyClock) -> None:
+        self._signal = signal
+        self._owner = owner
+        self._clock = clock
+        self.joined: Joined = signal.joined
+        self._transport = MediaTransport(self, clock, _ice_servers(signal.joined))
+        self._receivers = receivers
+        receivers.begin_connection()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._first_answer = asyncio.Event()
+        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._connecting = False
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls, url: str, token: str, owner: ConnectionOwner, receivers: Receivers, clock: SteadyClock
+    ) -> "Connection":
+        """Join and start reading; the transport comes up as the server offers it."""
+        signal = await SignalClient.connect(url, token)
+        connection = cls(signal, owner, receivers, clock)
+        connection._start(connection._read_signals(), "tap.signals")
+        connection._start(signal.keep_alive(), "tap.keep_alive")
+        return connection
+
+    async def run(self) -> str:
+        """Until the connection is lost; the reason."""
+        return await asyncio.shield(self._ended)
+
+    async def subscribe(self, intents: dict[str, LayerIntent]) -> None:
+        """Subscribe to tracks with their layers, after the first answer: a first offer stays free of media."""
+        if not intents:
+            return
+        await self._first_answer.wait()
+        await self._signal.update_subscription(list(intents), subscribe=True)
+        for track_sid, intent in intents.items():
+            await self.apply_layer(track_sid, intent)
+
+    async def unsubscribe(self, track_sid: str) -> None:
+        """End a subscription."""
+        await self._signal.update_subscription([track_sid], subscribe=False)
+
+    async def apply_layer(self, track_sid: str, intent: LayerIntent) -> None:
+        """Send the whole intent of a subscription."""
+        await self._signal.update_track_settings(track_sid, quality=intent.quality)
+
+    async def aclose(self) -> None:
+        """Leave, hand on what is complete, close everything; idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._end("left")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._deliver(self._receivers.flush(self._clock.now()))
+        await self._signal.aclose()
+        await self._transport.aclose()
+
+    # What the transport tells
+
+    def on_rtp(self, packets: list[Datagram]) -> None:
+        """Take a batch of packets and hand on what they complete."""
+        for packet in packets:
+            self._receivers.receive(packet.data, packet.arrival_time)
+        self._deliver(self._receivers.poll_touched(self._clock.now()))
+
+    def on_rtcp(self, packet: Datagram) -> None:
+        """Take a sender report."""
+        self._receivers.receive_rtcp(packet.data, packet.arrival_time)
+
+    def on_transport_closed(self, reason: str) -> None:
+        """The media path is gone."""
+        self._end(reason)
+
+    # Tasks
+
+    def _start(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(self._guard(coroutine, name), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guard(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        try:
+            await coroutine
+        except MediaError as error:
+            self._end(str(error))
+        except Exception as error:  # the border of a task: it ends this connection, and is told
+            log.exception("tap_task_failed", task=name)
+            self._end(f"{name}: {type(error).__name__}")
+
+    async def _read_signals(self) -> None:
+        async for event in self._signal.events():
+            match event:
+                case OfferReceived():
+                    await self._answer(event)
+                case CandidateReceived():
+                    await self._transport.add_remote_candidate(event.candidate)
+                case LeaveRequested():
+                    self._owner.on_signal(event)
+                    self._end(f"server: {event.reason}")
+                case _:
+                    self._owner.on_signal(event)
+        self._end("signalling closed")
+
+    async def _answer(self, event: OfferReceived) -> None:
+        offer = parse_offer(event.sdp)
+        local = await self._transport.gather()
+        self._receivers.configure(offer, self._clock.now())
+        await self._signal.answer(build_answer(offer, local), event.offer_id)
+        if not self._connecting:
+            self._connecting = True
+            for candidate in offer.candidates:
+                await self._transport.add_remote_candidate(candidate)
+            self._start(self._connect(offer), "tap.connect")
+
+    async def _connect(self, offer: Offer) -> None:
+        self._first_answer.set()
+        await self._transport.connect(offer)
+        self._start(self._poll(), "tap.poll")
+        self._start(self._report(), "tap.report")
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_INTERVAL_S)
+            self._deliver(self._receivers.poll_due(self._clock.now()))
+            for packet in self._receivers.take_feedback():
+                await self._transport.send_rtcp(packet)
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(REPORT_INTERVAL_S)
+            for packet in self._receivers.reports(self._clock.now()):
+                await self._transport.send_rtcp(packet)
+
+    def _deliver(self, frames: dict[str, tuple[EncodedFrame, ...]]) -> None:
+        for track_sid, complete in frames.items():
+            self._owner.on_frames(track_sid, complete)
+
+    def _end(self, reason: str) -> None:
+        if not self._ended.done():
+            self._ended.set_result(reason)
+        self._first_answer.set()  # whoever waits for it goes on, to find the connection gone
+
+
+def _ice_servers(joined: Joined) -> list[RTCIceServer]:
+    # The server has public candidates; only a relay can help where they are out of reach.
+    return [
+        RTCIceServer(urls=list(urls), username=username, credential=credential)
+        for urls, username, credential in joined.turn_servers
+    ]

@@ -1,0 +1,104 @@
+"""A publisher on the LiveKit SDK alone, for tests of what receives: moving pictures and a tone."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+from livekit import rtc
+
+from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from media.frames import Codec
+
+T = TypeVar("T")
+
+FPS = 25
+SAMPLE_RATE = 48_000
+AUDIO_CHUNK = 480
+_CODECS = {Codec.VP8: rtc.VideoCodec.VP8, Codec.H264: rtc.VideoCodec.H264}
+
+
+async def eventually(probe: Callable[[], T | None], *, timeout_s: float = 10.0) -> T:
+    """What `probe` gives once it is no longer None; fails loudly after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        found = probe()
+        if found is not None:
+            return found
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"did not happen within {timeout_s} s")
+
+
+class Publisher:
+    """`async with` publishes a camera and a microphone in `room`."""
+
+    def __init__(
+        self,
+        server: Credentials,
+        room: str,
+        *,
+        codec: Codec = Codec.VP8,
+        width: int = 640,
+        height: int = 360,
+        simulcast: bool | None = None,
+        identity: str = "publisher",
+    ) -> None:
+        self._server = server
+        self._name = room
+        self._codec = codec
+        self._size = (width, height)
+        self._simulcast = width >= 960 if simulcast is None else simulcast
+        self._identity = identity
+        self._tasks: list[asyncio.Task[None]] = []
+        self.room = rtc.Room()
+        self.video_frames = 0
+
+    async def __aenter__(self) -> "Publisher":
+        token = mint_participant_token(self._server, ParticipantTokenRequest(self._name, self._identity))
+        await self.room.connect(self._server.url, token)
+        width, height = self._size
+        self._video = rtc.VideoSource(width, height)
+        self._audio = rtc.AudioSource(SAMPLE_RATE, 1, 100)
+        camera = rtc.LocalVideoTrack.create_video_track("camera", self._video)
+        microphone = rtc.LocalAudioTrack.create_audio_track("microphone", self._audio)
+        publish = self.room.local_participant.publish_track
+        await publish(
+            camera,
+            rtc.TrackPublishOptions(
+                source=rtc.TrackSource.SOURCE_CAMERA, simulcast=self._simulcast, video_codec=_CODECS[self._codec]
+            ),
+        )
+        await publish(microphone, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE))
+        self._tasks = [
+            asyncio.create_task(self._send_video(), name="publisher.video"),
+            asyncio.create_task(self._send_audio(), name="publisher.audio"),
+        ]
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._audio.aclose()
+        await self._video.aclose()
+        await self.room.disconnect()
+
+    async def _send_video(self) -> None:
+        width, height = self._size
+        ramp = np.add.outer(np.arange(height), np.arange(width))
+        chroma = np.full(width * height // 2, 128, np.uint8).tobytes()
+        started = time.monotonic()
+        while True:
+            luma = ((ramp + 4 * self.video_frames) % 256).astype(np.uint8).tobytes()
+            self._video.capture_frame(rtc.VideoFrame(width, height, rtc.VideoBufferType.I420, luma + chroma))
+            self.video_frames += 1
+            await asyncio.sleep(max(0.0, started + self.video_frames / FPS - time.monotonic()))
+
+    async def _send_audio(self) -> None:
+        at = 0
+        while True:
+            wave = np.sin(2 * np.pi * 440 * (np.arange(AUDIO_CHUNK) + at) / SAMPLE_RATE)
+            at += AUDIO_CHUNK
+            samples = (wave * 8000).astype(np.int16).tobytes()
+            await self._audio.capture_frame(rtc.AudioFrame(samples, SAMPLE_RATE, 1, AUDIO_CHUNK))
