@@ -1,0 +1,106 @@
+"""Sending data: packets, text streams, data tracks."""
+
+from livekit import rtc
+from livekit.rtc.participant import PublishDataError, PublishDataTrackError
+
+from agent.errors import InvalidSettings, PublishFailed, TrackNotFound
+from agent.room.metadata import MAX_NAME_CHARACTERS
+from agent.room.session import RoomSession
+
+MAX_PACKET_BYTES = 64_000  # livekit-server's limit for a data packet
+MAX_DATA_FRAME_BYTES = 128 * 1_000  # 128 packets of about 1 kB; the server drops longer frames
+
+
+class DataPublisher:
+    """Sends data into a session's room; data tracks are withdrawn before the room is left.
+
+    The server drops what is not permitted without a word, so each call checks first: PermissionDenied.
+    """
+
+    def __init__(self, session: RoomSession) -> None:
+        self._session = session
+        self._tracks: dict[str, rtc.LocalDataTrack] = {}
+        session.before_leaving("data tracks", self.aclose)
+
+    @property
+    def data_tracks(self) -> tuple[str, ...]:
+        """The names of our data tracks."""
+        return tuple(self._tracks)
+
+    async def publish_data(
+        self,
+        payload: bytes,
+        *,
+        topic: str = "",
+        reliable: bool = True,
+        destination_identities: tuple[str, ...] = (),
+    ) -> None:
+        """Send one data packet, to all or to some. Raises InvalidSettings (too long) or PublishFailed."""
+        if len(payload) > MAX_PACKET_BYTES:
+            raise InvalidSettings(
+                f"a data packet of {len(payload)} bytes is too long, {MAX_PACKET_BYTES} are allowed; "
+                "send it as a text stream or in parts"
+            )
+        self._session.permissions.require_publish_data()
+        try:
+            await self._session.sdk_room.local_participant.publish_data(
+                payload, reliable=reliable, destination_identities=list(destination_identities), topic=topic
+            )
+        except PublishDataError as error:
+            raise PublishFailed(f"the data packet was not sent: {error.message}") from error
+
+    async def send_text(self, text: str, *, topic: str, destination_identities: tuple[str, ...] = ()) -> str:
+        """Send `text` as one text stream and return the stream's id. Raises PublishFailed."""
+        if not topic:
+            raise InvalidSettings("a text stream needs a topic, like lk.chat")
+        self._session.permissions.require_publish_data()
+        try:
+            info = await self._session.sdk_room.local_participant.send_text(
+                text, topic=topic, destination_identities=list(destination_identities)
+            )
+        except rtc.StreamError as error:
+            raise PublishFailed(f"the text was not sent: {error.description}") from error
+        return info.stream_id
+
+    async def publish_data_track(self, name: str) -> str:
+        """Open a data track and return its SID; the SDK opens it again after a full reconnect.
+
+        Raises InvalidSettings (bad or taken name) or PublishFailed.
+        """
+        if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
+            raise InvalidSettings(f"a data track's name has 1 to {MAX_NAME_CHARACTERS} characters")
+        if name in self._tracks:
+            raise InvalidSettings(f"a data track named {name!r} is published already; give another name")
+        self._session.permissions.require_publish_data()
+        try:
+            track = await self._session.sdk_room.local_participant.publish_data_track(name=name)
+        except PublishDataTrackError as error:
+            raise PublishFailed(f"the server did not take data track {name!r}: {error.message}") from error
+        self._tracks[name] = track
+        return track.info.sid
+
+    def push(self, name: str, payload: bytes, *, user_timestamp: int | None = None) -> bool:
+        """Send one frame; False where the SDK dropped it (pushed too fast, or reconnecting).
+
+        Raises TrackNotFound, or InvalidSettings for a frame that could not arrive.
+        """
+        if (track := self._tracks.get(name)) is None:
+            raise TrackNotFound(f"no data track named {name!r} is published; open it first")
+        if len(payload) > MAX_DATA_FRAME_BYTES:
+            raise InvalidSettings(f"a frame of {len(payload)} bytes is too long; {MAX_DATA_FRAME_BYTES} are allowed")
+        try:
+            track.try_push(rtc.DataTrackFrame(payload=payload, user_timestamp=user_timestamp))
+        except rtc.PushFrameError:
+            return False
+        return True
+
+    async def unpublish_data_track(self, name: str) -> None:
+        """Close a data track."""
+        if (track := self._tracks.pop(name, None)) is None:
+            raise TrackNotFound(f"no data track named {name!r} is published")
+        await track.unpublish()
+
+    async def aclose(self) -> None:
+        """Close all data tracks; idempotent."""
+        for name in tuple(self._tracks):
+            await self.unpublish_data_track(name)

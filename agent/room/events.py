@@ -1,0 +1,244 @@
+"""Everything a room tells, as values: no SDK object leaves agent/room/convert.py."""
+
+from dataclasses import dataclass
+
+from agent.room.permissions import Permissions
+from agent.room.state import ConnectionState, ParticipantState, TrackState
+from quality.stats import VideoQuality
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantConnected:
+    """A remote participant is in the room; also told for those already there when we join."""
+
+    participant: ParticipantState
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantDisconnected:
+    """A remote participant left, or is gone for us while we reconnect."""
+
+    participant: ParticipantState
+
+
+@dataclass(frozen=True, slots=True)
+class TrackPublished:
+    """A remote participant publishes a track; also told for those already there when we join."""
+
+    participant: ParticipantState
+    track: TrackState
+
+
+@dataclass(frozen=True, slots=True)
+class TrackUnpublished:
+    """A remote participant withdrew a track, or it is gone for us while we reconnect."""
+
+    participant: ParticipantState
+    track: TrackState
+
+
+@dataclass(frozen=True, slots=True)
+class TrackSubscribed:
+    """Media of a track we asked for will come; layer settings sent from here on hold."""
+
+    participant: ParticipantState
+    track: TrackState
+
+
+@dataclass(frozen=True, slots=True)
+class TrackUnsubscribed:
+    """Media of a track no longer come."""
+
+    participant: ParticipantState
+    track: TrackState
+
+
+@dataclass(frozen=True, slots=True)
+class TrackSubscriptionFailed:
+    """The server cannot give us a track; `error` is its reason."""
+
+    participant_identity: str
+    track_sid: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrackMuted:
+    """A remote track was muted."""
+
+    participant: ParticipantState
+    track: TrackState
+
+
+@dataclass(frozen=True, slots=True)
+class TrackUnmuted:
+    """A remote track was unmuted."""
+
+    participant: ParticipantState
+    track: TrackState
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTrackPublished:
+    """A track of ours is in the room. `previous_sid` is its SID before a full reconnect, else empty."""
+
+    sid: str
+    name: str
+    kind: str
+    source: str
+    previous_sid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTrackUnpublished:
+    """A track of ours is no longer in the room; `reason` says why, for people."""
+
+    sid: str
+    name: str
+    kind: str
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataReceived:
+    """A data packet. `participant_identity` is empty where a server API sent it."""
+
+    participant_identity: str
+    topic: str
+    payload: bytes
+    reliable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TextReceived:
+    """A whole text stream (LiveKit uses topics `lk.chat` and `lk.transcription`)."""
+
+    participant_identity: str
+    topic: str
+    text: str
+    stream_id: str
+    attributes: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DataTrackPublished:
+    """A remote participant publishes a data track."""
+
+    participant_identity: str
+    sid: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataTrackUnpublished:
+    """A remote data track is gone."""
+
+    sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataTrackFrame:
+    """One frame of a data track we read. `user_timestamp` is the sender's own, None if it sent none."""
+
+    participant_identity: str
+    sid: str
+    name: str
+    payload: bytes
+    user_timestamp: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStateChanged:
+    """Connected, reconnecting, connected again, or disconnected."""
+
+    state: ConnectionState
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveSpeakers:
+    """Who speaks, loudest first; ourselves included."""
+
+    participant_identities: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionQualityChanged:
+    """The server's judgment of a participant's connection: excellent, good, poor, lost or unknown."""
+
+    participant_identity: str
+    quality: str
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataChanged:
+    """A participant's name, metadata or attributes changed; `participant` has the new ones."""
+
+    participant: ParticipantState
+
+
+@dataclass(frozen=True, slots=True)
+class RoomMetadataChanged:
+    """The room's own metadata changed."""
+
+    metadata: str
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionsChanged:
+    """What we may do changed while we are in the room."""
+
+    permissions: Permissions
+
+
+@dataclass(frozen=True, slots=True)
+class LayerChanged:
+    """Our controller asked for another layer of a subscribed video; `reason` is a sentence for people."""
+
+    track: TrackState
+    from_quality: VideoQuality
+    to_quality: VideoQuality
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The room is over for us; the last event of a session.
+
+    `reason` is LiveKit's `DisconnectReason` in lower case, `client_initiated` where we left.
+    """
+
+    reason: str
+
+    @property
+    def by_us(self) -> bool:
+        """Whether we left, rather than the server or the network ending it."""
+        return self.reason == "client_initiated"
+
+
+RoomEvent = (
+    ParticipantConnected
+    | ParticipantDisconnected
+    | TrackPublished
+    | TrackUnpublished
+    | TrackSubscribed
+    | TrackUnsubscribed
+    | TrackSubscriptionFailed
+    | TrackMuted
+    | TrackUnmuted
+    | LocalTrackPublished
+    | LocalTrackUnpublished
+    | DataReceived
+    | TextReceived
+    | DataTrackPublished
+    | DataTrackUnpublished
+    | DataTrackFrame
+    | ConnectionStateChanged
+    | ActiveSpeakers
+    | ConnectionQualityChanged
+    | MetadataChanged
+    | RoomMetadataChanged
+    | PermissionsChanged
+    | LayerChanged
+    | Disconnected
+)

@@ -1,0 +1,50 @@
+"""What the server lets us do, asked before we try: it ignores what it does not allow, without a word.
+
+Seen on livekit-server 1.13: publishing a track without permission times out after 10 s; data packets,
+text and attributes are dropped silently.
+"""
+
+from dataclasses import dataclass
+
+from agent.errors import PermissionDenied
+from quality.stats import TrackSource
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """LiveKit's `ParticipantPermission`. Empty `can_publish_sources` means any source."""
+
+    can_subscribe: bool = True
+    can_publish: bool = True
+    can_publish_data: bool = True
+    can_update_metadata: bool = False
+    hidden: bool = False
+    can_publish_sources: tuple[TrackSource, ...] = ()
+
+    def require_publish(self, source: TrackSource) -> None:
+        """PermissionDenied unless a track of `source` may be published."""
+        if not self.can_publish:
+            raise PermissionDenied("the access token does not allow publishing; mint one with canPublish")
+        if self.can_publish_sources and source not in self.can_publish_sources:
+            allowed = ", ".join(self.can_publish_sources)
+            raise PermissionDenied(
+                f"the access token allows publishing only {allowed}, not {source}; "
+                "add it to canPublishSources, or publish with another source"
+            )
+
+    def require_publish_data(self) -> None:
+        """PermissionDenied unless data packets, text streams and data tracks may be sent."""
+        if not self.can_publish_data:
+            raise PermissionDenied("the access token does not allow sending data; mint one with canPublishData")
+
+    def require_subscribe(self) -> None:
+        """PermissionDenied unless tracks may be received."""
+        if not self.can_subscribe:
+            raise PermissionDenied("the access token does not allow subscribing; mint one with canSubscribe")
+
+    def require_update_metadata(self) -> None:
+        """PermissionDenied unless our own name, metadata and attributes may be changed."""
+        if not self.can_update_metadata:
+            raise PermissionDenied(
+                "the access token does not allow changing our own metadata; mint one with canUpdateOwnMetadata"
+            )

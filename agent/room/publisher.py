@@ -1,0 +1,359 @@
+"""Publishing sources as tracks: pacing, muting, withdrawing, and what survives a reconnect."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import structlog
+from livekit import rtc
+from livekit.rtc.participant import PublishTrackError, UnpublishTrackError
+
+from agent.errors import InvalidSettings, PublishFailed, RoomhandError, TrackNotFound
+from agent.room import convert
+from agent.room.events import (
+    ConnectionStateChanged,
+    Disconnected,
+    LocalTrackPublished,
+    LocalTrackUnpublished,
+    RoomEvent,
+)
+from agent.room.publish_options import PublishOptions, TrackPlan, plan_audio, plan_video
+from agent.room.pump import Pump
+from agent.room.session import RoomSession
+from agent.room.state import ConnectionState, PublicationState
+from agent.tasks import Tasks
+from media.errors import SourceUnreadable
+from media.sources.pacer import AUDIO_LATE_LIMIT_S, AUDIO_LEAD_S, Pacer
+from media.sources.source import AudioFormat, DecodedAudio, DecodedVideoFrame, Source, VideoFormat
+from quality.stats import TrackKind
+
+log = structlog.get_logger(__name__)
+
+AUDIO_QUEUE_MS = 200  # the SDK's default of 1 s would let sound leave that much after its picture
+START_DELAY_S = 0.1  # both tracks are fed from then on, so that neither begins late
+PUMP_STOP_TIMEOUT_S = 0.8  # a pump stops within one frame, or one decoding step of a file
+UNPUBLISH_TIMEOUT_S = 0.8  # one round trip; while the connection is down it would wait for its return
+
+
+class PublicationStatus(StrEnum):
+    """Where a publication is in its life."""
+
+    PUBLISHED = "published"
+    ENDED = "ended"
+    FAILED = "failed"
+    UNPUBLISHED = "unpublished"
+
+
+@dataclass(slots=True)
+class _Publication:
+    """One track of ours; the SDK keeps `sdk.sid` right across reconnects."""
+
+    plan: TrackPlan
+    track: rtc.LocalVideoTrack | rtc.LocalAudioTrack
+    native: rtc.VideoSource | rtc.AudioSource
+    sdk: rtc.LocalTrackPublication
+    pump: Pump[DecodedVideoFrame] | Pump[DecodedAudio] | None = None
+    pumping: asyncio.Task[None] | None = None
+    status: PublicationStatus = PublicationStatus.PUBLISHED
+    muted: bool = False
+
+    @property
+    def state(self) -> PublicationState:
+        return PublicationState(self.sdk.sid, self.plan.name, self.plan.kind, self.plan.source, self.status, self.muted)
+
+
+@dataclass(slots=True)
+class _Played:
+    """One source and the tracks made of it."""
+
+    source: Source
+    publications: list[_Publication] = field(default_factory=list)
+
+
+class Publisher:
+    """Publishes sources into a session's room; leaves before the room does.
+
+    A source whose end is reached is unpublished with status `ended`; one that cannot be read on, with
+    `failed`. After a full reconnect the SDK publishes again under new SIDs (told by LocalTrackPublished),
+    muted ones muted.
+    """
+
+    def __init__(self, session: RoomSession) -> None:
+        self._session = session
+        self._tasks = Tasks("publisher")
+        self._playing: list[_Played] = []
+        self._closed = False
+        self._was_reconnecting = False
+        session.before_leaving("publications", self.aclose)
+        session.add_listener(self._on_event)
+
+    @property
+    def publications(self) -> tuple[PublicationState, ...]:
+        """All that is published now."""
+        return tuple(publication.state for publication in self._all())
+
+    @property
+    def local_tracks(self) -> tuple[tuple[str, TrackPlan, rtc.LocalVideoTrack | rtc.LocalAudioTrack, bool], ...]:
+        """SID, plan, SDK track and whether muted, for the statistics of this package."""
+        return tuple((each.sdk.sid, each.plan, each.track, each.muted) for each in self._all())
+
+    def _all(self) -> list[_Publication]:
+        return [publication for played in self._playing for publication in played.publications]
+
+    async def publish(self, source: Source, options: PublishOptions | None = None) -> tuple[PublicationState, ...]:
+        """Publish the picture and sound of `source` and play it; the publisher closes it at the end.
+
+        Raises PermissionDenied, InvalidSettings (a name taken, nothing to publish) or PublishFailed;
+        the source is closed then too.
+        """
+        played = _Played(source)
+        try:
+            plans = self._plan(source, options or PublishOptions())
+            self._playing.append(played)
+            for plan in plans:
+                await self._publish_one(played, plan)
+            if options and options.metadata:
+                for plan in plans:
+                    await self._session.set_track_metadata(plan.name, options.metadata)
+        except BaseException:
+            await self._withdraw(played, PublicationStatus.FAILED, "publishing failed")
+            raise
+        self._start(played, options or PublishOptions())
+        return tuple(publication.state for publication in played.publications)
+
+    def _plan(self, source: Source, options: PublishOptions) -> list[TrackPlan]:
+        if self._closed:
+            raise PublishFailed("the room is being left; join again to publish")
+        video = source.video if options.video else None
+        audio = source.audio if options.audio else None
+        plans = []
+        if video:
+            plans.append(plan_video(options, video.width, video.height, video.fps))
+        if audio:
+            plans.append(plan_audio(options, with_video=video is not None))
+        if not plans:
+            raise InvalidSettings("nothing of this source is to be published; allow its video or its audio")
+        if options.metadata:
+            self._session.permissions.require_update_metadata()
+        taken = {publication.plan.name for publication in self._all()}
+        for plan in plans:
+            self._session.permissions.require_publish(plan.source)
+            if plan.name in taken:
+                raise InvalidSettings(f"a track named {plan.name!r} is published already; give another name")
+        return plans
+
+    async def _publish_one(self, played: _Played, plan: TrackPlan) -> None:
+        native: rtc.VideoSource | rtc.AudioSource
+        track: rtc.LocalVideoTrack | rtc.LocalAudioTrack
+        if plan.kind is TrackKind.VIDEO:
+            native = _video_source(played.source.video, plan)
+            track = rtc.LocalVideoTrack.create_video_track(plan.name, native)
+        else:
+            native = _audio_source(played.source.audio)
+            track = rtc.LocalAudioTrack.create_audio_track(plan.name, native)
+        local = self._session.sdk_room.local_participant
+        publishing = self._tasks.start(
+            local.publish_track(track, convert.sdk_publish_options(plan)), name=f"publish.{plan.name}"
+        )
+        try:
+            sdk = await asyncio.shield(publishing)
+        except asyncio.CancelledError:
+            self._tasks.start(self._withdraw_late(publishing), name=f"withdraw.{plan.name}")
+            raise
+        except PublishTrackError as error:
+            raise PublishFailed(f"the server did not take track {plan.name!r}: {error.message}") from error
+        publication = _Publication(plan, track, native, sdk)
+        played.publications.append(publication)
+        log.info("published", track=plan.name, sid=sdk.sid, kind=plan.kind, simulcast=plan.simulcast)
+        self._session.emit(LocalTrackPublished(sdk.sid, plan.name, plan.kind, plan.source))
+
+    async def _withdraw_late(self, publishing: asyncio.Task[rtc.LocalTrackPublication]) -> None:
+        """A publication whose caller was cancelled must not stay in the room without media."""
+        publication = await publishing
+        await self._session.sdk_room.local_participant.unpublish_track(publication.sid)
+
+    def _start(self, played: _Played, options: PublishOptions) -> None:
+        start = asyncio.get_running_loop().time() + START_DELAY_S
+        for publication in played.publications:
+            if isinstance(publication.native, rtc.VideoSource):
+                publication.pump = Pump(
+                    name=publication.plan.name,
+                    read=played.source.read_video,
+                    send=_send_video(publication.native),
+                    pacer=Pacer(start=start, max_fps=options.max_fps),
+                )
+            else:
+                publication.pump = Pump(
+                    name=publication.plan.name,
+                    read=played.source.read_audio,
+                    send=_send_audio(publication.native),
+                    pacer=Pacer(start=start, lead_s=AUDIO_LEAD_S, late_limit_s=AUDIO_LATE_LIMIT_S),
+                )
+            publication.pump.muted = publication.muted
+            publication.pumping = self._tasks.start(
+                self._play(played, publication, publication.pump), name=f"pump.{publication.plan.name}"
+            )
+
+    async def _play(
+        self, played: _Played, publication: _Publication, pump: Pump[DecodedVideoFrame] | Pump[DecodedAudio]
+    ) -> None:
+        try:
+            if not await pump.run():
+                return
+            status, reason = PublicationStatus.ENDED, "its source ended"
+        except SourceUnreadable as error:
+            status, reason = PublicationStatus.FAILED, str(error)
+            log.warning("source_failed", track=publication.plan.name, error=str(error))
+        publication.pumping = None
+        if isinstance(publication.native, rtc.AudioSource):
+            await asyncio.sleep(publication.native.queued_duration)
+        await self._unpublish(played, publication, status, reason)
+
+    def _find(self, which: str) -> tuple[_Played, _Publication]:
+        for played in self._playing:
+            for publication in played.publications:
+                if which in {publication.sdk.sid, publication.plan.name}:
+                    return played, publication
+        raise TrackNotFound(f"nothing is published as {which!r}; give the SID or name of one of our tracks")
+
+    def mute(self, which: str) -> PublicationState:
+        """Mute the publication of that SID or name; its source goes on unheard and unseen."""
+        return self._set_muted(which, muted=True)
+
+    def unmute(self, which: str) -> PublicationState:
+        """End the muting of the publication of that SID or name."""
+        return self._set_muted(which, muted=False)
+
+    def _set_muted(self, which: str, *, muted: bool) -> PublicationState:
+        _, publication = self._find(which)
+        if muted:
+            publication.track.mute()
+        else:
+            publication.track.unmute()
+        publication.muted = muted
+        if publication.pump:
+            publication.pump.muted = muted
+        log.info("muted" if muted else "unmuted", track=publication.plan.name)
+        return publication.state
+
+    async def unpublish(self, which: str) -> PublicationState:
+        """Withdraw the publication of that SID or name."""
+        played, publication = self._find(which)
+        await self._unpublish(played, publication, PublicationStatus.UNPUBLISHED, "withdrawn")
+        return publication.state
+
+    async def _unpublish(
+        self, played: _Played, publication: _Publication, status: PublicationStatus, reason: str
+    ) -> None:
+        """Stop feeding, then unpublish, then drop the native source: any other order can abort the process."""
+        if publication not in played.publications:
+            return
+        played.publications.remove(publication)
+        await _stop_pumping(publication)
+        sid = publication.sdk.sid
+        try:
+            async with asyncio.timeout(UNPUBLISH_TIMEOUT_S):
+                await self._session.sdk_room.local_participant.unpublish_track(sid)
+        except (RoomhandError, UnpublishTrackError, TimeoutError) as error:
+            # Gone with the room, or it will go with it.
+            log.info("unpublish_skipped", track=publication.plan.name, error=type(error).__name__)
+        await publication.native.aclose()
+        publication.status = status
+        log.info("unpublished", track=publication.plan.name, status=status, reason=reason)
+        plan = publication.plan
+        self._session.emit(LocalTrackUnpublished(sid, plan.name, plan.kind, plan.source, reason))
+        if not played.publications:
+            await self._close_source(played)
+
+    async def _withdraw(self, played: _Played, status: PublicationStatus, reason: str) -> None:
+        publications = tuple(played.publications)
+        await asyncio.gather(*(self._unpublish(played, each, status, reason) for each in publications))
+        await self._close_source(played)
+
+    async def _close_source(self, played: _Played) -> None:
+        if played in self._playing:
+            self._playing.remove(played)
+        # In a thread: a file source waits there for a read in progress.
+        await asyncio.to_thread(played.source.close)
+
+    def _on_event(self, event: RoomEvent) -> None:
+        if isinstance(event, Disconnected):
+            # Feeding a track whose room is gone can abort the process; the rest is aclose's.
+            for publication in self._all():
+                if publication.pump:
+                    publication.pump.stop()
+        elif isinstance(event, ConnectionStateChanged):
+            if event.state is ConnectionState.RECONNECTING:
+                self._was_reconnecting = True
+            elif event.state is ConnectionState.CONNECTED and self._was_reconnecting:
+                self._was_reconnecting = False
+                self._restore()
+
+    def _restore(self) -> None:
+        """Publish again what the SDK did not bring back after a reconnect."""
+        present = self._session.sdk_room.local_participant.track_publications
+        for publication in self._all():
+            if publication.sdk.sid not in present:
+                self._tasks.start(self._publish_again(publication), name=f"restore.{publication.plan.name}")
+
+    async def _publish_again(self, publication: _Publication) -> None:
+        previous_sid, plan = publication.sdk.sid, publication.plan
+        try:
+            publication.sdk = await self._session.sdk_room.local_participant.publish_track(
+                publication.track, convert.sdk_publish_options(plan)
+            )
+        except PublishTrackError as error:
+            publication.status = PublicationStatus.FAILED
+            log.warning("restore_failed", track=plan.name, error=error.message)
+            return
+        log.info("restored", track=plan.name, sid=publication.sdk.sid)
+        self._session.emit(LocalTrackPublished(publication.sdk.sid, plan.name, plan.kind, plan.source, previous_sid))
+
+    async def aclose(self) -> None:
+        """Stop all sources, then withdraw all publications; idempotent."""
+        self._closed = True
+        for publication in self._all():
+            if publication.pump:
+                publication.pump.stop()
+        playing = tuple(self._playing)
+        await asyncio.gather(*(self._withdraw(each, PublicationStatus.UNPUBLISHED, "leaving") for each in playing))
+        await self._tasks.aclose()
+
+
+async def _stop_pumping(publication: _Publication) -> None:
+    if publication.pump:
+        publication.pump.stop()
+    task = publication.pumping
+    if task is None or task is asyncio.current_task():
+        return
+    done, _ = await asyncio.wait((task,), timeout=PUMP_STOP_TIMEOUT_S)
+    if not done:
+        log.warning("source_slow_to_stop", track=publication.plan.name)
+        task.cancel()
+
+
+def _video_source(video: VideoFormat | None, plan: TrackPlan) -> rtc.VideoSource:
+    assert video is not None
+    return rtc.VideoSource(video.width, video.height, is_screencast=plan.source == "screen_share")
+
+
+def _audio_source(audio: AudioFormat | None) -> rtc.AudioSource:
+    assert audio is not None
+    return rtc.AudioSource(audio.sample_rate, audio.channels, queue_size_ms=AUDIO_QUEUE_MS)
+
+
+def _send_video(native: rtc.VideoSource) -> Callable[[DecodedVideoFrame, float], Awaitable[None]]:
+    async def send(frame: DecodedVideoFrame, capture_time: float) -> None:
+        picture = rtc.VideoFrame(frame.width, frame.height, rtc.VideoBufferType.I420, frame.data)
+        # The loop's clock and the native layer's are the same monotonic clock.
+        native.capture_frame(picture, timestamp_us=round(capture_time * 1e6))
+
+    return send
+
+
+def _send_audio(native: rtc.AudioSource) -> Callable[[DecodedAudio, float], Awaitable[None]]:
+    async def send(chunk: DecodedAudio, _capture_time: float) -> None:
+        await native.capture_frame(rtc.AudioFrame(chunk.data, chunk.sample_rate, chunk.channels, chunk.samples))
+
+    return send

@@ -1,0 +1,262 @@
+"""Applying a subscription policy to a room, and keeping what was asked for across reconnects."""
+
+import asyncio
+from dataclasses import replace
+
+import structlog
+from livekit import rtc
+
+from agent.errors import InvalidSettings, PermissionDenied, TrackNotFound
+from agent.room.consumer import FrameCallback, consume
+from agent.room.events import (
+    ConnectionStateChanged,
+    Disconnected,
+    MetadataChanged,
+    PermissionsChanged,
+    RoomEvent,
+    TrackPublished,
+    TrackSubscribed,
+    TrackSubscriptionFailed,
+    TrackUnpublished,
+    TrackUnsubscribed,
+)
+from agent.room.session import RoomSession
+from agent.room.state import ConnectionState, TrackState
+from agent.room.subscription import Candidate, SubscribeAction, SubscriptionPolicy, TrackKey, decide
+from agent.room.track_settings import LayerIntent, send_intent
+from agent.tasks import Tasks
+from quality.stats import TrackKind, VideoQuality
+
+log = structlog.get_logger(__name__)
+
+RETRY_S = 5.0  # after the server could not give a track; it may have been a moment of overload
+MAX_DIMENSION = 16_384
+
+
+class Subscriber:
+    """Subscribes by rules and by hand; both may change at any time.
+
+    Choices belong to a track's publisher, kind, source and name, so they hold when it is published
+    again under another SID.
+    """
+
+    def __init__(self, session: RoomSession, policy: SubscriptionPolicy | None = None) -> None:
+        self._session = session
+        self._policy = policy or SubscriptionPolicy()
+        self._tasks = Tasks("subscriber")
+        self._order: dict[TrackKey, int] = {}
+        self._requested: dict[str, bool] = {}
+        self._overrides: dict[TrackKey, SubscribeAction] = {}
+        self._ceilings: dict[TrackKey, VideoQuality] = {}
+        self._intents: dict[TrackKey, LayerIntent] = {}
+        self._callbacks: dict[TrackKey, FrameCallback] = {}
+        self._consuming: dict[str, asyncio.Task[None]] = {}
+        session.before_leaving("subscriptions", self.aclose)
+        session.add_listener(self._on_event)
+
+    @property
+    def policy(self) -> SubscriptionPolicy:
+        """The policy in force."""
+        return self._policy
+
+    def set_policy(self, policy: SubscriptionPolicy) -> None:
+        """Put `policy` in force at once."""
+        self._policy = policy
+        log.info("subscription_policy", rules=len(policy.rules), default=policy.default, max_tracks=policy.max_tracks)
+        self._apply()
+
+    def override(self, track_sid: str, action: SubscribeAction | None) -> None:
+        """Subscribe to a track, or not, whatever the rules say; None gives it back to them."""
+        key = TrackKey.of(self._track(track_sid))
+        if action is None:
+            self._overrides.pop(key, None)
+        else:
+            self._overrides[key] = action
+        self._apply()
+
+    def subscribed(self) -> tuple[TrackState, ...]:
+        """The tracks whose media come."""
+        return tuple(track for track in self._session.tracks if self._sdk_track(track.sid) is not None)
+
+    def intent(self, track_sid: str) -> LayerIntent:
+        """What is asked of a video track."""
+        return self._intent_of(self._track(track_sid))
+
+    def ceiling(self, track_sid: str) -> VideoQuality:
+        """The best layer that the rules allow for a track."""
+        return self._ceilings.get(TrackKey.of(self._track(track_sid)), VideoQuality.HIGH)
+
+    def set_quality(self, track_sid: str, quality: VideoQuality | None) -> LayerIntent:
+        """Pin a video's layer, or with None give it back to the controller."""
+        if quality is None:
+            return self._change(track_sid, pinned=False, dimensions=None)
+        return self._change(track_sid, quality=quality, pinned=True, dimensions=None)
+
+    def set_dimensions(self, track_sid: str, width: int, height: int) -> LayerIntent:
+        """Ask for the layer that suits a picture of that size; the server chooses it."""
+        if not (0 < width <= MAX_DIMENSION and 0 < height <= MAX_DIMENSION):
+            raise InvalidSettings(f"{width}x{height} is no picture size; give 1 to {MAX_DIMENSION} pixels each")
+        return self._change(track_sid, dimensions=(width, height), pinned=True)
+
+    def set_enabled(self, track_sid: str, *, enabled: bool) -> LayerIntent:
+        """Have a video sent, or not sent though subscribed."""
+        return self._change(track_sid, enabled=enabled)
+
+    def choose_quality(self, track_sid: str, quality: VideoQuality) -> None:
+        """The controller's choice for a video that nobody pinned."""
+        if not self.intent(track_sid).pinned:
+            self._change(track_sid, quality=quality)
+
+    def on_frames(self, track_sid: str, callback: FrameCallback | None) -> None:
+        """Have `callback` called with a track's decoded media whenever it is subscribed; None ends that."""
+        track = self._track(track_sid)
+        key = TrackKey.of(track)
+        self._stop_consuming(track.sid)
+        if callback is None:
+            self._callbacks.pop(key, None)
+            return
+        self._callbacks[key] = callback
+        self._start_consuming(track)
+
+    def _change(
+        self,
+        track_sid: str,
+        **changes: VideoQuality | tuple[int, int] | bool | None,
+    ) -> LayerIntent:
+        track = self._track(track_sid)
+        if track.kind != TrackKind.VIDEO:
+            raise InvalidSettings(f"{track.name!r} is an audio track; only videos have layers")
+        intent = replace(self._intent_of(track), **changes)  # type: ignore[arg-type]  # names checked by replace
+        self._intents[TrackKey.of(track)] = intent
+        self._send(track)
+        return intent
+
+    def _intent_of(self, track: TrackState) -> LayerIntent:
+        key = TrackKey.of(track)
+        ceiling = self._ceilings.get(key, VideoQuality.HIGH)
+        return self._intents.get(key, LayerIntent(quality=ceiling))
+
+    def _send(self, track: TrackState) -> None:
+        if track.kind == TrackKind.VIDEO and self._sdk_track(track.sid) is not None:
+            send_intent(self._publication(track.sid), self._intent_of(track))
+
+    def _track(self, sid: str) -> TrackState:
+        for track in self._session.tracks:
+            if track.sid == sid:
+                return track
+        raise TrackNotFound(f"no track {sid!r} is published in this room")
+
+    def _publication(self, sid: str) -> rtc.RemoteTrackPublication:
+        for participant in self._session.sdk_room.remote_participants.values():
+            publication = participant.track_publications.get(sid)
+            if publication is not None:
+                return publication
+        raise TrackNotFound(f"no track {sid!r} is published in this room")
+
+    def _sdk_track(self, sid: str) -> rtc.RemoteVideoTrack | rtc.RemoteAudioTrack | None:
+        publication = self._publication(sid)
+        return publication.track if publication.subscribed else None
+
+    def _on_event(self, event: RoomEvent) -> None:
+        match event:
+            case TrackPublished(track=track):
+                self._order.setdefault(TrackKey.of(track), len(self._order))
+                self._requested.pop(track.sid, None)
+                self._apply()
+            case TrackUnpublished(track=track):
+                self._requested.pop(track.sid, None)
+                self._stop_consuming(track.sid)
+                self._apply()
+            case TrackSubscribed(track=track):
+                log.info("subscribed", track=track.name, sid=track.sid, participant_identity=track.participant_identity)
+                # Here and not on "reconnected", which comes before: a full reconnect begins again at HIGH.
+                self._send(track)
+                self._start_consuming(track)
+            case TrackUnsubscribed(track=track):
+                self._stop_consuming(track.sid)
+            case TrackSubscriptionFailed(track_sid=sid, error=error):
+                log.warning("subscription_failed", sid=sid, error=error)
+                self._tasks.start(self._retry(sid), name=f"retry.{sid}")
+            case MetadataChanged() | PermissionsChanged():
+                self._apply()
+            case ConnectionStateChanged(state=ConnectionState.CONNECTED):
+                self._apply()
+                self._send_all()
+            case Disconnected():
+                for sid in tuple(self._consuming):
+                    self._stop_consuming(sid)
+            case _:
+                pass
+
+    def _send_all(self) -> None:
+        for track in self.subscribed():
+            self._send(track)
+
+    async def _retry(self, sid: str) -> None:
+        await asyncio.sleep(RETRY_S)
+        if self._requested.pop(sid, None) and self._session.connection is ConnectionState.CONNECTED:
+            self._apply()
+
+    def _apply(self) -> None:
+        """Make the room's subscriptions those that policy and people ask for."""
+        if self._session.connection is not ConnectionState.CONNECTED:
+            return
+        choices = decide(self._policy, self._candidates(), self._overrides)
+        if any(choice.subscribe for choice in choices):
+            try:
+                self._session.permissions.require_subscribe()
+            except PermissionDenied as error:
+                log.warning("subscription_denied", error=str(error))
+                return
+        for choice in choices:
+            track = self._track(choice.sid)
+            self._set_ceiling(track, choice.quality)
+            if self._requested.get(choice.sid, False) == choice.subscribe:
+                continue
+            self._requested[choice.sid] = choice.subscribe
+            self._publication(choice.sid).set_subscribed(choice.subscribe)
+            log.info(
+                "subscribing" if choice.subscribe else "unsubscribing",
+                track=track.name,
+                sid=choice.sid,
+                participant_identity=track.participant_identity,
+                reason=choice.reason,
+            )
+
+    def _candidates(self) -> list[Candidate]:
+        participants = {participant.identity: participant for participant in self._session.participants}
+        tracks = sorted(self._session.tracks, key=lambda track: self._order.get(TrackKey.of(track), len(self._order)))
+        return [
+            Candidate(participants[track.participant_identity], track, self._requested.get(track.sid, False))
+            for track in tracks
+        ]
+
+    def _set_ceiling(self, track: TrackState, ceiling: VideoQuality) -> None:
+        key = TrackKey.of(track)
+        if self._ceilings.get(key, VideoQuality.HIGH) == ceiling:
+            return
+        self._ceilings[key] = ceiling
+        intent = self._intents.get(key)
+        if intent is None:
+            self._send(track)
+        elif not intent.pinned:
+            self._intents[key] = replace(intent, quality=min(intent.quality, ceiling))
+            self._send(track)
+
+    def _start_consuming(self, track: TrackState) -> None:
+        callback = self._callbacks.get(TrackKey.of(track))
+        sdk_track = self._sdk_track(track.sid)
+        if callback is None or sdk_track is None:
+            return
+        self._stop_consuming(track.sid)
+        self._consuming[track.sid] = self._tasks.start(consume(sdk_track, callback), name=f"consume.{track.name}")
+
+    def _stop_consuming(self, sid: str) -> None:
+        if task := self._consuming.pop(sid, None):
+            task.cancel()
+
+    async def aclose(self) -> None:
+        """Stop reading media; idempotent. Unsubscribing is left to leaving the room."""
+        self._callbacks.clear()
+        self._consuming.clear()
+        await self._tasks.aclose()
