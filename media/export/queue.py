@@ -1,0 +1,95 @@
+"""The export queue as the rest of the project sees it: submit, ask, wait, cancel, hand off a segment.
+
+Everything is durable in one SQLite file. Nothing here needs a worker to run; `ensure_worker` starts one.
+"""
+
+import asyncio
+import time
+import uuid
+from pathlib import Path
+
+from media.export import engine
+from media.export.job import Aborted, ExportRequest, ExportStatus, request_to_json
+from media.export.lock import WorkerLock
+from media.export.store import ExportStore
+from media.export.workflow import sweep
+from media.record.entries import SegmentEntry
+from media.record.reader import read_recording
+
+# What a person who waits does not notice.
+_WAIT_POLL_S = 0.2
+
+
+class ExportQueue:
+    """The queue in the file `database`, which is created when it is not there.
+
+    The methods are short blocking transactions (milliseconds), safe from any thread.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        engine.prepare_database(database)
+        self._store = ExportStore(database)
+        self._client = engine.connect(database)
+
+    def close(self) -> None:
+        """Close the connections. Exports go on in the worker."""
+        self._client.destroy()
+
+    def submit(self, request: ExportRequest) -> str:
+        """Put `request` into the queue and return the export's id at once.
+
+        Raises RecordingNotFound, RecordingDamaged when the recording cannot be read at all.
+        """
+        absolute = ExportRequest(
+            request.recording_path.absolute(),
+            request.format,
+            request.out_dir.absolute(),
+            request.participant_identity,
+        )
+        read_recording(absolute.recording_path)
+        export_id = f"EX_{uuid.uuid4().hex[:20]}"
+        self._enqueue(engine.EXPORT_QUEUE, engine.EXPORT_WORKFLOW, export_id, export_id, request_to_json(absolute))
+        self._store.add(export_id, absolute, time.time())
+        return export_id
+
+    def hand_off(self, segment: SegmentEntry, recording_path: Path) -> None:
+        """Have a closed segment verified and catalogued, durably. Doing it twice does it once."""
+        self._enqueue(
+            engine.SEGMENT_QUEUE,
+            engine.SEGMENT_WORKFLOW,
+            segment.id,
+            str(recording_path.absolute()),
+            [segment.id, segment.path, segment.sha256, segment.size_bytes],
+        )
+
+    def status(self, export_id: str) -> ExportStatus:
+        """Where the export stands. Raises ExportNotFound."""
+        return self._store.get(export_id)
+
+    def list(self) -> tuple[ExportStatus, ...]:
+        """All exports, the newest first."""
+        return self._store.all()
+
+    def cancel(self, export_id: str) -> ExportStatus:
+        """Abort the export; one that has ended stays as it is. Raises ExportNotFound.
+
+        A running worker stops the work within a second and removes what is unfinished; without one
+        that is done here.
+        """
+        status = self._store.apply(export_id, Aborted())
+        self._client.cancel_workflow(export_id)
+        lock = WorkerLock(self._database)
+        if lock.try_acquire():
+            sweep(status)
+            lock.release()
+        return status
+
+    async def wait(self, export_id: str) -> ExportStatus:
+        """The status once the export has ended, however. Raises ExportNotFound."""
+        while not (status := await asyncio.to_thread(self.status, export_id)).state.final:  # noqa: ASYNC110 - its end is in another process
+            await asyncio.sleep(_WAIT_POLL_S)
+        return status
+
+    def _enqueue(self, queue: str, workflow: str, workflow_id: str, *arguments: object) -> None:
+        self._client.enqueue({"queue_name": queue, "workflow_name": workflow, "workflow_id": workflow_id}, *arguments)

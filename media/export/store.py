@@ -1,0 +1,215 @@
+"""The export queue's own tables, beside DBOS's in the same SQLite file: exports, and the segment catalogue.
+
+DBOS knows what must run and which steps are done; these tables hold what people ask for. Every
+method is one short transaction on a connection of its own, so any thread and process may call.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from media.errors import ExportNotFound
+from media.export.job import (
+    ExportEvent,
+    ExportFailure,
+    ExportRequest,
+    ExportResult,
+    ExportState,
+    ExportStatus,
+    ExportStep,
+    advance,
+    request_from_json,
+    request_to_json,
+)
+from media.process.output import output_from_json, output_to_json
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS exports (
+    export_id TEXT PRIMARY KEY, request TEXT NOT NULL, state TEXT NOT NULL, step TEXT, progress REAL NOT NULL,
+    attempt INTEGER NOT NULL, result TEXT, error_code TEXT, error_message TEXT,
+    created_at REAL NOT NULL, updated_at REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS exports_by_state ON exports (state);
+CREATE TABLE IF NOT EXISTS segments (
+    recording_path TEXT NOT NULL, path TEXT NOT NULL, segment_id TEXT NOT NULL, sha256 TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, verified_at REAL NOT NULL,
+    PRIMARY KEY (recording_path, path)
+);
+CREATE TABLE IF NOT EXISTS damaged_segments (
+    recording_path TEXT NOT NULL, path TEXT NOT NULL, message TEXT NOT NULL, found_at REAL NOT NULL,
+    PRIMARY KEY (recording_path, path)
+);
+"""
+
+# Longer than any write of DBOS or ours can take on a slow disk.
+_BUSY_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueEntry:
+    """A file of a recording whose sha256 was compared with its journal's. `mtime_ns` dates the comparison."""
+
+    recording_path: Path
+    path: str
+    segment_id: str
+    sha256: str
+    size_bytes: int
+    mtime_ns: int
+    verified_at: float
+
+
+class ExportStore:
+    """Opens or creates the tables in `database`. Write-ahead logging lets readers ask while a worker writes."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        with self._transaction() as connection:
+            connection.executescript(_SCHEMA)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self._database, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("BEGIN IMMEDIATE")
+            with connection:
+                yield connection
+        finally:
+            connection.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self._database, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def add(self, export_id: str, request: ExportRequest, now: float) -> None:
+        """Enter a queued export. Does nothing when it is there already."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO exports (export_id, request, state, progress, attempt, created_at,"
+                " updated_at) VALUES (?, ?, ?, 0, 0, ?, ?)",
+                (export_id, json.dumps(request_to_json(request)), ExportState.QUEUED.value, now, now),
+            )
+
+    def get(self, export_id: str) -> ExportStatus:
+        """The export's status. Raises ExportNotFound."""
+        with self._reading() as connection:
+            return _load(connection, export_id)
+
+    def all(self) -> tuple[ExportStatus, ...]:
+        """All exports, the newest first."""
+        with self._reading() as connection:
+            rows = connection.execute("SELECT * FROM exports ORDER BY created_at DESC, export_id").fetchall()
+            return tuple(_status(connection, row) for row in rows)
+
+    def apply(self, export_id: str, event: ExportEvent) -> ExportStatus:
+        """Move the export by `event` and return where it stands now. Raises ExportNotFound."""
+        with self._transaction() as connection:
+            before = _load(connection, export_id)
+            after = advance(before, event, time.time())
+            if after is not before:
+                _save(connection, after)
+            return after
+
+    def catalogue(self, entry: CatalogueEntry) -> None:
+        """Enter a file that was verified, in place of an older entry."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO segments VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (str(entry.recording_path), *astuple(entry)[1:]),
+            )
+            connection.execute(
+                "DELETE FROM damaged_segments WHERE recording_path = ? AND path = ?",
+                (str(entry.recording_path), entry.path),
+            )
+
+    def report_damaged(self, recording_path: Path, path: str, message: str) -> None:
+        """Note that a file is not what the journal says, and take it out of the catalogue."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO damaged_segments VALUES (?, ?, ?, ?)",
+                (str(recording_path), path, message, time.time()),
+            )
+            connection.execute(
+                "DELETE FROM segments WHERE recording_path = ? AND path = ?", (str(recording_path), path)
+            )
+
+    def catalogued(self, recording_path: Path) -> dict[str, CatalogueEntry]:
+        """The catalogue of one recording, by the files' paths in it."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT * FROM segments WHERE recording_path = ?", (str(recording_path),)
+            ).fetchall()
+        return {row["path"]: CatalogueEntry(Path(row["recording_path"]), *tuple(row)[1:]) for row in rows}
+
+    def damaged(self, recording_path: Path) -> dict[str, str]:
+        """What is wrong with which file of one recording."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT path, message FROM damaged_segments WHERE recording_path = ?", (str(recording_path),)
+            ).fetchall()
+        return {row["path"]: row["message"] for row in rows}
+
+
+def _load(connection: sqlite3.Connection, export_id: str) -> ExportStatus:
+    row = connection.execute("SELECT * FROM exports WHERE export_id = ?", (export_id,)).fetchone()
+    if row is None:
+        raise ExportNotFound(f"there is no export {export_id!r} here; `roomhand exports` lists those there are")
+    return _status(connection, row)
+
+
+def _status(connection: sqlite3.Connection, row: sqlite3.Row) -> ExportStatus:
+    request = request_from_json(json.loads(row["request"]))
+    verified = connection.execute(
+        "SELECT count(*) FROM segments WHERE recording_path = ? AND segment_id != ''",
+        (str(request.recording_path),),
+    ).fetchone()[0]
+    result = None
+    if row["result"] is not None:
+        result = ExportResult(tuple(output_from_json(item) for item in json.loads(row["result"])))
+    error = None
+    if row["error_code"] is not None:
+        error = ExportFailure(row["error_code"], row["error_message"])
+    return ExportStatus(
+        row["export_id"],
+        request,
+        ExportState(row["state"]),
+        row["created_at"],
+        row["updated_at"],
+        None if row["step"] is None else ExportStep(row["step"]),
+        row["progress"],
+        row["attempt"],
+        verified,
+        result,
+        error,
+    )
+
+
+def _save(connection: sqlite3.Connection, status: ExportStatus) -> None:
+    result = None
+    if status.result is not None:
+        result = json.dumps([output_to_json(item) for item in status.result.outputs])
+    connection.execute(
+        "UPDATE exports SET state = ?, step = ?, progress = ?, attempt = ?, result = ?, error_code = ?,"
+        " error_message = ?, updated_at = ? WHERE export_id = ?",
+        (
+            status.state.value,
+            None if status.step is None else status.step.value,
+            status.progress,
+            status.attempt,
+            result,
+            None if status.error is None else status.error.code,
+            None if status.error is None else status.error.message,
+            status.updated_at,
+            status.export_id,
+        ),
+    )

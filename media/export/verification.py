@@ -1,0 +1,146 @@
+"""Verification: what was produced is opened and measured, and compared with what the recording holds."""
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import cast
+
+import av
+from av.error import FFmpegError
+
+from media.delivery.local import file_sha256
+from media.errors import ExportVerificationFailed
+from media.frames import Codec, MediaKind
+from media.process.output import (
+    Check,
+    ExportOutput,
+    Handling,
+    JsonObject,
+    OutputFile,
+    OutputTrack,
+    output_from_json,
+    output_to_json,
+)
+from media.process.streams import SILENCE_PACKET
+from media.record.entries import JsonValue
+
+# One frame at 25 fps, two Opus packets: less is rounding.
+_TOLERANCE_S = 0.040
+
+
+@dataclass(slots=True)
+class Measured:
+    """What a track of an output holds, by reading every packet of it."""
+
+    codec: str = ""
+    packets: int = 0
+    start_s: float = 0.0
+    end_s: float = 0.0
+    longest_s: float = 0.0
+    last_dts_s: float | None = None
+    backward_dts: int = 0
+    first_is_sync: bool = False
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+
+    def take(self, packet: "av.Packet[av.stream.Stream]") -> None:
+        """Count one packet."""
+        assert packet.pts is not None
+        assert packet.dts is not None
+        assert packet.time_base is not None
+        start_s, dts_s = float(packet.pts * packet.time_base), float(packet.dts * packet.time_base)
+        duration_s = float((packet.duration or 0) * packet.time_base)
+        if not self.packets:
+            self.start_s, self.first_is_sync = start_s, packet.is_keyframe
+        self.packets += 1
+        self.backward_dts += self.last_dts_s is not None and dts_s <= self.last_dts_s
+        self.last_dts_s = dts_s
+        self.end_s = max(self.end_s, start_s + duration_s)
+        self.longest_s = max(self.longest_s, duration_s)
+        data = bytes(packet)
+        if not (self.codec == Codec.OPUS.value and data == SILENCE_PACKET):
+            self.digest.update(data)
+
+
+def verify_output(output: ExportOutput, directory: Path, on_progress: Callable[[float], None]) -> ExportOutput:
+    """`output` with its checks, and each file's size and sha256; its files are in `directory`.
+
+    Raises ExportVerificationFailed, naming the checks that failed.
+    """
+    checks = list(_checks(output, directory / output.entry, on_progress))
+    if failed := [check for check in checks if not check.ok]:
+        listed = "; ".join(f"{check.name}: expected {check.expected}, found {check.actual}" for check in failed)
+        raise ExportVerificationFailed(f"{directory / output.entry} is not what was recorded: {listed}")
+    files = tuple(
+        OutputFile(file.path, (directory / file.path).stat().st_size, file_sha256(directory / file.path))
+        for file in output.files
+    )
+    return replace(output, files=files, checks=tuple(checks))
+
+
+def _checks(output: ExportOutput, entry: Path, on_progress: Callable[[float], None]) -> Iterator[Check]:
+    try:
+        measured = measure(entry, sum(t.samples + t.silence_packets for t in output.tracks), on_progress)
+    except FFmpegError as error:
+        yield Check("opens", "a readable file", str(error), ok=False)
+        return
+    yield Check("opens", "a readable file", "opened", ok=True)
+    kinds = sorted(track.kind.value for track in output.tracks)
+    yield _equal("tracks", ",".join(kinds), ",".join(sorted(kind.value for kind in measured)))
+    for track in output.tracks:
+        if track.kind in measured:
+            yield from _track_checks(track, measured[track.kind])
+    starts = {track.kind: track.start_s for track in output.tracks}
+    if len(starts) == len(measured) == 2:
+        expected_s = starts[MediaKind.VIDEO] - starts[MediaKind.AUDIO]
+        actual_s = measured[MediaKind.VIDEO].start_s - measured[MediaKind.AUDIO].start_s
+        yield _near("audio_video_offset_s", expected_s, actual_s, _TOLERANCE_S)
+
+
+def _track_checks(track: OutputTrack, found: Measured) -> Iterator[Check]:
+    kind = track.kind.value
+    yield _equal(f"{kind}_codec", track.codec.value, found.codec)
+    yield _equal(f"{kind}_samples", str(track.samples + track.silence_packets), str(found.packets))
+    if track.handling is Handling.COPIED:
+        yield _equal(f"{kind}_payload_sha256", track.payload_sha256, found.digest.hexdigest())
+    yield _equal(f"{kind}_decode_times_that_do_not_rise", "0", str(found.backward_dts))
+    yield _equal(f"{kind}_starts_with_sync_sample", "True", str(found.first_is_sync))
+    tolerance_s = max(_TOLERANCE_S, track.duration_s / max(track.samples, 1)) + track.clock_lag_s
+    yield _near(f"{kind}_start_s", track.start_s, found.start_s, tolerance_s)
+    yield _near(f"{kind}_duration_s", track.duration_s, found.end_s - found.start_s, tolerance_s)
+
+
+def measure(entry: Path, packets: int, on_progress: Callable[[float], None]) -> dict[MediaKind, Measured]:
+    """Read all packets of a file or HLS presentation. `packets` is how many are expected, for progress.
+
+    Raises FFmpegError when it cannot be opened or read.
+    """
+    measured: dict[MediaKind, Measured] = {}
+    with av.open(str(entry), "r") as container:
+        kinds = {
+            stream.index: MediaKind(stream.type) for stream in container.streams if stream.type in {"audio", "video"}
+        }
+        for stream in container.streams:
+            if stream.index in kinds:
+                measured[kinds[stream.index]] = Measured(stream.codec_context.name.removeprefix("lib"))
+        count = itertools.count(1)
+        for packet in container.demux():
+            if packet.size and packet.dts is not None and packet.stream_index in kinds:
+                measured[kinds[packet.stream_index]].take(packet)
+                on_progress(next(count) / max(packets, 1))
+    return measured
+
+
+def _equal(name: str, expected: str, actual: str) -> Check:
+    return Check(name, expected, actual, ok=expected == actual)
+
+
+def _near(name: str, expected: float, actual: float, tolerance: float) -> Check:
+    return Check(name, f"{expected:.3f} ± {tolerance:.3f}", f"{actual:.3f}", ok=abs(expected - actual) <= tolerance)
+
+
+def run_task(request: dict[str, JsonValue], on_progress: Callable[[float], None]) -> JsonObject:
+    """The task "verify" of `media.process.child`: directory and output in, the verified output out."""
+    output = output_from_json(cast(JsonObject, request["output"]))
+    return output_to_json(verify_output(output, Path(str(request["directory"])), on_progress))

@@ -1,0 +1,285 @@
+"""What a worker does for one export, as DBOS steps: each can die half way and be done again.
+
+Values that go into or come out of a step are JSON. A step's orderly failure is a value too, so that
+a replay meets the same failure. DBOS retries steps, and nothing else does.
+"""
+
+import glob
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from dbos import DBOS
+
+from media.delivery.local import LocalStorage
+from media.delivery.storage import Artifact
+from media.errors import ExportError, ExportVerificationFailed, MediaError
+from media.export.catalogue import RecordedFile, verify_recorded_file
+from media.export.job import (
+    Aborted,
+    Completed,
+    ExportFailure,
+    ExportRequest,
+    ExportResult,
+    ExportStatus,
+    ExportStep,
+    Failed,
+    Progressed,
+    TakenUp,
+    request_from_json,
+)
+from media.export.processes import ExportCancelled, StepFailed, run_child
+from media.export.store import ExportStore
+from media.process.output import ExportOutput, JsonObject, output_from_json, output_to_json
+from media.process.timeline import Program, plan_programs, program_from_json
+from media.record.entries import RecordingState
+from media.record.journal import JOURNAL_NAME
+from media.record.reader import RecordingView, read_recording
+from media.record.storage import make_directory, translated
+
+log = logging.getLogger(__name__)
+
+# A worker that dies this often on one export dies because of it.
+_MAX_ATTEMPTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class StepSettings:
+    """How patient the steps are. `interrupted_grace_s` is how long a recording whose writer died may take to go on."""
+
+    max_attempts: int = 3
+    retry_interval_s: float = 2.0
+    recording_poll_s: float = 1.0
+    interrupted_grace_s: float = 30.0
+
+
+def work_dir(status: ExportStatus) -> Path:
+    """Where an export's unfinished files are: beside the finished ones, so that a rename can publish them."""
+    return status.request.out_dir / f".roomhand-export-{status.export_id}"
+
+
+def sweep(status: ExportStatus) -> None:
+    """Remove the unfinished files of an export that has ended. Those that failed verification are evidence and stay."""
+    keep = status.error is not None and status.error.code == ExportVerificationFailed.code
+    if status.state.final and not keep:
+        shutil.rmtree(work_dir(status), ignore_errors=True)
+
+
+class ExportWorkflow:
+    """Runs exports and segment checks against one store. `slots` bounds the CPU work at one time."""
+
+    def __init__(self, store: ExportStore, slots: threading.Semaphore, settings: StepSettings) -> None:
+        self._store = store
+        self._slots = slots
+        self._settings = settings
+
+    def run(self, export_id: str, request_values: JsonObject) -> JsonObject:
+        """The workflow's body. Ends with the export in a final state, unless this process dies first."""
+        self._store.add(export_id, request_from_json(request_values), time.time())
+        status = self._store.apply(export_id, TakenUp())
+        try:
+            if not status.state.final:
+                result = self._produce(status)
+                self._store.apply(export_id, Completed(result))
+        except ExportCancelled:
+            self._store.apply(export_id, Aborted())
+        except MediaError as error:
+            self._fail(export_id, *_code_and_message(error))
+        except Exception as error:
+            log.exception("export %s met an unexpected error", export_id)
+            self._fail(export_id, ExportError.code, f"unexpected {type(error).__name__}: {error}")
+        finally:
+            sweep(self._store.get(export_id))
+        return {"state": self._store.get(export_id).state.value}
+
+    def _fail(self, export_id: str, code: str, message: str) -> None:
+        log.warning("export %s failed: %s", export_id, message)
+        self._store.apply(export_id, Failed(ExportFailure(code, message)))
+
+    def _produce(self, status: ExportStatus) -> ExportResult:
+        if status.attempt > _MAX_ATTEMPTS:
+            raise ExportError(f"{_MAX_ATTEMPTS} workers died in step {status.step}; see the worker's log")
+        run = _Run(self._store, self._settings, self._slots, status)
+        run.step(ExportStep.AWAIT_RECORDING, "", run.await_recording)
+        programs = run.step(ExportStep.CHECK_SEGMENTS, "", run.check_segments)["programs"]
+        assert isinstance(programs, list)
+        outputs = []
+        for index, values in enumerate(programs):
+            program = program_from_json(cast(JsonObject, values))
+            share = _Share(index, len(programs))
+            draft = run.step(ExportStep.PROCESS, str(index), partial(run.process, program, share))
+            outputs.append(run.step(ExportStep.VERIFY, str(index), partial(run.verify, draft, share)))
+        delivered = run.step(ExportStep.DELIVER, "", lambda: run.deliver(outputs))["outputs"]
+        assert isinstance(delivered, list)
+        return ExportResult(tuple(output_from_json(cast(JsonObject, item)) for item in delivered))
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """The part of a step's progress that one of several outputs is."""
+
+    index: int
+    count: int
+
+    def of(self, fraction: float) -> float:
+        return (self.index + fraction) / self.count
+
+
+class _Run:
+    """The steps of one export."""
+
+    def __init__(
+        self, store: ExportStore, settings: StepSettings, slots: threading.Semaphore, status: ExportStatus
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._slots = slots
+        self._export_id = status.export_id
+        self._request: ExportRequest = status.request
+        self._work_dir = work_dir(status)
+
+    def step(self, step: ExportStep, suffix: str, work: Callable[[], JsonObject]) -> JsonObject:
+        """Do `work` once and for all, or return what it returned before. Raises what it failed with."""
+
+        def attempt() -> JsonObject:
+            self._store.apply(self._export_id, Progressed(step))
+            try:
+                return {"value": work()}
+            except ExportCancelled:
+                return {"cancelled": True}
+            except MediaError as error:
+                status = DBOS.step_status
+                last = status is None or (status.current_attempt or 0) + 1 >= self._settings.max_attempts
+                if _is_retryable(error) and not last:
+                    raise
+                code, message = _code_and_message(error)
+                return {"error": {"code": code, "message": message}}
+
+        answer = DBOS.run_step(
+            {
+                "name": f"{step.value}{suffix and '-' + suffix}",
+                "retries_allowed": True,
+                "max_attempts": self._settings.max_attempts,
+                "interval_seconds": self._settings.retry_interval_s,
+                "should_retry": lambda error: isinstance(error, MediaError),
+            },
+            attempt,
+        )
+        if "cancelled" in answer:
+            raise ExportCancelled
+        if isinstance(failure := answer.get("error"), dict):
+            raise StepFailed(str(failure["code"]), str(failure["message"]), retryable=False)
+        return cast(JsonObject, answer["value"])
+
+    def await_recording(self) -> JsonObject:
+        """Wait until the recording has ended, or its writer has been dead for the grace period."""
+        while True:
+            self._raise_if_cancelled()
+            state = read_recording(self._request.recording_path).state
+            if state is RecordingState.COMPLETE or (
+                state is RecordingState.INTERRUPTED and self._silent_for_s() >= self._settings.interrupted_grace_s
+            ):
+                return {"state": state.value}
+            time.sleep(self._settings.recording_poll_s)
+
+    def _silent_for_s(self) -> float:
+        journal = self._request.recording_path / JOURNAL_NAME
+        with translated(f"read {journal}"):
+            return time.time() - journal.stat().st_mtime
+
+    def check_segments(self) -> JsonObject:
+        """Compare every file that will be read with the journal; say what will be produced from them."""
+        view = read_recording(self._request.recording_path)
+        programs = plan_programs(view, self._request.participant_identity)
+        known = self._store.catalogued(self._request.recording_path)
+        files = recorded_files(view, programs)
+        for done, file in enumerate(files, start=1):
+            self._raise_if_cancelled()
+            verify_recorded_file(self._store, self._request.recording_path, file, known.get(file.path))
+            self._progress(ExportStep.CHECK_SEGMENTS, done / len(files))
+        return {"programs": [cast(JsonObject, asdict(program)) for program in programs]}
+
+    def process(self, program: Program, share: _Share) -> JsonObject:
+        """Produce one output in a child process, from nothing: what an earlier attempt left is removed."""
+        with self._slots:
+            self._raise_if_cancelled()
+            with translated(f"prepare {self._work_dir}"):
+                for leftover in self._work_dir.glob(f"{glob.escape(program.stem)}*"):
+                    _remove(leftover)
+            make_directory(self._work_dir)
+            task: JsonObject = {
+                "task": self._request.format.value,
+                "recording_path": str(self._request.recording_path),
+                "program": cast(JsonObject, asdict(program)),
+                "directory": str(self._work_dir),
+            }
+            return run_child(task, lambda f: self._progress(ExportStep.PROCESS, share.of(f)), self._is_cancelled)
+
+    def verify(self, draft: JsonObject, share: _Share) -> JsonObject:
+        """Compare what was produced with the recording, in a child process."""
+        task: JsonObject = {"task": "verify", "directory": str(self._work_dir), "output": draft}
+        with self._slots:
+            return run_child(task, lambda f: self._progress(ExportStep.VERIFY, share.of(f)), self._is_cancelled)
+
+    def deliver(self, outputs: list[JsonObject]) -> JsonObject:
+        """Move all verified files to where they were asked for."""
+        self._raise_if_cancelled()
+        verified = [output_from_json(values) for values in outputs]
+        artifacts = [
+            Artifact(self._work_dir / file.path, file.path, file.size_bytes, file.sha256)
+            for output in verified
+            for file in output.files
+        ]
+        LocalStorage(self._request.out_dir).deliver(artifacts)
+        return {"outputs": [output_to_json(_placed(output, self._request.out_dir)) for output in verified]}
+
+    def _progress(self, step: ExportStep, fraction: float) -> None:
+        self._store.apply(self._export_id, Progressed(step, fraction))
+
+    def _is_cancelled(self) -> bool:
+        return self._store.get(self._export_id).state.final
+
+    def _raise_if_cancelled(self) -> None:
+        if self._is_cancelled():
+            raise ExportCancelled
+
+
+def recorded_files(view: RecordingView, programs: Iterable[Program]) -> tuple[RecordedFile, ...]:
+    """Every file of the recording that `programs` read, each once."""
+    tracks = {track.number: track for track in view.tracks}
+    files: dict[str, RecordedFile] = {}
+    for program in programs:
+        for part in (*program.video, *program.audio):
+            track = tracks[part.number]
+            for segment in track.segments[: part.segments]:
+                init = track.init_of(segment)
+                files[init.path] = RecordedFile("", init.path, init.sha256, init.size_bytes)
+                files[segment.path] = RecordedFile(segment.id, segment.path, segment.sha256, segment.size_bytes)
+    return tuple(files.values())
+
+
+def _placed(output: ExportOutput, out_dir: Path) -> ExportOutput:
+    root = out_dir.absolute()
+    files = tuple(replace(file, path=str(root / file.path)) for file in output.files)
+    return replace(output, entry=str(root / output.entry), files=files)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _is_retryable(error: MediaError) -> bool:
+    return error.reported_retryable if isinstance(error, StepFailed) else error.retryable
+
+
+def _code_and_message(error: MediaError) -> tuple[str, str]:
+    return (error.reported_code if isinstance(error, StepFailed) else error.code), str(error)

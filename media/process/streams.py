@@ -1,0 +1,318 @@
+"""The streams of an output: recorded samples with output times, copied or transcoded, holes in the audio filled."""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import av
+from av.error import FFmpegError
+
+from media.errors import RecordingDamaged, RtpError, UnsupportedCodec
+from media.frames import Codec, MediaKind
+from media.process.avc import avc_codec_string, published_init, without_parameter_sets
+from media.process.output import Handling, OutputTrack
+from media.process.samples import WEBM_TOLERANCE_S, RecordedSample, read_samples
+from media.process.timeline import Program, Retimer, TrackPart, track_start_s
+from media.process.transcode import TIMESCALE, CodedPicture, H264Transcoder
+from media.record.entries import Container, InitEntry
+from media.record.reader import RecordingView, TrackView
+from media.record.storage import translated
+from media.rtp.depacketise.opus import opus_duration
+
+# 20 ms of digital silence, mono, full band (RFC 6716 section 3.1: configuration 31, one frame).
+SILENCE_PACKET = b"\xf8\xff\xfe"
+_SILENCE_SAMPLES = 960
+
+
+@dataclass(frozen=True, slots=True)
+class TimedSample:
+    """A sample of an output. Times are ticks of its stream's timescale from the output's zero.
+
+    `init` is the index of its init segment in `OutputStream.inits`.
+    """
+
+    data: bytes
+    time: int
+    duration: int
+    sync: bool
+    init: int = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What went through a stream so far; all of it once the stream is used up."""
+
+    silence_packets: int = 0
+    concealed_frames: int = 0
+    clock_lag_s: float = 0.0
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInit:
+    """The decoder configuration of a part of a stream: a whole fMP4 init segment and what it describes."""
+
+    init_segment: bytes
+    codec_string: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutputStream:
+    """One track of an output. `samples` can be gone through once; `tally` fills as that is done.
+
+    `start_s` and `end_s` are where it lies by the journal, in seconds from the output's zero.
+    """
+
+    kind: MediaKind
+    codec: Codec
+    timescale: int
+    handling: Handling
+    reason: str
+    inits: tuple[StreamInit, ...]
+    samples: Iterator[TimedSample]
+    tally: Tally
+    lane: tuple[TrackPart, ...]
+    recorded_samples: int
+    start_s: float
+    end_s: float
+
+    def report(self) -> OutputTrack:
+        """What the track must be, once `samples` is used up."""
+        return OutputTrack(
+            kind=self.kind,
+            codec=self.codec,
+            handling=self.handling,
+            reason=self.reason,
+            recorded_tracks=tuple(part.number for part in self.lane),
+            samples=self.recorded_samples,
+            silence_packets=self.tally.silence_packets,
+            concealed_frames=self.tally.concealed_frames,
+            payload_sha256=self.tally.digest.hexdigest() if self.handling is Handling.COPIED else "",
+            start_s=self.start_s,
+            duration_s=self.end_s - self.start_s,
+            clock_lag_s=self.tally.clock_lag_s,
+            width=max(init.width for init in self.inits),
+            height=max(init.height for init in self.inits),
+        )
+
+
+_Placed = tuple[RecordedSample, int, int]
+"""A recorded sample with its output time and duration."""
+
+
+class ProgramReader:
+    """Opens the streams of one program. Output time zero is where its first track starts.
+
+    `on_progress` hears the share (0..1) of the recording's samples that have been read. Stream iterators raise
+    RecordingDamaged and StorageError.
+    """
+
+    def __init__(self, view: RecordingView, program: Program, on_progress: Callable[[float], None]) -> None:
+        self._view = view
+        self._tracks = {track.number: track for track in view.tracks}
+        self._program = program
+        self._on_progress = on_progress
+        self._read = 0
+        lanes = (*program.video, *program.audio)
+        self.origin_s = min(track_start_s(self._tracks[part.number]) for part in lanes)
+        self.end_s = max(self._end_s(part) for part in lanes)
+        self._total = sum(self._samples(part) for part in lanes)
+
+    def audio(self) -> OutputStream | None:
+        """The audio, copied, from the output's zero on; holes are filled with silence. None without any."""
+        lane = self._program.audio
+        if not lane:
+            return None
+        inits = self._inits(lane)
+        if any(init.codec is not Codec.OPUS for init in inits):
+            raise UnsupportedCodec("only Opus audio can be exported")
+        tally = Tally()
+        return OutputStream(
+            kind=MediaKind.AUDIO,
+            codec=Codec.OPUS,
+            timescale=Codec.OPUS.clock_rate,
+            handling=Handling.COPIED,
+            reason="",
+            inits=(self._stream_init(inits[0]),),
+            samples=_with_durations(self._audio_samples(lane, tally)),
+            tally=tally,
+            lane=lane,
+            recorded_samples=sum(self._samples(part) for part in lane),
+            start_s=0.0,
+            end_s=self._end_s(lane[-1]) - self.origin_s,
+        )
+
+    def video(self, *, for_segments: bool) -> OutputStream | None:
+        """The video: H.264 is copied, everything else transcoded to H.264. None without any.
+
+        In one file, H.264 whose size changes is transcoded too. `for_segments`, each size gets an init segment
+        of its own, and the first picture is shown from the output's zero on, however late it came.
+        """
+        lane = self._program.video
+        if not lane:
+            return None
+        inits = self._inits(lane)
+        reason = _why_transcode(inits, several_sizes=for_segments)
+        tally = Tally()
+        placed = self._placed(lane, tally, TIMESCALE, from_zero=for_segments)
+        if reason:
+            largest = max(inits, key=lambda init: init.width * init.height)
+            transcoder = H264Transcoder(largest.width, largest.height)
+            samples = self._transcoded(transcoder, placed, tally)
+            codec_string = avc_codec_string(transcoder.init_segment)
+            size = (transcoder.width, transcoder.height)
+            stream_inits: tuple[StreamInit, ...] = (StreamInit(transcoder.init_segment, codec_string, *size),)
+        else:
+            configs = {init.path: self._decoder_config(init) for init in inits}
+            distinct = {configs[init.path]: init for init in inits}
+            in_band = len(distinct) > 1 and not for_segments
+            indices = {path: list(distinct).index(config) for path, config in configs.items()}
+            samples = _copied(placed, tally, indices, in_band=in_band)
+            stream_inits = tuple(self._stream_init(init, in_band=in_band) for init in distinct.values())
+        start_s = 0.0 if for_segments else track_start_s(self._tracks[lane[0].number]) - self.origin_s
+        return OutputStream(
+            kind=MediaKind.VIDEO,
+            codec=Codec.H264,
+            timescale=TIMESCALE,
+            handling=Handling.TRANSCODED if reason else Handling.COPIED,
+            reason=reason,
+            inits=stream_inits,
+            samples=_with_durations(samples),
+            tally=tally,
+            lane=lane,
+            recorded_samples=sum(self._samples(part) for part in lane),
+            start_s=start_s,
+            end_s=self._end_s(lane[-1]) - self.origin_s,
+        )
+
+    def _end_s(self, part: TrackPart) -> float:
+        track = self._tracks[part.number]
+        return track.media_time_s(track.segments[part.segments - 1].end_decode_time)
+
+    def _samples(self, part: TrackPart) -> int:
+        return sum(entry.samples for entry in self._tracks[part.number].segments[: part.segments])
+
+    def _inits(self, lane: tuple[TrackPart, ...]) -> list[InitEntry]:
+        """The init segments in the order in which they come into force."""
+        inits: dict[str, InitEntry] = {}
+        for part in lane:
+            track = self._tracks[part.number]
+            for entry in track.segments[: part.segments]:
+                inits[entry.init_path] = track.init_of(entry)
+        return list(inits.values())
+
+    def _stream_init(self, init: InitEntry, *, in_band: bool = False) -> StreamInit:
+        data = published_init(self._bytes_of(init), in_band=in_band)
+        codec_string = avc_codec_string(data) if init.codec is Codec.H264 else init.codec_string
+        return StreamInit(data, codec_string, init.width, init.height)
+
+    def _bytes_of(self, init: InitEntry) -> bytes:
+        path = self._view.file_of(init)
+        with translated(f"read {path}"):
+            return path.read_bytes()
+
+    def _decoder_config(self, init: InitEntry) -> bytes:
+        """The avcC of an H.264 init segment; nothing for codecs whose frames say all."""
+        if init.codec is not Codec.H264:
+            return b""
+        try:
+            with av.open(io.BytesIO(self._bytes_of(init)), "r", format="mp4") as container:
+                return container.streams[0].codec_context.extradata or b""
+        except FFmpegError as error:
+            raise RecordingDamaged(f"{init.path} cannot be read: {error}") from error
+
+    def _placed(
+        self, lane: tuple[TrackPart, ...], tally: Tally, timescale: int, *, from_zero: bool = False
+    ) -> Iterator[_Placed]:
+        retimer = Retimer(timescale, self.origin_s)
+        first = True
+        for part in lane:
+            track = self._tracks[part.number]
+            for sample in read_samples(self._view, track, part.segments):
+                duration = _true_duration(sample, track)
+                webm = sample.init.container is Container.WEBM
+                tolerance = round(2 * WEBM_TOLERANCE_S * track.timescale) if webm else 0
+                time = retimer.place(track, sample.decode_time, duration, tolerance=tolerance)
+                yield sample, 0 if first and from_zero else time, round(duration * timescale / track.timescale)
+                first = False
+                tally.clock_lag_s = retimer.lag / timescale
+                self._read += 1
+                self._on_progress(self._read / self._total)
+
+    def _audio_samples(self, lane: tuple[TrackPart, ...], tally: Tally) -> Iterator[TimedSample]:
+        end = 0
+        for sample, time, duration in self._placed(lane, tally, Codec.OPUS.clock_rate):
+            while time - end >= _SILENCE_SAMPLES:
+                tally.silence_packets += 1
+                yield TimedSample(SILENCE_PACKET, end, _SILENCE_SAMPLES, sync=True)
+                end += _SILENCE_SAMPLES
+            if sample.data != SILENCE_PACKET:
+                tally.digest.update(sample.data)
+            yield TimedSample(sample.data, time, duration, sync=True)
+            end = max(end, time + duration)
+
+    def _transcoded(self, transcoder: H264Transcoder, placed: Iterator[_Placed], tally: Tally) -> Iterator[TimedSample]:
+        configs: dict[str, bytes] = {}
+        last_duration = 1
+
+        def pictures() -> Iterator[CodedPicture]:
+            nonlocal last_duration
+            for sample, time, duration in placed:
+                init = sample.init
+                if init.path not in configs:
+                    configs[init.path] = self._decoder_config(init)
+                last_duration = duration
+                yield CodedPicture(sample.data, time, init.codec, configs[init.path])
+
+        for picture in transcoder.run(pictures()):
+            yield TimedSample(picture.data, picture.time, last_duration, picture.sync)
+        tally.concealed_frames = transcoder.concealed
+
+
+def _copied(
+    placed: Iterator[_Placed], tally: Tally, indices: dict[str, int], *, in_band: bool
+) -> Iterator[TimedSample]:
+    """H.264 as recorded. `indices` gives the stream's init segment for each recorded one."""
+    for sample, time, duration in placed:
+        try:
+            data = sample.data if in_band or not sample.sync else without_parameter_sets(sample.data)
+        except ValueError as error:
+            raise RecordingDamaged(f"a frame at decode time {sample.decode_time} is no H.264: {error}") from error
+        tally.digest.update(data)
+        yield TimedSample(data, time, duration, sample.sync, indices[sample.init.path])
+
+
+def _why_transcode(inits: list[InitEntry], *, several_sizes: bool) -> str:
+    """Why video with these init segments cannot be copied into one H.264 track; empty when it can."""
+    codecs = sorted({init.codec.value for init in inits})
+    if codecs != [Codec.H264.value]:
+        return f"recorded as {', '.join(codecs)}"
+    sizes = sorted({(init.width, init.height) for init in inits})
+    if len(sizes) > 1 and not several_sizes:
+        listed = ", ".join(f"{width}x{height}" for width, height in sizes)
+        return f"the picture size changes ({listed}), which few players of MP4 follow"
+    return ""
+
+
+def _true_duration(sample: RecordedSample, track: TrackView) -> int:
+    """For Opus what the packet decodes to (DTX leaves holes between packets), else the distance to the next frame."""
+    if sample.init.codec is Codec.OPUS:
+        try:
+            return opus_duration(sample.data) * track.timescale // Codec.OPUS.clock_rate or sample.duration
+        except RtpError:
+            return sample.duration
+    return sample.duration
+
+
+def _with_durations(samples: Iterator[TimedSample]) -> Iterator[TimedSample]:
+    """Each sample lasts until the next; the last as long as it says."""
+    previous: TimedSample | None = None
+    for sample in samples:
+        if previous is not None:
+            yield replace(previous, duration=sample.time - previous.time)
+        previous = sample
+    if previous is not None:
+        yield previous
