@@ -87,7 +87,7 @@ def packet_times(data: bytes, timescale: int) -> list[int]:
     with av.open(io.BytesIO(data), "r") as container:
         stream = container.streams[0]
         return [
-            round(cast("int", packet.dts) * cast("Fraction", packet.time_base) * timescale)
+            round(cast("int", packet.dts) * packet.time_base * timescale)
             for packet in container.demux(stream)
             if packet.size
         ]
