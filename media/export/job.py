@@ -5,12 +5,12 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeAlias
 
-from media.process.output import ExportOutput, JsonObject, output_to_json
+from media.process.output import ExportOutput, JsonObject, to_json
 from media.record.entries import JsonValue
 
 
@@ -179,7 +179,7 @@ def request_from_json(values: Mapping[str, JsonValue]) -> ExportRequest:
 
 def status_to_json(status: ExportStatus) -> JsonObject:
     """`status` for people and programs: what `--json` and the API print."""
-    outputs = [] if status.result is None else [output_to_json(item) for item in status.result.outputs]
+    outputs = [] if status.result is None else [to_json(item) for item in status.result.outputs]
     return {
         "export_id": status.export_id,
         "state": status.state.value,
@@ -191,5 +191,5 @@ def status_to_json(status: ExportStatus) -> JsonObject:
         "updated_at": status.updated_at,
         "request": request_to_json(status.request),
         "outputs": list(outputs),
-        "error": None if status.error is None else dict(asdict(status.error)),
+        "error": None if status.error is None else to_json(status.error),
     }

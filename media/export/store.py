@@ -25,7 +25,7 @@ from media.export.job import (
     request_from_json,
     request_to_json,
 )
-from media.process.output import output_from_json, output_to_json
+from media.process.output import output_from_json, to_json
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS exports (
@@ -197,7 +197,7 @@ def _status(connection: sqlite3.Connection, row: sqlite3.Row) -> ExportStatus:
 def _save(connection: sqlite3.Connection, status: ExportStatus) -> None:
     result = None
     if status.result is not None:
-        result = json.dumps([output_to_json(item) for item in status.result.outputs])
+        result = json.dumps([to_json(item) for item in status.result.outputs])
     connection.execute(
         "UPDATE exports SET state = ?, step = ?, progress = ?, attempt = ?, result = ?, error_code = ?,"
         " error_message = ?, updated_at = ? WHERE export_id = ?",

@@ -21,7 +21,7 @@ from media.process.output import (
     OutputFile,
     OutputTrack,
     output_from_json,
-    output_to_json,
+    to_json,
 )
 from media.process.streams import SILENCE_PACKET
 from media.record.entries import JsonValue
@@ -143,4 +143,4 @@ def _near(name: str, expected: float, actual: float, tolerance: float) -> Check:
 def run_task(request: dict[str, JsonValue], on_progress: Callable[[float], None]) -> JsonObject:
     """The task "verify" of `media.process.child`: directory and output in, the verified output out."""
     output = output_from_json(cast(JsonObject, request["output"]))
-    return output_to_json(verify_output(output, Path(str(request["directory"])), on_progress))
+    return to_json(verify_output(output, Path(str(request["directory"])), on_progress))

@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -36,7 +36,7 @@ from media.export.job import (
 )
 from media.export.processes import ExportCancelled, StepFailed, run_child
 from media.export.store import ExportStore
-from media.process.output import ExportOutput, JsonObject, output_from_json, output_to_json
+from media.process.output import ExportOutput, JsonObject, output_from_json, to_json
 from media.process.timeline import Program, plan_programs, program_from_json
 from media.record.entries import RecordingState
 from media.record.journal import JOURNAL_NAME
@@ -203,7 +203,7 @@ class _Run:
             self._raise_if_cancelled()
             verify_recorded_file(self._store, self._request.recording_path, file, known.get(file.path))
             self._progress(ExportStep.CHECK_SEGMENTS, done / len(files))
-        return {"programs": [cast(JsonObject, asdict(program)) for program in programs]}
+        return {"programs": [to_json(program) for program in programs]}
 
     def process(self, program: Program, share: _Share) -> JsonObject:
         """Produce one output in a child process, from nothing: what an earlier attempt left is removed."""
@@ -216,7 +216,7 @@ class _Run:
             task: JsonObject = {
                 "task": self._request.format.value,
                 "recording_path": str(self._request.recording_path),
-                "program": cast(JsonObject, asdict(program)),
+                "program": to_json(program),
                 "directory": str(self._work_dir),
             }
             return run_child(task, lambda f: self._progress(ExportStep.PROCESS, share.of(f)), self._is_cancelled)
@@ -237,7 +237,7 @@ class _Run:
             for file in output.files
         ]
         LocalStorage(self._request.out_dir).deliver(artifacts)
-        return {"outputs": [output_to_json(_placed(output, self._request.out_dir)) for output in verified]}
+        return {"outputs": [to_json(_placed(output, self._request.out_dir)) for output in verified]}
 
     def _progress(self, step: ExportStep, fraction: float) -> None:
         self._store.apply(self._export_id, Progressed(step, fraction))

@@ -10,7 +10,7 @@ from typing import cast
 import av
 
 from media.frames import MediaKind
-from media.process.output import ExportOutput, JsonObject, OutputFile, output_to_json
+from media.process.output import ExportOutput, JsonObject, OutputFile, to_json
 from media.process.streams import OutputStream, ProgramReader, TimedSample
 from media.process.timeline import Program, program_from_json
 from media.record.entries import JsonValue
@@ -79,4 +79,4 @@ def run_task(request: dict[str, JsonValue], on_progress: Callable[[float], None]
     """The task "mp4" of `media.process.child`: recording_path, program, directory in, an ExportOutput out."""
     view = read_recording(Path(str(request["recording_path"])))
     program = program_from_json(cast(JsonObject, request["program"]))
-    return output_to_json(write_mp4(view, program, Path(str(request["directory"])), on_progress))
+    return to_json(write_mp4(view, program, Path(str(request["directory"])), on_progress))

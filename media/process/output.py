@@ -1,13 +1,17 @@
 """What an export produces, as values: outputs, their tracks and files, and what was checked (pure)."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from media.frames import Codec, MediaKind
 from media.record.entries import JsonValue
 from media.record.journal_line import from_json
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 JsonObject: TypeAlias = dict[str, JsonValue]
 
@@ -83,16 +87,12 @@ class ExportOutput:
     checks: tuple[Check, ...]
 
 
-def output_to_json(output: ExportOutput) -> JsonObject:
-    """`output` as JSON."""
-    values = asdict(output)
-    for name in ("tracks", "files", "checks"):
-        values[name] = list(values[name])
-    for track in values["tracks"]:
-        track["recorded_tracks"] = list(track["recorded_tracks"])
+def to_json(value: "DataclassInstance") -> JsonObject:
+    """A dataclass of JSON-like fields as JSON; tuples become lists."""
+    values: JsonObject = json.loads(json.dumps(asdict(value)))
     return values
 
 
 def output_from_json(values: Mapping[str, JsonValue]) -> ExportOutput:
-    """The output that `output_to_json` wrote. Raises ValueError when it is not one."""
+    """The output that `to_json` wrote. Raises ValueError when it is not one."""
     return from_json(ExportOutput, dict(values))

@@ -168,7 +168,7 @@ class ProgramReader:
         else:
             configs = {init.path: self._decoder_config(init) for init in inits}
             distinct = {configs[init.path]: init for init in inits}
-            in_band = len(distinct) > 1 and not for_segments
+            in_band = len(distinct) > 1
             indices = {path: list(distinct).index(config) for path, config in configs.items()}
             samples = _copied(placed, tally, indices, in_band=in_band)
             stream_inits = tuple(self._stream_init(init, in_band=in_band) for init in distinct.values())

@@ -50,7 +50,7 @@ class Program:
 
 
 def program_from_json(values: Mapping[str, JsonValue]) -> Program:
-    """The program whose `dataclasses.asdict` came as JSON. Raises ValueError when it is not one."""
+    """The program that `to_json` wrote. Raises ValueError when it is not one."""
     return from_json(Program, dict(values))
 
 

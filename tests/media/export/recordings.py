@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -186,7 +187,7 @@ def _samples(frames: tuple[EncodedFrame, ...]) -> list[Sample]:
     usual = 960 if frames[0].codec is Codec.OPUS else 90_000 // FPS
     times = [frame.rtp_timestamp - base for frame in frames]
     # A hole is a hole, not a long sample.
-    durations = [min(after - time, 2 * usual) for time, after in zip(times, times[1:], strict=False)]
+    durations = [min(after - time, 2 * usual) for time, after in pairwise(times)]
     return [
         Sample(frame.data, time, duration, frame.sync_sample)
         for frame, time, duration in zip(frames, times, [*durations, usual], strict=True)

@@ -1,0 +1,78 @@
+"""Verification notices what is wrong with an output, and names it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from media.delivery.local import file_sha256
+from media.errors import ExportVerificationFailed
+from media.export.verification import verify_output
+from media.frames import Codec, MediaKind
+from media.process.mp4 import write_mp4
+from media.process.output import ExportOutput, OutputTrack
+from media.process.timeline import plan_programs
+from media.record.reader import read_recording
+from tests.media.export.recordings import camera_and_microphone, write_recording
+
+
+@pytest.fixture
+def draft(tmp_path: Path) -> ExportOutput:
+    """An MP4 that is as it should be."""
+    view = read_recording(write_recording(tmp_path / "recording", camera_and_microphone(Codec.H264)))
+    (program,) = plan_programs(view, None)
+    return write_mp4(view, program, tmp_path, lambda _: None)
+
+
+def with_track(draft: ExportOutput, kind: MediaKind, changed: dict[str, object]) -> ExportOutput:
+    """`draft` as it would be if the recording were another."""
+    tracks: list[OutputTrack] = []
+    for track in draft.tracks:
+        tracks.append(replace(track, **changed) if track.kind is kind else track)  # type: ignore[arg-type]  # any field
+    return replace(draft, tracks=tuple(tracks))
+
+
+def test_a_good_output_gets_its_size_and_hash(draft: ExportOutput, tmp_path: Path) -> None:
+    output = verify_output(draft, tmp_path, lambda _: None)
+    (file,) = output.files
+    assert file.sha256 == file_sha256(tmp_path / file.path)
+    assert file.size_bytes == (tmp_path / file.path).stat().st_size
+    names = {check.name for check in output.checks}
+    assert {"opens", "video_samples", "audio_samples", "video_payload_sha256", "audio_video_offset_s"} <= names
+    assert all(check.ok for check in output.checks)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed", "name"),
+    [
+        (MediaKind.VIDEO, {"samples": 71}, "video_samples"),
+        (MediaKind.AUDIO, {"silence_packets": 1}, "audio_samples"),
+        (MediaKind.VIDEO, {"payload_sha256": "0" * 64}, "video_payload_sha256"),
+        (MediaKind.VIDEO, {"duration_s": 3.0}, "video_duration_s"),
+        (MediaKind.VIDEO, {"start_s": 0.3}, "audio_video_offset_s"),
+        (MediaKind.AUDIO, {"codec": Codec.H264}, "audio_codec"),
+    ],
+)
+def test_every_difference_is_named(
+    draft: ExportOutput, tmp_path: Path, kind: MediaKind, changed: dict[str, object], name: str
+) -> None:
+    with pytest.raises(ExportVerificationFailed, match=name):
+        verify_output(with_track(draft, kind, changed), tmp_path, lambda _: None)
+
+
+def test_a_track_too_few_is_noticed(draft: ExportOutput, tmp_path: Path) -> None:
+    with pytest.raises(ExportVerificationFailed, match="tracks: expected video, found audio,video"):
+        verify_output(replace(draft, tracks=draft.tracks[:1]), tmp_path, lambda _: None)
+
+
+def test_a_file_that_does_not_open_is_noticed(draft: ExportOutput, tmp_path: Path) -> None:
+    (tmp_path / draft.entry).write_bytes(b"not a film")
+    with pytest.raises(ExportVerificationFailed, match="opens"):
+        verify_output(draft, tmp_path, lambda _: None)
+
+
+def test_a_file_that_lost_its_end_is_noticed(draft: ExportOutput, tmp_path: Path) -> None:
+    path = tmp_path / draft.entry
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(ExportVerificationFailed):
+        verify_output(draft, tmp_path, lambda _: None)

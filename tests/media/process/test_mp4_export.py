@@ -1,0 +1,184 @@
+"""MP4 outputs, played back: audio and video together, gaps where they were, nothing lost."""
+
+from pathlib import Path
+
+import av
+import pytest
+
+from media.errors import RecordingDamaged
+from media.export.verification import verify_output
+from media.frames import Codec
+from media.process.mp4 import write_mp4
+from media.process.output import ExportOutput, Handling
+from media.process.timeline import plan_programs
+from media.record.reader import read_recording
+from tests.media.export.playback import Playback, play
+from tests.media.export.recordings import (
+    SMALL,
+    SMALLER,
+    Track,
+    camera_and_microphone,
+    encode_audio,
+    encode_video,
+    without,
+    write_recording,
+)
+
+
+def export(tmp_path: Path, tracks: list[Track]) -> tuple[ExportOutput, Playback]:
+    """The one output of a recording of `tracks`, verified, and what it plays."""
+    view = read_recording(write_recording(tmp_path / "recording", tracks))
+    (program,) = plan_programs(view, None)
+    out = tmp_path / "out"
+    out.mkdir()
+    output = verify_output(write_mp4(view, program, out, lambda _: None), out, lambda _: None)
+    return output, play(out / output.entry)
+
+
+def assert_together(marks: tuple[float, ...], expected: list[float]) -> None:
+    """Marks are where they should be, within a frame of 40 ms."""
+    assert list(marks) == pytest.approx(expected, abs=0.04)
+
+
+def test_h264_and_opus_are_copied_in_sync(tmp_path: Path) -> None:
+    output, playback = export(tmp_path, camera_and_microphone(Codec.H264))
+    video, audio = output.tracks
+    assert (video.handling, video.samples) == (Handling.COPIED, 70)
+    assert (audio.handling, audio.samples, audio.silence_packets) == (Handling.COPIED, 150, 0)
+    assert_together(playback.flashes, [1.0, 2.0])
+    assert_together(playback.tones, [0.0, 1.0, 2.0])
+    assert playback.frames == 70
+
+
+def test_vp8_becomes_h264_frame_by_frame(tmp_path: Path) -> None:
+    output, playback = export(tmp_path, camera_and_microphone(Codec.VP8))
+    video = output.tracks[0]
+    assert (video.handling, video.reason) == (Handling.TRANSCODED, "recorded as vp8")
+    assert (video.codec, video.samples, playback.frames) == (Codec.H264, 70, 70)
+    assert_together(playback.flashes, [1.0, 2.0])
+    assert_together(playback.tones, [0.0, 1.0, 2.0])
+
+
+def test_h264_of_changing_size_is_transcoded_to_the_largest_and_says_why(tmp_path: Path) -> None:
+    video = encode_video(Codec.H264, 0.0, 1.0, SMALLER) + encode_video(Codec.H264, 1.0, 2.0)
+    output, playback = export(tmp_path, [Track("camera", video), Track("microphone", encode_audio(0.0, 3.0))])
+    assert output.tracks[0].handling is Handling.TRANSCODED
+    assert "160x90, 320x180" in output.tracks[0].reason
+    assert playback.sizes == {SMALL}
+    assert playback.frames == 75
+    assert_together(playback.flashes, [0.0, 1.0, 2.0])
+
+
+def test_a_layer_switch_there_and_back_keeps_the_marks(tmp_path: Path) -> None:
+    video = (
+        encode_video(Codec.VP8, 0.0, 1.0)
+        + encode_video(Codec.VP8, 1.0, 1.0, SMALLER)
+        + encode_video(Codec.VP8, 2.0, 1.0)
+    )
+    output, playback = export(tmp_path, [Track("camera", video), Track("microphone", encode_audio(0.0, 3.0))])
+    assert output.tracks[0].samples == playback.frames == 75
+    assert_together(playback.flashes, [0.0, 1.0, 2.0])
+
+
+def test_gaps_stay_gaps(tmp_path: Path) -> None:
+    tracks = [
+        Track("camera", without(encode_video(Codec.H264, 0.0, 4.0), 0.8, 2.0)),
+        Track("microphone", without(encode_audio(0.0, 4.0), 1.5, 2.7)),
+    ]
+    output, playback = export(tmp_path, tracks)
+    assert_together(playback.flashes, [0.0, 2.0, 3.0])
+    assert_together(playback.tones, [0.0, 1.0, 3.0])
+    audio = output.tracks[1]
+    assert (audio.samples, audio.silence_packets) == (140, 60)
+    assert playback.audio_s == pytest.approx(4.0, abs=0.02)
+    assert playback.frames == 70
+
+
+def test_a_track_that_starts_late_starts_late_in_the_file(tmp_path: Path) -> None:
+    tracks = [
+        Track("camera", encode_video(Codec.H264, 1.4, 1.6)),
+        Track("microphone", encode_audio(0.0, 3.0)),
+    ]
+    output, playback = export(tmp_path, tracks)
+    assert output.tracks[0].start_s == pytest.approx(1.4)
+    assert_together(playback.flashes, [2.0])
+    assert_together(playback.tones, [0.0, 1.0, 2.0])
+
+
+def test_audio_that_starts_late_is_preceded_by_silence(tmp_path: Path) -> None:
+    tracks = [Track("camera", encode_video(Codec.H264, 0.0, 3.0)), Track("microphone", encode_audio(1.5, 1.5))]
+    output, playback = export(tmp_path, tracks)
+    assert output.tracks[1].silence_packets == 75
+    assert_together(playback.tones, [2.0])
+
+
+def test_a_republished_camera_goes_on_in_the_same_file(tmp_path: Path) -> None:
+    tracks = [
+        Track("camera", encode_video(Codec.H264, 0.0, 1.2)),
+        Track("camera", encode_video(Codec.H264, 2.0, 1.2)),
+        Track("microphone", encode_audio(0.0, 3.2)),
+    ]
+    output, playback = export(tmp_path, tracks)
+    assert output.tracks[0].recorded_tracks == (1, 2)
+    assert output.tracks[0].handling is Handling.COPIED
+    assert_together(playback.flashes, [0.0, 1.0, 2.0, 3.0])
+    assert playback.frames == 60
+
+
+def test_a_clock_that_is_corrected_ends_in_sync(tmp_path: Path) -> None:
+    tracks = [
+        Track("camera", encode_video(Codec.H264, 0.0, 3.5), mapping_error_s=0.05),
+        Track("microphone", encode_audio(0.0, 3.5)),
+    ]
+    _, playback = export(tmp_path, tracks)
+    assert_together(playback.flashes[-1:], [3.0])
+    assert_together(playback.tones[-1:], [3.0])
+
+
+def test_audio_alone_is_an_output_too(tmp_path: Path) -> None:
+    output, playback = export(tmp_path, [Track("microphone", encode_audio(0.0, 2.0))])
+    assert [track.codec for track in output.tracks] == [Codec.OPUS]
+    assert_together(playback.tones, [0.0, 1.0])
+
+
+def test_the_index_comes_first_so_that_it_plays_while_it_loads(tmp_path: Path) -> None:
+    output, _ = export(tmp_path, camera_and_microphone(Codec.H264))
+    data = (tmp_path / "out" / output.entry).read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+
+
+def test_copied_h264_keeps_its_parameter_sets_in_the_sample_entry(tmp_path: Path) -> None:
+    output, _ = export(tmp_path, camera_and_microphone(Codec.H264))
+    with av.open(str(tmp_path / "out" / output.entry), "r") as container:
+        first = next(packet for packet in container.demux(container.streams.video[0]))
+        assert container.streams.video[0].codec_context.codec_tag == "avc1"
+    kinds = {nal[0] & 0x1F for nal in _nals(bytes(first))}
+    assert not kinds & {7, 8}
+
+
+def _nals(data: bytes) -> list[bytes]:
+    nals = []
+    while data:
+        size = int.from_bytes(data[:4], "big")
+        nals.append(data[4 : 4 + size])
+        data = data[4 + size :]
+    return nals
+
+
+def test_files_that_hold_less_than_the_journal_says_are_damaged(tmp_path: Path) -> None:
+    path = write_recording(tmp_path / "recording", camera_and_microphone(Codec.H264))
+    segment = path / "tracks/2-video/000000.m4s"
+    segment.write_bytes(segment.read_bytes()[:1500])
+    view = read_recording(path)
+    (program,) = plan_programs(view, None)
+    with pytest.raises(RecordingDamaged):
+        write_mp4(view, program, tmp_path, lambda _: None)
+
+
+def test_progress_reaches_one_and_never_falls(tmp_path: Path) -> None:
+    view = read_recording(write_recording(tmp_path / "recording", camera_and_microphone(Codec.VP8)))
+    (program,) = plan_programs(view, None)
+    seen: list[float] = []
+    write_mp4(view, program, tmp_path, seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
