@@ -21,7 +21,7 @@ _LIMITATIONS = {
 
 
 def inbound_by_track(stats: rtc.RtcStats) -> dict[str, InboundRtp]:
-    """What is received, by W3C `trackIdentifier` (with a receiving connection of its own: the track SID)."""
+    """What is received, by W3C `trackIdentifier`: a random id where one connection carries both ways."""
     entries = [*stats.subscriber_stats, *stats.publisher_stats]
     reports = {
         entry.remote_outbound_rtp.rtc.id: entry.remote_outbound_rtp.remote_outbound.reports_sent
@@ -56,11 +56,13 @@ def outbound_by_source(stats: rtc.RtcStats) -> dict[str, tuple[OutboundRtp, ...]
     return {identifier: tuple(sorted(each, key=lambda stream: stream.rid)) for identifier, each in streams.items()}
 
 
-def source_identifier(track_stats: Iterable[proto_stats.RtcStats]) -> str | None:
-    """The `trackIdentifier` of the media source in one local track's own statistics; it never changes."""
+def track_identifier(track_stats: Iterable[proto_stats.RtcStats]) -> str | None:
+    """The `trackIdentifier` in one track's own statistics: what it is called in those of the session."""
     for entry in track_stats:
         if entry.HasField("media_source"):
             return entry.media_source.source.track_identifier
+        if entry.HasField("inbound_rtp"):
+            return entry.inbound_rtp.inbound.track_identifier
     return None
 
 

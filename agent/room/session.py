@@ -169,9 +169,9 @@ class RoomSession:
         options = rtc.RoomOptions(
             auto_subscribe=False,
             dynacast=self._options.dynacast,
-            # With a connection of its own for receiving, the statistics name tracks by SID; with a single one
-            # they carry random ids. Others also see us as active 2 s sooner (livekit 1.2.1, server 1.13).
-            single_peer_connection=False,
+            # With two connections a track that was unsubscribed and subscribed again never comes
+            # (livekit 1.2.1 with server 1.13; tests/integration/test_participant.py).
+            single_peer_connection=True,
         )
         try:
             await room.connect(self._url, self._token, options)

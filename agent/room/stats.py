@@ -1,7 +1,8 @@
 """One look a second at what is received and sent, as snapshots that quality/ can judge."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from weakref import WeakKeyDictionary
 
 import structlog
 from livekit import rtc
@@ -11,7 +12,7 @@ from agent.errors import ConnectionLost
 from agent.room import convert_stats
 from agent.room.publisher import Publisher
 from agent.room.session import RoomSession
-from agent.room.state import ConnectionState, TrackState
+from agent.room.state import ConnectionState
 from agent.room.subscriber import Subscriber
 from agent.tasks import Tasks
 from media.clock import SteadyClock
@@ -22,6 +23,7 @@ log = structlog.get_logger(__name__)
 INTERVAL_S = 1.0
 POLL_TIMEOUT_S = 2.0  # the native layer answers in milliseconds, or not at all while it reconnects
 
+SdkTrack = rtc.LocalVideoTrack | rtc.LocalAudioTrack | rtc.RemoteVideoTrack | rtc.RemoteAudioTrack
 SnapshotListener = Callable[[tuple[TrackSnapshot, ...], float], None]
 LayersOf = Callable[[str], tuple[VideoLayer, ...]]
 
@@ -52,7 +54,7 @@ class StatsPoller:
         self._layers_of = layers_of
         self._tasks = Tasks("stats")
         self._listeners: list[SnapshotListener] = []
-        self._identifiers: dict[str, str] = {}
+        self._identifiers: WeakKeyDictionary[SdkTrack, str] = WeakKeyDictionary()
         session.before_leaving("stats", self.aclose)
 
     def add_listener(self, listener: SnapshotListener) -> None:
@@ -94,63 +96,59 @@ class StatsPoller:
         room = self._session.sdk_room
         try:
             async with asyncio.timeout(POLL_TIMEOUT_S):
-                stats = await room.get_rtc_stats()
                 await self._learn_identifiers()
+                stats = await room.get_rtc_stats()
         except (TimeoutError, RuntimeError) as error:
             log.warning("stats_unavailable", error=str(error) or type(error).__name__)
             return ()
         now = self._clock.now()
-        inbound = convert_stats.inbound_by_track(stats)
-        snapshots = [
-            self._inbound_snapshot(track, inbound[track.sid], now)
-            for track in self._subscriber.subscribed()
-            if track.sid in inbound
-        ]
-        return (*snapshots, *self._outbound_snapshots(convert_stats.outbound_by_source(stats), now))
-
-    def _inbound_snapshot(self, track: TrackState, stats: InboundRtp, now: float) -> TrackSnapshot:
-        kind = TrackKind(track.kind)
-        return TrackSnapshot(
-            track_sid=track.sid,
-            kind=kind,
-            source=TrackSource(track.source),
-            timestamp=now,
-            stats=stats,
-            muted=track.muted,
-            requested_quality=self._subscriber.intent(track.sid).quality if kind is TrackKind.VIDEO else None,
-            layers=self._layers_of(track.sid) if kind is TrackKind.VIDEO else (),
+        return (
+            *self._inbound_snapshots(convert_stats.inbound_by_track(stats), now),
+            *self._outbound_snapshots(convert_stats.outbound_by_source(stats), now),
         )
 
-    def _outbound_snapshots(
-        self, outbound: dict[str, tuple[OutboundRtp, ...]], now: float
-    ) -> tuple[TrackSnapshot, ...]:
-        if self._publisher is None:
-            return ()
-        return tuple(
-            TrackSnapshot(sid, plan.kind, plan.source, now, outbound[self._identifiers[plan.name]], muted=muted)
-            for sid, plan, _, muted in self._publisher.local_tracks
-            if self._identifiers.get(plan.name) in outbound
-        )
+    def _inbound_snapshots(self, inbound: dict[str, InboundRtp], now: float) -> Iterator[TrackSnapshot]:
+        for track in self._subscriber.subscribed():
+            stats = inbound.get(self._identifier(self._subscriber.sdk_track(track.sid)))
+            if stats is None:
+                continue
+            video = track.kind == TrackKind.VIDEO
+            yield TrackSnapshot(
+                track_sid=track.sid,
+                kind=TrackKind(track.kind),
+                source=TrackSource(track.source),
+                timestamp=now,
+                stats=stats,
+                muted=track.muted,
+                requested_quality=self._subscriber.intent(track.sid).quality if video else None,
+                layers=self._layers_of(track.sid) if video else (),
+            )
+
+    def _outbound_snapshots(self, outbound: dict[str, tuple[OutboundRtp, ...]], now: float) -> Iterator[TrackSnapshot]:
+        for sid, plan, track, muted in self._publisher.local_tracks if self._publisher else ():
+            stats = outbound.get(self._identifier(track))
+            if stats is not None:
+                yield TrackSnapshot(sid, plan.kind, plan.source, now, stats, muted=muted)
+
+    def _identifier(self, track: SdkTrack | None) -> str:
+        return self._identifiers.get(track, "") if track is not None else ""
 
     async def _learn_identifiers(self) -> None:
-        """Session statistics name local tracks by an id that only a track's own statistics tie to it."""
-        if self._publisher is None:
-            return
-        tracks = self._publisher.local_tracks
-        names = {plan.name for _, plan, _, _ in tracks}
-        self._identifiers = {name: known for name, known in self._identifiers.items() if name in names}
-        for _, plan, track, _ in tracks:
-            if plan.name not in self._identifiers:
-                identifier = convert_stats.source_identifier(await _track_stats(track))
+        """Ask each new track once what it is called: its own statistics are dear, the session's cheap."""
+        tracks: list[SdkTrack] = [each for _, _, each, _ in self._publisher.local_tracks] if self._publisher else []
+        received = [self._subscriber.sdk_track(each.sid) for each in self._subscriber.subscribed()]
+        for track in (*tracks, *received):
+            if track is not None and track not in self._identifiers:
+                identifier = convert_stats.track_identifier(await _track_stats(track))
                 if identifier is not None:
-                    self._identifiers[plan.name] = identifier
+                    self._identifiers[track] = identifier
 
     async def aclose(self) -> None:
         """Stop polling; idempotent."""
         await self._tasks.aclose()
 
 
-async def _track_stats(track: rtc.LocalVideoTrack | rtc.LocalAudioTrack) -> list[proto_stats.RtcStats]:
+async def _track_stats(track: SdkTrack) -> list[proto_stats.RtcStats]:
     try:
         return await track.get_stats()
     except Exception as error:

@@ -76,7 +76,12 @@ class Subscriber:
 
     def subscribed(self) -> tuple[TrackState, ...]:
         """The tracks whose media come."""
-        return tuple(track for track in self._session.tracks if self._sdk_track(track.sid) is not None)
+        return tuple(track for track in self._session.tracks if self.sdk_track(track.sid) is not None)
+
+    def sdk_track(self, sid: str) -> rtc.RemoteVideoTrack | rtc.RemoteAudioTrack | None:
+        """The SDK's object of a subscribed track, for this package only."""
+        publication = self._publication(sid)
+        return publication.track if publication.subscribed else None
 
     def intent(self, track_sid: str) -> LayerIntent:
         """What is asked of a video track."""
@@ -137,7 +142,7 @@ class Subscriber:
         return self._intents.get(key, LayerIntent(quality=ceiling))
 
     def _send(self, track: TrackState) -> None:
-        if track.kind == TrackKind.VIDEO and self._sdk_track(track.sid) is not None:
+        if track.kind == TrackKind.VIDEO and self.sdk_track(track.sid) is not None:
             send_intent(self._publication(track.sid), self._intent_of(track))
 
     def _track(self, sid: str) -> TrackState:
@@ -152,10 +157,6 @@ class Subscriber:
             if publication is not None:
                 return publication
         raise TrackNotFound(f"no track {sid!r} is published in this room")
-
-    def _sdk_track(self, sid: str) -> rtc.RemoteVideoTrack | rtc.RemoteAudioTrack | None:
-        publication = self._publication(sid)
-        return publication.track if publication.subscribed else None
 
     def _on_event(self, event: RoomEvent) -> None:
         match event:
@@ -245,7 +246,7 @@ class Subscriber:
 
     def _start_consuming(self, track: TrackState) -> None:
         callback = self._callbacks.get(TrackKey.of(track))
-        sdk_track = self._sdk_track(track.sid)
+        sdk_track = self.sdk_track(track.sid)
         if callback is None or sdk_track is None:
             return
         self._stop_consuming(track.sid)
