@@ -6,6 +6,7 @@ It is built to be killed: whatever ends it, the next one goes on from the last f
 import argparse
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -28,6 +29,10 @@ from media.process.output import JsonObject
 log = logging.getLogger(__name__)
 
 _IDLE_POLL_S = 0.5
+
+# Two tracks close 1200 segments an hour; one pass a minute keeps ahead of fifty rooms.
+_FORGET_EVERY_S = 60.0
+_FORGET_AT_ONCE = 1000
 
 # A process that only looks whether the lock is held has it for microseconds.
 _LOCK_ATTEMPTS = 20
@@ -136,13 +141,25 @@ def _take_up(client: DBOSClient) -> None:
 
 def _until_idle(client: DBOSClient, idle_exit_s: float | None) -> None:
     idle_since = time.monotonic()
+    forgotten_at = -math.inf
     while True:
         now = time.monotonic()
+        if now - forgotten_at >= _FORGET_EVERY_S:
+            _forget_segments(client)
+            forgotten_at = now
         if _has_work(client):
             idle_since = now
         elif idle_exit_s is not None and now - idle_since >= idle_exit_s:
             return
         time.sleep(_IDLE_POLL_S)
+
+
+def _forget_segments(client: DBOSClient) -> None:
+    """Remove what DBOS keeps of segments that were checked: the catalogue holds the result, and there are many."""
+    done = client.list_workflows(
+        name=engine.SEGMENT_WORKFLOW, status="SUCCESS", limit=_FORGET_AT_ONCE, load_input=False, load_output=False
+    )
+    client.delete_workflows([workflow.workflow_id for workflow in done])
 
 
 def _has_work(client: DBOSClient) -> bool:

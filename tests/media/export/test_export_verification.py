@@ -10,7 +10,7 @@ from media.errors import ExportVerificationFailed
 from media.export.verification import verify_output
 from media.frames import Codec, MediaKind
 from media.process.mp4 import write_mp4
-from media.process.output import ExportOutput, OutputTrack
+from media.process.output import ExportOutput
 from media.process.timeline import plan_programs
 from media.record.reader import read_recording
 from tests.media.export.recordings import camera_and_microphone, write_recording
@@ -26,9 +26,10 @@ def draft(tmp_path: Path) -> ExportOutput:
 
 def with_track(draft: ExportOutput, kind: MediaKind, changed: dict[str, object]) -> ExportOutput:
     """`draft` as it would be if the recording were another."""
-    tracks: list[OutputTrack] = []
-    for track in draft.tracks:
-        tracks.append(replace(track, **changed) if track.kind is kind else track)  # type: ignore[arg-type]  # any field
+    tracks = [
+        replace(track, **changed) if track.kind is kind else track  # type: ignore[arg-type]  # any field
+        for track in draft.tracks
+    ]
     return replace(draft, tracks=tuple(tracks))
 
 

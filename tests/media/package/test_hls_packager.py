@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import av
-import m3u8
+import m3u8  # type: ignore[import-untyped]  # ships no types
 import pytest
 
 from media.export.verification import verify_output

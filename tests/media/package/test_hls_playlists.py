@@ -1,6 +1,6 @@
 """Playlists as text, read back by other people's parser."""
 
-import m3u8
+import m3u8  # type: ignore[import-untyped]  # ships no types
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

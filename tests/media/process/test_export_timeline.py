@@ -1,5 +1,6 @@
 """Which tracks make one output, and when their samples are shown."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,7 @@ def test_a_corrected_clock_is_slewed_in_without_a_jump() -> None:
     audio = track(1, "microphone", 0, 9, mappings=((0, 0.0), (9_600, 0.25)))
     retimer = Retimer(48_000, 0.0)
     times = [retimer.place(audio, at, 960) for at in range(0, 960 * 200, 960)]
-    steps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(times)]
     assert max(steps) <= 960 * 1.03
     assert times[-1] == 199 * 960 + round(0.05 * 48_000)
     assert retimer.lag == 0
@@ -149,4 +150,4 @@ def test_output_times_always_rise(gaps: list[tuple[int, int]], jumps: list[tuple
         decode_time += hole
         times.append(retimer.place(audio, decode_time, duration))
         decode_time += duration
-    assert all(before < after for before, after in zip(times, times[1:], strict=False))
+    assert all(before < after for before, after in pairwise(times))
