@@ -58,6 +58,7 @@ class InboundStream:
         # A packet from far away, until a second one confirms that the sender counts anew.
         self._held: tuple[RtpPacket, float] | None = None
         self._ssrc = 0
+        self._first = 0
         self._payload_type = -1
         # What `poll` has seen of counters that move elsewhere.
         self._seen_broken = 0
@@ -181,7 +182,8 @@ class InboundStream:
         if sequences.highest < 0:
             self._ssrc = packet.ssrc
             self._keyframes.start(now)
-            return sequences.unwrap(packet.sequence_number)
+            self._first = sequences.unwrap(packet.sequence_number)
+            return self._first
         if sequences.is_jump(packet.sequence_number):
             return self._hold_or_restart(packet, now)
         return self._unwrap(packet, now)
@@ -192,8 +194,14 @@ class InboundStream:
         extended = self._sequences.unwrap(packet.sequence_number)
         if extended <= highest:
             self._nacks.arrived(extended, now)
-        elif self._config.nack:
+        if not self._config.nack:
+            return extended
+        if extended > highest + 1:
             self._nacks.gap(highest + 1, extended, now)
+        elif extended < self._first:
+            # Reordered around the start: what lies between is missing too.
+            self._nacks.gap(extended + 1, self._first, now)
+            self._first = extended
         return extended
 
     def _hold_or_restart(self, packet: RtpPacket, now: float) -> int | None:
@@ -212,6 +220,7 @@ class InboundStream:
         lower = packet if distance < 0 else held[0]
         self._sequences.restart(lower.sequence_number)
         self._sequences.highest -= 1
+        self._first = self._sequences.highest + 1
         self.receive(*held)
         return self._unwrap(packet, now)
 

@@ -38,6 +38,7 @@ class ReceiveStatistics:
         self.freezes = FreezeDetector()
         # RFC 3550 A.1 and A.3; `_settled` numbers are those of streams before a restart.
         self._base = 0
+        self._cycles_base = 0
         self._highest = -1
         self._settled_lost = 0
         self._received = 0
@@ -71,9 +72,13 @@ class ReceiveStatistics:
         if extended_sequence > self._highest:
             if self._highest < 0:
                 self._base = extended_sequence
+                self._cycles_base = extended_sequence & ~0xFFFF
             self._highest = extended_sequence
             if packet.timestamp != self._last_timestamp:
                 self._update_jitter(packet.timestamp, now)
+        elif extended_sequence < self._base:
+            # Reordered around the start.
+            self._base = extended_sequence
 
     def receive_rtx(self, packet: RtpPacket, now: float) -> None:
         """Count a packet of the retransmission stream."""
@@ -129,7 +134,7 @@ class ReceiveStatistics:
             ssrc=ssrc,
             fraction_lost=min(255, int(lost_share * 256)),
             packets_lost=self.packets_lost,
-            highest_sequence=max(0, self._highest - (self._base & ~0xFFFF)),
+            highest_sequence=max(0, self._highest - self._cycles_base),
             jitter=int(self._jitter),
             lsr=report.ntp_timestamp >> 16 & 0xFFFF_FFFF if report else 0,
             dlsr=round((now - self._last_report_arrival) * 65536) & 0xFFFF_FFFF if report else 0,

@@ -1,0 +1,65 @@
+"""Real VP8 and H.264 for the tests, made with PyAV, and PyAV's decoder as the judge."""
+
+from fractions import Fraction
+from functools import cache
+from typing import cast
+
+import av
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+
+FRAMES = 12
+
+
+def _pictures(width: int, height: int, pixel_format: str) -> list[av.VideoFrame]:
+    noise = np.random.default_rng(1)
+    base = noise.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    pictures = []
+    for index in range(FRAMES):
+        picture = av.VideoFrame.from_ndarray(np.roll(base, 3 * index, axis=1), format="rgb24")
+        pictures.append(picture.reformat(format=pixel_format))
+    return pictures
+
+
+@cache
+def encode(
+    codec_name: str,
+    width: int,
+    height: int,
+    options: tuple[tuple[str, str], ...],
+    pixel_format: str = "yuv420p",
+) -> tuple[bytes, ...]:
+    """Packets of `FRAMES` pictures, a key frame first and in the middle, nothing reordered."""
+    context = cast(VideoCodecContext, av.CodecContext.create(codec_name, "w"))
+    context.width, context.height, context.pix_fmt = width, height, pixel_format
+    context.time_base = Fraction(1, 25)
+    context.gop_size = FRAMES // 2
+    context.options = dict(options)
+    packets = []
+    for index, picture in enumerate(_pictures(width, height, pixel_format)):
+        picture.pts = index
+        picture.time_base = Fraction(1, 25)
+        packets.extend(context.encode(picture))
+    packets.extend(context.encode(None))
+    return tuple(bytes(packet) for packet in packets)
+
+
+def encode_vp8(width: int = 320, height: int = 240) -> tuple[bytes, ...]:
+    """VP8 frames of several packets each."""
+    return encode("libvpx", width, height, (("deadline", "realtime"), ("cpu-used", "8"), ("lag-in-frames", "0")))
+
+
+def encode_h264(width: int = 318, height: int = 238, slices: int = 1) -> tuple[bytes, ...]:
+    """H.264 access units in Annex B, parameter sets in band, of a size that needs cropping."""
+    options = (("preset", "ultrafast"), ("tune", "zerolatency"), ("slices", str(slices)))
+    return encode("libx264", width, height, options)
+
+
+def decode(codec_name: str, packets: list[bytes]) -> list[bytes]:
+    """The pictures, as bytes of their planes."""
+    context = cast(VideoCodecContext, av.CodecContext.create(codec_name, "r"))
+    pictures = []
+    for packet in packets:
+        pictures.extend(context.decode(av.Packet(packet)))
+    pictures.extend(context.decode(None))
+    return [picture.to_ndarray().tobytes() for picture in pictures]
