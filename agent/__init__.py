@@ -1,1 +1,70 @@
-"""The participant and the service around it."""
+"""The participant and the service around it. Everything a program needs is here; the rest is internal."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agent.bot import EVERYTHING, NOTHING, RoomAgent, RoomRequest
+    from agent.config import Settings, load_settings
+    from agent.errors import RoomhandError
+    from agent.room.publish_options import PublishOptions, VideoCodec
+    from agent.room.state import (
+        ConnectionState,
+        ParticipantState,
+        PublicationState,
+        ReceiveState,
+        RecordingStatus,
+        RoomState,
+        TrackState,
+    )
+    from agent.room.subscription import SubscribeAction, SubscriptionPolicy, SubscriptionRule
+    from agent.tokens import Credentials
+
+__all__ = [
+    "EVERYTHING",
+    "NOTHING",
+    "ConnectionState",
+    "Credentials",
+    "ParticipantState",
+    "PublicationState",
+    "PublishOptions",
+    "ReceiveState",
+    "RecordingStatus",
+    "RoomAgent",
+    "RoomRequest",
+    "RoomState",
+    "RoomhandError",
+    "Settings",
+    "SubscribeAction",
+    "SubscriptionPolicy",
+    "SubscriptionRule",
+    "TrackState",
+    "VideoCodec",
+    "load_settings",
+]
+
+_MODULES = {
+    "agent.bot": ("EVERYTHING", "NOTHING", "RoomAgent", "RoomRequest"),
+    "agent.config": ("Settings", "load_settings"),
+    "agent.errors": ("RoomhandError",),
+    "agent.room.publish_options": ("PublishOptions", "VideoCodec"),
+    "agent.room.state": (
+        "ConnectionState",
+        "ParticipantState",
+        "PublicationState",
+        "ReceiveState",
+        "RecordingStatus",
+        "RoomState",
+        "TrackState",
+    ),
+    "agent.room.subscription": ("SubscribeAction", "SubscriptionPolicy", "SubscriptionRule"),
+    "agent.tokens": ("Credentials",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: `roomhand token` shall not load a media stack."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

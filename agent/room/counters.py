@@ -23,3 +23,22 @@ class RoomCounters:
     storage_errors: dict[str, int] = field(default_factory=dict)
     handoffs: dict[str, int] = field(default_factory=dict)
     handoff_pending: int = 0
+
+    def __add__(self, other: "RoomCounters") -> "RoomCounters":
+        """Totals of both; of the two gauges the larger."""
+        return RoomCounters(
+            connection_events=_sum(self.connection_events, other.connection_events),
+            layer_switches=_sum(self.layer_switches, other.layer_switches),
+            recording_segments=self.recording_segments + other.recording_segments,
+            recording_bytes=self.recording_bytes + other.recording_bytes,
+            recording_frames=_sum(self.recording_frames, other.recording_frames),
+            recording_frames_lost=_sum(self.recording_frames_lost, other.recording_frames_lost),
+            recording_write_queue_bytes=max(self.recording_write_queue_bytes, other.recording_write_queue_bytes),
+            storage_errors=_sum(self.storage_errors, other.storage_errors),
+            handoffs=_sum(self.handoffs, other.handoffs),
+            handoff_pending=max(self.handoff_pending, other.handoff_pending),
+        )
+
+
+def _sum(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return {key: one.get(key, 0) + other.get(key, 0) for key in {**one, **other}}

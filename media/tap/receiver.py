@@ -169,6 +169,11 @@ class Receivers:
         if track := self._tracks.get(track_sid):
             track.stream.note_pause()
 
+    def request_keyframe(self, track_sid: str) -> None:
+        """Ask the sender of a track for a sync sample with the next feedback."""
+        if (track := self._tracks.get(track_sid)) and track.connected:
+            self._feedback.append(build_pli(self.local_ssrc, track.ssrc))
+
     def take_feedback(self) -> list[bytes]:
         """NACKs and PLIs that are due, once."""
         feedback, self._feedback = self._feedback, []

@@ -140,6 +140,10 @@ class Tap:
         if self._connection:
             await self._connection.apply_layer(track_sid, self._intents[track_sid])
 
+    def request_keyframe(self, track_sid: str) -> None:
+        """Ask the sender of a track for a sync sample."""
+        self._receivers.request_keyframe(track_sid)
+
     def quality(self, track_sid: str) -> LayerQuality | None:
         """The layer asked for; None for a track that is not subscribed."""
         intent = self._intents.get(track_sid)

@@ -42,6 +42,7 @@ class Publisher:
         width: int = 640,
         height: int = 360,
         simulcast: bool | None = None,
+        bitrate_bps: int | None = None,
         identity: str = "publisher",
     ) -> None:
         self._server = server
@@ -49,6 +50,7 @@ class Publisher:
         self._codec = codec
         self._size = (width, height)
         self._simulcast = width >= 960 if simulcast is None else simulcast
+        self._bitrate_bps = bitrate_bps
         self._identity = identity
         self._tasks: list[asyncio.Task[None]] = []
         self.room = rtc.Room()
@@ -63,12 +65,13 @@ class Publisher:
         camera = rtc.LocalVideoTrack.create_video_track("camera", self._video)
         microphone = rtc.LocalAudioTrack.create_audio_track("microphone", self._audio)
         publish = self.room.local_participant.publish_track
-        await publish(
-            camera,
-            rtc.TrackPublishOptions(
-                source=rtc.TrackSource.SOURCE_CAMERA, simulcast=self._simulcast, video_codec=_CODECS[self._codec]
-            ),
+        options = rtc.TrackPublishOptions(
+            source=rtc.TrackSource.SOURCE_CAMERA, simulcast=self._simulcast, video_codec=_CODECS[self._codec]
         )
+        if self._bitrate_bps is not None:
+            options.video_encoding.max_bitrate = self._bitrate_bps
+            options.video_encoding.max_framerate = FPS
+        await publish(camera, options)
         await publish(microphone, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE))
         self._tasks = [
             asyncio.create_task(self._send_video(), name="publisher.video"),
@@ -83,6 +86,12 @@ class Publisher:
         await self._audio.aclose()
         await self._video.aclose()
         await self.room.disconnect()
+
+    async def frames_sent(self) -> int:
+        """Video frames that left the encoder, of the highest layer."""
+        stats = (await self.room.get_rtc_stats()).publisher_stats
+        sent = [item.outbound_rtp.outbound.frames_sent for item in stats if item.WhichOneof("stats") == "outbound_rtp"]
+        return max(sent, default=0)
 
     async def _send_video(self) -> None:
         width, height = self._size

@@ -1,0 +1,409 @@
+"""One room's composition root: a participant and, when asked, a recorder, wired together. No decisions here."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from agent.config import Settings
+from agent.errors import InvalidSettings, RecordingConflict, TrackNotFound
+from agent.room.counters import RoomCounters
+from agent.room.data import DataPublisher
+from agent.room.events import ConnectionStateChanged, LayerChanged, ParticipantConnected, TrackPublished
+from agent.room.layers import LayerAdapter
+from agent.room.publish_options import PublishOptions
+from agent.room.publisher import Publisher
+from agent.room.receiving import ReceiveJudge
+from agent.room.recording import RecorderOptions, RoomRecorder
+from agent.room.session import RoomSession, SessionOptions
+from agent.room.state import ConnectionState, PublicationState, RecordingStatus, RoomState, TrackState
+from agent.room.stats import StatsPoller
+from agent.room.subscriber import Subscriber
+from agent.room.subscription import SubscribeAction, SubscriptionPolicy
+from agent.tasks import Tasks
+from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from media.clock import SteadyClock
+from media.export.job import ExportFormat, ExportRequest
+from media.export.queue import ExportQueue
+from media.export.worker import ensure_worker
+from media.record.recording_id import new_recording_id
+from media.sources.open import open_source
+from media.tap.events import LayerQuality
+from media.tap.tap import TapOptions
+from quality.stats import VideoQuality
+
+log = structlog.get_logger(__name__)
+
+NOTHING = SubscriptionPolicy(default=SubscribeAction.IGNORE)
+EVERYTHING = SubscriptionPolicy()
+
+Listener = Callable[[object], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRequest:
+    """How to be in a room, and what to do there from the start.
+
+    `token` None has one minted for `identity`. `policy` says what the participant subscribes to
+    (default: nothing; its media would be decoded), `record_policy` what is recorded (default: everything).
+    `recordings_dir` None is the setting's. `data_tracks` are glob patterns of data tracks to read.
+    """
+
+    room: str
+    identity: str = "roomhand"
+    name: str = ""
+    metadata: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+    hidden: bool = False
+    token: str | None = field(default=None, repr=False)
+    publish: str | None = None
+    publish_options: PublishOptions = field(default_factory=PublishOptions)
+    loop: bool = True
+    record: bool = False
+    recording_id: str | None = None
+    recordings_dir: Path | None = None
+    policy: SubscriptionPolicy = NOTHING
+    record_policy: SubscriptionPolicy = EVERYTHING
+    data_tracks: tuple[str, ...] = ("*",)
+
+
+class RoomAgent:
+    """A hand in one room. `async with` joins and leaves; one agent joins once.
+
+    Raises the errors of `agent.errors` and `media.errors`. Use one agent per process where you can:
+    a fault in the SDK's native code ends its process.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        request: RoomRequest,
+        settings: Settings,
+        *,
+        clock: SteadyClock | None = None,
+        export_queue: ExportQueue | None = None,
+    ) -> None:
+        self._credentials = credentials
+        self._request = request
+        self._settings = settings
+        self._clock = clock or SteadyClock()
+        self._queue = export_queue
+        self._listeners: list[Listener] = []
+        self._session = RoomSession(
+            credentials.url, self._token(), SessionOptions(data_tracks=request.data_tracks), clock=self._clock
+        )
+        self._publisher = Publisher(self._session)
+        self._subscriber = Subscriber(self._session, request.policy)
+        self._data = DataPublisher(self._session)
+        self._stats = StatsPoller(self._session, self._subscriber, self._publisher, clock=self._clock)
+        self._layers = LayerAdapter(self._session, self._subscriber)
+        self._judge = ReceiveJudge()
+        self._recorder: RoomRecorder | None = None
+        self._last_recording: RecordingStatus | None = None
+        self._past = RoomCounters()
+        self._counted: Counter[str] = Counter()
+        self._connected_before = False
+        self._recording_lock = asyncio.Lock()
+        self._room_sid = ""
+        self._tasks = Tasks("agent")
+        self._session.add_listener(self._on_room_event)
+        self._stats.add_listener(self._layers.on_snapshots)
+        self._stats.add_listener(self._judge.take)
+
+    def _token(self) -> str:
+        if self._request.token is not None:
+            return self._request.token
+        request = self._request
+        return mint_participant_token(
+            self._credentials,
+            ParticipantTokenRequest(
+                room=request.room,
+                identity=request.identity,
+                name=request.name,
+                metadata=request.metadata,
+                attributes=request.attributes,
+                hidden=request.hidden,
+            ),
+        )
+
+    def _tap_token(self) -> str:
+        return mint_participant_token(
+            self._credentials,
+            ParticipantTokenRequest(
+                room=self._request.room,
+                identity=f"{self._request.identity}-tap",
+                hidden=True,
+                recorder=True,
+                can_publish=False,
+                can_publish_data=False,
+                can_update_own_metadata=False,
+            ),
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def start(self) -> None:
+        """Join, then publish and record what the request says. Leaves again where that fails."""
+        try:
+            await self._session.connect()
+            self._stats.start()
+            self._tasks.start(self._learn_room_sid(), name="room_sid")
+            if self._request.record or self._request.recording_id:
+                await self.start_recording(self._request.recording_id)
+            if self._request.publish:
+                await self.publish(self._request.publish, self._request.publish_options)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def _learn_room_sid(self) -> None:
+        self._room_sid = await self._session.room_sid()
+
+    async def aclose(self) -> None:
+        """Close the recording, then sources, publications and the room; idempotent."""
+        if self._recorder is not None:
+            await self.stop_recording()
+        await self._tasks.aclose()
+        await self._session.aclose()
+
+    async def wait_closed(self) -> str:
+        """Until the room is over for us; LiveKit's DisconnectReason in lower case."""
+        return (await self._session.wait_ended()).reason
+
+    def add_listener(self, listener: Listener) -> Callable[[], None]:
+        """Have `listener` called with every event of room and recording; call the result to stop."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    # Publishing
+
+    async def publish(self, spec: str, options: PublishOptions | None = None) -> tuple[PublicationState, ...]:
+        """Publish "pattern" or a media file: one publication each for video and audio."""
+        source = await asyncio.to_thread(open_source, spec, loop=self._request.loop)
+        return await self._publisher.publish(source, options or PublishOptions())
+
+    async def unpublish(self, sid: str) -> None:
+        """End a publication, by SID or name."""
+        await self._publisher.unpublish(sid)
+
+    async def set_muted(self, sid: str, muted: bool) -> None:
+        """Mute or unmute a publication, by SID or name."""
+        (self._publisher.mute if muted else self._publisher.unmute)(sid)
+
+    async def send_data(
+        self,
+        payload: bytes,
+        topic: str = "",
+        reliable: bool = True,
+        destination_identities: Sequence[str] = (),
+    ) -> None:
+        """Send a data packet of at most 64,000 bytes, to all or to some."""
+        await self._data.publish_data(
+            payload, topic=topic, reliable=reliable, destination_identities=tuple(destination_identities)
+        )
+
+    async def send_text(self, text: str, topic: str = "lk.chat", destination_identities: Sequence[str] = ()) -> str:
+        """Send a text stream (LiveKit's chat by default); its stream id."""
+        return await self._data.send_text(text, topic=topic, destination_identities=tuple(destination_identities))
+
+    async def publish_data_track(self, name: str) -> str:
+        """Open a data track; its SID."""
+        return await self._data.publish_data_track(name)
+
+    def push_data(self, name: str, payload: bytes, *, user_timestamp: int | None = None) -> bool:
+        """Send a frame on an open data track; False where it was dropped."""
+        return self._data.push(name, payload, user_timestamp=user_timestamp)
+
+    # Subscribing
+
+    async def set_policy(self, policy: SubscriptionPolicy) -> None:
+        """Subscribe by these rules from now on."""
+        self._subscriber.set_policy(policy)
+
+    async def set_subscribed(self, track_sid: str, subscribed: bool | None) -> None:
+        """Subscribe to a track or not, whatever the rules say; None leaves it to them again."""
+        action = None if subscribed is None else SubscribeAction.SUBSCRIBE if subscribed else SubscribeAction.IGNORE
+        self._subscriber.override(track_sid, action)
+
+    async def set_layer(self, track_sid: str, quality: str | None, target: str = "subscription") -> None:
+        """Ask for layer "low", "medium" or "high" of a video; None leaves it to the controller again.
+
+        `target` is "subscription" (the participant's) or "tap" (the recording's).
+        """
+        wanted = _parse_quality(quality)
+        if target == "subscription":
+            self._subscriber.set_quality(track_sid, wanted)
+        elif target == "tap":
+            await self._set_tap_layer(track_sid, VideoQuality.HIGH if wanted is None else wanted)
+        else:
+            raise InvalidSettings(f"target is {target!r}; give subscription or tap")
+
+    async def _set_tap_layer(self, track_sid: str, quality: VideoQuality) -> None:
+        if self._recorder is None:
+            raise RecordingConflict("the room is not being recorded, so there is no tap; start a recording first")
+        tap = self._recorder.tap
+        if tap.quality(track_sid) is None:
+            raise TrackNotFound(f"no track {track_sid!r} is being recorded in this room")
+        await tap.set_quality(track_sid, LayerQuality(quality.value))
+        log.info("layer_decision", sid=track_sid, target="tap", to_quality=quality.name, reason="asked for by a person")
+
+    # Recording
+
+    async def start_recording(self, recording_id: str | None = None) -> RecordingStatus:
+        """Record the room from now on; a recording of that id is gone on with. RecordingConflict while one runs."""
+        async with self._recording_lock:
+            if self._recorder is not None:
+                running = self._recorder.status().recording_id
+                raise RecordingConflict(f"the room is being recorded already, as {running}; stop that recording first")
+            recorder = RoomRecorder(
+                RecorderOptions(
+                    room=self._request.room,
+                    recording_id=recording_id or new_recording_id(self._request.room, self._clock.now()),
+                    recordings_dir=await asyncio.to_thread(self._recordings_dir.resolve),
+                    segment_duration_s=self._settings.segment_duration_s,
+                    part_duration_s=self._settings.part_duration_s,
+                    policy=self._request.record_policy,
+                    sink=self._queue,
+                ),
+                TapOptions(self._credentials.url, self._tap_token),
+                self._clock,
+                self._tell,
+            )
+            await recorder.start()
+            self._recorder = recorder
+            self._tell_present(recorder)
+            return recorder.status()
+
+    def _tell_present(self, recorder: RoomRecorder) -> None:
+        """Who and what was there before the recording began belongs on its timeline too."""
+        participants = {participant.identity: participant for participant in self._session.participants}
+        for participant in participants.values():
+            recorder.on_room_event(ParticipantConnected(participant))
+        for track in self._session.tracks:
+            recorder.on_room_event(TrackPublished(participants[track.participant_identity], track))
+
+    async def stop_recording(self) -> RecordingStatus:
+        """Close the recording; all of it is on disk when this returns. RecordingConflict where there is none."""
+        async with self._recording_lock:
+            recorder = self._recorder
+            if recorder is None:
+                raise RecordingConflict("the room is not being recorded; start a recording first")
+            await recorder.aclose()
+            self._recorder = None
+            self._past = self._past + recorder.counters()
+            self._last_recording = recorder.status()
+            return self._last_recording
+
+    async def export(
+        self, recording_id: str, export_format: str, out_dir: Path, *, participant_identity: str | None = None
+    ) -> str:
+        """Queue an export ("mp4" or "hls") of a recording; its id. A worker takes it up by itself."""
+        if self._queue is None:
+            self._queue = ExportQueue(self._settings.export_database)
+        path = self._recordings_dir / recording_id
+        request = ExportRequest(path, ExportFormat(export_format), out_dir, participant_identity)
+        return await asyncio.to_thread(_submit, self._queue, request, self._settings.export_database)
+
+    @property
+    def _recordings_dir(self) -> Path:
+        return self._request.recordings_dir or self._settings.recordings_dir
+
+    # What is told
+
+    def state(self) -> RoomState:
+        """Everything at once."""
+        recording = self._recorder.status() if self._recorder else self._last_recording
+        state = RoomState(
+            room=self._request.room,
+            sid=self._room_sid,
+            identity=self._request.identity,
+            connection=self._session.connection,
+            at=self._clock.now(),
+            recording=recording,
+        )
+        if self._session.connection not in {ConnectionState.CONNECTED, ConnectionState.RECONNECTING}:
+            return state
+        return replace(
+            state,
+            participants=self._session.participants,
+            tracks=tuple(self._track_state(track) for track in self._session.tracks),
+            publications=self._publisher.publications,
+        )
+
+    def _track_state(self, track: TrackState) -> TrackState:
+        subscription = self._judge.receive_state(track.sid)
+        tap = self._recorder.receive_state(track.sid) if self._recorder else None
+        if track.kind != "video":
+            return replace(track, subscription=subscription, tap=tap)
+        intent = self._subscriber.intent(track.sid)
+        return replace(
+            track,
+            quality=intent.quality.name.lower(),
+            quality_pinned=intent.pinned,
+            subscription=subscription,
+            tap=tap,
+        )
+
+    def counters(self) -> RoomCounters:
+        """Totals for metrics, of this agent's whole life."""
+        running = self._recorder.counters() if self._recorder else RoomCounters()
+        mine = RoomCounters(
+            connection_events={key: self._counted[key] for key in _CONNECTION_EVENTS},
+            layer_switches={key: self._counted[key] for key in ("up", "down")},
+        )
+        return self._past + running + mine
+
+    def _on_room_event(self, event: object) -> None:
+        if self._recorder is not None:
+            self._recorder.on_room_event(event)
+        if isinstance(event, ConnectionStateChanged):
+            self._count_connection(event.state)
+        elif isinstance(event, LayerChanged):
+            self._counted["up" if event.to_quality > event.from_quality else "down"] += 1
+        self._tell(event)
+
+    def _count_connection(self, state: ConnectionState) -> None:
+        if state is ConnectionState.CONNECTED:
+            self._counted["reconnected" if self._connected_before else "connected"] += 1
+            self._connected_before = True
+        elif state.value in _CONNECTION_EVENTS:
+            self._counted[state.value] += 1
+
+    def _tell(self, event: object) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener(event)
+            except Exception:
+                # One listener's fault must not keep the others from the event.
+                log.exception("agent_listener_failed", room_event=type(event).__name__)
+
+
+_CONNECTION_EVENTS = ("connected", "reconnecting", "reconnected", "disconnected")
+
+
+def _parse_quality(quality: str | None) -> VideoQuality | None:
+    if quality is None:
+        return None
+    try:
+        return VideoQuality[quality.upper()]
+    except KeyError:
+        raise InvalidSettings(f"{quality!r} is no layer; give low, medium or high") from None
+
+
+def _submit(queue: ExportQueue, request: ExportRequest, database: Path) -> str:
+    recording_path, out_dir = request.recording_path.resolve(), request.out_dir.resolve()
+    export_id = queue.submit(replace(request, recording_path=recording_path, out_dir=out_dir))
+    ensure_worker(database)
+    return export_id

@@ -1,0 +1,63 @@
+"""`roomhand`: the commands put together, and the one place where errors become exit codes."""
+
+import json
+import sys
+
+import typer
+
+from agent.commands.demo import demo
+from agent.commands.export import export, export_worker, exports
+from agent.commands.join import join
+from agent.commands.recordings import recordings
+from agent.commands.serve import serve
+from agent.commands.server import server
+from agent.commands.token import token
+from agent.config import load_settings
+from agent.errors import RoomhandError, exit_code
+from agent.logs import configure_logs
+from media.errors import MediaError
+
+app = typer.Typer(
+    name="roomhand",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A hand in a LiveKit room: joins, publishes, subscribes, adapts, records without transcoding, exports.",
+    epilog="Exit codes: 0 done, 1 internal, 2 usage or settings, others in docs/errors.md.",
+)
+app.command()(server)
+app.command()(token)
+app.command()(join)
+app.command()(serve)
+app.add_typer(recordings, name="recordings")
+app.command()(export)
+app.add_typer(exports, name="exports")
+app.command()(demo)
+app.command("export-worker", hidden=True)(export_worker)
+
+
+@app.callback()
+def _configure() -> None:
+    settings = load_settings()
+    configure_logs(settings.log_format, settings.log_level)
+
+
+def report_error(error: RoomhandError | MediaError, *, as_json: bool) -> int:
+    """Print `error` on standard error for a person or a program; its exit code."""
+    if as_json:
+        line = json.dumps({"error": {"code": error.code, "message": str(error)}})
+    else:
+        line = f"roomhand: {error} [{error.code}]"
+    sys.stderr.write(line + "\n")
+    return exit_code(error)
+
+
+def main() -> None:
+    """The console script. Never ends in a traceback for an error of ours."""
+    try:
+        app()
+    except (RoomhandError, MediaError) as error:
+        sys.exit(report_error(error, as_json="--json" in sys.argv))
+    except KeyboardInterrupt:
+        sys.stderr.write("roomhand: interrupted [interrupted]\n")
+        sys.exit(130)

@@ -1,0 +1,144 @@
+"""`roomhand export` and `roomhand exports list|show|cancel`: work for the export queue, and how it stands."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.commands.output import JsonOption, Output
+from agent.commands.recordings import recording_path
+from agent.config import load_settings
+from media.errors import ExportError
+from media.export.job import ExportFormat, ExportRequest, ExportState, ExportStatus, status_to_json
+from media.export.queue import ExportQueue
+from media.export.worker import ensure_worker, run_worker
+from media.record.reader import read_recording
+
+exports = typer.Typer(no_args_is_help=True, help="List exports, show one, cancel one.")
+
+POLL_INTERVAL_S = 0.25
+ExportArgument = Annotated[str, typer.Argument(help="An export's id.")]
+
+
+def _queue() -> ExportQueue:
+    return ExportQueue(load_settings().export_database)
+
+
+def export(
+    recording: Annotated[str, typer.Argument(help="A recording's folder, or its id in the recordings folder.")],
+    export_format: Annotated[ExportFormat, typer.Option("--format", help="What to make.")] = ExportFormat.MP4,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the result.")] = Path("exports"),
+    participant: Annotated[str | None, typer.Option(help="Only this participant, by identity.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until it is done, and show progress.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Queue an export; prints its id at once. A worker in the background does it, even if this command ends."""
+    output = Output(as_json=json_output)
+    path = recording_path(recording).resolve()
+    read_recording(path)
+    queue = _queue()
+    export_id = queue.submit(ExportRequest(path, export_format, out.resolve(), participant))
+    ensure_worker(load_settings().export_database)
+    if not wait:
+        if json_output:
+            output.document(status_to_json(queue.status(export_id)))
+        else:
+            output.text(export_id)
+            output.note(f"ask for it with: roomhand exports show {export_id}")
+        return
+    status = wait_for_export(queue, export_id, output)
+    if json_output:
+        output.document(status_to_json(status))
+    else:
+        print_status(output, status)
+    if status.state is not ExportState.COMPLETE:
+        raise export_error(status)
+
+
+def wait_for_export(queue: ExportQueue, export_id: str, output: Output) -> ExportStatus:
+    """Follow an export to its end, with progress."""
+    with output.progress(f"export {export_id}") as report:
+        while not (status := queue.status(export_id)).state.final:
+            report(status.step.value if status.step else status.state.value, status.progress)
+            time.sleep(POLL_INTERVAL_S)
+    return status
+
+
+def export_error(status: ExportStatus) -> ExportError:
+    """The error of an export that did not complete, with its own code."""
+    if status.error is None:
+        return ExportError(f"export {status.export_id} is {status.state.value}")
+    return ExportError(f"export {status.export_id} failed: {status.error.message} ({status.error.code})")
+
+
+def print_status(output: Output, status: ExportStatus) -> None:
+    """An export for a person."""
+    step = f", {status.step.value}" if status.step else ""
+    output.text(f"{status.export_id}  {status.request.format.value}  {status.state.value}{step}  {status.progress:.0%}")
+    if status.error:
+        output.text(f"  {status.error.code}: {status.error.message}")
+    for item in status.result.outputs if status.result else ():
+        output.text(f"  {item.participant_identity} {item.source}: {item.entry}  {item.duration_s:.2f} s")
+        for track in item.tracks:
+            reason = f" ({track.reason})" if track.reason else ""
+            output.text(
+                f"    {track.kind.value} {track.codec.value} {track.handling.value}{reason}, {track.samples} samples"
+            )
+        for check in item.checks:
+            output.text(f"    {'ok ' if check.ok else 'BAD'} {check.name}: {check.actual} (expected {check.expected})")
+
+
+@exports.command("list")
+def list_command(json_output: JsonOption = False) -> None:
+    """List all exports, newest last."""
+    output = Output(as_json=json_output)
+    found = _queue().list()
+    if json_output:
+        output.document([status_to_json(item) for item in found])
+        return
+    if not found:
+        output.text("no exports yet")
+        return
+    rows = [
+        (
+            item.export_id,
+            item.request.format.value,
+            item.request.recording_path.name,
+            item.state.value,
+            f"{item.progress:.0%}",
+        )
+        for item in found
+    ]
+    output.table("exports", ("id", "format", "recording", "state", "progress"), rows)
+
+
+@exports.command("show")
+def show_command(export_id: ExportArgument, json_output: JsonOption = False) -> None:
+    """Show an export: state, progress, result and checks."""
+    output = Output(as_json=json_output)
+    status = _queue().status(export_id)
+    if json_output:
+        output.document(status_to_json(status))
+    else:
+        print_status(output, status)
+
+
+@exports.command("cancel")
+def cancel_command(export_id: ExportArgument, json_output: JsonOption = False) -> None:
+    """Cancel an export that is not done."""
+    output = Output(as_json=json_output)
+    queue = _queue()
+    queue.cancel(export_id)
+    status = queue.status(export_id)
+    if json_output:
+        output.document(status_to_json(status))
+    else:
+        print_status(output, status)
+
+
+def export_worker(
+    idle_exit: Annotated[float | None, typer.Option(help="Stop after so many seconds without work.")] = None,
+) -> None:
+    """Run the export worker in the foreground (`export` and `serve` start one by themselves)."""
+    run_worker(load_settings().export_database, idle_exit_s=idle_exit)

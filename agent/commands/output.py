@@ -1,0 +1,98 @@
+"""What commands print: a result on standard output, progress and errors on standard error."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, Protocol
+
+import typer
+from pydantic_core import to_jsonable_python
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document (or line) instead of text.")]
+
+
+class StepReporter(Protocol):
+    """Shows how far a long piece of work is."""
+
+    def __call__(self, text: str, fraction: float | None = None) -> None:
+        """`text` says what is being done; `fraction` is 0 to 1 where known."""
+
+
+class Output:
+    """Prints for a person (rich on a terminal, plain lines elsewhere) or for a program (`--json`)."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self._out = Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty())
+        self._err = Console(file=sys.stderr, soft_wrap=not sys.stderr.isatty())
+
+    def document(self, value: Any) -> None:
+        """`value` as one line of JSON on standard output, whatever the mode."""
+        sys.stdout.write(json.dumps(to_jsonable_python(value)) + "\n")
+        sys.stdout.flush()
+
+    def text(self, line: str) -> None:
+        """A line of the result; nothing with `--json`."""
+        if not self.as_json:
+            self._out.print(line, markup=False, highlight=False)
+            sys.stdout.flush()
+
+    def note(self, line: str) -> None:
+        """A line about what is going on; nothing with `--json`."""
+        if not self.as_json:
+            self._err.print(line, markup=False, highlight=False)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """A table of the result; nothing with `--json`."""
+        if self.as_json:
+            return
+        table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(str(cell) for cell in row))
+        self._out.print(table)
+
+    @contextmanager
+    def progress(self, title: str) -> Iterator[StepReporter]:
+        """Progress of long work: a bar on a terminal, a line per new step elsewhere, nothing with `--json`."""
+        if self.as_json:
+            yield _silent
+        elif not self._err.is_terminal:
+            yield _PlainSteps(self, title)
+        else:
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+            with Progress(*columns, console=self._err, transient=True) as progress:
+                task = progress.add_task(title, total=None)
+
+                def report(text: str, fraction: float | None = None) -> None:
+                    progress.update(
+                        task,
+                        description=f"{title}: {text}",
+                        completed=fraction,
+                        total=None if fraction is None else 1.0,
+                    )
+
+                yield report
+
+
+class _PlainSteps:
+    """One line per step, however often it is reported."""
+
+    def __init__(self, output: Output, title: str) -> None:
+        self._output = output
+        self._title = title
+        self._last = ""
+
+    def __call__(self, text: str, fraction: float | None = None) -> None:
+        if text != self._last:
+            self._last = text
+            self._output.note(f"{self._title}: {text}")
+
+
+def _silent(text: str, fraction: float | None = None) -> None:
+    """Programs read the result, not the way there."""

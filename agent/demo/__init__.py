@@ -1,0 +1,1 @@
+"""The main job end to end, with checks of its own: `roomhand demo`, `make demo`."""

@@ -1,0 +1,85 @@
+"""What the demo checks, pure: from what was seen to a list of verdicts."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from media.frames import MediaKind
+from media.record.reader import RecordingView
+from media.record.verify import VerificationReport
+
+LEAST_FRAMES = 0.95  # of the nominal rate: the encoder of a busy machine drops a few frames of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One check: what it is about, whether it held, and the figure behind it."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What the publisher says it published of the video."""
+
+    fps: float
+
+
+def check_layers(layers_seen: Sequence[str], *, simulcast: bool) -> Verdict:
+    """Whether the recorder saw the picture change its size as layers were switched."""
+    wanted = 3 if simulcast else 1
+    return Verdict("layers switched", len(layers_seen) >= wanted, " → ".join(layers_seen) or "none")
+
+
+def check_recording(view: RecordingView, report: VerificationReport, duration_s: float, fps: float) -> list[Verdict]:
+    """Whether the recording is whole, and holds what a publisher of `fps` sent in `duration_s`."""
+    problems = ", ".join(problem.code for problem in report.problems)
+    verdicts = [
+        Verdict(
+            "recording verifies",
+            not report.problems,
+            problems or f"{report.segments} segments, {report.samples} samples",
+        )
+    ]
+    for kind, rate in ((MediaKind.VIDEO, fps), (MediaKind.AUDIO, 50.0)):
+        samples = sum(track.samples for track in view.tracks if track.descriptor.kind is kind)
+        expected = rate * duration_s
+        verdicts.append(
+            Verdict(
+                f"{kind.value} recorded",
+                samples >= expected * LEAST_FRAMES,
+                f"{samples} of about {expected:.0f} frames",
+            )
+        )
+    return verdicts
+
+
+def check_events(events: Iterable[dict[str, Any]]) -> list[Verdict]:
+    """Whether chat, data packets and data-track frames came onto the recording's timeline."""
+    counts: dict[str, int] = {}
+    for event in events:
+        kind = str(event.get("type"))
+        counts[kind] = counts.get(kind, 0) + 1
+    return [
+        Verdict(f"{kind} on the timeline", counts.get(kind, 0) > 0, str(counts.get(kind, 0)))
+        for kind in ("text", "data", "data_track_frame")
+    ]
+
+
+def check_export(status: dict[str, Any]) -> Verdict:
+    """Whether an export completed and every check of its own passed."""
+    checks = [check for item in status["outputs"] for check in item["checks"]]
+    failed = [check["name"] for check in checks if not check["ok"]]
+    ok = status["state"] == "complete" and bool(checks) and not failed
+    detail = f"{len(checks)} checks passed" if ok else str(status.get("error") or failed or status["state"])
+    return Verdict(f"{status['request']['format']} export", ok, detail)
+
+
+def check_metrics(text: str) -> Verdict:
+    """Whether the scrape tells of recorded segments."""
+    match = re.search(r"^roomhand_recording_segments_total(?:\{[^}]*\})? ([0-9.e+]+)", text, re.MULTILINE)
+    segments = float(match[1]) if match else 0.0
+    return Verdict("metrics scraped", segments > 0, f"roomhand_recording_segments_total {segments:.0f}")
