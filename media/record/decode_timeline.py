@@ -45,7 +45,7 @@ class DecodeTimeline:
         self._max_backward = max_backward_s * timescale
         self._resume = resume
         self._anchor: Anchor | None = None
-        self._last_decode_time = 0
+        self.last_decode_time = 0
         self._last_arrival = 0.0
         self.clamped = 0
         self.resets = 0
@@ -55,12 +55,12 @@ class DecodeTimeline:
         placed = self._place(rtp_timestamp, arrival_time, min_step)
         if placed.anchor is not None:
             self._anchor = placed.anchor
-        self._last_decode_time = placed.decode_time
+        self.last_decode_time = placed.decode_time
         self._last_arrival = arrival_time
         return placed
 
     def _place(self, rtp_timestamp: int, arrival_time: float, min_step: int) -> Placed:
-        anchor, last = self._anchor, self._last_decode_time
+        anchor, last = self._anchor, self.last_decode_time
         if anchor is None:
             return _anchored(self._first_decode_time(arrival_time), rtp_timestamp, arrival_time, reset=False)
         decode_time = anchor.decode_time + rtp_timestamp - anchor.rtp_timestamp

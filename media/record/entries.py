@@ -5,7 +5,7 @@ rate), starting at 0 with its first frame, exact and never slewed. `ClockMapping
 time, which is in seconds since `RecordingStarted.started_at`. All paths are relative to the recording's folder.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -194,6 +194,7 @@ class RtpAnchor:
 class ClockMapping:
     """Where a track's decode times lie in the recording's media time, from `decode_time` on.
 
+    A mapping in the journal replaces earlier lines for its decode time and later (`superseded`).
     Media time runs `drift_ppm` millionths faster than decode time. `uncertainty_ms` bounds the error of
     `media_time_s` as far as its source can tell.
     """
@@ -213,7 +214,10 @@ class ClockMapping:
 
 @dataclass(frozen=True, slots=True)
 class GapEntry:
-    """No media from `decode_time` on for `duration` ticks. `frames_lost` counts frames that we had and dropped."""
+    """No media from `decode_time` on for `duration` ticks; 0 when the track ended before media came again.
+
+    `frames_lost` counts frames that we had and dropped.
+    """
 
     track: int
     decode_time: int
@@ -233,6 +237,11 @@ class TimelineEvent:
     at: float
     participant_identity: str = ""
     payload: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+def superseded(mappings: Iterable[ClockMapping], newer: ClockMapping) -> list[ClockMapping]:
+    """The track's mappings once `newer` is known: it replaces all that was said of its decode time and later."""
+    return [*(item for item in mappings if item.decode_time < newer.decode_time), newer]
 
 
 JournalEntry: TypeAlias = (

@@ -19,6 +19,7 @@ from media.record.entries import (
     SegmentEntry,
     TrackDescriptor,
     TrackOpened,
+    superseded,
 )
 from media.record.journal_line import JournalRecord, from_json
 from media.record.storage import translated, write_durably
@@ -120,7 +121,7 @@ class ManifestBuilder:
         elif isinstance(entry, RtpAnchor):
             totals.rtp_anchors.append(entry)
         elif isinstance(entry, ClockMapping):
-            totals.clock_mappings.append(entry)
+            totals.clock_mappings = superseded(totals.clock_mappings, entry)
 
     @property
     def closed(self) -> bool:

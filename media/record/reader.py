@@ -18,6 +18,7 @@ from media.record.entries import (
     SegmentEntry,
     TrackDescriptor,
     TrackOpened,
+    superseded,
 )
 from media.record.journal import JOURNAL_NAME, read_sound_journal
 from media.record.journal_line import JournalRecord
@@ -129,7 +130,7 @@ class _TrackParts:
         elif isinstance(entry, InitEntry):
             self.inits.append(entry)
         elif isinstance(entry, ClockMapping):
-            self.clock_mappings.append(entry)
+            self.clock_mappings = superseded(self.clock_mappings, entry)
         elif isinstance(entry, GapEntry):
             self.gaps.append(entry)
         elif isinstance(entry, RtpAnchor):
@@ -143,7 +144,7 @@ class _TrackParts:
             timescale=self.opened.timescale,
             inits=tuple(self.inits),
             segments=tuple(sorted(self.segments, key=lambda item: item.sequence)),
-            clock_mappings=tuple(sorted(self.clock_mappings, key=lambda item: item.decode_time)),
+            clock_mappings=tuple(self.clock_mappings),
             gaps=tuple(sorted(self.gaps, key=lambda item: item.decode_time)),
             rtp_anchors=tuple(self.rtp_anchors),
         )
@@ -154,7 +155,11 @@ def read_recording(path: Path) -> RecordingView:
 
     Raises RecordingNotFound, RecordingDamaged (`repair_recording` may help) or StorageError.
     """
-    records = read_sound_journal(path).records
+    return view_from_records(path, read_sound_journal(path).records)
+
+
+def view_from_records(path: Path, records: tuple[JournalRecord, ...]) -> RecordingView:
+    """The view that the journal's `records` add up to. Raises RecordingDamaged without a first line."""
     builder = ManifestBuilder()
     parts: dict[int, _TrackParts] = {}
     for record in records:

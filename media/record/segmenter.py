@@ -147,6 +147,11 @@ class Segmenter:
         self._asked_at = float("-inf")
 
     @property
+    def decode_time(self) -> int:
+        """Of the last frame; 0 before the first."""
+        return self.timeline.last_decode_time
+
+    @property
     def in_memory(self) -> int:
         """Frames accepted that no action has told to write yet."""
         return len(self._part) + self._last_is_waiting
@@ -196,6 +201,10 @@ class Segmenter:
         self._flush(actions)
         if self._segment_start is not None:
             self._close_segment(actions)
+        if self._loss is not None and self._frames_lost:
+            start = self._last_end if self._lost_from is None else self._lost_from
+            self._report_gap(start, start, self._loss, actions)
+            self._frames_lost = 0
         return actions
 
     def lose(self, frames: int, reason: GapReason) -> None:

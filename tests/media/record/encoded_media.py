@@ -1,7 +1,7 @@
 """Real encoded frames for tests: VP8, VP9, H.264 and Opus from FFmpeg's encoders, and decoding them back."""
 
 import io
-from collections.abc import Iterable
+import itertools
 from fractions import Fraction
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ import numpy as np
 from media.frames import Codec, EncodedFrame
 from media.process.avc import annexb_to_length_prefixed
 from media.record.entries import TrackDescriptor
+from media.record.reader import RecordingView, TrackView
 
 ENCODERS = {Codec.VP8: "libvpx", Codec.VP9: "libvpx-vp9", Codec.H264: "libx264"}
 _OPTIONS: dict[Codec, dict[str, str]] = {
@@ -112,6 +113,10 @@ def decoded_audio_samples(data: bytes) -> int:
         return sum(frame.samples for frame in container.decode(audio=0))
 
 
-def concatenated(parts: Iterable[bytes]) -> bytes:
-    """One file of several."""
-    return b"".join(parts)
+def files_by_init(view: RecordingView, track: TrackView) -> list[bytes]:
+    """For each init segment in turn: it and the media segments that need it, as one playable file."""
+    found: list[bytes] = []
+    for init_path, segments in itertools.groupby(track.segments, key=lambda item: item.init_path):
+        paths = [view.path / init_path, *(view.path / segment.path for segment in segments)]
+        found.append(b"".join(path.read_bytes() for path in paths))
+    return found

@@ -1,0 +1,106 @@
+"""Timeline events as JSON lines: data.jsonl and quality.jsonl."""
+
+import json
+import os
+from pathlib import Path
+
+from media.record.entries import TimelineEvent
+from media.record.storage import translated, write_all
+
+_MAX_PENDING_BYTES = 1 << 20
+"""What a disk that refuses may make us hold; beyond it the newest events are dropped and counted."""
+
+_SYNC_INTERVAL_S = 2.0
+"""A power cut costs that much of the chat; the end of the process costs nothing."""
+
+
+def encode_event(event: TimelineEvent, started_at: float) -> bytes:
+    """The line of `event`. `started_at`: the zero of media time. Raises ValueError when its payload is no JSON."""
+    values = {
+        "type": event.type,
+        "at": event.at,
+        "media_time_s": round(event.at - started_at, 6),
+        "participant_identity": event.participant_identity,
+        "payload": dict(event.payload),
+    }
+    try:
+        return json.dumps(values, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    except TypeError as error:
+        raise ValueError(f"the payload of a {event.type!r} event is no JSON: {error}") from error
+
+
+class EventLog:
+    """Appends lines to one file, which is made with the first of them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+        self._size_bytes = 0
+        self._pending = bytearray()
+        self._dirty = False
+        self._synced_at = float("-inf")
+        self.lost = 0
+
+    def append(self, line: bytes) -> None:
+        """Take a line; it is written with the next `flush`."""
+        if len(self._pending) + len(line) > _MAX_PENDING_BYTES:
+            self.lost += 1
+            return
+        self._pending += line
+
+    def flush(self) -> None:
+        """Write what was appended. Raises StorageError; nothing is forgotten and no torn line stays."""
+        if not self._pending:
+            return
+        with translated(f"append to {self._path}"):
+            self._open()
+            try:
+                write_all(self._descriptor, bytes(self._pending))
+            except OSError:
+                os.ftruncate(self._descriptor, self._size_bytes)
+                raise
+        self._size_bytes += len(self._pending)
+        self._pending.clear()
+        self._dirty = True
+
+    def tick(self, now: float) -> None:
+        """Flush, and fsync now and then. Raises StorageError."""
+        self.flush()
+        if now - self._synced_at >= _SYNC_INTERVAL_S:
+            self.sync(now)
+
+    def sync(self, now: float) -> None:
+        """Flush and fsync. Raises StorageError."""
+        self.flush()
+        if self._dirty:
+            with translated(f"sync {self._path}"):
+                os.fsync(self._descriptor)
+            self._dirty = False
+            self._synced_at = now
+
+    def close(self) -> None:
+        """Close the file. What could not be written is gone; `flush` first."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _open(self) -> None:
+        """Open to append, behind the last whole line."""
+        if self._descriptor >= 0:
+            return
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._size_bytes = _whole_lines(self._descriptor)
+        os.ftruncate(self._descriptor, self._size_bytes)
+
+
+def _whole_lines(descriptor: int) -> int:
+    """The size of an open file up to its last newline."""
+    end = os.fstat(descriptor).st_size
+    step = 1 << 16
+    while end > 0:
+        start = max(0, end - step)
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0

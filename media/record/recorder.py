@@ -1,0 +1,287 @@
+"""A recording in progress, as the rest of a room's process sees it. Nothing here waits for the disk but
+`create`, `resume` and `close`."""
+
+import asyncio
+import re
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import ParamSpec
+
+import structlog
+
+from media.errors import MediaError, RecordingBusy, UnsupportedCodec
+from media.record.codec_config import RECORDABLE
+from media.record.decode_timeline import ResumePoint
+from media.record.entries import (
+    RecordingResumed,
+    RecordingStarted,
+    RecordingState,
+    TimelineEvent,
+    TrackDescriptor,
+    TrackOpened,
+)
+from media.record.event_log import encode_event
+from media.record.journal import Journal, read_sound_journal
+from media.record.ledger import Ledger
+from media.record.manifest import ManifestBuilder
+from media.record.reader import EVENTS_NAME, RecordingView, TrackView, read_recording
+from media.record.recording_writer import (
+    RecordingCallbacks,
+    RecordingConfig,
+    RecordingStats,
+    RecordingWriter,
+)
+from media.record.recovery import TrackRecovery
+from media.record.storage import make_directory, translated
+from media.record.track_recorder import ITEM_BYTES, TrackRecorder
+from media.record.track_writer import RecordingContext, TrackProgress
+from media.record.writer_items import AppendEvent, Close, OpenTrack, Tick
+
+_log = structlog.get_logger(__name__)
+
+_MAX_TICKS_WAITING = 2
+"""A tick says what time it is; a writer that is behind needs no more of them."""
+
+_RECORDING_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+"""It names a folder and goes into URLs."""
+
+
+class Recording:
+    """One recording and its writer thread. Make it with `create` or `resume`; end it with `close` or `aclose`."""
+
+    def __init__(self, started: RecordingStarted, writer: RecordingWriter, path: Path, tracks: dict[str, int]) -> None:
+        self.path = path
+        self.recording_id = started.recording_id
+        self.started_at = started.started_at
+        self._writer = writer
+        self._numbers = tracks
+        self._recorders: dict[int, TrackRecorder] = {}
+        self._events_dropped = 0
+        self._ticks_put = 0
+        self._closed = False
+        self._thread = threading.Thread(target=writer.run, name=f"record-{started.recording_id}", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def create(
+        cls,
+        root: Path,
+        recording_id: str,
+        room: str,
+        *,
+        started_at: float,
+        room_sid: str = "",
+        config: RecordingConfig | None = None,
+        callbacks: RecordingCallbacks | None = None,
+    ) -> "Recording":
+        """Start a recording in the new folder `root / recording_id`. `started_at`: Unix seconds, zero of media time.
+
+        Waits for a few fsyncs. Raises RecordingBusy when the folder exists, StorageError and its
+        subclasses, ValueError for an id that cannot name a folder.
+        """
+        if not _RECORDING_ID.match(recording_id):
+            raise ValueError(f"{recording_id!r} is no recording id: use letters, digits, '.', '_' and '-'")
+        path = root / recording_id
+        make_directory(root)
+        with translated(f"create {path}"):
+            try:
+                path.mkdir()
+            except FileExistsError as error:
+                raise RecordingBusy(f"{path} exists already; resume that recording or choose another id") from error
+        started = RecordingStarted(recording_id, room, room_sid, started_at)
+        try:
+            make_directory(path)
+            ledger = _first_ledger(path, started)
+        except MediaError:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        return cls._start(path, started, ledger, RecordingState.INTERRUPTED, {}, {}, config, callbacks)
+
+    @classmethod
+    def resume(
+        cls,
+        path: Path,
+        now: float,
+        *,
+        config: RecordingConfig | None = None,
+        callbacks: RecordingCallbacks | None = None,
+    ) -> "Recording":
+        """Go on with the recording in the folder `path`, however its last writer ended.
+
+        Cuts torn tails, finishes what that writer left open and journals it with `recovered` true. A track with
+        a known `track_sid` goes on in its folder with the next segment number. Waits for the disk. Raises
+        RecordingNotFound, RecordingDamaged (repair it first), RecordingBusy while another writer has it, StorageError.
+        """
+        read_sound_journal(path)
+        journal = Journal(path)
+        try:
+            contents = read_sound_journal(path)
+            if contents.torn_bytes:
+                journal.cut(contents.valid_bytes)
+            builder = ManifestBuilder()
+            for record in contents.records:
+                builder.apply(record)
+            ledger = Ledger(path, journal, builder)
+            before = read_recording(path)
+            recovered = _recover(before, ledger, now)
+            ledger.record(RecordingResumed(recovered), now)
+            ledger.commit(now, (callbacks or RecordingCallbacks()).on_segment)
+            ledger.write_manifest(RecordingState.RECORDING, now)
+            view = read_recording(path)
+        except BaseException:
+            journal.close()
+            raise
+        _log.info("recording_resumed", recording=view.recording_id, recovered_segments=recovered)
+        started = RecordingStarted(view.recording_id, view.room, view.room_sid, view.started_at)
+        numbers = {track.descriptor.track_sid: track.number for track in view.tracks}
+        progress = {track.number: _progress(track, view.started_at) for track in view.tracks}
+        return cls._start(path, started, ledger, RecordingState.INTERRUPTED, numbers, progress, config, callbacks)
+
+    @classmethod
+    def _start(
+        cls,
+        path: Path,
+        started: RecordingStarted,
+        ledger: Ledger,
+        state: RecordingState,
+        numbers: dict[str, int],
+        progress: dict[int, TrackProgress],
+        config: RecordingConfig | None,
+        callbacks: RecordingCallbacks | None,
+    ) -> "Recording":
+        config, callbacks = config or RecordingConfig(), callbacks or RecordingCallbacks()
+        context = RecordingContext(
+            path=path,
+            started=started,
+            ledger=ledger,
+            segmenter_config=config.segmenter,
+            fsync_parts=config.fsync_parts,
+            on_segment=_guarded(callbacks.on_segment),
+            on_part=_guarded(callbacks.on_part),
+            on_keyframe_request=_guarded(callbacks.on_keyframe_request),
+        )
+        writer = RecordingWriter(context, config, _guarded(callbacks.on_error), state, progress)
+        return cls(started, writer, path, numbers)
+
+    @property
+    def state(self) -> RecordingState:
+        """What the recording is doing."""
+        return self._writer.state
+
+    @property
+    def stats(self) -> RecordingStats:
+        """Totals since this writer started."""
+        stats = self._writer.stats
+        return replace(stats, events_lost=stats.events_lost + self._events_dropped)
+
+    def open_track(self, descriptor: TrackDescriptor, now: float) -> TrackRecorder:
+        """Start a track, or go on with the one of that `track_sid`.
+
+        Raises UnsupportedCodec, ValueError after `close`.
+        """
+        self._require_open()
+        if descriptor.codec not in RECORDABLE:
+            raise UnsupportedCodec(f"{descriptor.codec} cannot be recorded; publish one of {', '.join(RECORDABLE)}")
+        number = self._numbers.setdefault(descriptor.track_sid, max(self._numbers.values(), default=0) + 1)
+        if number in self._recorders:
+            self._recorders[number].close(now)
+        opened = TrackOpened(number, f"tracks/{number}-{descriptor.kind}", descriptor.codec.clock_rate, descriptor)
+        self._writer.queue.put_always(OpenTrack(opened, now))
+        recorder = self._recorders[number] = TrackRecorder(self._writer, number, descriptor)
+        return recorder
+
+    def append_event(self, event: TimelineEvent, name: str = EVENTS_NAME) -> bool:
+        """Put an event on the timeline (`name`: which file); False when the queue is full and it had to be dropped.
+
+        Raises ValueError when its payload is no JSON, or after `close`.
+        """
+        self._require_open()
+        line = encode_event(event, self.started_at)
+        if self._writer.queue.put(AppendEvent(name, line), len(line) + ITEM_BYTES):
+            return True
+        self._events_dropped += 1
+        return False
+
+    def tick(self, now: float) -> None:
+        """Let time pass: parts are written in time and a full disk is asked again. Call several times a second."""
+        if not self._closed and self._ticks_put - self._writer.ticks_handled < _MAX_TICKS_WAITING:
+            self._ticks_put += 1
+            self._writer.queue.put_always(Tick(now))
+
+    def close(self, now: float) -> RecordingState:
+        """Write all that is left and close; idempotent. Waits for the disk: from an event loop use `aclose`.
+
+        COMPLETE, or INTERRUPTED when the disk refused to the end: `resume` or `repair_recording` then finish it.
+        """
+        if not self._closed:
+            for recorder in self._recorders.values():
+                recorder.close(now)
+            self._closed = True
+            self._writer.queue.put_always(Close(now), urgent=True)
+        self._thread.join()
+        return self._writer.state
+
+    async def aclose(self, now: float) -> RecordingState:
+        """As `close`, without blocking the event loop."""
+        return await asyncio.to_thread(self.close, now)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ValueError("the recording was closed")
+
+
+def _first_ledger(path: Path, started: RecordingStarted) -> Ledger:
+    ledger = Ledger(path, Journal(path), ManifestBuilder())
+    try:
+        ledger.record(started, started.started_at)
+        ledger.commit(started.started_at, _nobody)
+        ledger.write_manifest(RecordingState.RECORDING, started.started_at)
+    except MediaError:
+        ledger.close()
+        raise
+    return ledger
+
+
+def _recover(view: RecordingView, ledger: Ledger, now: float) -> int:
+    """Finish and record what a dead writer left in each track's folder; how many segments that were."""
+    count = 0
+    for track in view.tracks:
+        opened = TrackOpened(
+            track.number, str(track.directory.relative_to(view.path)), track.timescale, track.descriptor
+        )
+        known = {segment.sequence for segment in track.segments}
+        for recovered in TrackRecovery(view.path, view.recording_id, opened, track.inits, now).recover(known):
+            ledger.record(recovered.entry, now)
+            count += 1
+    return count
+
+
+def _progress(track: TrackView, started_at: float) -> TrackProgress:
+    next_init = max((init.index for init in track.inits), default=0) + 1
+    if not track.segments:
+        return TrackProgress(next_init=next_init)
+    end = max(segment.end_decode_time for segment in track.segments)
+    resume = ResumePoint(end, started_at + track.media_time_s(end))
+    return TrackProgress(max(segment.sequence for segment in track.segments) + 1, next_init, resume)
+
+
+_P = ParamSpec("_P")
+
+
+def _guarded(callback: Callable[_P, None]) -> Callable[_P, None]:
+    """`callback`, with what it raises logged: a listener's bug must not cost media."""
+
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        try:
+            callback(*args, **kwargs)
+        except Exception:  # noqa: BLE001 - the border to code that is not ours; logged
+            _log.exception("recording_callback_failed")
+
+    return call
+
+
+def _nobody(_: object) -> None:
+    """Nobody listens before the thread runs."""

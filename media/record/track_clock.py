@@ -1,0 +1,82 @@
+"""How a track's decode times lie in the recording's media time: which mappings to write down (pure)."""
+
+from media.record.decode_timeline import Anchor
+from media.record.entries import ClockMapping, ClockSource, RtpAnchor
+from media.rtp.clock_mapping import RtpClockMapping
+
+ARRIVAL_UNCERTAINTY_MS = 200.0
+"""Of a single frame's arrival: one-way delay and jitter of a usable connection (livekit/egress tests allow 300 ms)."""
+
+_NEGLIGIBLE_S = 0.001
+"""A mapping that moves media time by less says nothing new: WebM itself rounds to this."""
+
+_SETTLING_S = 10.0
+"""For so long the arrival of more packets still improves what the first ones said (as in `media.rtp.clock_mapping`)."""
+
+_RANK = {ClockSource.ARRIVAL: 0, ClockSource.SENDER_REPORT: 1, ClockSource.ABS_CAPTURE_TIME: 2}
+
+
+class TrackClock:
+    """Turns anchors and estimates of the sender's clock into journal entries.
+
+    A better source, or a better estimate while the track is young, holds from the start of the current stretch
+    of RTP time; a later refinement holds from now on, so that it does not move what was right an hour ago.
+    """
+
+    def __init__(self, track: int, timescale: int, started_at: float) -> None:
+        self._track = track
+        self._timescale = timescale
+        self._started_at = started_at
+        self._anchor: Anchor | None = None
+        self._stretch_start = 0
+        self._held: RtpClockMapping | None = None
+        self.mapping: ClockMapping | None = None
+
+    @property
+    def rtp_anchor(self) -> RtpAnchor | None:
+        """The anchor in force, as the journal has it."""
+        anchor = self._anchor
+        return None if anchor is None else RtpAnchor(self._track, anchor.decode_time, anchor.rtp_timestamp)
+
+    def anchored(self, anchor: Anchor) -> ClockMapping:
+        """A new anchor: the first mapping from it on, by what was told before it or by its own arrival."""
+        held, self._held = self._held, None
+        self._anchor, self._stretch_start = anchor, anchor.decode_time
+        arrival_s = anchor.arrival_time - self._started_at
+        self.mapping = ClockMapping(
+            self._track, anchor.decode_time, arrival_s, 0.0, ARRIVAL_UNCERTAINTY_MS, ClockSource.ARRIVAL
+        )
+        if held is not None and not anchor.reset:
+            self.mapping = self._converted(held, anchor, anchor.decode_time)
+        return self.mapping
+
+    def estimated(self, estimate: RtpClockMapping, decode_time: int) -> ClockMapping | None:
+        """A new estimate while the track is at `decode_time`: the mapping to write down, if it says something new."""
+        anchor, current = self._anchor, self.mapping
+        if anchor is None or current is None:
+            self._held = estimate
+            return None
+        rank, current_rank = _RANK[ClockSource(estimate.source)], _RANK[current.source]
+        if rank < current_rank:
+            self._stretch_start = decode_time
+        young = decode_time - self._stretch_start < _SETTLING_S * self._timescale
+        valid_from = self._stretch_start if rank > current_rank or young else decode_time
+        mapping = self._converted(estimate, anchor, valid_from)
+        if rank == current_rank and self._says_nothing_new(mapping, current):
+            return None
+        self.mapping = mapping
+        return mapping
+
+    def media_time_s(self, decode_time: int) -> float | None:
+        """Media time of `decode_time` by the mapping in force; None before the first frame."""
+        return None if self.mapping is None else self.mapping.media_time_at(decode_time, self._timescale)
+
+    def _says_nothing_new(self, mapping: ClockMapping, current: ClockMapping) -> bool:
+        moved_s = mapping.media_time_s - current.media_time_at(mapping.decode_time, self._timescale)
+        return abs(moved_s) < _NEGLIGIBLE_S and mapping.uncertainty_ms > current.uncertainty_ms / 2
+
+    def _converted(self, estimate: RtpClockMapping, anchor: Anchor, valid_from: int) -> ClockMapping:
+        rtp_timestamp = anchor.rtp_timestamp + valid_from - anchor.decode_time
+        media_time_s = estimate.unix_time(rtp_timestamp, self._timescale) - self._started_at
+        source = ClockSource(estimate.source)
+        return ClockMapping(self._track, valid_from, media_time_s, estimate.drift_ppm, estimate.uncertainty_ms, source)

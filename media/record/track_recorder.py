@@ -1,0 +1,77 @@
+"""The event loop's end of one track: frames in, never waiting, and what happens when the disk falls behind."""
+
+import structlog
+
+from media.errors import UnsupportedCodec
+from media.frames import EncodedFrame, MediaKind
+from media.record.codec_config import RECORDABLE
+from media.record.entries import TrackDescriptor
+from media.record.recording_writer import RecordingWriter
+from media.record.writer_items import CloseTrack, LoseFrames, MapClock, WriteFrame
+from media.rtp.clock_mapping import RtpClockMapping
+
+_log = structlog.get_logger(__name__)
+
+ITEM_BYTES = 256
+"""What a queued item costs beside its data."""
+
+
+class TrackRecorder:
+    """Where one track's frames go. Made by `Recording.open_track`; call from one thread (the event loop)."""
+
+    def __init__(self, writer: RecordingWriter, number: int, descriptor: TrackDescriptor) -> None:
+        self.number = number
+        self.descriptor = descriptor
+        self.frames_dropped = 0
+        self._writer = writer
+        self._skipping = False
+        self._dropped_at_start = 0
+        self._untold = 0
+        self._closed = False
+
+    def write(self, frame: EncodedFrame) -> bool:
+        """Take a frame, in decoding order; False when the disk is so far behind that it had to be dropped.
+
+        Raises UnsupportedCodec for a codec that cannot be recorded, ValueError after `close`.
+        """
+        if self._closed:
+            raise ValueError("the track was closed; open it again")
+        if frame.codec not in RECORDABLE:
+            raise UnsupportedCodec(f"{frame.codec} cannot be recorded; publish one of {', '.join(RECORDABLE)}")
+        size_bytes = len(frame.data) + ITEM_BYTES
+        undecodable = self._skipping and self.descriptor.kind is MediaKind.VIDEO and not frame.sync_sample
+        if undecodable or not self._writer.queue.has_room(size_bytes):
+            self._drop()
+            return False
+        if self._skipping:
+            self._end_skipping()
+        return self._writer.queue.put(WriteFrame(self.number, frame), size_bytes)
+
+    def set_clock_mapping(self, estimate: RtpClockMapping, now: float) -> None:
+        """Tell a better (or worse) estimate of the sender's clock; before the first frame it is kept for that."""
+        if not self._closed:
+            self._writer.queue.put_always(MapClock(self.number, estimate, now))
+
+    def close(self, now: float) -> None:
+        """No more frames; idempotent. The last segment closes soon after."""
+        if not self._closed:
+            self._closed = True
+            self._end_skipping()
+            self._writer.queue.put_always(CloseTrack(self.number, now))
+
+    def _drop(self) -> None:
+        if not self._skipping:
+            self._skipping = True
+            self._dropped_at_start = self.frames_dropped
+            _log.warning("recording_queue_full", track=self.number, queue_bytes=self._writer.queue.held_bytes)
+            self._writer.queue.put_always(LoseFrames(self.number, 0, ask=True))
+        self.frames_dropped += 1
+        self._untold += 1
+
+    def _end_skipping(self) -> None:
+        if not self._skipping:
+            return
+        self._writer.queue.put_always(LoseFrames(self.number, self._untold, ask=False))
+        dropped = self.frames_dropped - self._dropped_at_start
+        _log.info("recording_queue_drained", track=self.number, frames_dropped=dropped)
+        self._skipping, self._untold = False, 0
