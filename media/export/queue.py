@@ -74,11 +74,9 @@ class ExportQueue:
     def cancel(self, export_id: str) -> ExportStatus:
         """Abort the export; one that has ended stays as it is. Raises ExportNotFound.
 
-        A running worker stops the work within a second and removes what is unfinished; without one
-        that is done here.
+        A running worker sees it within a second, stops and removes what is unfinished; without one that is done here.
         """
         status = self._store.apply(export_id, Aborted())
-        self._client.cancel_workflow(export_id)
         lock = WorkerLock(self._database)
         if lock.try_acquire():
             sweep(status)

@@ -67,29 +67,25 @@ class ExportStore:
 
     def __init__(self, database: Path) -> None:
         self._database = database
-        with self._transaction() as connection:
+        with self._connection() as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
             connection.executescript(_SCHEMA)
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self._database, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
-        connection.row_factory = sqlite3.Row
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("BEGIN IMMEDIATE")
-            with connection:
-                yield connection
-        finally:
-            connection.close()
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _connection(self) -> Iterator[sqlite3.Connection]:
         connection = sqlite3.connect(self._database, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
         connection.row_factory = sqlite3.Row
         try:
             yield connection
         finally:
             connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            with connection:
+                yield connection
 
     def add(self, export_id: str, request: ExportRequest, now: float) -> None:
         """Enter a queued export. Does nothing when it is there already."""
@@ -102,12 +98,12 @@ class ExportStore:
 
     def get(self, export_id: str) -> ExportStatus:
         """The export's status. Raises ExportNotFound."""
-        with self._reading() as connection:
+        with self._connection() as connection:
             return _load(connection, export_id)
 
     def all(self) -> tuple[ExportStatus, ...]:
         """All exports, the newest first."""
-        with self._reading() as connection:
+        with self._connection() as connection:
             rows = connection.execute("SELECT * FROM exports ORDER BY created_at DESC, export_id").fetchall()
             return tuple(_status(connection, row) for row in rows)
 
@@ -145,7 +141,7 @@ class ExportStore:
 
     def catalogued(self, recording_path: Path) -> dict[str, CatalogueEntry]:
         """The catalogue of one recording, by the files' paths in it."""
-        with self._reading() as connection:
+        with self._connection() as connection:
             rows = connection.execute(
                 "SELECT * FROM segments WHERE recording_path = ?", (str(recording_path),)
             ).fetchall()
@@ -153,7 +149,7 @@ class ExportStore:
 
     def damaged(self, recording_path: Path) -> dict[str, str]:
         """What is wrong with which file of one recording."""
-        with self._reading() as connection:
+        with self._connection() as connection:
             rows = connection.execute(
                 "SELECT path, message FROM damaged_segments WHERE recording_path = ?", (str(recording_path),)
             ).fetchall()

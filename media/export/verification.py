@@ -91,11 +91,26 @@ def _checks(output: ExportOutput, entry: Path, on_progress: Callable[[float], No
     for track in output.tracks:
         if track.kind in measured:
             yield from _track_checks(track, measured[track.kind])
+    if output.format == "hls":
+        yield from _playlist_checks(output, entry.parent)
     starts = {track.kind: track.start_s for track in output.tracks}
     if len(starts) == len(measured) == 2:
         expected_s = starts[MediaKind.VIDEO] - starts[MediaKind.AUDIO]
         actual_s = measured[MediaKind.VIDEO].start_s - measured[MediaKind.AUDIO].start_s
         yield _near("audio_video_offset_s", expected_s, actual_s, _TOLERANCE_S)
+
+
+def _playlist_checks(output: ExportOutput, folder: Path) -> Iterator[Check]:
+    """The durations that the media playlists announce; those measured come from the segments themselves."""
+    for track in output.tracks:
+        text = (folder / f"{track.kind.value}.m3u8").read_text()
+        announced_s = sum(float(line[8:].rstrip(",")) for line in text.splitlines() if line.startswith("#EXTINF:"))
+        tolerance_s = _tolerance_s(track)
+        yield _near(f"{track.kind.value}_playlist_duration_s", track.duration_s, announced_s, tolerance_s)
+
+
+def _tolerance_s(track: OutputTrack) -> float:
+    return max(_TOLERANCE_S, track.duration_s / max(track.samples, 1)) + track.clock_lag_s
 
 
 def _track_checks(track: OutputTrack, found: Measured) -> Iterator[Check]:
@@ -106,7 +121,7 @@ def _track_checks(track: OutputTrack, found: Measured) -> Iterator[Check]:
         yield _equal(f"{kind}_payload_sha256", track.payload_sha256, found.digest.hexdigest())
     yield _equal(f"{kind}_decode_times_that_do_not_rise", "0", str(found.backward_dts))
     yield _equal(f"{kind}_starts_with_sync_sample", "True", str(found.first_is_sync))
-    tolerance_s = max(_TOLERANCE_S, track.duration_s / max(track.samples, 1)) + track.clock_lag_s
+    tolerance_s = _tolerance_s(track)
     yield _near(f"{kind}_start_s", track.start_s, found.start_s, tolerance_s)
     yield _near(f"{kind}_duration_s", track.duration_s, found.end_s - found.start_s, tolerance_s)
 

@@ -24,6 +24,7 @@ from media.export.catalogue import RecordedFile, verify_recorded_file
 from media.export.job import (
     Aborted,
     Completed,
+    ExportEvent,
     ExportFailure,
     ExportRequest,
     ExportResult,
@@ -32,6 +33,7 @@ from media.export.job import (
     Failed,
     Progressed,
     TakenUp,
+    advance,
     request_from_json,
 )
 from media.export.processes import ExportCancelled, StepFailed, run_child
@@ -66,8 +68,7 @@ def work_dir(status: ExportStatus) -> Path:
 
 def sweep(status: ExportStatus) -> None:
     """Remove the unfinished files of an export that has ended. Those that failed verification are evidence and stay."""
-    keep = status.error is not None and status.error.code == ExportVerificationFailed.code
-    if status.state.final and not keep:
+    if status.state.final and not (status.error and status.error.code == ExportVerificationFailed.code):
         shutil.rmtree(work_dir(status), ignore_errors=True)
 
 
@@ -83,38 +84,45 @@ class ExportWorkflow:
         """The workflow's body. Ends with the export in a final state, unless this process dies first."""
         self._store.add(export_id, request_from_json(request_values), time.time())
         status = self._store.apply(export_id, TakenUp())
-        try:
-            if not status.state.final:
-                result = self._produce(status)
-                self._store.apply(export_id, Completed(result))
-        except ExportCancelled:
-            self._store.apply(export_id, Aborted())
-        except MediaError as error:
-            self._fail(export_id, *_code_and_message(error))
-        except Exception as error:
-            log.exception("export %s met an unexpected error", export_id)
-            self._fail(export_id, ExportError.code, f"unexpected {type(error).__name__}: {error}")
-        finally:
-            sweep(self._store.get(export_id))
+        if not status.state.final:
+            self._end(status, self._outcome(status))
         return {"state": self._store.get(export_id).state.value}
 
-    def _fail(self, export_id: str, code: str, message: str) -> None:
-        log.warning("export %s failed: %s", export_id, message)
-        self._store.apply(export_id, Failed(ExportFailure(code, message)))
+    def _outcome(self, status: ExportStatus) -> ExportEvent:
+        try:
+            return Completed(self._produce(status))
+        except ExportCancelled:
+            return Aborted()
+        except MediaError as error:
+            log.warning("export %s failed: %s", status.export_id, error)
+            return Failed(ExportFailure(*_code_and_message(error)))
+        except Exception as error:
+            # The border of one export: a bug that it meets must not stop the others.
+            log.exception("export %s met an unexpected error", status.export_id)
+            return Failed(ExportFailure(ExportError.code, f"unexpected {type(error).__name__}: {error}"))
+
+    def _end(self, status: ExportStatus, event: ExportEvent) -> None:
+        """Clean up first: who sees the end may look at the folder at once."""
+        sweep(advance(status, event, time.time()))
+        sweep(self._store.apply(status.export_id, event))
 
     def _produce(self, status: ExportStatus) -> ExportResult:
         if status.attempt > _MAX_ATTEMPTS:
             raise ExportError(f"{_MAX_ATTEMPTS} workers died in step {status.step}; see the worker's log")
         run = _Run(self._store, self._settings, self._slots, status)
         run.step(ExportStep.AWAIT_RECORDING, "", run.await_recording)
-        programs = run.step(ExportStep.CHECK_SEGMENTS, "", run.check_segments)["programs"]
-        assert isinstance(programs, list)
-        outputs = []
-        for index, values in enumerate(programs):
-            program = program_from_json(cast(JsonObject, values))
-            share = _Share(index, len(programs))
-            draft = run.step(ExportStep.PROCESS, str(index), partial(run.process, program, share))
-            outputs.append(run.step(ExportStep.VERIFY, str(index), partial(run.verify, draft, share)))
+        planned = run.step(ExportStep.CHECK_SEGMENTS, "", run.check_segments)["programs"]
+        assert isinstance(planned, list)
+        programs = [program_from_json(cast(JsonObject, values)) for values in planned]
+        shares = [_Share(index, len(programs)) for index in range(len(programs))]
+        drafts = [
+            run.step(ExportStep.PROCESS, str(share.index), partial(run.process, program, share))
+            for program, share in zip(programs, shares, strict=True)
+        ]
+        outputs = [
+            run.step(ExportStep.VERIFY, str(share.index), partial(run.verify, draft, share))
+            for draft, share in zip(drafts, shares, strict=True)
+        ]
         delivered = run.step(ExportStep.DELIVER, "", lambda: run.deliver(outputs))["outputs"]
         assert isinstance(delivered, list)
         return ExportResult(tuple(output_from_json(cast(JsonObject, item)) for item in delivered))

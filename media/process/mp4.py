@@ -3,6 +3,7 @@
 import heapq
 import io
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -30,7 +31,9 @@ def write_mp4(
     found = (reader.video(for_segments=False), reader.audio())
     streams = [stream for stream in found if stream is not None]
     path = directory / f"{program.stem}.mp4"
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart+negative_cts_offsets"}) as container:
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        started_at = datetime.fromtimestamp(view.started_at + reader.origin_s, UTC)
+        container.metadata["creation_time"] = started_at.isoformat()
         outputs = [_add_stream(container, stream) for stream in streams]
         for index, sample in _interleaved(streams):
             packet = av.Packet(sample.data)

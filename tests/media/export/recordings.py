@@ -48,7 +48,7 @@ _ENCODERS = {
 
 @functools.cache
 def encode_video(
-    codec: Codec, start_s: float, duration_s: float, size: tuple[int, int] = SMALL
+    codec: Codec, start_s: float, duration_s: float, size: tuple[int, int] = SMALL, preset: str = "ultrafast"
 ) -> tuple[EncodedFrame, ...]:
     """Frames from media time `start_s` on, a key frame each second; `rtp_timestamp` is media time at 90 kHz."""
     name, options = _ENCODERS[codec]
@@ -59,7 +59,7 @@ def encode_video(
     encoder.time_base = Fraction(1, 90_000)
     encoder.framerate = Fraction(FPS)
     encoder.gop_size = FPS
-    encoder.options = options
+    encoder.options = {**options, "preset": preset} if codec is Codec.H264 else options
     frames: list[EncodedFrame] = []
     for index in range(round(duration_s * FPS)):
         time_s = start_s + index / FPS

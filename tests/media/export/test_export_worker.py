@@ -246,6 +246,16 @@ def test_an_export_waits_for_its_recording_and_uses_the_catalogue(
     assert {path: after[path].verified_at for path in verified_at} == verified_at
 
 
+def test_a_recording_whose_writer_died_long_ago_is_exported_as_it_is(
+    tmp_path: Path, queue: ExportQueue, start: Callable[[str], FaultyWorker]
+) -> None:
+    recording = write_recording(tmp_path / "recording", camera_and_microphone(Codec.H264, 1.2), closed=False)
+    os.utime(recording / JOURNAL_NAME, (STARTED_AT, STARTED_AT))
+    export_id = queue.submit(ExportRequest(recording, ExportFormat.MP4, tmp_path / "out"))
+    start("")
+    assert wait(queue, export_id).state is ExportState.COMPLETE
+
+
 def test_a_handed_off_segment_survives_kill_9(
     tmp_path: Path, database: Path, queue: ExportQueue, start: Callable[[str], FaultyWorker]
 ) -> None:

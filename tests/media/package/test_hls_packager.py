@@ -107,7 +107,7 @@ def test_a_new_picture_size_is_a_discontinuity_in_both_renditions(tmp_path: Path
 
 def test_both_renditions_begin_at_zero_and_have_no_holes(tmp_path: Path) -> None:
     tracks = [
-        Track("camera", without(encode_video(Codec.H264, 0.8, 4.2), 2.4, 3.6)),
+        Track("camera", without(encode_video(Codec.H264, 0.8, 4.2), 2.4, 3.8)),
         Track("microphone", without(encode_audio(0.0, 5.0), 1.5, 2.7)),
     ]
     output, folder, playback = package(tmp_path, tracks)

@@ -165,6 +165,16 @@ def _nals(data: bytes) -> list[bytes]:
     return nals
 
 
+def test_new_parameter_sets_of_the_same_size_stay_in_band(tmp_path: Path) -> None:
+    video = encode_video(Codec.H264, 0.0, 1.0) + encode_video(Codec.H264, 1.0, 1.0, preset="medium")
+    output, playback = export(tmp_path, [Track("camera", video), Track("microphone", encode_audio(0.0, 2.0))])
+    assert output.tracks[0].handling is Handling.COPIED
+    with av.open(str(tmp_path / "out" / output.entry), "r") as container:
+        assert container.streams.video[0].codec_context.codec_tag == "avc3"
+    assert_together(playback.flashes, [0.0, 1.0])
+    assert playback.frames == 50
+
+
 def test_files_that_hold_less_than_the_journal_says_are_damaged(tmp_path: Path) -> None:
     path = write_recording(tmp_path / "recording", camera_and_microphone(Codec.H264))
     segment = path / "tracks/2-video/000000.m4s"
