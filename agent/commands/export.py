@@ -12,7 +12,7 @@ from agent.config import load_settings
 from media.errors import ExportError
 from media.export.job import ExportFormat, ExportRequest, ExportState, ExportStatus, status_to_json
 from media.export.queue import ExportQueue
-from media.export.worker import ensure_worker, run_worker
+from media.export.worker import WorkerSettings, ensure_worker, run_worker
 from media.record.reader import read_recording
 
 exports = typer.Typer(no_args_is_help=True, help="List exports, show one, cancel one.")
@@ -141,4 +141,4 @@ def export_worker(
     idle_exit: Annotated[float | None, typer.Option(help="Stop after so many seconds without work.")] = None,
 ) -> None:
     """Run the export worker in the foreground (`export` and `serve` start one by themselves)."""
-    run_worker(load_settings().export_database, idle_exit_s=idle_exit)
+    run_worker(load_settings().export_database, WorkerSettings(idle_exit_s=idle_exit))
