@@ -13,6 +13,7 @@ from typing import ParamSpec
 import structlog
 
 from media.errors import MediaError, RecordingBusy, UnsupportedCodec
+from media.frames import MediaKind
 from media.record.codec_config import RECORDABLE
 from media.record.decode_timeline import ResumePoint
 from media.record.entries import (
@@ -176,6 +177,20 @@ class Recording:
         """Totals since this writer started."""
         stats = self._writer.stats
         return replace(stats, events_lost=stats.events_lost + self._events_dropped)
+
+    @property
+    def tracks(self) -> int:
+        """How many tracks the recording has, those of earlier writers included."""
+        return len(self._numbers)
+
+    @property
+    def frames_lost(self) -> dict[MediaKind, int]:
+        """Frames that came and could not be written since this writer started, by the kind of their track."""
+        lost = dict.fromkeys(MediaKind, 0)
+        for number, counters in self._writer.counters().items():
+            if recorder := self._recorders.get(number):
+                lost[recorder.descriptor.kind] += counters.lost_storage + counters.lost_overflow
+        return lost
 
     def open_track(self, descriptor: TrackDescriptor, now: float) -> TrackRecorder:
         """Start a track, or go on with the one of that `track_sid`.
