@@ -8,7 +8,8 @@ from pathlib import Path
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
 
-from media.record.storage import make_directory, translated
+from media.export.database_errors import translated_database_errors
+from media.record.storage import make_directory
 
 APPLICATION = "roomhand"
 
@@ -36,7 +37,7 @@ def prepare_database(database: Path) -> None:
     """Create or migrate DBOS's tables in `database`. Raises StorageError."""
     make_directory(database.absolute().parent)
     logging.getLogger("dbos").setLevel(logging.WARNING)
-    with translated(f"open {database}"):
+    with translated_database_errors(database):
         DBOS.migrate(_url(database))
 
 

@@ -8,6 +8,8 @@ import time
 import uuid
 from pathlib import Path
 
+from dbos import EnqueueOptions
+
 from media.export import engine
 from media.export.job import Aborted, ExportRequest, ExportStatus, request_to_json
 from media.export.lock import WorkerLock
@@ -23,7 +25,8 @@ _WAIT_POLL_S = 0.2
 class ExportQueue:
     """The queue in the file `database`, which is created when it is not there.
 
-    The methods are short blocking transactions (milliseconds), safe from any thread.
+    The methods are short blocking transactions (milliseconds), safe from any thread. All raise StorageError,
+    DiskFull or DiskReadOnly when the database cannot be used.
     """
 
     def __init__(self, database: Path) -> None:
@@ -54,7 +57,10 @@ class ExportQueue:
         return export_id
 
     def hand_off(self, segment: SegmentEntry, recording_path: Path) -> None:
-        """Have a closed segment verified and catalogued, durably. Doing it twice does it once."""
+        """Have a closed segment verified and catalogued, durably. Doing it twice does it once.
+
+        For `media.record.handoff.SegmentSink`, call it in a thread.
+        """
         self._enqueue(
             engine.SEGMENT_QUEUE,
             engine.SEGMENT_WORKFLOW,
@@ -90,4 +96,6 @@ class ExportQueue:
         return status
 
     def _enqueue(self, queue: str, workflow: str, workflow_id: str, *arguments: object) -> None:
-        self._client.enqueue({"queue_name": queue, "workflow_name": workflow, "workflow_id": workflow_id}, *arguments)
+        options: EnqueueOptions = {"queue_name": queue, "workflow_name": workflow, "workflow_id": workflow_id}
+        with translated_database_errors(self._database):
+            self._client.enqueue(options, *arguments)

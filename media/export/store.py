@@ -13,6 +13,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from media.errors import ExportNotFound
+from media.export.database_errors import translated_database_errors
 from media.export.job import (
     ExportEvent,
     ExportFailure,
@@ -63,7 +64,10 @@ class CatalogueEntry:
 
 
 class ExportStore:
-    """Opens or creates the tables in `database`. Write-ahead logging lets readers ask while a worker writes."""
+    """Opens or creates the tables in `database`. Write-ahead logging lets readers ask while a worker writes.
+
+    All methods raise StorageError, DiskFull or DiskReadOnly when the database cannot be used.
+    """
 
     def __init__(self, database: Path) -> None:
         self._database = database
@@ -73,12 +77,13 @@ class ExportStore:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self._database, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
-        connection.row_factory = sqlite3.Row
-        try:
-            yield connection
-        finally:
-            connection.close()
+        with translated_database_errors(self._database):
+            connection = sqlite3.connect(self._database, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+            connection.row_factory = sqlite3.Row
+            try:
+                yield connection
+            finally:
+                connection.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -1,38 +1,27 @@
-"""Real recordings for the export tests: encoded here, laid out on disk as the recorder does it.
+"""Real recordings for the export tests: encoded here, written by the recorder.
 
 All media show and sound the same clock: the picture is white and a tone sounds for the first 120 ms of
 each second of media time, so a test can see from an output whether both are where they belong.
 """
 
 import functools
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
 import av
 import numpy as np
 
-from media.frames import Codec, EncodedFrame, MediaKind
+from media.frames import Codec, EncodedFrame
 from media.process.avc import annexb_to_length_prefixed
-from media.record.codec_config import RECORDABLE, codec_config
-from media.record.entries import (
-    ClockMapping,
-    ClockSource,
-    InitEntry,
-    JournalEntry,
-    RecordingClosed,
-    RecordingStarted,
-    SegmentEntry,
-    TrackDescriptor,
-    TrackOpened,
-)
+from media.record.entries import RecordingState, SegmentEntry, TrackDescriptor
 from media.record.journal import JOURNAL_NAME
-from media.record.journal_line import encode_entry
-from media.record.muxer import muxer_for
-from media.record.sample import CodecConfig, Sample
+from media.record.recorder import Recording
+from media.record.recording_writer import RecordingCallbacks, RecordingConfig
+from media.record.segmenter import SegmenterConfig
+from media.record.track_recorder import TrackRecorder
+from media.rtp.clock_mapping import ClockSource, RtpClockMapping
 
 STARTED_AT = 1_700_000_000.0
 FLASH_S = 0.120
@@ -113,31 +102,74 @@ def encode_audio(start_s: float, duration_s: float) -> tuple[EncodedFrame, ...]:
 
 @dataclass(frozen=True)
 class Track:
-    """What to record of one track: frames whose RTP time is media time, and what to make the files say of it."""
+    """What to record of one track: frames whose RTP time is media time."""
 
     source: str
     frames: tuple[EncodedFrame, ...]
     identity: str = "alice"
     mapping_error_s: float = 0.0
-    """The first mapping is wrong by this much; a second one, right, holds from one second on."""
-
-    @property
-    def kind(self) -> MediaKind:
-        return self.frames[0].codec.kind
+    """The clock is first taken wrong by this much, and right after one second."""
 
 
-def write_recording(
-    path: Path, tracks: Sequence[Track], *, segment_s: float = 2.0, closed: bool = True, recording_id: str = "RM_test"
-) -> Path:
-    """Lay a recording out in the folder `path`."""
-    path.mkdir(parents=True)
-    entries: list[JournalEntry] = [RecordingStarted(recording_id, "room", "RM_1", STARTED_AT)]
-    for number, track in enumerate(tracks, start=1):
-        entries += _write_track(path, recording_id, number, track, segment_s)
-    if closed:
-        entries.append(RecordingClosed())
-    (path / JOURNAL_NAME).write_bytes(b"".join(encode_entry(entry, STARTED_AT) for entry in entries))
+def write_recording(path: Path, tracks: Sequence[Track], *, segment_s: float = 2.0) -> Path:
+    """Record `tracks` into the folder `path`, whose name is the recording's id, and close the recording."""
+    recording = start_recording(path, tracks, segment_s=segment_s)
+    assert recording.close(STARTED_AT + 1000) is RecordingState.COMPLETE
     return path
+
+
+def start_recording(
+    path: Path,
+    tracks: Sequence[Track],
+    *,
+    segment_s: float = 2.0,
+    on_segment: Callable[[SegmentEntry], None] = lambda _: None,
+) -> Recording:
+    """As `write_recording`, but the recording goes on."""
+    recording = Recording.create(
+        path.parent,
+        path.name,
+        "room",
+        started_at=STARTED_AT,
+        config=RecordingConfig(SegmenterConfig(segment_duration_s=segment_s, part_duration_s=0.5)),
+        callbacks=RecordingCallbacks(on_segment=on_segment),
+    )
+    frames = sorted(
+        ((frame.arrival_time, number, frame) for number, track in enumerate(tracks) for frame in track.frames),
+        key=lambda item: item[:2],
+    )
+    recorders: dict[int, TrackRecorder] = {}
+    corrected: set[int] = set()
+    for time_s, number, frame in frames:
+        track, now = tracks[number], STARTED_AT + time_s
+        if number not in recorders:
+            recorders[number] = recording.open_track(_descriptor(number, track), now)
+            recorders[number].set_clock_mapping(_clock(track.mapping_error_s), now)
+        if track.mapping_error_s and number not in corrected and time_s >= track.frames[0].arrival_time + 1.0:
+            corrected.add(number)
+            recorders[number].set_clock_mapping(_clock(0.0), now)
+        assert recorders[number].write(replace(frame, arrival_time=now))
+        if frame is track.frames[-1]:
+            recorders[number].close(now)
+    return recording
+
+
+def interrupt(path: Path) -> None:
+    """Make the closed recording in the folder `path` one whose writer died just before."""
+    journal = path / JOURNAL_NAME
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(line for line in lines if b"recording_closed" not in line))
+
+
+def _clock(error_s: float) -> RtpClockMapping:
+    """RTP time is media time, or so the recorder is told, give or take `error_s`."""
+    return RtpClockMapping(0, STARTED_AT + error_s, 0.0, 5.0, ClockSource.SENDER_REPORT)
+
+
+def _descriptor(number: int, track: Track) -> TrackDescriptor:
+    codec = track.frames[0].codec
+    sid = f"TR_{number}"
+    return TrackDescriptor(sid, track.source, track.source, codec.kind, codec, track.identity, track.identity, "PA_1")
 
 
 def camera_and_microphone(codec: Codec, duration_s: float = 3.0, identity: str = "alice") -> list[Track]:
@@ -146,118 +178,6 @@ def camera_and_microphone(codec: Codec, duration_s: float = 3.0, identity: str =
         Track("microphone", encode_audio(0.0, duration_s), identity),
         Track("camera", encode_video(codec, 0.2, duration_s - 0.2), identity),
     ]
-
-
-def _write_track(path: Path, recording_id: str, number: int, track: Track, segment_s: float) -> list[JournalEntry]:
-    codec = track.frames[0].codec
-    directory = f"tracks/{number}-{track.kind.value}"
-    (path / directory).mkdir(parents=True)
-    descriptor = TrackDescriptor(
-        f"TR_{number}", track.source, track.source, track.kind, codec, track.identity, track.identity, "PA_1"
-    )
-    base = track.frames[0].rtp_timestamp
-    start_s = base / codec.clock_rate
-    entries: list[JournalEntry] = [
-        TrackOpened(number, directory, codec.clock_rate, descriptor),
-        ClockMapping(number, 0, start_s + track.mapping_error_s, 0.0, 100.0, ClockSource.ARRIVAL),
-    ]
-    if track.mapping_error_s:
-        right = ClockMapping(number, codec.clock_rate, start_s + 1.0, 0.0, 5.0, ClockSource.SENDER_REPORT)
-        entries.append(right)
-    writer = _TrackFiles(path, directory, f"{recording_id}/{number}", number, codec)
-    samples = _samples(track.frames)
-    segment: list[Sample] = []
-    known: CodecConfig | None = None
-    for frame, sample in zip(track.frames, samples, strict=True):
-        config = codec_config(frame, known) if frame.sync_sample else known
-        assert config is not None
-        full = bool(segment) and sample.decode_time - segment[0].decode_time >= segment_s * codec.clock_rate
-        if frame.sync_sample and segment and (full or config != known):
-            entries.append(writer.segment(segment))
-            segment = []
-        if config != known:
-            entries.append(writer.init(config))
-            known = config
-        segment.append(sample)
-    return [*entries, writer.segment(segment)]
-
-
-def _samples(frames: tuple[EncodedFrame, ...]) -> list[Sample]:
-    base = frames[0].rtp_timestamp
-    usual = 960 if frames[0].codec is Codec.OPUS else 90_000 // FPS
-    times = [frame.rtp_timestamp - base for frame in frames]
-    # A hole is a hole, not a long sample.
-    durations = [min(after - time, 2 * usual) for time, after in pairwise(times)]
-    return [
-        Sample(frame.data, time, duration, frame.sync_sample)
-        for frame, time, duration in zip(frames, times, [*durations, usual], strict=True)
-    ]
-
-
-class _TrackFiles:
-    def __init__(self, path: Path, directory: str, prefix: str, number: int, codec: Codec) -> None:
-        self._path, self._directory, self._prefix, self._number = path, directory, prefix, number
-        self._codec = codec
-        self._container = RECORDABLE[codec]
-        self._muxer = muxer_for(codec, self._container)
-        self._inits = 0
-        self._segments = 0
-        self._init_path = ""
-
-    def init(self, config: CodecConfig) -> InitEntry:
-        data = self._muxer.init_segment(config, b"note %d" % self._inits)
-        self._init_path = f"{self._directory}/init-{self._inits}{self._container.init_suffix}"
-        (self._path / self._init_path).write_bytes(data)
-        self._inits += 1
-        return InitEntry(
-            self._number,
-            self._inits - 1,
-            self._init_path,
-            self._container,
-            self._codec,
-            config.codec_string,
-            config.width,
-            config.height,
-            hashlib.sha256(data).hexdigest(),
-            len(data),
-        )
-
-    def segment(self, samples: list[Sample]) -> SegmentEntry:
-        runs = _runs(samples)
-        data = self._muxer.segment_head(b"")
-        data += b"".join(self._muxer.media_part(self._segments, index, run) for index, run in enumerate(runs))
-        path = f"{self._directory}/{self._segments:06d}{self._container.segment_suffix}"
-        (self._path / path).write_bytes(data)
-        self._segments += 1
-        return SegmentEntry(
-            id=f"{self._prefix}/{self._segments - 1}",
-            track=self._number,
-            sequence=self._segments - 1,
-            path=path,
-            init_path=self._init_path,
-            sha256=hashlib.sha256(data).hexdigest(),
-            size_bytes=len(data),
-            decode_time=samples[0].decode_time,
-            duration=samples[-1].end_decode_time - samples[0].decode_time,
-            samples=len(samples),
-            sync_samples=sum(sample.sync_sample for sample in samples),
-            parts=len(runs),
-            discontinuity=False,
-            independent=samples[0].sync_sample,
-            recovered=False,
-            closed_at=STARTED_AT,
-        )
-
-
-def _runs(samples: list[Sample]) -> list[list[Sample]]:
-    """Parts: at most one second each, and without a hole inside."""
-    runs: list[list[Sample]] = []
-    for sample in samples:
-        if runs and runs[-1][-1].end_decode_time == sample.decode_time and len(runs[-1]) < FPS:
-            runs[-1].append(sample)
-        else:
-            runs.append([sample])
-    return runs
 
 
 def without(frames: tuple[EncodedFrame, ...], start_s: float, end_s: float) -> tuple[EncodedFrame, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from media.errors import ExportNotFound, RecordingDamaged, RecordingNotFound
+from media.errors import DiskReadOnly, ExportNotFound, RecordingDamaged, RecordingNotFound, StorageError
 from media.export.catalogue import RecordedFile, verify_recorded_file
 from media.export.job import ExportFormat, ExportRequest, ExportState
 from media.export.lock import WorkerLock
@@ -54,6 +54,24 @@ def test_a_recording_that_is_not_there_is_refused(queue: ExportQueue, tmp_path: 
         queue.submit(ExportRequest(tmp_path / "nowhere", ExportFormat.MP4, tmp_path))
     assert queue.list() == ()
     queue.close()
+
+
+def test_a_database_that_cannot_be_used_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "exports.db").mkdir()
+    with pytest.raises(DiskReadOnly, match="make the file"):
+        ExportQueue(tmp_path / "exports.db")
+
+
+def test_a_file_that_is_no_database_is_a_storage_error(
+    queue: ExportQueue, request_: ExportRequest, tmp_path: Path
+) -> None:
+    export_id = queue.submit(request_)
+    queue.close()
+    store = ExportStore(tmp_path / "state" / "exports.db")
+    for file in (tmp_path / "state").iterdir():
+        file.write_bytes(b"this is no database at all" * 1000)
+    with pytest.raises(StorageError):
+        store.get(export_id)
 
 
 def test_an_unknown_id_is_told_as_such(queue: ExportQueue) -> None:

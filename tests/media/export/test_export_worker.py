@@ -18,13 +18,12 @@ from media.export.store import ExportStore
 from media.export.worker import ensure_worker
 from media.export.workflow import work_dir
 from media.frames import Codec
-from media.record.entries import RecordingClosed
+from media.record.entries import SegmentEntry
 from media.record.journal import JOURNAL_NAME
-from media.record.journal_line import encode_entry
 from media.record.reader import read_recording
 from tests.media.export.faulty_worker import FaultyWorker
 from tests.media.export.playback import play
-from tests.media.export.recordings import STARTED_AT, camera_and_microphone, write_recording
+from tests.media.export.recordings import STARTED_AT, camera_and_microphone, interrupt, start_recording, write_recording
 
 
 @pytest.fixture
@@ -98,8 +97,8 @@ def test_kill_9_at_every_step_and_the_export_ends_right(
     assert status.attempt == len(points) + 1
     assert status.result is not None
     (output,) = status.result.outputs
-    assert files_below(tmp_path / "out") == {"RM_test-alice.mp4"}
-    assert output.entry == str(tmp_path / "out" / "RM_test-alice.mp4")
+    assert files_below(tmp_path / "out") == {"recording-alice.mp4"}
+    assert output.entry == str(tmp_path / "out" / "recording-alice.mp4")
     assert all(check.ok for check in output.checks)
     assert play(Path(output.entry)).frames == output.tracks[0].samples == 50
 
@@ -113,9 +112,9 @@ def test_kill_9_halfway_through_delivery_of_many_files(
     worker.wait_until_stopped()
     worker.kill()
     # What delivery does first: one file is at its place, its source is not yet gone.
-    folder = work_dir(queue.status(export_id)) / "RM_test-alice"
-    (tmp_path / "out" / "RM_test-alice").mkdir()
-    os.link(folder / "video-000001.m4s", tmp_path / "out" / "RM_test-alice" / "video-000001.m4s")
+    folder = work_dir(queue.status(export_id)) / "recording-alice"
+    (tmp_path / "out" / "recording-alice").mkdir()
+    os.link(folder / "video-000001.m4s", tmp_path / "out" / "recording-alice" / "video-000001.m4s")
     start("")
     status = wait(queue, export_id)
     assert status.state is ExportState.COMPLETE
@@ -135,7 +134,7 @@ def test_leftovers_of_a_dead_attempt_are_not_taken_for_results(
     worker = start("process:before")
     worker.wait_until_stopped()
     worker.kill()
-    leftover = work_dir(queue.status(export_id)) / "RM_test-alice"
+    leftover = work_dir(queue.status(export_id)) / "recording-alice"
     leftover.mkdir(parents=True)
     (leftover / "video-000009.m4s").write_bytes(b"half a segm")
     start("")
@@ -170,9 +169,9 @@ def test_everybody_gets_a_file(tmp_path: Path, queue: ExportQueue, start: Callab
     stranger = queue.submit(ExportRequest(recording, ExportFormat.MP4, tmp_path / "none", "mallory"))
     start("")
     assert wait(queue, everybody).state is ExportState.COMPLETE
-    assert files_below(tmp_path / "all") == {"RM_test-alice.mp4", "RM_test-bob.mp4"}
+    assert files_below(tmp_path / "all") == {"recording-alice.mp4", "recording-bob.mp4"}
     assert wait(queue, bob).state is ExportState.COMPLETE
-    assert files_below(tmp_path / "bob") == {"RM_test-bob.mp4"}
+    assert files_below(tmp_path / "bob") == {"recording-bob.mp4"}
     failed = wait(queue, stranger)
     assert failed.state is ExportState.FAILED
     assert failed.error is not None
@@ -183,7 +182,7 @@ def test_a_damaged_segment_fails_the_export_and_names_the_file(
     tmp_path: Path, queue: ExportQueue, start: Callable[[str], FaultyWorker]
 ) -> None:
     recording = write_recording(tmp_path / "recording", camera_and_microphone(Codec.H264, 1.2))
-    segment = recording / "tracks/2-video/000000.m4s"
+    segment = recording / read_recording(recording).tracks[1].segments[0].path
     data = bytearray(segment.read_bytes())
     data[len(data) // 2] ^= 0xFF
     segment.write_bytes(data)
@@ -193,7 +192,7 @@ def test_a_damaged_segment_fails_the_export_and_names_the_file(
     assert (status.state, status.step) == (ExportState.FAILED, ExportStep.CHECK_SEGMENTS)
     assert status.error is not None
     assert status.error.code == "recording_damaged"
-    assert "000000.m4s" in status.error.message
+    assert segment.name in status.error.message
     assert not (tmp_path / "out").exists()
 
 
@@ -202,13 +201,13 @@ def test_another_file_in_the_way_fails_the_export_and_stays(
 ) -> None:
     recording = write_recording(tmp_path / "recording", camera_and_microphone(Codec.H264, 1.2))
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "RM_test-alice.mp4").write_bytes(b"mine")
+    (tmp_path / "out" / "recording-alice.mp4").write_bytes(b"mine")
     export_id = queue.submit(ExportRequest(recording, ExportFormat.MP4, tmp_path / "out"))
     start("")
     status = wait(queue, export_id)
     assert status.error is not None
     assert status.error.code == "delivery_conflict"
-    assert (tmp_path / "out" / "RM_test-alice.mp4").read_bytes() == b"mine"
+    assert (tmp_path / "out" / "recording-alice.mp4").read_bytes() == b"mine"
     eventually(lambda: not work_dir(status).exists())
 
 
@@ -228,28 +227,32 @@ def test_a_full_disk_is_tried_again_and_then_told(
 def test_an_export_waits_for_its_recording_and_uses_the_catalogue(
     tmp_path: Path, database: Path, queue: ExportQueue, start: Callable[[str], FaultyWorker]
 ) -> None:
-    recording = write_recording(tmp_path / "recording", camera_and_microphone(Codec.H264, 2.2), closed=False)
-    export_id = queue.submit(ExportRequest(recording, ExportFormat.MP4, tmp_path / "out"))
-    segments = [segment for track in read_recording(recording).tracks for segment in track.segments]
-    for segment in segments:
-        queue.hand_off(segment, recording)
-        queue.hand_off(segment, recording)
+    path = tmp_path / "recording"
+    closed: list[SegmentEntry] = []
+
+    def hand_off(segment: SegmentEntry) -> None:
+        closed.append(segment)
+        queue.hand_off(segment, path)
+        queue.hand_off(segment, path)
+
+    recording = start_recording(path, camera_and_microphone(Codec.H264, 3.2), segment_s=1.0, on_segment=hand_off)
+    export_id = queue.submit(ExportRequest(path, ExportFormat.MP4, tmp_path / "out"))
     start("")
-    eventually(lambda: queue.status(export_id).segments_verified == len(segments))
+    eventually(lambda: 0 < len(closed) == queue.status(export_id).segments_verified)
     waiting = queue.status(export_id)
     assert (waiting.state, waiting.step) == (ExportState.ACTIVE, ExportStep.AWAIT_RECORDING)
-    verified_at = {path: entry.verified_at for path, entry in ExportStore(database).catalogued(recording).items()}
-    with (recording / JOURNAL_NAME).open("ab") as journal:
-        journal.write(encode_entry(RecordingClosed(), STARTED_AT))
+    verified_at = {name: entry.verified_at for name, entry in ExportStore(database).catalogued(path).items()}
+    recording.close(STARTED_AT + 1000)
     assert wait(queue, export_id).state is ExportState.COMPLETE
-    after = ExportStore(database).catalogued(recording)
-    assert {path: after[path].verified_at for path in verified_at} == verified_at
+    after = ExportStore(database).catalogued(path)
+    assert {name: after[name].verified_at for name in verified_at} == verified_at
 
 
 def test_a_recording_whose_writer_died_long_ago_is_exported_as_it_is(
     tmp_path: Path, queue: ExportQueue, start: Callable[[str], FaultyWorker]
 ) -> None:
-    recording = write_recording(tmp_path / "recording", camera_and_microphone(Codec.H264, 1.2), closed=False)
+    recording = write_recording(tmp_path / "recording", camera_and_microphone(Codec.H264, 1.2))
+    interrupt(recording)
     os.utime(recording / JOURNAL_NAME, (STARTED_AT, STARTED_AT))
     export_id = queue.submit(ExportRequest(recording, ExportFormat.MP4, tmp_path / "out"))
     start("")
