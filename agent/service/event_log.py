@@ -40,6 +40,21 @@ class EventLog:
         self._ring: deque[ServiceEvent] = deque(maxlen=capacity)
         self._next = 1
         self._listeners: list[Callable[[], None]] = []
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more events will come."""
+        return self._closed
+
+    def close(self) -> None:
+        """Say that no more events will come, and wake the listeners."""
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        for listener in tuple(self._listeners):
+            listener()
 
     @property
     def cursor(self) -> int:
@@ -51,8 +66,7 @@ class EventLog:
         entry = ServiceEvent(self._next, event, room, at, fields or {})
         self._next += 1
         self._ring.append(entry)
-        for listener in tuple(self._listeners):
-            listener()
+        self._wake()
         return entry
 
     def read_after(self, cursor: int, limit: int = 256) -> Batch:

@@ -55,7 +55,8 @@ class LineWriter:
         """Write out what waits, and close; gives up on a supervisor that does not read. Idempotent."""
         self._transport.close()
         await asyncio.wait({self._closed}, timeout=FLUSH_TIMEOUT_S)
-        self._transport.abort()
+        if not self._closed.done():
+            self._transport.abort()
 
 
 class _Watch(asyncio.BaseProtocol):

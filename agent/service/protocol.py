@@ -11,7 +11,9 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 from pydantic import Base64Bytes, Field, JsonValue, TypeAdapter, ValidationError
 
 from agent.errors import RoomhandError
+from agent.room.publish_options import PublishOptions
 from agent.room.state import PublicationState, RecordingStatus, RoomState
+from agent.room.subscription import SubscriptionPolicy
 from agent.service.room_metrics import RoomMetrics
 from media.errors import MediaError
 
@@ -35,25 +37,12 @@ class ErrorReport:
 
 
 @dataclass(frozen=True, slots=True)
-class SubscriptionRules:
-    """Which tracks to subscribe to; what is empty allows all.
-
-    `kinds`: "audio", "video". `sources`: LiveKit's `TrackSource` in lower case. `identities`: publishers.
-    `max_video_tracks` None: no bound.
-    """
-
-    kinds: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
-    identities: tuple[str, ...] = ()
-    max_video_tracks: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class RoomOptions:
     """A room that is wanted: what `serve` keeps in its state file and hands to the room's process.
 
     `publish`: what to publish from the start, "pattern" or a path. `recording_id` is the recording that the
-    room writes, or is to go on with.
+    room writes, or is to go on with. `policy` and `record_policy` say which tracks to subscribe to and which
+    to record; None leaves it to the agent's defaults.
     """
 
     room: str
@@ -64,7 +53,8 @@ class RoomOptions:
     hidden: bool = False
     publish: str | None = None
     recording_id: str | None = None
-    rules: SubscriptionRules | None = None
+    policy: SubscriptionPolicy | None = None
+    record_policy: SubscriptionPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +81,16 @@ class StopRecording:
 
 
 @dataclass(frozen=True, slots=True)
-class SetRules:
-    """Subscribe by these rules from now on."""
+class SetPolicy:
+    """Subscribe by this policy from now on."""
 
-    rules: SubscriptionRules
-    type: Literal["set_rules"] = "set_rules"
+    policy: SubscriptionPolicy
+    type: Literal["set_policy"] = "set_policy"
 
 
 @dataclass(frozen=True, slots=True)
 class SetSubscribed:
-    """Subscribe to one track, or not; None leaves it to the rules again."""
+    """Subscribe to one track, or not; None leaves it to the policy again."""
 
     track_sid: str
     subscribed: bool | None
@@ -122,6 +112,7 @@ class Publish:
     """Publish "pattern" or the file at a path."""
 
     source: str
+    options: PublishOptions
     type: Literal["publish"] = "publish"
 
 
@@ -166,7 +157,7 @@ class SendText:
 Command: TypeAlias = (
     StartRecording
     | StopRecording
-    | SetRules
+    | SetPolicy
     | SetSubscribed
     | SetLayer
     | Publish

@@ -1,11 +1,13 @@
 """What a room process needs of the agent that it runs; `agent.bot.RoomAgent` has it, and so has the tests' fake."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from agent.room.counters import RoomCounters
+from agent.room.publish_options import PublishOptions
 from agent.room.state import PublicationState, RecordingStatus, RoomState
-from agent.service.protocol import RoomOptions, SubscriptionRules
+from agent.room.subscription import SubscriptionPolicy
+from agent.service.protocol import RoomOptions
 
 
 class RoomAgentPort(Protocol):
@@ -20,7 +22,7 @@ class RoomAgentPort(Protocol):
     async def wait_closed(self) -> str:
         """Until the room is over; LiveKit's DisconnectReason in lower case."""
 
-    async def publish(self, spec: str) -> tuple[PublicationState, ...]:
+    async def publish(self, spec: str, options: PublishOptions) -> tuple[PublicationState, ...]:
         """Publish "pattern" or the file at a path."""
 
     async def unpublish(self, sid: str) -> None:
@@ -29,19 +31,21 @@ class RoomAgentPort(Protocol):
     async def set_muted(self, sid: str, muted: bool) -> None:
         """Mute or unmute a publication."""
 
-    async def set_rules(self, rules: SubscriptionRules) -> None:
-        """Subscribe by these rules."""
+    async def set_policy(self, policy: SubscriptionPolicy) -> None:
+        """Subscribe by this policy."""
 
     async def set_subscribed(self, track_sid: str, subscribed: bool | None) -> None:
-        """Subscribe to a track or not; None leaves it to the rules."""
+        """Subscribe to a track or not; None leaves it to the policy."""
 
     async def set_layer(self, track_sid: str, quality: str | None, target: str) -> None:
         """Ask for a layer; None leaves it to the controller."""
 
-    async def send_data(self, payload: bytes, topic: str, reliable: bool, identities: Sequence[str]) -> None:
+    async def send_data(
+        self, payload: bytes, topic: str, reliable: bool, destination_identities: Sequence[str]
+    ) -> None:
         """Send a data packet."""
 
-    async def send_text(self, text: str, topic: str, identities: Sequence[str]) -> None:
+    async def send_text(self, text: str, topic: str, destination_identities: Sequence[str]) -> object:
         """Send a text stream."""
 
     async def start_recording(self, recording_id: str) -> RecordingStatus:
@@ -60,4 +64,4 @@ class RoomAgentPort(Protocol):
         """Tell `listener` each RoomEvent from now on."""
 
 
-AgentFactory = Callable[[RoomOptions], RoomAgentPort]
+AgentFactory = Callable[[RoomOptions], Awaitable[RoomAgentPort]]

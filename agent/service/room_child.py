@@ -108,12 +108,17 @@ class RoomChild:
         """Read what the process says until it ends; every caller that still waits is told."""
         try:
             await self._read()
+            returncode = await self._process.wait()
+        except asyncio.CancelledError:
+            self.kill()
+            await self._process.wait()
+            raise
         finally:
             self._over = True
             for waiting in self._waiting.values():
                 if not waiting.done():
                     waiting.set_exception(_died())
-        return ProcessExited(await self._process.wait(), self._ended)
+        return ProcessExited(returncode, self._ended)
 
     async def _read(self) -> None:
         stdout = self._process.stdout

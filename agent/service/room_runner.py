@@ -24,7 +24,7 @@ from agent.service.protocol import (
     SendText,
     SetLayer,
     SetMuted,
-    SetRules,
+    SetPolicy,
     SetSubscribed,
     StartRecording,
     StopRecording,
@@ -81,7 +81,7 @@ class RoomRunner:
         return ended
 
     async def _live(self) -> RoomEnded:
-        agent = self._factory(self._options)
+        agent = await self._factory(self._options)
         agent.add_listener(self._report_event)
         self._tasks.start(self._report_each_second(agent), name="reports")
         try:
@@ -154,10 +154,10 @@ async def _carry_out(agent: RoomAgentPort, command: Command) -> Done:
             return Done(recording=await agent.start_recording(recording_id))
         case StopRecording():
             return Done(recording=await agent.stop_recording())
-        case Publish(source):
-            return Done(publications=await agent.publish(source))
-        case SetRules(rules):
-            await agent.set_rules(rules)
+        case Publish(source, options):
+            return Done(publications=await agent.publish(source, options))
+        case SetPolicy(policy):
+            await agent.set_policy(policy)
         case SetSubscribed(track_sid, subscribed):
             await agent.set_subscribed(track_sid, subscribed)
         case SetLayer(track_sid, quality, target):

@@ -140,8 +140,6 @@ class RoomSlot:
                 await self._backed_off.wait()
         finally:
             ticks.cancel()
-            if self._child is not None:
-                self._child.kill()
             if not self._decided.done():
                 self._give_up(RoomUnavailable(f"room {self.options.room!r} was stopped before it was joined"))
 

@@ -1,8 +1,6 @@
 """Runs the rooms of the service, a process each, and remembers which ones shall run."""
 
 import asyncio
-import secrets
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,13 +13,14 @@ from agent.metrics import Metrics
 from agent.service.desired_rooms import DesiredRooms
 from agent.service.environment import child_environment
 from agent.service.event_log import EventLog
-from agent.service.protocol import Command, Done, RoomOptions, SetRules, StartRecording, StopRecording
+from agent.service.protocol import Command, Done, RoomOptions, SetPolicy, StartRecording, StopRecording
 from agent.service.room_child import RoomFault
 from agent.service.room_metrics import RoomMetrics
 from agent.service.room_slot import RoomSlot, RoomView
 from agent.tasks import Tasks
 from media.clock import SteadyClock
 from media.errors import StorageError
+from media.record.recording_id import new_recording_id
 
 START_WAIT_S = 20.0  # a join takes about 1 s; later the caller gets the room as it is, still starting
 MAX_ROOMS = 200  # each is a process of some 100 MB; past this another machine is needed
@@ -84,7 +83,8 @@ class Supervisor:
         """
         self._check_free(options.room)
         if record and options.recording_id is None:
-            options = replace(options, recording_id=new_recording_id())
+            recording_id = new_recording_id(options.room, self._parts.clock.now())
+            options = replace(options, recording_id=recording_id)
         slot = self._run(options)
         try:
             await self._save()
@@ -121,12 +121,12 @@ class Supervisor:
     async def command(self, name: str, command: Command) -> Done:
         """Have a room carry out `command`. Raises RoomNotFound, RoomUnavailable or RoomFault.
 
-        Rules and recordings outlive the room's process: they hold for the next one too.
+        A policy outlives the room's process: it holds for the next one too.
         """
         slot = self._slot(name)
         done = await slot.call(command)
-        if isinstance(command, SetRules):
-            slot.options = replace(slot.options, rules=command.rules)
+        if isinstance(command, SetPolicy):
+            slot.options = replace(slot.options, policy=command.policy)
             await self._save()
         return done
 
@@ -142,7 +142,7 @@ class Supervisor:
                 raise RecordingConflict(
                     f"room {name!r} is being recorded as {slot.options.recording_id}; stop that recording first"
                 )
-            wanted = recording_id or new_recording_id()
+            wanted = recording_id or new_recording_id(name, self._parts.clock.now())
             # Kept before the room is told: should its process die in between, the next one goes on with it.
             slot.options = replace(slot.options, recording_id=wanted)
             try:
@@ -224,8 +224,3 @@ class Supervisor:
     def on_metrics(self, room: str, process: int, sample: RoomMetrics) -> None:
         """Add a room's sample to the service's metrics."""
         self._parts.metrics.apply(room, process, sample)
-
-
-def new_recording_id() -> str:
-    """A new id, also its folder's name: sorts by time, and is unique across machines."""
-    return f"RE_{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}_{secrets.token_hex(4)}"

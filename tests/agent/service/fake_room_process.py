@@ -16,6 +16,7 @@ from pathlib import Path
 from agent.config import load_settings
 from agent.errors import ServerUnreachable, TrackNotFound, Unauthorized
 from agent.room.counters import RoomCounters
+from agent.room.publish_options import PublishOptions
 from agent.room.state import (
     ConnectionState,
     ParticipantState,
@@ -25,7 +26,8 @@ from agent.room.state import (
     RoomState,
     TrackState,
 )
-from agent.service.protocol import RoomOptions, SubscriptionRules
+from agent.room.subscription import SubscribeAction, SubscriptionPolicy
+from agent.service.protocol import RoomOptions
 from agent.service.room_shell import run_room_process
 
 
@@ -66,7 +68,7 @@ class FakeRoomAgent:
         os.write(1, b"and this past Python\n")
         self._connection = ConnectionState.CONNECTED
         if self._options.publish:
-            await self.publish(self._options.publish)
+            await self.publish(self._options.publish, PublishOptions())
         if self._options.recording_id:
             await self.start_recording(self._options.recording_id)
         if name.startswith("gone"):
@@ -83,10 +85,10 @@ class FakeRoomAgent:
         await self._over.wait()
         return "room_deleted"
 
-    async def publish(self, spec: str) -> tuple[PublicationState, ...]:
+    async def publish(self, spec: str, options: PublishOptions) -> tuple[PublicationState, ...]:
         """One video publication."""
         sid = f"TR_{len(self._publications)}"
-        self._publications[sid] = PublicationState(sid, spec, "video", "camera", "live", False)
+        self._publications[sid] = PublicationState(sid, options.name or spec, "video", "camera", "live", False)
         return (self._publications[sid],)
 
     async def unpublish(self, sid: str) -> None:
@@ -102,9 +104,9 @@ class FakeRoomAgent:
             raise TrackNotFound(f"nothing is published as {sid!r}; look at the room's publications")
         return sid
 
-    async def set_rules(self, rules: SubscriptionRules) -> None:
-        """Kinds decide."""
-        self._subscribed = not rules.kinds or "video" in rules.kinds
+    async def set_policy(self, policy: SubscriptionPolicy) -> None:
+        """Its default decides."""
+        self._subscribed = policy.default is SubscribeAction.SUBSCRIBE
 
     async def set_subscribed(self, track_sid: str, subscribed: bool | None) -> None:
         """Subscribe."""
@@ -122,7 +124,9 @@ class FakeRoomAgent:
         if track_sid != "TR_remote":
             raise TrackNotFound(f"no track {track_sid!r} in the room; list its tracks")
 
-    async def send_data(self, payload: bytes, topic: str, reliable: bool, identities: Sequence[str]) -> None:
+    async def send_data(
+        self, payload: bytes, topic: str, reliable: bool, destination_identities: Sequence[str]
+    ) -> None:
         """To "crash": a native crash. To "hang": no report comes any more. To "fault": a bug."""
         if topic == "crash":
             os.kill(os.getpid(), signal.SIGABRT)
@@ -131,7 +135,7 @@ class FakeRoomAgent:
         if topic == "end":
             self._over.set()
 
-    async def send_text(self, text: str, topic: str, identities: Sequence[str]) -> None:
+    async def send_text(self, text: str, topic: str, destination_identities: Sequence[str]) -> None:
         """Nothing comes of it."""
 
     async def start_recording(self, recording_id: str) -> RecordingStatus:
@@ -194,5 +198,9 @@ def _note(folder: Path, what: str) -> None:
         file.write(json.dumps({"what": what, "pid": os.getpid()}) + "\n")
 
 
+async def _make(options: RoomOptions) -> FakeRoomAgent:
+    return FakeRoomAgent(options)
+
+
 if __name__ == "__main__":
-    run_room_process(FakeRoomAgent)
+    run_room_process(_make)

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from agent.errors import EXIT_CODES, RoomhandError, TrackNotFound
 from agent.room.counters import RoomCounters
+from agent.room.publish_options import PublishOptions
 from agent.room.state import ConnectionState, ReceiveState, RoomState, TrackState
+from agent.room.subscription import SubscriptionPolicy, SubscriptionRule
 from agent.service.protocol import (
     Command,
     Done,
@@ -25,12 +27,11 @@ from agent.service.protocol import (
     SendText,
     SetLayer,
     SetMuted,
-    SetRules,
+    SetPolicy,
     SetSubscribed,
     StartRecording,
     StartRoom,
     StopRecording,
-    SubscriptionRules,
     Unpublish,
     Up,
     decode_down,
@@ -42,24 +43,37 @@ from agent.service.protocol import (
 )
 from agent.service.room_metrics import MetricsSampler
 from media.errors import RecordingNotFound
+from quality.stats import TrackKind, VideoQuality
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 _texts = st.lists(_text, max_size=3).map(tuple)
-_rules = st.builds(SubscriptionRules, _texts, _texts, _texts, st.none() | st.integers(0, 9))
+_rules = st.builds(
+    SubscriptionRule,
+    participant=_text,
+    kind=st.none() | st.sampled_from(TrackKind),
+    attributes=st.lists(st.tuples(_text, _text), max_size=2).map(tuple),
+    quality=st.sampled_from(VideoQuality),
+)
+_policies = st.builds(
+    SubscriptionPolicy, st.lists(_rules, max_size=2).map(tuple), max_tracks=st.none() | st.integers(0, 9)
+)
+_publish_options = st.builds(
+    PublishOptions, metadata=st.dictionaries(_text, st.none() | _text | st.integers(), max_size=2)
+)
 _options = st.builds(
     RoomOptions,
     room=_text,
     attributes=st.dictionaries(_text, _text, max_size=3),
     publish=st.none() | _text,
-    rules=st.none() | _rules,
+    policy=st.none() | _policies,
 )
 _commands: st.SearchStrategy[Command] = st.one_of(
     st.builds(StartRecording, _text),
     st.builds(StopRecording),
-    st.builds(SetRules, _rules),
+    st.builds(SetPolicy, _policies),
     st.builds(SetSubscribed, _text, st.none() | st.booleans()),
     st.builds(SetLayer, _text, st.none() | _text, _text),
-    st.builds(Publish, _text),
+    st.builds(Publish, _text, _publish_options),
     st.builds(Unpublish, _text),
     st.builds(SetMuted, _text, st.booleans()),
     st.builds(SendData, st.binary(max_size=300), _text, st.booleans(), _texts),

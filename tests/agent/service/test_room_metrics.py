@@ -16,8 +16,9 @@ def state(*tracks: TrackState) -> RoomState:
     return RoomState("r", "RM_1", "bot", ConnectionState.CONNECTED, 0.0, tracks=tracks)
 
 
-def received(sid: str = "TR_1", **counts: int) -> TrackState:
-    return replace(TRACK, sid=sid, tap=ReceiveState(**counts))
+def received(sid: str = "TR_1", packets_received: int = 0, packets_lost: int = 0, nack_count: int = 0) -> TrackState:
+    counts = ReceiveState(packets_received=packets_received, packets_lost=packets_lost, nack_count=nack_count)
+    return replace(TRACK, sid=sid, tap=counts)
 
 
 def totals(sample: RoomMetrics) -> ReceiveTotals:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from agent.config import Settings
 from agent.errors import RecordingConflict, RoomConflict, RoomNotFound, RoomUnavailable, TrackNotFound, Unauthorized
 from agent.metrics import build_metrics
+from agent.room.publish_options import PublishOptions
+from agent.room.subscription import SubscribeAction, SubscriptionPolicy, SubscriptionRule
 from agent.service.desired_rooms import DesiredRooms
 from agent.service.event_log import EventLog
 from agent.service.protocol import (
@@ -21,18 +24,19 @@ from agent.service.protocol import (
     RoomOptions,
     SendData,
     SetLayer,
-    SetRules,
+    SetPolicy,
     SetSubscribed,
-    SubscriptionRules,
 )
 from agent.service.room_child import RoomFault
 from agent.service.room_slot import RoomView
 from agent.service.supervision import Phase
 from agent.service.supervisor import Supervisor, SupervisorParts
 from media.clock import SteadyClock
+from quality.stats import TrackKind
 
 FAKE_ROOM = (sys.executable, str(Path(__file__).with_name("fake_room_process.py")))
 WAIT_S = 20.0
+POLICY = SubscriptionPolicy((SubscriptionRule(kind=TrackKind.AUDIO),), SubscribeAction.IGNORE, 4)
 
 
 @pytest.fixture
@@ -40,7 +44,7 @@ def service_settings(tmp_path: Path) -> Settings:
     return Settings(
         livekit_url="ws://127.0.0.1:1",
         livekit_api_key="key",
-        livekit_api_secret="s" * 32,  # type: ignore[arg-type]  # pydantic takes a str for a SecretStr
+        livekit_api_secret=SecretStr("s" * 32),
         recordings_dir=tmp_path / "recordings",
         state_dir=tmp_path / "state",
         drain_timeout_s=5,
@@ -102,7 +106,7 @@ async def test_a_killed_room_comes_back_in_the_same_recording_and_others_notice_
 async def test_commands_reach_the_room_and_its_errors_come_back(running: tuple[Supervisor, EventLog]) -> None:
     supervisor, events = running
     await supervisor.start_room(RoomOptions("one"), record=False)
-    done = await supervisor.command("one", Publish("pattern"))
+    done = await supervisor.command("one", Publish("pattern", PublishOptions()))
     assert [item.name for item in done.publications] == ["pattern"]
     state = supervisor.room("one").state
     assert state is not None
@@ -117,7 +121,7 @@ async def test_commands_reach_the_room_and_its_errors_come_back(running: tuple[S
         await supervisor.command("one", SendData(b"", "fault", True, ()))
     await supervisor.command("one", SetLayer("TR_remote", "low", "tap"))
     with pytest.raises(RoomNotFound):
-        await supervisor.command("two", Publish("pattern"))
+        await supervisor.command("two", Publish("pattern", PublishOptions()))
 
 
 async def test_a_caller_is_told_when_the_room_dies_under_its_command(running: tuple[Supervisor, EventLog]) -> None:
@@ -126,7 +130,7 @@ async def test_a_caller_is_told_when_the_room_dies_under_its_command(running: tu
     with pytest.raises(RoomUnavailable, match="died"):
         await supervisor.command("one", SendData(b"", "crash", True, ()))
     with pytest.raises(RoomUnavailable):
-        await supervisor.command("one", Publish("pattern"))
+        await supervisor.command("one", Publish("pattern", PublishOptions()))
     await until_running_again(supervisor, "one", restarts=1)
 
 
@@ -141,11 +145,9 @@ async def test_recordings_and_rules_outlive_the_process(
     assert done.recording is not None
     with pytest.raises(RecordingConflict, match=done.recording.recording_id):
         await supervisor.start_recording("one", None)
-    await supervisor.command("one", SetRules(SubscriptionRules(kinds=("audio",))))
+    await supervisor.command("one", SetPolicy(POLICY))
     saved = DesiredRooms(service_settings.state_dir).load()
-    assert [(item.recording_id, item.rules) for item in saved] == [
-        (done.recording.recording_id, SubscriptionRules(kinds=("audio",)))
-    ]
+    assert [(item.recording_id, item.policy) for item in saved] == [(done.recording.recording_id, POLICY)]
     assert started.process_id is not None
     os.kill(started.process_id, signal.SIGKILL)
     await until_running_again(supervisor, "one", restarts=1)

@@ -1,0 +1,103 @@
+"""Every error of the API has one body: {"error": {"code", "message"}}."""
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from agent.errors import RoomhandError, http_status
+from agent.service.room_child import RoomFault
+from media.errors import MediaError
+
+BAD_GATEWAY = 502
+RETRY_AFTER_S = 1  # a room's process is started again after half a second
+
+# Codes for what HTTP itself finds wrong; all others are those of agent.errors.
+HTTP_CODES = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+}
+
+log = structlog.get_logger(__name__)
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong. `code` is stable, `message` says what to do."""
+
+    code: str
+    message: str
+
+
+class ErrorBody(BaseModel):
+    """The body of every error."""
+
+    error: ErrorDetail
+
+
+class ServiceUnavailable(HTTPException):
+    """Something that this installation or this moment lacks; 503 with `code`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(503, message)
+        self.code = code
+
+
+def error_response(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """The one shape of an error."""
+    return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Answer each error with its status and the one body."""
+    app.add_exception_handler(RoomhandError, _ours)
+    app.add_exception_handler(MediaError, _ours)
+    app.add_exception_handler(RoomFault, _room_fault)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _ours(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RoomhandError | MediaError)
+    return _from_tree(error, http_status(error))
+
+
+async def _room_fault(_request: Request, fault: Exception) -> JSONResponse:
+    assert isinstance(fault, RoomFault)
+    status = http_status(fault.error)
+    # The caller's token is fine: it is the service that the LiveKit server refused.
+    return _from_tree(fault.error, BAD_GATEWAY if status in {401, 403} else status)
+
+
+def _from_tree(error: RoomhandError | MediaError, status: int) -> JSONResponse:
+    headers = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    if status >= 500:
+        log.warning("request_failed", code=error.code, error=str(error), status=status)
+    return error_response(status, error.code, str(error), headers)
+
+
+async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    # Only where and why: the input may hold what does not belong into a log.
+    problems = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
+    return error_response(422, "invalid_settings", f"invalid request: {problems}; see /openapi.json")
+
+
+async def _http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = error.code if isinstance(error, ServiceUnavailable) else HTTP_CODES.get(error.status_code, "http_error")
+    return error_response(error.status_code, code, str(error.detail), dict(error.headers or {}))
+
+
+async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:
+    # The server logs it, with its traceback, after this answer.
+    return error_response(500, "internal", "something unexpected went wrong; the service's log says more")

@@ -1,0 +1,223 @@
+"""What callers send: every field bounded, nothing unknown accepted, each body with an example."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from agent.room.publish_options import PublishOptions, VideoCodec
+from agent.room.subscription import SubscribeAction, SubscriptionPolicy, SubscriptionRule
+from agent.service.protocol import RoomOptions
+from quality.stats import TrackKind, TrackSource, VideoQuality
+
+MAX_DATA_BYTES = 64_000  # LiveKit's limit for a data packet
+MAX_METADATA_CHARS = 512 * 1024  # LiveKit's limit
+_MAX_NAME_CHARS = 256  # LiveKit's limit for room names and identities
+_MAX_TEXT_CHARS = 200_000
+_MAX_RULES = 100
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+RECORDING_ID = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,127}$"
+
+
+def _no_path_tricks(value: str) -> str:
+    if _CONTROL.search(value) or "/" in value or "\\" in value or value in {".", ".."}:
+        raise ValueError("must have no slashes and no control characters, and must not be . or ..")
+    return value
+
+
+def _no_control(value: str) -> str:
+    if _CONTROL.search(value):
+        raise ValueError("must have no control characters")
+    return value
+
+
+RoomName = Annotated[str, Field(min_length=1, max_length=_MAX_NAME_CHARS), AfterValidator(_no_path_tricks)]
+Identity = Annotated[str, Field(min_length=1, max_length=_MAX_NAME_CHARS), AfterValidator(_no_control)]
+RecordingId = Annotated[str, Field(pattern=RECORDING_ID)]
+Pattern = Annotated[str, Field(max_length=_MAX_NAME_CHARS)]
+Topic = Annotated[str, Field(max_length=_MAX_NAME_CHARS)]
+Destinations = Annotated[list[Identity], Field(max_length=1000)]
+Quality = Literal["low", "medium", "high"]
+Source = Literal["camera", "microphone", "screen_share", "screen_share_audio"]
+
+
+class Body(BaseModel):
+    """Base of all request bodies: unknown fields and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def _example(**values: Any) -> ConfigDict:
+    return ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [values]})
+
+
+class RuleBody(Body):
+    """One rule; all that is given must match. `participant`, `name`, `metadata`, `attributes` are glob patterns."""
+
+    action: Literal["subscribe", "ignore"] = "subscribe"
+    participant: Pattern = "*"
+    kind: Literal["audio", "video"] | None = None
+    source: Source | None = None
+    name: Pattern = "*"
+    metadata: Pattern = "*"
+    attributes: dict[Pattern, Pattern] = Field(default_factory=dict, max_length=20)
+    max_tracks: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    quality: Quality = "high"
+
+    def rule(self) -> SubscriptionRule:
+        """The rule that this describes."""
+        return SubscriptionRule(
+            action=SubscribeAction(self.action),
+            participant=self.participant,
+            kind=TrackKind(self.kind) if self.kind else None,
+            source=TrackSource(self.source) if self.source else None,
+            name=self.name,
+            metadata=self.metadata,
+            attributes=tuple(sorted(self.attributes.items())),
+            max_tracks=self.max_tracks,
+            quality=VideoQuality[self.quality.upper()],
+        )
+
+
+class PolicyBody(Body):
+    """Which tracks to subscribe to: the first rule that matches decides, else `default`."""
+
+    model_config = _example(rules=[{"kind": "audio"}, {"source": "screen_share"}], default="ignore", max_tracks=20)
+
+    rules: list[RuleBody] = Field(default_factory=list, max_length=_MAX_RULES)
+    default: Literal["subscribe", "ignore"] = "subscribe"
+    max_tracks: Annotated[int, Field(ge=0, le=10_000)] | None = None
+
+    def policy(self) -> SubscriptionPolicy:
+        """The policy that this describes."""
+        rules = tuple(rule.rule() for rule in self.rules)
+        return SubscriptionPolicy(rules, SubscribeAction(self.default), self.max_tracks)
+
+
+class StartRoomBody(Body):
+    """A room to join. `publish` is "pattern" or a file below the service's sources folder."""
+
+    model_config = _example(room="standup", record=True)
+
+    room: RoomName
+    identity: Identity = "roomhand"
+    name: Annotated[str, Field(max_length=_MAX_NAME_CHARS)] = ""
+    metadata: Annotated[str, Field(max_length=MAX_METADATA_CHARS)] = ""
+    attributes: dict[Pattern, Annotated[str, Field(max_length=8192)]] = Field(default_factory=dict, max_length=64)
+    hidden: bool = False
+    publish: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    record: bool = False
+    recording_id: RecordingId | None = Field(None, description="record, and go on with this recording if it exists")
+    policy: PolicyBody | None = Field(None, description="which tracks to subscribe to; none without it")
+    record_policy: PolicyBody | None = Field(None, description="which tracks to record; all without it")
+
+    def options(self, publish: str | None) -> RoomOptions:
+        """The options that this describes; `publish` is the source, resolved."""
+        return RoomOptions(
+            room=self.room,
+            identity=self.identity,
+            name=self.name,
+            metadata=self.metadata,
+            attributes=dict(self.attributes),
+            hidden=self.hidden,
+            publish=publish,
+            recording_id=self.recording_id,
+            policy=self.policy.policy() if self.policy else None,
+            record_policy=self.record_policy.policy() if self.record_policy else None,
+        )
+
+
+class SubscriptionBody(Body):
+    """Subscribe to one track, or not; null leaves it to the policy again."""
+
+    model_config = _example(subscribed=False)
+
+    subscribed: bool | None
+
+
+class LayerBody(Body):
+    """The simulcast layer to ask for; null leaves it to the controller again."""
+
+    model_config = _example(quality="low", target="tap")
+
+    quality: Quality | None
+    target: Literal["subscription", "tap"] = "subscription"
+
+
+class PublishBody(Body):
+    """What to publish: "pattern", or a file below the service's sources folder."""
+
+    model_config = _example(source="pattern", name="test-picture", max_bitrate_bps=1_000_000)
+
+    source: Annotated[str, Field(min_length=1, max_length=1024)]
+    name: Annotated[str, Field(max_length=200)] = ""
+    track_source: Source = "camera"
+    simulcast: bool = True
+    video_codec: Literal["vp8", "h264", "vp9", "av1"] = "vp8"
+    max_bitrate_bps: Annotated[int, Field(ge=30_000, le=50_000_000)] | None = None
+    max_fps: Annotated[float, Field(ge=1, le=120)] | None = None
+    audio_bitrate_bps: Annotated[int, Field(ge=6_000, le=510_000)] | None = None
+    video: bool = True
+    audio: bool = True
+
+    def options(self) -> PublishOptions:
+        """The options that this describes. Raises InvalidSettings."""
+        return PublishOptions(
+            name=self.name,
+            source=TrackSource(self.track_source),
+            simulcast=self.simulcast,
+            video_codec=VideoCodec(self.video_codec),
+            max_bitrate_bps=self.max_bitrate_bps,
+            max_fps=self.max_fps,
+            audio_bitrate_bps=self.audio_bitrate_bps,
+            video=self.video,
+            audio=self.audio,
+        )
+
+
+class MuteBody(Body):
+    """Mute a publication, or unmute it."""
+
+    model_config = _example(muted=True)
+
+    muted: bool
+
+
+class DataBody(Body):
+    """A data packet. `payload` is base64; no destinations means everybody."""
+
+    model_config = _example(payload="aGVsbG8=", topic="greetings")
+
+    payload: Annotated[str, Field(max_length=4 * MAX_DATA_BYTES // 3 + 4, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
+    topic: Topic = ""
+    reliable: bool = True
+    destination_identities: Destinations = Field(default_factory=list)
+
+
+class TextBody(Body):
+    """A text stream; `lk.chat` is LiveKit's topic for chat. No destinations means everybody."""
+
+    model_config = _example(text="Hello", topic="lk.chat")
+
+    text: Annotated[str, Field(min_length=1, max_length=_MAX_TEXT_CHARS)]
+    topic: Topic = "lk.chat"
+    destination_identities: Destinations = Field(default_factory=list)
+
+
+class StartRecordingBody(Body):
+    """Which recording to write: a new one, or one that exists, which goes on."""
+
+    model_config = _example(recording_id=None)
+
+    recording_id: RecordingId | None = None
+
+
+class ExportBody(Body):
+    """What to export. Without `participant_identity` everybody, each on their own."""
+
+    model_config = _example(recording_id="standup-20260101T120000Z-0a1b2c", format="hls")
+
+    recording_id: RecordingId
+    format: Literal["mp4", "hls"] = "mp4"
+    participant_identity: Identity | None = None

@@ -1,0 +1,125 @@
+"""Recordings: start, stop, list, look at, verify."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from agent.api.auth import Grant, GuardedRoute, needs
+from agent.api.models import RECORDING_ID, StartRecordingBody
+from agent.api.recording_files import check_continues, read_recording_for
+from agent.api.service import Caller, Service
+from agent.room.state import RecordingStatus
+from media.record.entries import RecordingState
+from media.record.reader import RecordingSummary, RecordingView, TrackView, list_recordings
+from media.record.verify import VerificationReport, verify_recording
+
+router = APIRouter(route_class=GuardedRoute, tags=["recordings"])
+
+RecordingId = Annotated[str, Path(pattern=RECORDING_ID)]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedTrack:
+    """A track of a recording. Times are seconds since the recording started; `samples` are frames or packets."""
+
+    number: int
+    track_sid: str
+    name: str
+    kind: str
+    source: str
+    codec: str
+    participant_identity: str
+    starts_at_s: float
+    ends_at_s: float
+    samples: int
+    segments: int
+    gaps: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingDetail:
+    """A recording and its tracks. `started_at` and `ended_at` are Unix seconds."""
+
+    recording_id: str
+    room: str
+    room_sid: str
+    state: RecordingState
+    started_at: float
+    ended_at: float | None
+    duration_s: float
+    tracks: tuple[RecordedTrack, ...]
+
+
+@router.post("/v1/rooms/{room}/recording", status_code=201, openapi_extra=needs(Grant.ROOM_RECORD))
+async def start_recording(
+    room: str, service: Service, body: StartRecordingBody | None = None
+) -> RecordingStatus | None:
+    """Record a room. It goes on, in the same recording, whatever happens to the room's process."""
+    recording_id = body.recording_id if body else None
+    if recording_id is not None:
+        await asyncio.to_thread(check_continues, service.recordings_dir, recording_id, room)
+    done = await service.rooms.start_recording(room, recording_id)
+    return done.recording
+
+
+@router.delete("/v1/rooms/{room}/recording", openapi_extra=needs(Grant.ROOM_RECORD))
+async def stop_recording(room: str, service: Service) -> RecordingStatus | None:
+    """Close a room's recording; the room stays joined."""
+    done = await service.rooms.stop_recording(room)
+    return done.recording
+
+
+@router.get("/v1/recordings", openapi_extra=needs(Grant.ROOM_RECORD))
+async def recordings(service: Service, caller: Caller) -> list[RecordingSummary]:
+    """The recordings kept here of the rooms that the token is for, oldest first; damaged ones have a `problem`."""
+    found = await asyncio.to_thread(list_recordings, service.recordings_dir)
+    return [item for item in found if caller.covers_room(item.room)]
+
+
+@router.get("/v1/recordings/{recording_id}", openapi_extra=needs(Grant.ROOM_RECORD))
+async def recording(recording_id: RecordingId, service: Service, caller: Caller) -> RecordingDetail:
+    """One recording, finished or not."""
+    view = await asyncio.to_thread(read_recording_for, service.recordings_dir, recording_id, caller)
+    return _detail(view)
+
+
+@router.post("/v1/recordings/{recording_id}/verify", openapi_extra=needs(Grant.ROOM_RECORD))
+async def verify(recording_id: RecordingId, service: Service, caller: Caller) -> VerificationReport:
+    """Check every segment against the journal: hash, samples, continuity. Reads the whole recording."""
+    view = await asyncio.to_thread(read_recording_for, service.recordings_dir, recording_id, caller)
+    return await asyncio.to_thread(verify_recording, view.path)
+
+
+def _detail(view: RecordingView) -> RecordingDetail:
+    return RecordingDetail(
+        recording_id=view.recording_id,
+        room=view.room,
+        room_sid=view.room_sid,
+        state=view.state,
+        started_at=view.started_at,
+        ended_at=view.ended_at,
+        duration_s=view.duration_s,
+        tracks=tuple(_track(track) for track in view.tracks),
+    )
+
+
+def _track(track: TrackView) -> RecordedTrack:
+    segments = track.segments
+    return RecordedTrack(
+        number=track.number,
+        track_sid=track.descriptor.track_sid,
+        name=track.descriptor.track_name,
+        kind=track.descriptor.kind.value,
+        source=track.descriptor.source,
+        codec=track.descriptor.codec.value,
+        participant_identity=track.descriptor.participant_identity,
+        starts_at_s=track.media_time_s(segments[0].decode_time) if segments else 0.0,
+        ends_at_s=track.media_time_s(segments[-1].end_decode_time) if segments else 0.0,
+        samples=track.samples,
+        segments=len(segments),
+        gaps=len(track.gaps),
+        size_bytes=sum(segment.size_bytes for segment in segments),
+    )

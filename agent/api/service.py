@@ -1,0 +1,88 @@
+"""What the API works on, and how its handlers get hold of it and of their caller."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Protocol, cast
+
+from fastapi import Depends, Request
+
+from agent.metrics import Metrics
+from agent.service.event_log import EventLog
+from agent.service.protocol import Command, Done, RoomOptions
+from agent.service.room_slot import RoomView
+from agent.tokens import Credentials, ServiceGrants
+from media.clock import SteadyClock
+from media.export.job import ExportRequest, ExportStatus
+
+
+class Rooms(Protocol):
+    """The supervisor, as the API sees it."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether the service is ending."""
+
+    def rooms(self) -> tuple[RoomView, ...]:
+        """All rooms."""
+
+    def room(self, name: str) -> RoomView:
+        """One room."""
+
+    async def start_room(self, options: RoomOptions, *, record: bool) -> RoomView:
+        """Run a room."""
+
+    async def stop_room(self, name: str) -> None:
+        """End a room."""
+
+    async def command(self, name: str, command: Command) -> Done:
+        """Have a room do something."""
+
+    async def start_recording(self, name: str, recording_id: str | None) -> Done:
+        """Record a room."""
+
+    async def stop_recording(self, name: str) -> Done:
+        """Close a room's recording."""
+
+
+class Exports(Protocol):
+    """The export queue; every method blocks for a moment."""
+
+    def submit(self, request: ExportRequest) -> str:
+        """Queue an export."""
+
+    def status(self, export_id: str) -> ExportStatus:
+        """One export."""
+
+    def list(self) -> tuple[ExportStatus, ...]:
+        """All exports."""
+
+    def cancel(self, export_id: str) -> ExportStatus:
+        """Abort an export."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiService:
+    """All that the API needs. `sources_dir` holds the files that callers may have published."""
+
+    credentials: Credentials
+    rooms: Rooms
+    exports: Exports
+    events: EventLog
+    metrics: Metrics
+    clock: SteadyClock
+    recordings_dir: Path
+    exports_dir: Path
+    sources_dir: Path
+    version: str
+
+
+def _service(request: Request) -> ApiService:
+    return cast(ApiService, request.app.state.service)
+
+
+def _grants(request: Request) -> ServiceGrants:
+    return cast(ServiceGrants, request.state.grants)
+
+
+Service = Annotated[ApiService, Depends(_service)]
+Caller = Annotated[ServiceGrants, Depends(_grants)]

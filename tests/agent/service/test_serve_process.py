@@ -1,0 +1,182 @@
+"""`serve` as a process, over HTTP, with fake rooms: its start, its faults, its ends."""
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from agent.config import Settings, load_settings
+from agent.errors import InvalidSettings, PortInUse
+from agent.service.http_server import address_of, bind
+from agent.service.serve import run_service
+from agent.tokens import Credentials, ServiceGrants, mint_service_token
+
+PROGRAM = Path(__file__).with_name("fake_serve.py")
+CREDENTIALS = Credentials("ws://127.0.0.1:1", "APIkey", "a-secret-of-at-least-32-characters")
+GRANTS = ServiceGrants(room_admin=True, room_record=True, room_list=True, room_create=True)
+WAIT_S = 30.0
+NATIVE = {"a native library prints this", "and this past Python"}
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A running service."""
+
+    process: asyncio.subprocess.Process
+    url: str
+    client: httpx.AsyncClient
+    log: Path
+
+    def logged(self, event: str) -> list[dict[str, object]]:
+        """Its log lines of that event."""
+        return [line for line in log_lines(self.log) if line["event"] == event]
+
+    async def until(self, condition: Callable[[httpx.Response], bool], path: str) -> httpx.Response:
+        async with asyncio.timeout(WAIT_S):
+            while not condition(answer := await self.client.get(path)):  # noqa: ASYNC110 - it happens elsewhere
+                await asyncio.sleep(0.05)
+        return answer
+
+
+def log_lines(log: Path) -> list[dict[str, object]]:
+    """All it wrote, which is JSON, but for what the fake's native library prints."""
+    return [json.loads(line) for line in log.read_text().splitlines() if line not in NATIVE]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {
+        **{key: value for key, value in os.environ.items() if not key.startswith(("LIVEKIT_", "ROOMHAND_"))},
+        "LIVEKIT_URL": CREDENTIALS.url,
+        "LIVEKIT_API_KEY": CREDENTIALS.api_key,
+        "LIVEKIT_API_SECRET": CREDENTIALS.api_secret,
+        "ROOMHAND_STATE_DIR": str(folder / "state"),
+        "ROOMHAND_RECORDINGS_DIR": str(folder / "recordings"),
+        "ROOMHAND_EXPORTS_DIR": str(folder / "exports"),
+        "ROOMHAND_PORT": "0",
+        "ROOMHAND_DRAIN_TIMEOUT_S": "10",
+    }
+
+
+@asynccontextmanager
+async def serving(folder: Path) -> AsyncIterator[Serving]:
+    """A service with its state in `folder`."""
+    log = folder / "serve.log"
+    with log.open("ab") as sink:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(PROGRAM),
+            env=environment(folder),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=sink,
+            cwd=folder,
+        )
+    assert process.stdout is not None
+    url = (await asyncio.wait_for(process.stdout.readline(), WAIT_S)).decode().strip()
+    assert url, log.read_text()
+    headers = {"Authorization": f"Bearer {mint_service_token(CREDENTIALS, GRANTS)}"}
+    try:
+        async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=WAIT_S) as client:
+            yield Serving(process, url, client, log)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def recorded(folder: Path, recording_id: str) -> list[str]:
+    lines = (folder / "recordings" / recording_id / "log.jsonl").read_text().splitlines()
+    return [json.loads(line)["what"] for line in lines]
+
+
+async def test_rooms_survive_their_crash_and_the_services_and_sigterm_drains(tmp_path: Path) -> None:
+    async with serving(tmp_path) as first:
+        assert (await first.client.get("/readyz")).text == "ready"
+        started = (await first.client.post("/v1/rooms", json={"room": "one", "record": True})).json()
+        recording_id = started["recording_id"]
+        os.kill(started["process_id"], signal.SIGKILL)
+        again = await first.until(
+            lambda answer: answer.json()["restarts"] == 1 and answer.json()["phase"] == "running", "/v1/rooms/one"
+        )
+        assert again.json()["recording_id"] == recording_id
+        metrics = (await first.client.get("/metrics")).text
+        samples = {
+            (sample.name, *sorted(sample.labels.values())): sample.value
+            for family in text_string_to_metric_families(metrics)
+            for sample in family.samples
+        }
+        assert samples["roomhand_room_restarts_total",] == 1
+        assert samples["roomhand_rooms", "running"] == 1
+        assert samples["roomhand_recordings", "recording"] == 1
+        assert samples["roomhand_room_connections_total", "connected"] == 2
+        assert "one" not in metrics.replace("None", "")
+        first.process.kill()  # no drain this time
+        await first.process.wait()
+    async with serving(tmp_path) as second:
+        resumed = await second.until(lambda answer: answer.json()["phase"] == "running", "/v1/rooms/one")
+        assert resumed.json()["recording_id"] == recording_id
+        second.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(second.process.wait(), WAIT_S) == 0
+        assert recorded(tmp_path, recording_id)[-2:] == ["start", "complete"]
+        assert len(second.logged("ended")) == 1
+    text = (tmp_path / "serve.log").read_text()
+    assert CREDENTIALS.api_secret not in text
+    assert "Traceback" not in text
+    assert {line["level"] for line in log_lines(tmp_path / "serve.log")} <= {"info", "warning"}
+
+
+@pytest.fixture
+def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.chdir(tmp_path)
+    for key, value in environment(tmp_path).items():
+        monkeypatch.setenv(key, value)
+    return load_settings()
+
+
+async def test_a_taken_port_is_one_clear_error_before_anything_starts(plain: Settings, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortInUse, match=f"port {port} on 127.0.0.1 is taken"):
+            await run_service(plain.model_copy(update={"port": port}))
+    assert not (tmp_path / "state").exists()
+
+
+async def test_a_second_service_over_the_same_state_is_refused(plain: Settings, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    with (tmp_path / "state" / "serve.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(InvalidSettings, match="ROOMHAND_STATE_DIR"):
+            await run_service(plain)
+
+
+async def test_missing_credentials_and_odd_hosts_are_clear_errors(plain: Settings) -> None:
+    with pytest.raises(InvalidSettings, match="LIVEKIT_API_KEY"):
+        await run_service(plain.model_copy(update={"livekit_api_key": ""}))
+    for host in ("no.such.host.invalid", "192.0.2.1"):
+        with pytest.raises(InvalidSettings, match=r"ROOMHAND_HOST|--host"):
+            await run_service(plain.model_copy(update={"host": host}))
+
+
+def test_addresses_are_urls_that_work_from_here() -> None:
+    for host, expected in (
+        ("127.0.0.1", "http://127.0.0.1:"),
+        ("0.0.0.0", "http://127.0.0.1:"),
+        ("::1", "http://[::1]:"),
+    ):
+        try:
+            listening = bind(host, 0)
+        except InvalidSettings:
+            assert host == "::1"  # a machine without IPv6
+            continue
+        with listening:
+            assert address_of(listening).startswith(expected)
