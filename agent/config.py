@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     )
     recordings_dir: Path = Field(Path("recordings"), description="where recordings are written")
     exports_dir: Path = Field(Path("exports"), description="where the API's exports are written")
+    sources_dir: Path = Field(Path("sources"), description="files that callers of the API may have published")
     state_dir: Path = Field(
         default_factory=lambda: _xdg("XDG_STATE_HOME", ".local/state"),
         description="export queue and other state that outlives a process",
