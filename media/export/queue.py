@@ -11,6 +11,7 @@ from pathlib import Path
 from dbos import EnqueueOptions
 
 from media.export import engine
+from media.export.database_errors import translated_database_errors
 from media.export.job import Aborted, ExportRequest, ExportStatus, request_to_json
 from media.export.lock import WorkerLock
 from media.export.store import ExportStore
