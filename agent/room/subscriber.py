@@ -162,7 +162,6 @@ class Subscriber:
         match event:
             case TrackPublished(track=track):
                 self._order.setdefault(TrackKey.of(track), len(self._order))
-                self._requested.pop(track.sid, None)
                 self._apply()
             case TrackUnpublished(track=track):
                 self._requested.pop(track.sid, None)

@@ -147,8 +147,14 @@ async def test_mute_unpublish_and_metadata_are_seen_by_others(livekit_server: Cr
         video, audio = await sender.publisher.publish(PatternSource(SMALL))
         assert (video.name, audio.name, audio.source) == ("camera", "microphone", "microphone")
 
+        # Muted at once, others may see it published as muted rather than hear of the muting.
+        assert sender.publisher.mute("microphone").muted
+        await eventually(
+            lambda: next((each for each in viewer.session.tracks if each.sid == audio.sid and each.muted), None)
+        )
+        await viewer.hears(TrackPublished, lambda event: event.track.sid == video.sid)
         assert sender.publisher.mute("camera").muted
-        assert (await viewer.hears(TrackMuted)).track.sid == video.sid
+        await viewer.hears(TrackMuted, lambda event: event.track.sid == video.sid)
         assert not sender.publisher.unmute(video.sid).muted
         assert (await viewer.hears(TrackUnmuted)).track.sid == video.sid
 
