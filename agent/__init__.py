@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from agent.bot import EVERYTHING, NOTHING, RoomAgent, RoomRequest
     from agent.config import Settings, load_settings
     from agent.errors import RoomhandError
+    from agent.logs import configure_logs
     from agent.room.publish_options import PublishOptions, VideoCodec
     from agent.room.state import (
         ConnectionState,
@@ -40,6 +41,7 @@ __all__ = [
     "SubscriptionRule",
     "TrackState",
     "VideoCodec",
+    "configure_logs",
     "load_settings",
 ]
 
@@ -47,6 +49,7 @@ _MODULES = {
     "agent.bot": ("EVERYTHING", "NOTHING", "RoomAgent", "RoomRequest"),
     "agent.config": ("Settings", "load_settings"),
     "agent.errors": ("RoomhandError",),
+    "agent.logs": ("configure_logs",),
     "agent.room.publish_options": ("PublishOptions", "VideoCodec"),
     "agent.room.state": (
         "ConnectionState",

@@ -31,6 +31,7 @@ from media.clock import SteadyClock
 from media.export.job import ExportFormat, ExportRequest
 from media.export.queue import ExportQueue
 from media.export.worker import ensure_worker
+from media.record.entries import SegmentEntry
 from media.record.recording_id import new_recording_id
 from media.sources.open import open_source
 from media.tap.events import LayerQuality
@@ -275,7 +276,7 @@ class RoomAgent:
                     segment_duration_s=self._settings.segment_duration_s,
                     part_duration_s=self._settings.part_duration_s,
                     policy=self._request.record_policy,
-                    sink=self._queue,
+                    sink=_QueueSink(self._queue) if self._queue else None,
                 ),
                 TapOptions(self._credentials.url, self._tap_token),
                 self._clock,
@@ -400,6 +401,17 @@ def _parse_quality(quality: str | None) -> VideoQuality | None:
         return VideoQuality[quality.upper()]
     except KeyError:
         raise InvalidSettings(f"{quality!r} is no layer; give low, medium or high") from None
+
+
+class _QueueSink:
+    """Hands segments to the export queue, whose calls wait for a disk."""
+
+    def __init__(self, queue: ExportQueue) -> None:
+        self._queue = queue
+
+    async def hand_off(self, segment: SegmentEntry, recording_path: Path) -> None:
+        """Have the segment verified and catalogued, durably."""
+        await asyncio.to_thread(self._queue.hand_off, segment, recording_path)
 
 
 def _submit(queue: ExportQueue, request: ExportRequest, database: Path) -> str:

@@ -4,14 +4,16 @@ import asyncio
 import signal
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent.commands.output import JsonOption, Output
 from agent.config import load_settings
-from agent.demo.run import Demo, DemoOptions, DemoResult, default_work_dir
 from agent.errors import RoomhandError
+
+if TYPE_CHECKING:
+    from agent.demo.run import Demo, DemoResult
 
 
 def demo(
@@ -22,6 +24,8 @@ def demo(
     json_output: JsonOption = False,
 ) -> None:
     """Publish into a room, record it without transcoding, export it, and check all of it."""
+    from agent.demo.run import Demo, DemoOptions, default_work_dir
+
     output = Output(as_json=json_output)
     work_dir = (out or default_work_dir()).resolve()
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -35,7 +39,7 @@ def demo(
     output.text(f"all {len(result.verdicts)} checks passed")
 
 
-async def _run(course: Demo) -> DemoResult:
+async def _run(course: "Demo") -> "DemoResult":
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     running = asyncio.current_task()

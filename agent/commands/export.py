@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,9 +11,10 @@ from agent.commands.recordings import recording_path
 from agent.config import load_settings
 from media.errors import ExportError
 from media.export.job import ExportFormat, ExportRequest, ExportState, ExportStatus, status_to_json
-from media.export.queue import ExportQueue
-from media.export.worker import WorkerSettings, ensure_worker, run_worker
 from media.record.reader import read_recording
+
+if TYPE_CHECKING:
+    from media.export.queue import ExportQueue
 
 exports = typer.Typer(no_args_is_help=True, help="List exports, show one, cancel one.")
 
@@ -21,7 +22,9 @@ POLL_INTERVAL_S = 0.25
 ExportArgument = Annotated[str, typer.Argument(help="An export's id.")]
 
 
-def _queue() -> ExportQueue:
+def _queue() -> "ExportQueue":
+    from media.export.queue import ExportQueue
+
     return ExportQueue(load_settings().export_database)
 
 
@@ -34,6 +37,8 @@ def export(
     json_output: JsonOption = False,
 ) -> None:
     """Queue an export; prints its id at once. A worker in the background does it, even if this command ends."""
+    from media.export.worker import ensure_worker
+
     output = Output(as_json=json_output)
     path = recording_path(recording).resolve()
     read_recording(path)
@@ -56,7 +61,7 @@ def export(
         raise export_error(status)
 
 
-def wait_for_export(queue: ExportQueue, export_id: str, output: Output) -> ExportStatus:
+def wait_for_export(queue: "ExportQueue", export_id: str, output: Output) -> ExportStatus:
     """Follow an export to its end, with progress."""
     with output.progress(f"export {export_id}") as report:
         while not (status := queue.status(export_id)).state.final:
@@ -141,4 +146,6 @@ def export_worker(
     idle_exit: Annotated[float | None, typer.Option(help="Stop after so many seconds without work.")] = None,
 ) -> None:
     """Run the export worker in the foreground (`export` and `serve` start one by themselves)."""
+    from media.export.worker import WorkerSettings, run_worker
+
     run_worker(load_settings().export_database, WorkerSettings(idle_exit_s=idle_exit))

@@ -7,7 +7,6 @@ import typer
 
 from agent.commands.output import JsonOption, Output
 from agent.config import load_settings
-from agent.service.serve import run_service
 
 
 def serve(
@@ -16,6 +15,8 @@ def serve(
     json_output: JsonOption = False,
 ) -> None:
     """Run rooms, each in a process of its own, with an HTTP API, events and metrics, until stopped."""
+    from agent.service.serve import run_service
+
     output = Output(as_json=json_output)
 
     def on_listening(url: str) -> None:

@@ -75,7 +75,7 @@ def check_export(status: dict[str, Any]) -> Verdict:
     failed = [check["name"] for check in checks if not check["ok"]]
     ok = status["state"] == "complete" and bool(checks) and not failed
     detail = f"{len(checks)} checks passed" if ok else str(status.get("error") or failed or status["state"])
-    return Verdict(f"{status['request']['format']} export", ok, detail)
+    return Verdict(f"{status['format']} export", ok, detail)
 
 
 def check_metrics(text: str) -> Verdict:

@@ -124,7 +124,7 @@ class Demo:
         report("the agent joins and subscribes")
         await client.post("/v1/rooms", {"room": self._room, "identity": "roomhand", "record": True})
         video = await _until("the publisher's video is received", START_TIMEOUT_S, lambda: self._received(client))
-        recording = (await client.get(room))["recording"]
+        recording = (await self._state(client))["recording"]
         started = time.monotonic()
         simulcast = bool(video["simulcasted"])
         for index, layer in enumerate(LAYERS):
@@ -133,7 +133,7 @@ class Demo:
                 await client.put(f"{room}/tracks/{video['sid']}/layer", {"quality": layer, "target": "tap"})
             await asyncio.sleep(self._options.duration_s / len(LAYERS))
         recorded_s = time.monotonic() - started
-        tracks = tuple((await client.get(room))["tracks"])
+        tracks = tuple((await self._state(client))["tracks"])
         metrics = await client.get_text("/metrics")
         report("closing the recording")
         await client.delete(f"{room}/recording")
@@ -158,8 +158,11 @@ class Demo:
             metrics_url=f"{base_url}/metrics",
         )
 
+    async def _state(self, client: ControlClient) -> dict[str, Any]:
+        return (await client.get(f"/v1/rooms/{self._room}"))["state"] or {}
+
     async def _received(self, client: ControlClient) -> dict[str, Any] | None:
-        tracks = (await client.get(f"/v1/rooms/{self._room}"))["tracks"]
+        tracks = (await self._state(client)).get("tracks", ())
         kinds = {item["kind"] for item in tracks if item["tap"] and item["tap"]["frames_received"]}
         video = (item for item in tracks if item["kind"] == "video")
         return next(video, None) if kinds == {"audio", "video"} else None
@@ -179,13 +182,12 @@ class Demo:
 
     async def _check_player(self, client: ControlClient, export: dict[str, Any]) -> Verdict:
         page = await client.get_text("/player")
-        entries = [Path(item["entry"]).name for item in export["outputs"]]
-        if not entries:
+        if not export["outputs"]:
             return Verdict("player page", ok=False, detail="no HLS to play")
-        folder = Path(export["outputs"][0]["entry"]).parent.name
-        playlist = await client.get_text(f"/v1/exports/{export['export_id']}/files/{folder}/{entries[0]}")
+        entry_url = export["outputs"][0]["entry_url"]
+        playlist = await client.get_text(entry_url)
         ok = "<video" in page and playlist.startswith("#EXTM3U")
-        return Verdict("player page", ok, f"page and {entries[0]} are served")
+        return Verdict("player page", ok, f"page and {Path(entry_url).name} are served")
 
     def _tell(self, result: DemoResult) -> None:
         rows = [_track_row(track) for track in result.tracks]
@@ -195,9 +197,9 @@ class Demo:
         for export in result.exports:
             for item in export["outputs"]:
                 kinds = ", ".join(f"{track['codec']} {track['handling']}" for track in item["tracks"])
-                self._output.text(
-                    f"{export['request']['format']:<10} {item['entry']}  {item['duration_s']:.2f} s, {kinds}"
-                )
+                name = item["entry_url"].partition("/files/")[2]
+                file = next((self._options.work_dir / "exports").glob(f"*/{name}"), name)
+                self._output.text(f"{export['format']:<10} {file}  {item['duration_s']:.2f} s, {kinds}")
                 for check in item["checks"]:
                     mark = "ok " if check["ok"] else "BAD"
                     self._output.text(

@@ -213,8 +213,13 @@ class RoomRecorder:
         self._storage_errors[error.code] += 1
         self._tell(RecordingChanged(self.status()))
 
-    def _on_keyframe_request(self, track_sid: str) -> None:
-        self._loop.call_soon_threadsafe(self._tap.request_keyframe, track_sid)
+    def _on_keyframe_request(self, track: int) -> None:
+        self._loop.call_soon_threadsafe(self._request_keyframe, track)
+
+    def _request_keyframe(self, number: int) -> None:
+        for sid, recorder in self._tracks.items():
+            if recorder.number == number:
+                self._tap.request_keyframe(sid)
 
     # Tasks
 
@@ -316,13 +321,13 @@ class RoomRecorder:
 
     def counters(self) -> RoomCounters:
         """Totals for metrics."""
-        recording, totals = self._open_recording, self._open_recording.stats
+        totals = self._open_recording.stats
         handoff = self._handoff
         return RoomCounters(
             recording_segments=totals.segments,
             recording_bytes=totals.bytes_written,
             recording_frames=dict(self._frames),
-            recording_frames_lost={kind.value: lost for kind, lost in recording.frames_lost.items()},
+            recording_frames_lost={kind.value: lost for kind, lost in totals.frames_lost.items()},
             recording_write_queue_bytes=totals.queue_bytes,
             storage_errors=dict(self._storage_errors),
             handoffs={"ok": handoff.handed_off, "failed": handoff.failures} if handoff else {},

@@ -13,7 +13,6 @@ from typing import ParamSpec
 import structlog
 
 from media.errors import MediaError, RecordingBusy, UnsupportedCodec
-from media.frames import MediaKind
 from media.record.codec_config import RECORDABLE
 from media.record.decode_timeline import ResumePoint
 from media.record.entries import (
@@ -35,7 +34,7 @@ from media.record.recording_writer import (
     RecordingStats,
     RecordingWriter,
 )
-from media.record.recovery import TrackRecovery
+from media.record.recovery import TrackRecovery, find_inits, track_directories
 from media.record.storage import make_directory, translated
 from media.record.track_recorder import ITEM_BYTES, TrackRecorder
 from media.record.track_writer import RecordingContext, TrackProgress
@@ -53,12 +52,13 @@ _RECORDING_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 class Recording:
     """One recording and its writer thread. Make it with `create` or `resume`; end it with `close` or `aclose`."""
 
-    def __init__(self, started: RecordingStarted, writer: RecordingWriter, path: Path, tracks: dict[str, int]) -> None:
+    def __init__(self, started: RecordingStarted, writer: RecordingWriter, path: Path, numbers: dict[str, int]) -> None:
         self.path = path
         self.recording_id = started.recording_id
         self.started_at = started.started_at
         self._writer = writer
-        self._numbers = tracks
+        self._numbers = numbers
+        self._last_number = max([0, *numbers.values(), *track_directories(path)])
         self._recorders: dict[int, TrackRecorder] = {}
         self._events_dropped = 0
         self._ticks_put = 0
@@ -183,15 +183,6 @@ class Recording:
         """How many tracks the recording has, those of earlier writers included."""
         return len(self._numbers)
 
-    @property
-    def frames_lost(self) -> dict[MediaKind, int]:
-        """Frames that came and could not be written since this writer started, by the kind of their track."""
-        lost = dict.fromkeys(MediaKind, 0)
-        for number, counters in self._writer.counters().items():
-            if recorder := self._recorders.get(number):
-                lost[recorder.descriptor.kind] += counters.lost_storage + counters.lost_overflow
-        return lost
-
     def open_track(self, descriptor: TrackDescriptor, now: float) -> TrackRecorder:
         """Start a track, or go on with the one of that `track_sid`.
 
@@ -200,7 +191,7 @@ class Recording:
         self._require_open()
         if descriptor.codec not in RECORDABLE:
             raise UnsupportedCodec(f"{descriptor.codec} cannot be recorded; publish one of {', '.join(RECORDABLE)}")
-        number = self._numbers.setdefault(descriptor.track_sid, max(self._numbers.values(), default=0) + 1)
+        number = self._number_of(descriptor.track_sid)
         if number in self._recorders:
             self._recorders[number].close(now)
         opened = TrackOpened(number, f"tracks/{number}-{descriptor.kind}", descriptor.codec.clock_rate, descriptor)
@@ -243,6 +234,12 @@ class Recording:
         """As `close`, without blocking the event loop."""
         return await asyncio.to_thread(self.close, now)
 
+    def _number_of(self, track_sid: str) -> int:
+        if track_sid not in self._numbers:
+            self._last_number += 1
+            self._numbers[track_sid] = self._last_number
+        return self._numbers[track_sid]
+
     def _require_open(self) -> None:
         if self._closed:
             raise ValueError("the recording was closed")
@@ -267,8 +264,14 @@ def _recover(view: RecordingView, ledger: Ledger, now: float) -> int:
         opened = TrackOpened(
             track.number, str(track.directory.relative_to(view.path)), track.timescale, track.descriptor
         )
+        known_inits = {init.path for init in track.inits}
+        inits = [entry for entry, _ in find_inits(view.path, opened.directory) if entry.path not in known_inits]
+        for entry in inits:
+            ledger.record(entry, now)
         known = {segment.sequence for segment in track.segments}
-        for recovered in TrackRecovery(view.path, view.recording_id, opened, track.inits, now).recover(known):
+        for recovered in TrackRecovery(view.path, view.recording_id, opened, [*track.inits, *inits], now).recover(
+            known
+        ):
             ledger.record(recovered.entry, now)
             count += 1
     return count

@@ -1,7 +1,7 @@
 """The one thread that touches a recording's files, and what happens there when the disk refuses."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -78,7 +78,7 @@ class RecordingCallbacks:
 class RecordingStats:
     """Totals since this writer started, a moment old. `frames_refused`: video that nothing could decode.
 
-    `queue_bytes` wait for the disk now.
+    `queue_bytes` wait for the disk now. `frames_lost` sums up both kinds of loss by the kind of track.
     """
 
     state: RecordingState = RecordingState.RECORDING
@@ -90,6 +90,7 @@ class RecordingStats:
     bytes_written: int = 0
     queue_bytes: int = 0
     events_lost: int = 0
+    frames_lost: Mapping[MediaKind, int] = field(default_factory=dict)
 
 
 class RecordingWriter:
@@ -156,7 +157,14 @@ class RecordingWriter:
             frames_lost_overflow=sum(track.lost_overflow for track in tracks),
             bytes_written=sum(track.bytes_written for track in tracks),
             events_lost=sum(log.lost for log in self._events.values()),
+            frames_lost=self._frames_lost(),
         )
+
+    def _frames_lost(self) -> dict[MediaKind, int]:
+        lost = dict.fromkeys(MediaKind, 0)
+        for track in self._tracks.values():
+            lost[track.opened.descriptor.kind] += track.counters.lost_storage + track.counters.lost_overflow
+        return lost
 
     def _handle(self, item: Item) -> None:
         if isinstance(item, WriteFrame):
