@@ -15,6 +15,7 @@ from media.record.sample import SegmentScan
 from media.record.storage import TEMPORARY_SUFFIX, fsync_directory, translated
 
 _SEGMENT_NAME = re.compile(r"^(\d{6,})(\.m4s|\.webm)(\.part)?$")
+_DIRECTORY_NAME = re.compile(r"^(\d+)-(?:audio|video)$")
 _INIT_NAME = re.compile(r"^init-(\d+)(\.mp4|\.webm)$")
 
 
@@ -111,6 +112,21 @@ class TrackRecovery:
             recovered=True,
             closed_at=self.now,
         )
+
+
+def find_inits(recording_path: Path, directory: str) -> list[tuple[InitEntry, InitNote]]:
+    """The init segments in a track's folder (relative to the recording), in order. Raises StorageError."""
+    with translated(f"list {directory}"):
+        files = sorted((recording_path / directory).glob("init-*"))
+    found = [read_init(recording_path, file) for file in files]
+    return sorted((item for item in found if item is not None), key=lambda item: item[0].index)
+
+
+def track_directories(recording_path: Path) -> dict[int, str]:
+    """The folders of tracks that are there, by track number, relative to the recording. Raises StorageError."""
+    with translated(f"list {recording_path}"):
+        found = [_DIRECTORY_NAME.match(entry.name) for entry in (recording_path / "tracks").glob("*")]
+    return {int(match[1]): f"tracks/{match[0]}" for match in found if match}
 
 
 def read_init(recording_path: Path, path: Path) -> tuple[InitEntry, InitNote] | None:

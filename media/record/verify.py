@@ -14,7 +14,7 @@ from media.record.journal_line import JournalRecord
 from media.record.manifest import read_manifest
 from media.record.muxer import Muxer, muxer_for
 from media.record.reader import RecordingView, TrackView, manifest_from_records, view_from_records
-from media.record.recovery import segment_files
+from media.record.recovery import segment_files, track_directories
 from media.record.sample import SegmentScan
 from media.record.storage import translated
 
@@ -36,6 +36,7 @@ class ProblemCode(StrEnum):
     SEGMENT_NUMBER_MISSING = "segment_number_missing"
     SEGMENTS_OVERLAP = "segments_overlap"
     GAP_UNTOLD = "gap_untold"
+    TRACK_UNLISTED = "track_unlisted"
     SEGMENT_UNLISTED = "segment_unlisted"
     SEGMENT_UNFINISHED = "segment_unfinished"
 
@@ -79,6 +80,8 @@ def verify_recording(path: Path) -> VerificationReport:
     problems += _manifest_problems(path, contents.records, live=live)
     for track in view.tracks:
         problems += _track_problems(view, track, live=live)
+    if not live:
+        problems += _stray_tracks(view)
     segments = [segment for track in view.tracks for segment in track.segments]
     return VerificationReport(
         recording_id=view.recording_id,
@@ -181,6 +184,13 @@ def _stray_problems(view: RecordingView, track: TrackView) -> Iterator[Problem]:
             yield Problem(ProblemCode.SEGMENT_UNFINISHED, relative, "its writer died; resume or repair the recording")
         elif file.sequence not in known:
             yield Problem(ProblemCode.SEGMENT_UNLISTED, relative, "the journal does not list it; repair the recording")
+
+
+def _stray_tracks(view: RecordingView) -> Iterator[Problem]:
+    known = {track.number for track in view.tracks}
+    for number, directory in sorted(track_directories(view.path).items()):
+        if number not in known:
+            yield Problem(ProblemCode.TRACK_UNLISTED, directory, "the journal does not list it; repair the recording")
 
 
 def _read(path: Path) -> bytes | None:

@@ -1,5 +1,6 @@
 """Real encoded frames for tests: VP8, VP9, H.264 and Opus from FFmpeg's encoders, and decoding them back."""
 
+import functools
 import io
 import itertools
 from fractions import Fraction
@@ -25,14 +26,41 @@ def video(
     codec: Codec,
     *,
     frames: int,
-    width: int = 320,
-    height: int = 180,
+    width: int = 160,
+    height: int = 90,
     fps: int = 30,
     gop: int = 30,
     first_rtp: int = 1_000_000,
     start: float = 1_000.0,
 ) -> list[EncodedFrame]:
     """`frames` frames of a moving picture, each `90000 // fps` ticks and 1 / fps seconds after the one before."""
+    step = 90_000 // fps
+    return [
+        EncodedFrame(
+            codec,
+            data,
+            first_rtp + index * step,
+            start + index / fps,
+            sync,
+            width=width if sync else 0,
+            height=height if sync else 0,
+        )
+        for index, (data, sync) in enumerate(_encoded_video(codec, frames, width, height, fps, gop))
+    ]
+
+
+def opus(*, packets: int, first_rtp: int = 77_000, start: float = 1_000.0) -> list[EncodedFrame]:
+    """`packets` packets of 20 ms of a 440 Hz tone."""
+    return [
+        EncodedFrame(Codec.OPUS, data, first_rtp + index * 960, start + index * 0.02, True)
+        for index, data in enumerate(_encoded_opus(packets))
+    ]
+
+
+@functools.cache
+def _encoded_video(
+    codec: Codec, frames: int, width: int, height: int, fps: int, gop: int
+) -> tuple[tuple[bytes, bool], ...]:
     context = cast("Any", av.CodecContext.create(ENCODERS[codec], "w"))
     context.width, context.height, context.pix_fmt = width, height, "yuv420p"
     context.time_base = Fraction(1, fps)
@@ -46,36 +74,25 @@ def video(
         frame.pts = index
         packets += context.encode(frame)
     packets += context.encode(None)
-    step = 90_000 // fps
-    return [
-        EncodedFrame(
-            codec,
-            annexb_to_length_prefixed(bytes(packet)) if codec is Codec.H264 else bytes(packet),
-            first_rtp + index * step,
-            start + index / fps,
-            bool(packet.is_keyframe),
-            width=width if packet.is_keyframe else 0,
-            height=height if packet.is_keyframe else 0,
-        )
-        for index, packet in enumerate(packets)
-    ]
+    h264 = codec is Codec.H264
+    return tuple(
+        (annexb_to_length_prefixed(bytes(packet)) if h264 else bytes(packet), bool(packet.is_keyframe))
+        for packet in packets
+    )
 
 
-def opus(*, packets: int, first_rtp: int = 77_000, start: float = 1_000.0) -> list[EncodedFrame]:
-    """`packets` packets of 20 ms of a 440 Hz tone."""
+@functools.cache
+def _encoded_opus(packets: int) -> tuple[bytes, ...]:
     context = cast("Any", av.CodecContext.create("libopus", "w"))
     context.sample_rate, context.layout, context.format = 48_000, "stereo", "flt"
-    encoded: list[Any] = []
-    for index in range(packets):
+    encoded: list[bytes] = []
+    for index in range(packets + 1):
         t = (np.arange(960) + index * 960) / 48_000
         tone = np.repeat(0.3 * np.sin(2 * np.pi * 440 * t), 2).astype(np.float32)
         frame = av.AudioFrame.from_ndarray(tone.reshape(1, -1), format="flt", layout="stereo")
         frame.sample_rate, frame.pts = 48_000, index * 960
-        encoded += context.encode(frame)
-    return [
-        EncodedFrame(Codec.OPUS, bytes(packet), first_rtp + index * 960, start + index * 0.02, True)
-        for index, packet in enumerate(encoded[:packets])
-    ]
+        encoded += map(bytes, context.encode(frame))
+    return tuple(encoded[:packets])
 
 
 def descriptor(codec: Codec, sid: str = "TR_one") -> TrackDescriptor:

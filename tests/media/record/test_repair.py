@@ -1,0 +1,163 @@
+"""Damage of all kinds: verify names it, repair makes of it what can be made."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from media.errors import RecordingBusy, RecordingDamaged, RecordingNotFound
+from media.frames import Codec
+from media.record.entries import RecordingState
+from media.record.journal import JOURNAL_NAME
+from media.record.manifest import MANIFEST_NAME
+from media.record.reader import RecordingView, list_recordings, read_recording
+from media.record.recorder import Recording
+from media.record.repair import repair_recording
+from media.record.verify import ProblemCode, verify_recording
+from media.rtp.clock_mapping import ClockSource, RtpClockMapping
+from tests.media.record.encoded_media import descriptor, files_by_init, opus, packet_payloads, video
+
+START = 1_000.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A recording with an audio and a video track, and a clock learnt from sender reports."""
+    recording = Recording.create(tmp_path, "one", "room", started_at=START, room_sid="RM_1")
+    sound, picture = opus(packets=700, start=START + 1), video(Codec.VP8, frames=450, start=START + 1)
+    for sid, frames in (("TR_a", sound), ("TR_v", picture)):
+        track = recording.open_track(descriptor(frames[0].codec, sid), START + 1)
+        for frame in frames:
+            track.write(frame)
+        report = RtpClockMapping(frames[0].rtp_timestamp, START + 0.9, 0.0, 1.0, ClockSource.SENDER_REPORT)
+        track.set_clock_mapping(report, START + 15)
+    recording.close(START + 20)
+    return recording.path
+
+
+def media_of(view: RecordingView) -> list[list[bytes]]:
+    return [packet_payloads(data) for track in view.tracks for data in files_by_init(view, track)]
+
+
+def codes(path: Path) -> set[ProblemCode]:
+    return {problem.code for problem in verify_recording(path).problems}
+
+
+def without_journal(path: Path) -> None:
+    (path / JOURNAL_NAME).unlink()
+
+
+def without_manifest(path: Path) -> None:
+    (path / MANIFEST_NAME).unlink()
+
+
+def without_both(path: Path) -> None:
+    without_journal(path)
+    without_manifest(path)
+
+
+def with_a_bad_journal(path: Path) -> None:
+    journal = path / JOURNAL_NAME
+    lines = journal.read_bytes().splitlines(keepends=True)
+    for number in range(0, len(lines) - 1, 2):
+        lines[number] = lines[number].replace(b'"at":1', b'"at":2', 1)
+    journal.write_bytes(b"".join(lines))
+
+
+def with_noise_for_a_journal(path: Path) -> None:
+    (path / JOURNAL_NAME).write_bytes(bytes(range(256)) * 40)
+
+
+@pytest.mark.parametrize(
+    "damage", [without_journal, without_manifest, without_both, with_a_bad_journal, with_noise_for_a_journal]
+)
+def test_repair_brings_back_all_media_and_their_times(path: Path, damage: Callable[[Path], None]) -> None:
+    before = read_recording(path)
+    media = media_of(before)
+    damage(path)
+    report = repair_recording(path)
+    assert report.recording_id == "one"
+    assert report.actions
+    after = read_recording(path)
+    assert verify_recording(path).problems == ()
+    assert media_of(after) == media
+    assert (after.room, after.room_sid, after.started_at) == ("room", "RM_1", START)
+    for old, new in zip(before.tracks, after.tracks, strict=True):
+        assert new.descriptor == old.descriptor
+        assert [(s.id, s.sha256, s.decode_time, s.samples, s.init_path) for s in new.segments] == [
+            (s.id, s.sha256, s.decode_time, s.samples, s.init_path) for s in old.segments
+        ]
+        assert new.inits == old.inits
+        assert new.rtp_anchors == old.rtp_anchors
+        if damage is not without_both:
+            # The mapping came after the last segment began, so no media file knows it.
+            assert new.media_time_s(0) == old.media_time_s(0) == pytest.approx(0.9)
+    if damage is not without_both:
+        assert after.state is RecordingState.COMPLETE
+    assert repair_recording(path).actions == ()
+
+
+def test_a_repaired_recording_can_be_gone_on_with(path: Path) -> None:
+    without_both(path)
+    repair_recording(path)
+    recording = Recording.resume(path, START + 100)
+    track = recording.open_track(descriptor(Codec.OPUS, "TR_a"), START + 100)
+    for frame in opus(packets=100, start=START + 100):
+        track.write(frame)
+    recording.close(START + 103)
+    assert verify_recording(path).problems == ()
+    assert read_recording(path).tracks[0].samples == 800
+
+
+def test_the_damaged_journal_is_kept(path: Path) -> None:
+    with_a_bad_journal(path)
+    bad = (path / JOURNAL_NAME).read_bytes()
+    with pytest.raises(RecordingDamaged, match="repair"):
+        read_recording(path)
+    with pytest.raises(RecordingDamaged):
+        Recording.resume(path, START)
+    assert list_recordings(path.parent)[0].problem == ""
+    repair_recording(path)
+    assert (path / f"{JOURNAL_NAME}.damaged-1").read_bytes() == bad
+
+
+def test_verify_names_what_is_wrong_with_files(path: Path) -> None:
+    view = read_recording(path)
+    first, second, third = view.tracks[0].segments
+    assert codes(path) == set()
+    data = view.file_of(first).read_bytes()
+    view.file_of(first).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert codes(path) == {ProblemCode.HASH_DIFFERS}
+    view.file_of(first).write_bytes(data[:-10])
+    assert codes(path) == {ProblemCode.SIZE_DIFFERS, ProblemCode.SEGMENT_TORN, ProblemCode.SAMPLES_DIFFER}
+    view.file_of(first).write_bytes(data)
+    view.file_of(second).rename(view.file_of(second).with_name("hidden"))
+    assert codes(path) == {ProblemCode.FILE_MISSING}
+    repair_recording(path)
+    assert codes(path) == {ProblemCode.SEGMENT_NUMBER_MISSING}
+    assert [gap.decode_time for gap in read_recording(path).tracks[0].gaps] == [second.decode_time]
+    view.file_of(third).with_name("000009.m4s.part").write_bytes(data)
+    view.file_of(third).with_name("000010.m4s").write_bytes(data)
+    assert codes(path) >= {ProblemCode.SEGMENT_UNFINISHED, ProblemCode.SEGMENT_UNLISTED}
+
+
+def test_repair_finds_a_segment_that_came_back(path: Path) -> None:
+    view = read_recording(path)
+    file = view.file_of(view.tracks[1].segments[1])
+    hidden = file.with_name("hidden")
+    file.rename(hidden)
+    repair_recording(path)
+    hidden.rename(file)
+    assert ProblemCode.SEGMENT_UNLISTED in codes(path)
+    repair_recording(path)
+    assert [segment.sequence for segment in read_recording(path).tracks[1].segments] == [1, 2, 3]
+    assert media_of(read_recording(path)) == media_of(view)
+
+
+def test_repair_keeps_off_a_running_recording_and_off_strangers(tmp_path: Path) -> None:
+    running = Recording.create(tmp_path, "two", "room", started_at=START)
+    with pytest.raises(RecordingBusy):
+        repair_recording(running.path)
+    running.close(START)
+    with pytest.raises(RecordingNotFound):
+        repair_recording(tmp_path / "nothing")
