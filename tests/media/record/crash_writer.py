@@ -5,6 +5,7 @@ Arguments: the folder, "create" or "resume", and a pickle of one list of frames 
 """
 
 import pickle
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -64,7 +65,7 @@ def main(root: Path, how: str, media: list[list[EncodedFrame]]) -> None:
         recording.tick(arrival)
         if frame.codec is Codec.OPUS:
             recording.append_event(TimelineEvent("tick", arrival))
-    recording.close(pending[-1][0])
+    signal.pause()
 
 
 if __name__ == "__main__":
