@@ -9,7 +9,7 @@ from media.frames import MediaKind
 from media.record.reader import RecordingView
 from media.record.verify import VerificationReport
 
-LEAST_FRAMES = 0.95  # of the nominal rate: the encoder of a busy machine drops a few frames of its own
+LEAST_FRAMES = 0.5  # of the nominal rate: on a busy machine the publisher's encoder lowers its frame rate by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +21,6 @@ class Verdict:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What the publisher says it published of the video."""
-
-    fps: float
-
-
 def check_layers(layers_seen: Sequence[str], *, simulcast: bool) -> Verdict:
     """Whether the recorder saw the picture change its size as layers were switched."""
     wanted = 3 if simulcast else 1
@@ -35,26 +28,29 @@ def check_layers(layers_seen: Sequence[str], *, simulcast: bool) -> Verdict:
 
 
 def check_recording(view: RecordingView, report: VerificationReport, duration_s: float, fps: float) -> list[Verdict]:
-    """Whether the recording is whole, and holds what a publisher of `fps` sent in `duration_s`."""
+    """Whether the recording is whole, and holds what a publisher of `fps` sends in `duration_s`."""
     problems = ", ".join(problem.code for problem in report.problems)
-    verdicts = [
-        Verdict(
-            "recording verifies",
-            not report.problems,
-            problems or f"{report.segments} segments, {report.samples} samples",
-        )
-    ]
+    whole = problems or f"{report.segments} segments, {report.samples} samples"
+    verdicts = [Verdict("recording verifies", not report.problems, whole)]
     for kind, rate in ((MediaKind.VIDEO, fps), (MediaKind.AUDIO, 50.0)):
         samples = sum(track.samples for track in view.tracks if track.descriptor.kind is kind)
         expected = rate * duration_s
-        verdicts.append(
-            Verdict(
-                f"{kind.value} recorded",
-                samples >= expected * LEAST_FRAMES,
-                f"{samples} of about {expected:.0f} frames",
-            )
-        )
+        detail = f"{samples} frames, {samples / duration_s:.1f} a second of {rate:.0f}"
+        verdicts.append(Verdict(f"{kind.value} recorded", samples >= expected * LEAST_FRAMES, detail))
     return verdicts
+
+
+def check_nothing_lost(view: RecordingView, tracks: Sequence[dict[str, Any]]) -> Verdict:
+    """Whether every frame that had been received when `tracks` were looked at is in the recording."""
+    received = {item["sid"]: item["tap"]["frames_received"] for item in tracks if item["tap"]}
+    recorded = dict.fromkeys(received, 0)
+    for track in view.tracks:
+        if track.descriptor.track_sid in recorded:
+            recorded[track.descriptor.track_sid] += track.samples
+    lost = sum(gap.frames_lost for track in view.tracks for gap in track.gaps)
+    ok = bool(received) and lost == 0 and all(recorded[sid] >= count for sid, count in received.items())
+    detail = f"{sum(recorded.values())} frames recorded, {sum(received.values())} had been received, {lost} lost"
+    return Verdict("nothing lost", ok, detail)
 
 
 def check_events(events: Iterable[dict[str, Any]]) -> list[Verdict]:

@@ -12,7 +12,15 @@ from typing import Any, TypeVar
 
 from agent.commands.output import Output, StepReporter
 from agent.config import Settings
-from agent.demo.checks import Verdict, check_events, check_export, check_layers, check_metrics, check_recording
+from agent.demo.checks import (
+    Verdict,
+    check_events,
+    check_export,
+    check_layers,
+    check_metrics,
+    check_nothing_lost,
+    check_recording,
+)
 from agent.demo.client import ControlClient
 from agent.demo.processes import RoomhandProcess, start_in
 from agent.errors import RoomhandError
@@ -144,6 +152,7 @@ class Demo:
         verdicts = [
             check_layers(layers, simulcast=simulcast),
             *check_recording(view, verification, recorded_s, video_fps),
+            check_nothing_lost(view, tracks),
             *check_events(read_events(path)),
             *(check_export(item) for item in exports),
             check_metrics(metrics),
