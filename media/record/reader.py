@@ -241,10 +241,17 @@ def _summary(path: Path) -> RecordingSummary:
 
 
 def _manifest(path: Path) -> Manifest:
+    """The manifest, unless it was left behind by a writer that could not finish it: then the journal's."""
     try:
-        return read_manifest(path)
+        manifest = read_manifest(path)
     except MediaError:
         return manifest_from_records(read_sound_journal(path).records)
+    if manifest.state is RecordingState.COMPLETE or is_locked(path / JOURNAL_NAME):
+        return manifest
+    try:
+        return manifest_from_records(read_sound_journal(path).records)
+    except MediaError:
+        return manifest
 
 
 def manifest_from_records(records: tuple[JournalRecord, ...]) -> Manifest:

@@ -306,7 +306,8 @@ class RecordingWriter:
             if self._state is RecordingState.STORAGE_ERROR:
                 self._move(RecordingEvent.STORAGE_ANSWERED)
             self._move(RecordingEvent.CLOSED)
-            self._context.ledger.write_manifest(self._state, self._now)
+            if not self._context.ledger.try_write_manifest(self._state, self._now):
+                _log.warning("recording_manifest_not_written", state=self._state)
         except StorageError as error:
             self._abandon(error)
         finally:
@@ -315,10 +316,9 @@ class RecordingWriter:
             self._context.ledger.close()
 
     def _abandon(self, error: StorageError) -> None:
-        if self._state is not RecordingState.COMPLETE:
-            if self._state is RecordingState.RECORDING:
-                self._move(RecordingEvent.STORAGE_FAILED)
-            self._move(RecordingEvent.ABANDONED)
+        if self._state is RecordingState.RECORDING:
+            self._move(RecordingEvent.STORAGE_FAILED)
+        self._move(RecordingEvent.ABANDONED)
         _log.error("recording_not_closed", code=error.code, error=str(error), state=self._state)
         self._on_error(error)
         for track in self._tracks.values():

@@ -1,6 +1,6 @@
 """A program for tests: records frames at many times their pace and says what it has done, until it is killed.
 
-Arguments: the folder, "create" or "resume", and a pickle of one list of frames per track. Prints
+Arguments: the folder, "create" or "resume", and a pickle of a descriptor and a list of frames per track. Prints
  "part <track> <sequence> <parts> <samples>" and "segment <id>".
 """
 
@@ -14,10 +14,9 @@ from pathlib import Path
 import structlog
 
 from media.frames import Codec, EncodedFrame
-from media.record.entries import SegmentEntry, TimelineEvent
+from media.record.entries import SegmentEntry, TimelineEvent, TrackDescriptor
 from media.record.recorder import Recording
 from media.record.recording_writer import RecordingCallbacks
-from tests.media.record.encoded_media import descriptor
 
 SPEED = 40
 START = 1_000.0
@@ -38,7 +37,7 @@ def part_written(track: int, sequence: int, parts: int, samples: int) -> None:
     say("part", track, sequence, parts, samples)
 
 
-def main(root: Path, how: str, media: list[list[EncodedFrame]]) -> None:
+def main(root: Path, how: str, media: list[tuple[TrackDescriptor, list[EncodedFrame]]]) -> None:
     """Record a track for each list until killed."""
     # Standard output is for what the test reads.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
@@ -48,12 +47,13 @@ def main(root: Path, how: str, media: list[list[EncodedFrame]]) -> None:
         recording = Recording.create(root, "one", "room", started_at=START, callbacks=callbacks)
     else:
         recording = Recording.resume(root / "one", START + offset_s, callbacks=callbacks)
-    tracks = [
-        recording.open_track(descriptor(frames[0].codec, f"TR_{number}"), START + offset_s)
-        for number, frames in enumerate(media)
-    ]
+    tracks = [recording.open_track(descriptor, START + offset_s) for descriptor, _ in media]
     pending = sorted(
-        ((frame.arrival_time + offset_s, number, frame) for number, frames in enumerate(media) for frame in frames),
+        (
+            (frame.arrival_time + offset_s, number, frame)
+            for number, (_, frames) in enumerate(media)
+            for frame in frames
+        ),
         key=lambda item: item[:2],
     )
     say("ready")

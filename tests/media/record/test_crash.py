@@ -58,7 +58,8 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
         video(Codec.H264, frames=600, width=160, height=90),
         opus(packets=1000),
     ]
-    path.write_bytes(pickle.dumps(frames))
+    tracks = [(descriptor(track[0].codec, f"TR_{number}"), track) for number, track in enumerate(frames)]
+    path.write_bytes(pickle.dumps(tracks))
     return path
 
 

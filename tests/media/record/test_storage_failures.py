@@ -1,0 +1,240 @@
+"""Disks that are full, limited or read-only: what was written stays valid, what was lost is counted and told."""
+
+import os
+import resource
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from media.errors import DiskFull, DiskReadOnly, StorageError
+from media.frames import Codec, EncodedFrame
+from media.record.entries import GapReason, RecordingState, TimelineEvent
+from media.record.reader import RecordingView, list_recordings, read_events, read_recording
+from media.record.recorder import Recording
+from media.record.recording_writer import RecordingCallbacks, RecordingConfig
+from media.record.verify import verify_recording
+from tests.media.record.encoded_media import descriptor, files_by_init, opus, packet_payloads, video
+
+START = 1_000.0
+DISK_BYTES = 2 << 20
+CONFIG = RecordingConfig(probe_bytes=64 << 10)
+
+
+@contextmanager
+def mounted(path: Path, options: str) -> Iterator[Path]:
+    """A file system in memory at `path`; needs root."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small tmpfs")
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
+    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        pytest.skip("this system does not let us mount a small tmpfs")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MiB."""
+    with mounted(tmp_path / "disk", f"size={DISK_BYTES}") as path:
+        yield path
+
+
+class Listener:
+    """What a recording told."""
+
+    def __init__(self) -> None:
+        self.errors: list[StorageError] = []
+        self.keyframe_requests: list[int] = []
+        self.segments: list[str] = []
+        self.callbacks = RecordingCallbacks(
+            on_error=self.errors.append,
+            on_keyframe_request=self.keyframe_requests.append,
+            on_segment=lambda segment: self.segments.append(segment.id),
+        )
+
+
+def fill(disk: Path) -> Path:
+    """Take all the space that is left."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        while os.statvfs(disk).f_bavail:
+            file.write(bytes(4096))
+    return filler
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+def settle(recording: Recording) -> None:
+    """Until the writer has worked off all frames."""
+    until(lambda: recording.stats.queue_bytes == 0)
+
+
+def payloads(view: RecordingView, number: int) -> list[bytes]:
+    track = view.tracks[number]
+    return [payload for data in files_by_init(view, track) for payload in packet_payloads(data)]
+
+
+def test_a_full_disk_costs_what_came_while_it_was_full(disk: Path) -> None:
+    listener = Listener()
+    recording = Recording.create(disk, "one", "room", started_at=START, config=CONFIG, callbacks=listener.callbacks)
+    picture, sound = video(Codec.VP8, frames=600, gop=60), opus(packets=1000)
+    tracks = [
+        (recording.open_track(descriptor(Codec.VP8, "TR_v"), START), picture, 30),
+        (recording.open_track(descriptor(Codec.OPUS, "TR_a"), START), sound, 50),
+    ]
+
+    def write(from_s: int, to_s: int) -> None:
+        for track, frames, per_second in tracks:
+            for frame in frames[from_s * per_second : to_s * per_second]:
+                track.write(frame)
+        recording.append_event(TimelineEvent("second", START + to_s))
+        settle(recording)
+        recording.tick(START + to_s)
+
+    write(0, 8)
+    assert recording.state is RecordingState.RECORDING
+    filler = fill(disk)
+    write(8, 11)
+    until(lambda: recording.state is RecordingState.STORAGE_ERROR)
+    assert [type(error) for error in listener.errors] == [DiskFull]
+    assert list_recordings(disk)[0].problem == ""
+    assert read_recording(recording.path).tracks[0].samples > 0
+    write(11, 13)
+    filler.unlink()
+    write(13, 14)
+    until(lambda: recording.state is RecordingState.RECORDING)
+    assert 1 in listener.keyframe_requests
+    write(14, 20)
+    assert recording.close(START + 20) is RecordingState.COMPLETE
+
+    assert verify_recording(recording.path).problems == ()
+    view = read_recording(recording.path)
+    assert listener.segments
+    assert sorted(listener.segments) == sorted(s.id for track in view.tracks for s in track.segments)
+    for number, frames in enumerate((picture, sound)):
+        track = view.tracks[number]
+        kept = payloads(view, number)
+        (gap,) = [gap for gap in track.gaps if gap.reason is GapReason.STORAGE]
+        assert len(kept) + gap.frames_lost == len(frames)
+        times = [frame.rtp_timestamp - frames[0].rtp_timestamp for frame in frames]
+        first_lost = times.index(gap.decode_time)
+        assert kept[:first_lost] == [frame.data for frame in frames[:first_lost]]
+        assert kept[first_lost:] == [frame.data for frame in frames[first_lost + gap.frames_lost :]]
+        assert gap.decode_time + gap.duration == times[first_lost + gap.frames_lost]
+        assert any(s.discontinuity and s.decode_time == gap.decode_time + gap.duration for s in track.segments)
+    assert recording.stats.frames_lost_storage + recording.stats.frames_refused == sum(
+        gap.frames_lost for track in view.tracks for gap in track.gaps
+    )
+    assert len(list(read_events(recording.path))) == 5
+    assert list_recordings(disk)[0].state is RecordingState.COMPLETE
+    assert not list(disk.rglob("*.part"))
+
+
+@contextmanager
+def files_limited_to(size_bytes: int) -> Iterator[None]:
+    """No file of this process may grow beyond that: a disk that is full for all of them, for any user."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_stays_full_leaves_a_recording_that_can_be_gone_on_with(tmp_path: Path) -> None:
+    recording = Recording.create(tmp_path, "one", "room", started_at=START, config=CONFIG)
+    frames = opus(packets=1000)
+    track = recording.open_track(descriptor(Codec.OPUS), START)
+    for frame in frames[:400]:
+        track.write(frame)
+    settle(recording)
+    # Less than the journal has: not even a line can be added.
+    with files_limited_to(1000):
+        for frame in frames[400:]:
+            track.write(frame)
+        assert recording.close(START + 20) is RecordingState.INTERRUPTED
+    assert read_recording(recording.path).state is RecordingState.INTERRUPTED
+    kept = read_recording(recording.path).tracks[0].samples
+    assert kept == 300
+    Recording.resume(recording.path, START + 30).close(START + 31)
+    assert verify_recording(recording.path).problems == ()
+    view = read_recording(recording.path)
+    assert kept < view.tracks[0].samples < 1000
+    assert payloads(view, 0) == [frame.data for frame in frames[: view.tracks[0].samples]]
+
+
+def test_no_recording_begins_on_a_full_disk(disk: Path) -> None:
+    filler = fill(disk)
+    with pytest.raises(DiskFull):
+        Recording.create(disk, "one", "room", started_at=START)
+    filler.unlink()
+    assert list_recordings(disk) == ()
+    Recording.create(disk, "one", "room", started_at=START).close(START)
+
+
+def test_a_limit_on_file_size_is_a_full_disk(tmp_path: Path) -> None:
+    listener = Listener()
+    recording = Recording.create(tmp_path, "one", "room", started_at=START, config=CONFIG, callbacks=listener.callbacks)
+    track = recording.open_track(descriptor(Codec.OPUS), START)
+    frames = opus(packets=1000)
+    with files_limited_to(20_000):
+        for frame in frames[:500]:
+            track.write(frame)
+        until(lambda: recording.state is RecordingState.STORAGE_ERROR)
+        settle(recording)
+        recording.tick(START + 100)
+    recording.tick(START + 200)
+    until(lambda: recording.state is RecordingState.RECORDING)
+    for frame in frames[500:]:
+        track.write(frame)
+    recording.close(START + 20)
+    assert isinstance(listener.errors[0], DiskFull)
+    assert verify_recording(recording.path).problems == ()
+    view = read_recording(recording.path)
+    (gap,) = view.tracks[0].gaps
+    assert view.tracks[0].samples + gap.frames_lost == 1000
+    assert payloads(view, 0)[-500:] == [frame.data for frame in frames[500:]]
+
+
+def test_a_place_that_cannot_be_written_to_says_so(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        place = tmp_path / "place"
+        place.mkdir(mode=0o500)
+        with pytest.raises(DiskReadOnly):
+            Recording.create(place, "one", "room", started_at=START)
+        return
+    with mounted(tmp_path / "place", "size=1m,ro") as place, pytest.raises(DiskReadOnly):
+        Recording.create(place, "one", "room", started_at=START)
+
+
+def test_a_folder_taken_away_is_a_storage_error_and_not_the_end(tmp_path: Path) -> None:
+    listener = Listener()
+    recording = Recording.create(tmp_path, "one", "room", started_at=START, config=CONFIG, callbacks=listener.callbacks)
+    (recording.path / "tracks").write_text("a file where a folder should be")
+    track = recording.open_track(descriptor(Codec.OPUS), START)
+    frames: list[EncodedFrame] = opus(packets=400)
+    for frame in frames[:100]:
+        track.write(frame)
+    until(lambda: recording.state is RecordingState.STORAGE_ERROR)
+    settle(recording)
+    (recording.path / "tracks").unlink()
+    recording.tick(START + 10)
+    until(lambda: recording.state is RecordingState.RECORDING)
+    for frame in frames[100:]:
+        track.write(frame)
+    recording.close(START + 20)
+    report = verify_recording(recording.path)
+    assert report.problems == ()
+    assert report.samples == 300
