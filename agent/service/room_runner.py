@@ -90,6 +90,7 @@ class RoomRunner:
             self._report(agent)
             self._writer.send(RoomStarted())
             reason = await self._until_over(agent)
+            log.info("room_ending", reason=reason)
         finally:
             await agent.aclose()
             self._report(agent)

@@ -55,8 +55,8 @@ class RoomObserver(Protocol):
 class RoomView:
     """A room as the service runs it.
 
-    `phase` is of its process, `process_id` is None while none runs. `state` is the last report (None before
-    the first; of the last process while the next one starts). `error_code` and `error` tell why it ended.
+    `phase` is of its process, `process_id` is None while none runs. `state` is the process's last report,
+    None before its first. `error_code` and `error` tell why the last one ended.
     """
 
     room: str
@@ -175,8 +175,7 @@ class RoomSlot:
         (log.info if expected else log.warning)("room_process_ended", room=self.options.room, **fields)
         name = {Phase.ENDED: "room_ended", Phase.FAILED: "room_failed"}.get(now.phase, "room_restarting")
         self._observer.on_event(self.options.room, name, self._clock.now(), fields)
-        if self._state is not None:
-            self._state = replace(self._state, connection=ConnectionState.DISCONNECTED, participants=(), tracks=())
+        self._state = _after_the_end(self._state) if now.phase.final else None
         if not self._decided.done():
             gone = RoomUnavailable(f"room {self.options.room!r} ended at once: {now.reason}")
             self._give_up(RoomFault(error_from_report(now.error)) if now.error else gone)
@@ -236,3 +235,10 @@ class RoomSlot:
             elif action is Action.KILL and self._child is not None:
                 log.error("room_process_silent", room=self.options.room, pid=self._child.pid)
                 self._child.kill()
+
+
+def _after_the_end(state: RoomState | None) -> RoomState | None:
+    """What is left of a room's last report when no process will send another."""
+    if state is None:
+        return None
+    return replace(state, connection=ConnectionState.DISCONNECTED, participants=(), tracks=(), publications=())
