@@ -1,6 +1,7 @@
 """A publisher for benchmarks, in a process of its own: 720p25 at 1.7 Mb/s and Opus, until standard input ends.
 
-Prints `ready`, and at the end one line of JSON: video frames sent by then.
+Prints `ready`. The line `pause` or `resume` stops or restarts the video; each line is answered with one of JSON:
+video frames sent so far. Ends when standard input does.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from media.frames import Codec
 from tests.integration.publishing import Publisher
 
 BITRATE_BPS = 1_700_000  # LiveKit's preset for 720p
+NOISE = 24  # enough for the encoders to need all of it
 
 
 async def main() -> None:
@@ -23,18 +25,22 @@ async def main() -> None:
     options = parser.parse_args()
     server = Credentials(options.url, options.key, options.secret)
     publisher = Publisher(
-        server, options.room, codec=options.codec, width=1280, height=720, simulcast=False, bitrate_bps=BITRATE_BPS
+        server,
+        options.room,
+        codec=options.codec,
+        width=1280,
+        height=720,
+        simulcast=False,
+        bitrate_bps=BITRATE_BPS,
+        noise=NOISE,
     )
     async with publisher:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        for _ in iter(int, 1):
-            line = await asyncio.to_thread(sys.stdin.readline)
-            stats = await publisher.frames_sent()
-            sys.stdout.write(json.dumps({"frames_sent": stats}) + "\n")
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            publisher.paused = {"pause": True, "resume": False}.get(line.strip(), publisher.paused)
+            sys.stdout.write(json.dumps({"frames_sent": await publisher.frames_sent()}) + "\n")
             sys.stdout.flush()
-            if not line:
-                return
 
 
 if __name__ == "__main__":

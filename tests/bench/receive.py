@@ -17,6 +17,7 @@ import av
 import numpy as np
 from livekit import rtc
 
+from agent.logs import configure_logs
 from agent.room.recording import RecorderOptions, RoomRecorder
 from agent.room.subscription import SubscriptionPolicy
 from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
@@ -36,7 +37,7 @@ async def record_with_tap(server: Credentials, room: str, out: Path) -> None:
         lambda _event: None,
     )
     await recorder.start()
-    await _converse(lambda: recorder.counters().recording_frames.get("video", 0))
+    await _converse(lambda: recorder.counters().recording_frames.get("video", 0), lambda: _tap_bytes(recorder))
     await recorder.aclose()
 
 
@@ -79,7 +80,7 @@ async def transcode_with_sdk(server: Credentials, room: str, out: Path) -> None:
 
     connected.on("track_subscribed", subscribed)
     await connected.connect(server.url, token)
-    await _converse(lambda: counted[0])
+    await _converse(lambda: counted[0], lambda: 0)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -87,7 +88,11 @@ async def transcode_with_sdk(server: Credentials, room: str, out: Path) -> None:
     container.close()
 
 
-async def _converse(frames: Callable[[], int]) -> None:
+def _tap_bytes(recorder: RoomRecorder) -> int:
+    return sum(stats.bytes_received + stats.header_bytes_received for stats in recorder.tap.stats().values())
+
+
+async def _converse(frames: Callable[[], int], received: Callable[[], int]) -> None:
     while frames() < FPS:  # noqa: ASYNC110 - frames are counted in a callback of another library
         await asyncio.sleep(0.1)
     sys.stdout.write("ready\n")
@@ -97,6 +102,7 @@ async def _converse(frames: Callable[[], int]) -> None:
         report = {
             "cpu_s": used.ru_utime + used.ru_stime,
             "frames": frames(),
+            "bytes": received(),
             "max_rss_bytes": used.ru_maxrss * 1024,
         }
         sys.stdout.write(json.dumps(report) + "\n")
@@ -110,6 +116,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    configure_logs("console", "warning")
     server = Credentials(options.url, options.key, options.secret)
     way = record_with_tap if options.way == "tap" else transcode_with_sdk
     asyncio.run(way(server, options.room, options.out))

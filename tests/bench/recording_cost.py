@@ -21,6 +21,7 @@ from media.frames import Codec
 
 ROOM = "bench"
 WARM_UP_S = 5.0  # the publisher's bandwidth estimate and encoder settle
+QUIET_S = 2.0  # with the video paused: what is under way arrives, and the SDK's cached statistics catch up
 
 
 class Talker:
@@ -38,10 +39,10 @@ class Talker:
                 return
         raise SystemExit(f"bench: a process ended early, exit code {self._process.wait()}")
 
-    def ask(self) -> dict[str, Any]:
+    def ask(self, line: str = "") -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write("\n")
+        self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
         assert isinstance(answer, dict)
@@ -59,20 +60,31 @@ def run(server: Credentials, codec: Codec, seconds: float, out: Path) -> None:
     for talker in ways.values():
         talker.wait_ready()
     time.sleep(WARM_UP_S)
-    before = {way: talker.ask() for way, talker in ways.items()}
-    sent_before, started = load.ask()["frames_sent"], time.monotonic()
+    sent_before, before = count(load, ways)
+    load.ask("resume")
+    used_before, started = {way: talker.ask() for way, talker in ways.items()}, time.monotonic()
     time.sleep(seconds)
-    after = {way: talker.ask() for way, talker in ways.items()}
-    sent, elapsed = load.ask()["frames_sent"] - sent_before, time.monotonic() - started
+    used_after, elapsed = {way: talker.ask() for way, talker in ways.items()}, time.monotonic() - started
+    sent_after, after = count(load, ways)
+    sent = sent_after - sent_before
     for talker in (*ways.values(), load):
         talker.end()
-    cores = {way: (after[way]["cpu_s"] - before[way]["cpu_s"]) / elapsed for way in ways}
+    cores = {way: (used_after[way]["cpu_s"] - used_before[way]["cpu_s"]) / elapsed for way in ways}
     frames = {way: after[way]["frames"] - before[way]["frames"] for way in ways}
-    print(f"{codec.value} 720p25 1.7 Mb/s + Opus, {elapsed:.1f} s, {sent} frames sent")
+    bits = 8 * (used_after["tap"]["bytes"] - used_before["tap"]["bytes"])
+    print(f"{codec.value} 720p25 + Opus, {bits / elapsed / 1e6:.2f} Mb/s, {elapsed:.1f} s, {sent} frames sent")
     for way, text in (("tap", "record with the tap"), ("sdk", "decode, x264 veryfast, AAC")):
         rss = after[way]["max_rss_bytes"] / 1e6
         print(f"  {text:<28} {cores[way]:6.3f} cores  {frames[way]:5d} frames received  {rss:5.0f} MB")
     print(f"  ratio {cores['sdk'] / cores['tap']:.1f} : 1")
+
+
+def count(load: Talker, ways: dict[str, Talker]) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Frames sent and received, with nothing under way."""
+    load.ask("pause")
+    time.sleep(QUIET_S)
+    sent = int(load.ask()["frames_sent"])
+    return sent, {way: talker.ask() for way, talker in ways.items()}
 
 
 async def main() -> None:

@@ -31,7 +31,7 @@ async def eventually(probe: Callable[[], T | None], *, timeout_s: float = 10.0) 
 
 
 class Publisher:
-    """`async with` publishes a camera and a microphone in `room`."""
+    """`async with` publishes a camera and a microphone in `room`; `noise` 0 to 255 makes the picture hard to code."""
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Publisher:
         height: int = 360,
         simulcast: bool | None = None,
         bitrate_bps: int | None = None,
+        noise: int = 0,
         identity: str = "publisher",
     ) -> None:
         self._server = server
@@ -51,10 +52,12 @@ class Publisher:
         self._size = (width, height)
         self._simulcast = width >= 960 if simulcast is None else simulcast
         self._bitrate_bps = bitrate_bps
+        self._noise = noise
         self._identity = identity
         self._tasks: list[asyncio.Task[None]] = []
         self.room = rtc.Room()
         self.video_frames = 0
+        self.paused = False
 
     async def __aenter__(self) -> "Publisher":
         token = mint_participant_token(self._server, ParticipantTokenRequest(self._name, self._identity))
@@ -96,10 +99,16 @@ class Publisher:
     async def _send_video(self) -> None:
         width, height = self._size
         ramp = np.add.outer(np.arange(height), np.arange(width))
+        noise = np.random.default_rng(1).integers(0, self._noise + 1, (height, 2 * width))
         chroma = np.full(width * height // 2, 128, np.uint8).tobytes()
         started = time.monotonic()
         while True:
-            luma = ((ramp + 4 * self.video_frames) % 256).astype(np.uint8).tobytes()
+            if self.paused:
+                await asyncio.sleep(1 / FPS)
+                started += 1 / FPS
+                continue
+            shift = 37 * self.video_frames % width
+            luma = ((ramp + 4 * self.video_frames + noise[:, shift : shift + width]) % 256).astype(np.uint8).tobytes()
             self._video.capture_frame(rtc.VideoFrame(width, height, rtc.VideoBufferType.I420, luma + chroma))
             self.video_frames += 1
             await asyncio.sleep(max(0.0, started + self.video_frames / FPS - time.monotonic()))
