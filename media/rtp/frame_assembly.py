@@ -45,11 +45,10 @@ class FrameAssembler:
         self._discontinuity = False
 
     def restart(self) -> None:
-        """Another SSRC takes over: its RTP time has no relation to what was, and its first frame is new."""
+        """Another SSRC takes over: its RTP time has no relation to what was."""
         self._timeline.restart()
         self._mapper.reset()
         self._awaiting_sync = self._is_video
-        self._discontinuity = True
 
     def locate(self, timestamp: int) -> int | None:
         """The timeline value of an RTP timestamp near the last frame's; None before the first frame."""
@@ -130,7 +129,6 @@ class FrameAssembler:
             # Nothing may refer to it: go on with a sync sample of the real picture.
             self._statistics.blank_frames_dropped += 1
             self._awaiting_sync = True
-            self._discontinuity = True
             return False
         self._statistics.key_frames_received += 1
         self._awaiting_sync = False
@@ -143,10 +141,10 @@ def _is_blank(assembled: Assembled) -> bool:
 
 
 def _capture_time(value: bytes | None) -> float | None:
-    """abs-capture-time: 64-bit NTP capture time, then optionally the offset to the sender's clock."""
+    """Capture time on the sender's NTP clock: 64-bit NTP, then optionally capture clock minus sender's."""
     if value is None or len(value) < 8:
         return None
     capture_time = ntp_to_unix(int.from_bytes(value[:8], "big"))
     if len(value) >= 16:
-        capture_time += int.from_bytes(value[8:16], "big", signed=True) / (1 << 32)
+        capture_time -= int.from_bytes(value[8:16], "big", signed=True) / (1 << 32)
     return capture_time

@@ -154,6 +154,7 @@ class InboundStream:
         self._jitter.restart()
         self._sequences = SequenceUnwrapper()
         self._held = None
+        self._payload_type = -1
         self._nacks.clear()
         self._statistics.reset_source()
         self._assembler.restart()
@@ -181,7 +182,6 @@ class InboundStream:
         sequences = self._sequences
         if sequences.highest < 0:
             self._ssrc = packet.ssrc
-            self._keyframes.start(now)
             self._first = sequences.unwrap(packet.sequence_number)
             return self._first
         if sequences.is_jump(packet.sequence_number):
@@ -230,6 +230,9 @@ class InboundStream:
             self._statistics.padding_packets += 1
             self._jitter.consume(extended, now)
         elif packet.payload_type in self._formats:
+            if self._payload_type < 0:
+                # Not before: the server may send padding long before there is any media.
+                self._keyframes.start(now)
             self._payload_type = packet.payload_type
             self._jitter.receive(packet, extended, now)
         else:

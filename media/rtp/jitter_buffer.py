@@ -164,7 +164,6 @@ class JitterBuffer:
         """The sender counts anew: flush into the next `poll` and wait for a new first packet."""
         self._ready = self.flush()
         self._next = -1
-        self._contiguous = False
         self._last_of_frame = None
         self._discontinuity = True
         self._given_up.clear()

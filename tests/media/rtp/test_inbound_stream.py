@@ -224,6 +224,47 @@ def test_the_tiny_frames_of_a_closing_track_are_dropped() -> None:
     assert [frame.discontinuity for frame in output.frames] == [True]
 
 
+@pytest.mark.parametrize(("width", "height", "kept"), [(16, 16, False), (17, 16, True), (16, 17, True)])
+def test_small_pictures_are_no_blank_ones(width: int, height: int, kept: bool) -> None:
+    track = started()
+    frame = vp8_frame(keyframe=True, width=width, height=height)
+    output = track.receive(track.sender.vp8(frame, 3000), SETTLED)
+    assert bool(output.frames) is kept
+
+
+def test_after_blank_frames_a_key_frame_goes_on() -> None:
+    track = started()
+    blank = vp8_frame(keyframe=True, size=40, width=8, height=8)
+    track.receive(track.sender.vp8(blank, 3000), SETTLED)
+    output = track.receive(track.vp8(2, keyframe=True), SETTLED + 1)
+    assert [frame.discontinuity for frame in output.frames] == [False]
+
+
+def test_padding_before_the_first_frame_asks_for_nothing() -> None:
+    track = Track()
+    for index in range(30):
+        padding = track.sender.padding(3000 * index)
+        assert track.receive([padding], START + index / 30) == StreamOutput()
+    key = track.vp8(31, keyframe=True)
+    assert track.receive(key[:1], START + 1.1) == StreamOutput()
+    output = track.receive(key[1:], START + 1.25)
+    assert bodies(output.frames) == [31]
+    assert not output.request_keyframe
+
+
+def test_an_empty_payload_is_padding_for_video_and_a_frame_for_audio() -> None:
+    video = started()
+    video.receive([video.sender.packet(b"", 3000), *video.vp8(2)], SETTLED)
+    assert bodies(video.frames) == [0, 2]
+    assert video.stream.stats(SETTLED).padding_packets_received == 1
+    audio = Track(AUDIO)
+    sender = audio.sender
+    audio.receive([sender.packet(b"\x78", 0), sender.packet(b"", 960), sender.padding(960)], START)
+    audio.poll(SETTLED)
+    assert [frame.data for frame in audio.frames] == [b"\x78", b""]
+    assert audio.stream.stats(SETTLED).padding_packets_received == 1
+
+
 def test_tiny_frames_can_be_kept() -> None:
     track = Track(InboundStreamConfig(codecs={VP8_PAYLOAD_TYPE: Codec.VP8}, drop_blank_frames=False))
     blank = vp8_frame(keyframe=True, size=40, width=8, height=8)
@@ -247,6 +288,14 @@ def test_another_codec_starts_with_its_sync_sample() -> None:
     assert switched.sync_sample
     assert (switched.width, switched.height) == (318, 238)
     assert track.stream.stats(SETTLED).frames_dropped == 5
+
+
+def test_another_codec_that_starts_with_a_sync_sample_is_a_discontinuity() -> None:
+    track = started()
+    track.sender.payload_type = H264_PAYLOAD_TYPE
+    payloads = h264_payloads(split_annex_b(encode_h264()[0]))
+    output = track.receive(track.sender.frame(payloads, 3000), SETTLED)
+    assert [(frame.codec, frame.discontinuity) for frame in output.frames] == [(Codec.H264, True)]
 
 
 def test_a_frame_of_two_payload_types_is_dropped() -> None:
@@ -297,6 +346,35 @@ def test_a_jump_whose_packets_are_reordered_is_a_jump_too() -> None:
     track.poll(SETTLED + 0.2)
     assert bodies(track.frames) == [0, 1, 2]
     assert track.stream.stats(SETTLED).packets_lost == 0
+
+
+def test_what_is_missing_after_a_jump_is_asked_for() -> None:
+    track = started()
+    track.sender.sequence_number = 30_000
+    frame = track.vp8(1, keyframe=True, size=500)
+    track.receive([frame[3], frame[2], frame[0], frame[4]], SETTLED)
+    assert track.poll(SETTLED + 0.03).nacks == (frame[1].sequence_number,)
+    track.receive([frame[1]], SETTLED + 0.05)
+    track.poll(SETTLED + 0.2)
+    assert bodies(track.frames) == [0, 1]
+
+
+def test_a_held_packet_of_another_ssrc_confirms_nothing() -> None:
+    track = started()
+    stray = RtpPacket.build(
+        payload_type=VP8_PAYLOAD_TYPE, sequence_number=40_000, timestamp=1, ssrc=SSRC, payload=b"\x10stray"
+    )
+    track.receive([stray], SETTLED)
+    track.stream.reset(SETTLED)
+    track.sender = Sender(ssrc=99, sequence_number=5)
+    track.receive(track.vp8(1, keyframe=True), SETTLED)
+    near = RtpPacket.build(
+        payload_type=VP8_PAYLOAD_TYPE, sequence_number=40_001, timestamp=1, ssrc=99, payload=b"\x10stray"
+    )
+    track.receive([near], SETTLED)
+    track.receive(track.vp8(2), SETTLED)
+    track.poll(SETTLED + 0.2)
+    assert bodies(track.frames) == [0, 1, 2]
 
 
 def test_a_single_stray_packet_changes_nothing() -> None:
@@ -427,20 +505,28 @@ def test_capture_times_are_read_from_the_header_extension() -> None:
     stream = InboundStream(config)
     for index in range(300):
         captured = START + index / 50
-        value = unix_to_ntp(captured - 2).to_bytes(8, "big") + (-(1 << 32)).to_bytes(8, "big", signed=True)
+        sender_time = captured - 100
+        if index // 50 % 2:
+            # The capture system's clock is half a second behind the sender's.
+            offset = (-(1 << 31)).to_bytes(8, "big", signed=True)
+            value = unix_to_ntp(sender_time - 0.5).to_bytes(8, "big") + offset
+        else:
+            value = unix_to_ntp(sender_time).to_bytes(8, "big")
         packet = RtpPacket.build(
             payload_type=OPUS_PAYLOAD_TYPE,
             sequence_number=index,
             timestamp=960 * index,
             ssrc=SSRC,
             payload=b"\x78",
-            extensions=((5, value if index % 2 else value[:8]),) if index != 7 else ((5, b"short"),),
+            extensions=((5, b"short" if index == 0 else value),),
         )
         stream.receive(packet, captured + 0.04)
         stream.poll(captured + 0.04)
     mapping = stream.clock_mapping(START + 6)
     assert mapping is not None
     assert mapping.source is ClockSource.ABS_CAPTURE_TIME
+    assert mapping.uncertainty_ms < 1
+    assert mapping.unix_time(960 * 300, 48_000) == pytest.approx(START + 6.04, abs=0.006)
 
 
 def test_the_end_of_a_track_hands_out_what_is_whole() -> None:

@@ -246,6 +246,14 @@ def test_after_a_hole_a_frame_without_proof_of_its_start_is_dropped() -> None:
     assert receiver.buffer.frames_broken == 1
 
 
+def test_without_a_hole_before_it_a_frame_needs_no_proof_of_its_start() -> None:
+    receiver, sender = Receiver(JitterBuffer(H264Depacketiser())), Sender()
+    frames = [sender.frame([b"\x06\x05\x01\x00\x80", b"\x65\xb8ab"], 3000 * index) for index in range(3)]
+    first = sender.frame([b"\x41\xe0ab"], 9000)
+    receiver.receive(flat(frames) + first, START)
+    assert receiver.poll(SETTLED) == sent([*frames[1:], first])
+
+
 def test_without_any_markers_the_next_timestamp_ends_a_frame() -> None:
     receiver, sender = video(), Sender()
     frames = [

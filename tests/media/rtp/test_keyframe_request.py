@@ -75,6 +75,18 @@ def test_asks_again_after_a_second_while_no_sync_sample_comes() -> None:
     assert len(asks(requester, START + 1, 3.5)) == 4
 
 
+def test_after_a_loss_another_start_asks_every_200_ms_again() -> None:
+    requester = KeyframeRequester()
+    requester.broken_frame(START)
+    assert asks(requester, START, 0.05) == [0.0]
+    requester.start(START + 1)
+    assert len(asks(requester, START + 1, 1.05)) in {4, 5}
+    requester.sync_sample()
+    requester.broken_frame(START + 10)
+    requester.unusable_frame(START + 10)
+    assert len(asks(requester, START + 10, 1.05)) in {5, 6}
+
+
 def test_a_silent_sender_is_not_asked_again() -> None:
     requester = KeyframeRequester()
     requester.start(START)
