@@ -1,181 +1,372 @@
-// Plays one output of an HLS export: /player?export=<id>&output=<number>#token=<access token>.
-// The token stays in the fragment and goes to this server only, as the Authorization header.
+// Plays one output of an export: /player?export=<id>&output=<number>#token=<access token>.
+// The token stays in the fragment and goes to this server only: as the Authorization header, or, where the browser
+// itself fetches an MP4 and sends no headers, as `access_token`.
 "use strict";
 
 const query = new URLSearchParams(location.search);
 const exportId = query.get("export") ?? "";
 const video = document.getElementById("video");
-const statusLine = document.getElementById("status");
 const outputs = document.getElementById("outputs");
+const progress = document.getElementById("progress");
 
 let token = "";
 let hls = null;
+let trouble = null;
 let recoveries = 0;
 let attempt = 0;
 
 // A browser may stumble over one broken segment; more often than this it will not get over it.
 const MAX_RECOVERIES = 3;
 
-function say(state, text) {
-  document.body.dataset.state = state;
-  statusLine.textContent = text;
+// How often to ask for an export that is still being made.
+const POLL_MS = 2000;
+
+const STATES = {
+  loading: "Loading…",
+  waiting: "Not ready yet",
+  ready: "Press play",
+  playing: "Playing",
+  buffering: "Buffering…",
+  paused: "Paused",
+  ended: "The end",
+  error: "Cannot play",
+};
+
+const TITLES = {
+  unauthorized: "The access token is not valid",
+  token_expired: "The access token has expired",
+  permission_denied: "The access token does not allow this",
+  export_not_found: "There is no such export",
+};
+
+class PlayerError extends Error {
+  constructor(title, text) {
+    super(text);
+    this.title = title;
+  }
 }
 
-function fail(text) {
+const NAMES = { audio: "Audio", video: "Video", opus: "Opus", h264: "H.264" };
+
+function element(id) {
+  return document.getElementById(id);
+}
+
+function say(state) {
+  document.body.dataset.state = state;
+  element("status").textContent = STATES[state];
+}
+
+/** Cover the picture with a title and a text, in which `code` is set between backticks. */
+function notice(state, title, text) {
+  say(state);
+  element("notice-title").textContent = title;
+  const parts = text.split("`").map((part, index) => {
+    if (index % 2 === 0) {
+      return part;
+    }
+    const code = document.createElement("code");
+    code.textContent = part;
+    return code;
+  });
+  element("notice-text").replaceChildren(...parts);
+  progress.hidden = state !== "waiting";
+}
+
+function stop() {
   hls?.destroy();
   hls = null;
-  say("error", text);
+  trouble = null;
+  video.removeAttribute("src");
+  video.load();
 }
 
-function showFacts(facts) {
-  const list = document.getElementById("facts");
-  list.replaceChildren();
-  for (const [name, value] of facts) {
-    const term = document.createElement("dt");
-    const detail = document.createElement("dd");
-    term.textContent = name;
-    detail.textContent = value;
-    list.append(term, detail);
-  }
+function fail(error) {
+  stop();
+  // Messages of the API begin in lower case, as they follow a colon elsewhere.
+  const text = error.message.charAt(0).toUpperCase() + error.message.slice(1);
+  notice("error", error.title ?? "This export cannot be played", /[.!?]$/.test(text) ? text : `${text}.`);
 }
 
 function formatDuration(seconds) {
   const whole = Math.round(seconds);
-  const minutes = Math.floor(whole / 60) % 60;
-  const parts = [Math.floor(whole / 3600), minutes, whole % 60].map((part) => String(part).padStart(2, "0"));
-  return parts.join(":");
+  const parts = [Math.floor(whole / 60) % 60, whole % 60];
+  if (whole >= 3600) {
+    parts.unshift(Math.floor(whole / 3600));
+  }
+  return parts.map((part, index) => (index ? String(part).padStart(2, "0") : String(part))).join(":");
 }
 
-function describeTrack(track) {
-  const size = track.width ? `, ${track.width}×${track.height}` : "";
-  return `${track.kind} ${track.codec}${size}, ${track.handling}, ${track.samples} samples`;
+function formatBytes(bytes) {
+  const exponent = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), 4);
+  return `${(bytes / 1000 ** exponent).toFixed(exponent ? 1 : 0)} ${["B", "kB", "MB", "GB", "TB"][exponent]}`;
 }
 
-function describeLevel(level) {
-  const size = level.height ? `${level.width}×${level.height}` : "audio only";
-  return `${size}, ${Math.round(level.bitrate / 1000)} kb/s${level.codecSet ? `, ${level.codecSet}` : ""}`;
+function nameOf(output) {
+  return `${output.participant_identity}, ${output.source.replace("_", " ")}`;
 }
 
-function factsOf(item, output) {
+function handlingOf(track) {
+  const notes = [track.handling === "copied" ? "copied as recorded" : `transcoded (${track.reason})`];
+  if (track.silence_packets) {
+    notes.push(`${track.silence_packets} packets of silence where nothing came`);
+  }
+  if (track.concealed_frames) {
+    notes.push(`${track.concealed_frames} frames concealed`);
+  }
+  return notes.join("; ");
+}
+
+function showTracks(tracks) {
+  const rows = tracks.map((track) => {
+    const row = document.createElement("tr");
+    const size = track.width ? `${track.width}×${track.height}` : "–";
+    const kind = NAMES[track.kind] ?? track.kind;
+    const codec = NAMES[track.codec] ?? track.codec;
+    for (const text of [kind, codec, size, track.samples.toLocaleString("en"), handlingOf(track)]) {
+      row.insertCell().textContent = text;
+    }
+    return row;
+  });
+  element("tracks").replaceChildren(...rows);
+}
+
+function fact(name, content) {
+  const pair = document.createElement("div");
+  const term = document.createElement("dt");
+  const detail = document.createElement("dd");
+  term.textContent = name;
+  detail.append(content);
+  pair.append(term, detail);
+  return pair;
+}
+
+function downloadLink(output) {
+  const link = document.createElement("a");
+  link.href = withToken(output.entry_url);
+  link.download = "";
+  link.textContent = decodeURIComponent(output.entry_url.split("/").pop());
+  return link;
+}
+
+function showDetails(item, output) {
+  const bytes = output.files.reduce((sum, file) => sum + file.size_bytes, 0);
+  const passed = output.checks.filter((check) => check.ok).length;
+  const files = output.files.length === 1 ? "1 file" : `${output.files.length} files`;
   const facts = [
-    ["Export", item.export_id],
-    ["Recording", item.recording_id],
-    ["Participant", `${output.participant_identity} (${output.source})`],
-    ["Length", formatDuration(output.duration_s)],
+    fact("Format", `${item.format.toUpperCase()}, ${files}, ${formatBytes(bytes)}`),
+    fact("Compared with the recording", `${passed} of ${output.checks.length} checks passed`),
+    fact("Exported", new Date(item.updated_at * 1000).toLocaleString()),
+    fact("Export", item.export_id),
+    fact("Picture now", "–"),
   ];
-  output.tracks.forEach((track, index) => facts.push([`Track ${index + 1}`, describeTrack(track)]));
-  (hls?.levels ?? []).forEach((level, index) => facts.push([`Level ${index + 1}`, describeLevel(level)]));
-  return facts;
+  facts.at(-1).lastChild.id = "picture";
+  if (item.format === "mp4") {
+    facts.push(fact("Download", downloadLink(output)));
+  }
+  element("facts").replaceChildren(...facts);
+  showTracks(output.tracks);
+  element("details").hidden = false;
+  element("title").textContent = nameOf(output);
+  element("subtitle").textContent = `Recording ${item.recording_id} · ${formatDuration(output.duration_s)}`;
+  document.title = `${nameOf(output)} – Roomhand player`;
+}
+
+function withToken(url) {
+  return `${url}?access_token=${encodeURIComponent(token)}`;
 }
 
 async function fetchExport() {
-  const answer = await fetch(`/v1/exports/${encodeURIComponent(exportId)}`, {
-    headers: { Authorization: `Bearer ${token}` },
-    cache: "no-store",
+  const headers = { Authorization: `Bearer ${token}` };
+  const answer = await fetch(`/v1/exports/${encodeURIComponent(exportId)}`, { headers, cache: "no-store" }).catch(() => {
+    throw new PlayerError("The service does not answer", "Check that it runs, then reload this page.");
   });
-  const body = await answer.json();
+  const body = await answer.json().catch(() => ({}));
   if (!answer.ok) {
-    throw new Error(body.error?.message ?? `the server answered ${answer.status}`);
+    const { code, message } = body.error ?? {};
+    throw new PlayerError(TITLES[code], message ?? `The service answered with HTTP status ${answer.status}.`);
   }
   return body;
 }
 
-function onHlsError(_event, data) {
-  if (!data.fatal) {
-    return;
+/** Have hls.js begin anew after a decoder's error. False when that was done too often. */
+function recovered() {
+  recoveries += 1;
+  if (recoveries > MAX_RECOVERIES) {
+    return false;
   }
+  hls.recoverMediaError();
+  return true;
+}
+
+function playbackError(data) {
   const status = data.response?.code;
-  if (data.type === Hls.ErrorTypes.MEDIA_ERROR && recoveries < MAX_RECOVERIES) {
-    recoveries += 1;
-    hls.recoverMediaError();
-    return;
-  }
   if (status === 401 || status === 403) {
-    fail("The access token has expired or lacks the roomRecord grant. Open the page with a new one.");
-  } else {
-    fail(`Cannot play: ${data.details}${status ? ` (HTTP ${status})` : ""}${data.reason ? `, ${data.reason}` : ""}`);
+    const text = "Open this page with a new one that has the roomRecord grant: `roomhand token --grant roomRecord`.";
+    return new PlayerError(TITLES.token_expired, text);
+  }
+  const reasons = [data.details, status && `HTTP status ${status}`, data.reason || data.error?.message];
+  return new PlayerError("Playback failed", reasons.filter(Boolean).join(", "));
+}
+
+/** Whether there is something to play at the current position. */
+function hasMore() {
+  const ranges = Array.from({ length: video.buffered.length }, (_, index) => index);
+  const now = video.currentTime;
+  return ranges.some((index) => video.buffered.start(index) <= now + 0.1 && video.buffered.end(index) > now + 0.1);
+}
+
+/** What is there is played, whatever else is missing; then the player says why it cannot go on. */
+function failIfStuck() {
+  if (trouble && !hasMore()) {
+    fail(trouble);
   }
 }
 
-function play(item, output) {
-  hls?.destroy();
-  recoveries = 0;
-  say("loading", "Loading…");
+function onHlsError(_event, data) {
+  const status = data.response?.code;
+  const refused = status >= 400 && status < 500;
+  if (data.fatal && data.type === Hls.ErrorTypes.MEDIA_ERROR && recovered()) {
+    return;
+  }
+  if (data.fatal || refused) {
+    // hls.js asks for a segment again for most of a minute, but a refusal lasts: the second one counts.
+    const again = trouble !== null;
+    trouble = playbackError(data);
+    if (data.fatal || again) {
+      failIfStuck();
+    }
+  }
+}
+
+function onWaiting() {
+  if (isIn("playing", "paused", "ended")) {
+    say("buffering");
+  }
+  failIfStuck();
+}
+
+function offerToPlay() {
+  say("ready");
+  // Browsers may refuse to begin with sound; the controls are there for that.
+  video.play().catch(() => {});
+}
+
+function playHls(output) {
+  if (!Hls.isSupported()) {
+    const text = "It has no Media Source Extensions, which the player needs. Try another one.";
+    fail(new PlayerError("This browser cannot play HLS", text));
+    return;
+  }
   hls = new Hls({
     xhrSetup: (request) => request.setRequestHeader("Authorization", `Bearer ${token}`),
   });
   hls.on(Hls.Events.ERROR, onHlsError);
-  hls.on(Hls.Events.MANIFEST_PARSED, () => {
-    showFacts(factsOf(item, output));
-    say("ready", "Ready to play.");
-    // Browsers may refuse to begin with sound; the controls are there for that.
-    video.play().catch(() => say("ready", "Ready: press play."));
-  });
+  hls.on(Hls.Events.MANIFEST_PARSED, offerToPlay);
   hls.loadSource(output.entry_url);
   hls.attachMedia(video);
 }
 
+function play(item, output) {
+  stop();
+  recoveries = 0;
+  notice("loading", "Loading…", "");
+  showDetails(item, output);
+  if (item.format === "hls") {
+    playHls(output);
+  } else {
+    video.src = withToken(output.entry_url);
+    offerToPlay();
+  }
+}
+
 function offerOutputs(item, chosen) {
-  outputs.replaceChildren();
-  item.outputs.forEach((output, index) => {
-    const option = document.createElement("option");
-    option.value = String(index);
-    option.textContent = `${output.participant_identity} (${output.source})`;
-    option.selected = index === chosen;
-    outputs.append(option);
-  });
+  const options = item.outputs.map((output, index) => new Option(nameOf(output), index, false, index === chosen));
+  outputs.replaceChildren(...options);
   outputs.onchange = () => play(item, item.outputs[Number(outputs.value)]);
-  document.getElementById("outputs-label").hidden = item.outputs.length < 2;
+  element("outputs-label").hidden = item.outputs.length < 2;
 }
 
-function problemWith(item) {
+/** Show an export that is not complete. True when it may become so. */
+function showUnfinished(item) {
+  element("title").textContent = `Export of ${item.recording_id}`;
+  element("subtitle").textContent = item.export_id;
   if (item.state === "failed") {
-    return `This export failed: ${item.error?.message ?? "unknown"}`;
+    throw new PlayerError("This export failed", item.error?.message ?? "The worker's log says more.");
   }
-  if (item.state !== "complete") {
-    return `This export is ${item.state} (${Math.round(item.progress * 100)}%). Reload the page when it is complete.`;
+  if (item.state === "aborted") {
+    throw new PlayerError("This export was cancelled", "Ask for a new one: `POST /v1/exports`.");
   }
-  if (item.format !== "hls") {
-    return `This export is ${item.format.toUpperCase()}, which needs no player. Download its files.`;
-  }
-  return item.outputs.length === 0 ? "This export has no outputs." : "";
+  const waits = item.state === "queued" || item.step === "await_recording";
+  const text = item.step === "await_recording" ? "It begins when the recording has ended." : "It plays here when it is ready.";
+  notice("waiting", waits ? "This export waits" : "This export is being made", text);
+  progress.value = item.progress;
 }
 
-async function start() {
-  attempt += 1;
-  const mine = attempt;
-  token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
-  say("loading", "Loading…");
-  if (!exportId || !token) {
-    fail("Open this page as /player?export=<export id>#token=<access token with roomRecord>.");
-    return;
-  }
-  if (!Hls.isSupported()) {
-    fail("This browser has no Media Source Extensions, which the player needs. Try another one.");
-    return;
-  }
-  document.getElementById("subject").textContent = exportId;
+async function load(mine) {
   try {
     const item = await fetchExport();
-    if (mine !== attempt) {
-      return;
+    if (mine === attempt) {
+      show(item, mine);
     }
-    const problem = problemWith(item);
-    if (problem) {
-      fail(problem);
-      return;
-    }
-    const chosen = Math.min(Math.max(Number.parseInt(query.get("output") ?? "0", 10) || 0, 0), item.outputs.length - 1);
-    offerOutputs(item, chosen);
-    play(item, item.outputs[chosen]);
   } catch (error) {
-    fail(`Cannot load the export: ${error.message}`);
+    if (mine === attempt) {
+      fail(error);
+    }
   }
 }
 
-video.addEventListener("playing", () => say("playing", "Playing."));
-video.addEventListener("waiting", () => hls && say("loading", "Waiting for data…"));
-video.addEventListener("pause", () => hls && !video.ended && say("paused", "Paused."));
-video.addEventListener("ended", () => say("ended", "The end."));
+function show(item, mine) {
+  if (item.state !== "complete") {
+    showUnfinished(item);
+    setTimeout(() => mine === attempt && load(mine), POLL_MS);
+    return;
+  }
+  if (item.outputs.length === 0) {
+    throw new PlayerError("This export is empty", "Nobody had anything to export.");
+  }
+  const wanted = Number.parseInt(query.get("output") ?? "0", 10) || 0;
+  const chosen = Math.min(Math.max(wanted, 0), item.outputs.length - 1);
+  offerOutputs(item, chosen);
+  play(item, item.outputs[chosen]);
+}
+
+function start() {
+  attempt += 1;
+  stop();
+  token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
+  element("title").textContent = "Export";
+  element("subtitle").textContent = exportId;
+  element("details").hidden = true;
+  notice("loading", "Loading…", "");
+  if (exportId && token) {
+    load(attempt);
+    return;
+  }
+  const text = "Open this page as `/player?export=EXPORT_ID#token=TOKEN` with an access token from `roomhand token --grant roomRecord`.";
+  fail(new PlayerError(exportId ? "An access token is missing" : "Which export?", text));
+}
+
+function isIn(...states) {
+  return states.includes(document.body.dataset.state);
+}
+
+video.addEventListener("playing", () => say("playing"));
+video.addEventListener("waiting", onWaiting);
+video.addEventListener("canplay", () => isIn("buffering") && say(video.paused ? "paused" : "playing"));
+video.addEventListener("pause", () => isIn("playing", "buffering") && !video.ended && say("paused"));
+video.addEventListener("ended", () => (trouble ? fail(trouble) : say("ended")));
+video.addEventListener("resize", () => {
+  const picture = element("picture");
+  if (picture && video.videoWidth) {
+    picture.textContent = `${video.videoWidth}×${video.videoHeight}`;
+  }
+});
+video.addEventListener("error", () => {
+  if (isIn("error") || (hls !== null && recovered())) {
+    return;
+  }
+  fail(new PlayerError("Playback failed", video.error?.message || "The browser cannot read the file"));
+});
 window.addEventListener("hashchange", start);
 start();

@@ -1,0 +1,141 @@
+"""Exports played by a browser: every codec and a layer switch in HLS, the same as MP4, and the picture at its time.
+
+The recordings are white for the first 120 ms of each second of media time and dark else.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from media.export.job import ExportState, ExportStep
+from tests.agent.api.fake_service import FakeExports
+from tests.interop.chromium import Page
+from tests.interop.exported import CASES, LARGE, SMALL, Exported
+from tests.interop.serving import Served, serve
+
+pytestmark = pytest.mark.interop
+
+SIZES = {"h264": [LARGE], "vp8": [SMALL], "layers": [LARGE, SMALL, LARGE]}
+
+_WATCH = """
+(() => {
+  const video = document.querySelector("video");
+  window.seen = { sizes: [], times: [] };
+  setInterval(() => {
+    const size = [video.videoWidth, video.videoHeight];
+    if (size[0] && String(size) !== String(seen.sizes.at(-1))) seen.sizes.push(size);
+    if (!video.paused) seen.times.push(video.currentTime);
+  }, 20);
+})()
+"""
+
+_BRIGHTNESS_AT = """
+new Promise((resolve) => {
+  const video = document.querySelector("video");
+  video.pause();
+  video.requestVideoFrameCallback(() => {
+    const canvas = new OffscreenCanvas(1, 1).getContext("2d");
+    const height = video.videoHeight;
+    canvas.drawImage(video, 0, height / 2, video.videoWidth, height / 2, 0, 0, 1, 1);
+    resolve({ brightness: canvas.getImageData(0, 0, 1, 1).data[1], size: [video.videoWidth, height] });
+  });
+  video.currentTime = %s;
+})
+"""
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a browser played, once it came to the end."""
+
+    duration_s: float
+    end_s: float
+    sizes: list[tuple[int, int]]
+    times: list[float]
+    frames: int
+    dropped: int
+
+
+async def play_to_the_end(page: Page) -> Played:
+    await page.evaluate(_WATCH)
+    await page.until("document.querySelector('video').ended")
+    values: Any = await page.evaluate(
+        """(() => {
+             const video = document.querySelector("video");
+             const quality = video.getVideoPlaybackQuality();
+             return [video.duration, video.currentTime, seen.sizes, seen.times,
+                     quality.totalVideoFrames, quality.droppedVideoFrames];
+           })()"""
+    )
+    duration_s, end_s, sizes, times, frames, dropped = values
+    return Played(duration_s, end_s, [(width, height) for width, height in sizes], times, frames, dropped)
+
+
+def check_played(played: Played, exports: Exported, case: str, kind: str) -> None:
+    output = exports.output(case, kind)
+    assert played.duration_s == pytest.approx(output.duration_s, abs=0.1)
+    assert played.end_s == pytest.approx(played.duration_s, abs=0.1)
+    assert played.times == sorted(played.times)
+    (video,) = [track for track in output.tracks if track.width]
+    # A browser counts what its decoder gave out; on a busy machine it need not show all of it.
+    assert played.frames >= 0.9 * video.samples
+    assert played.dropped <= 0.5 * played.frames
+
+
+async def brightness_at(page: Page, time_s: float) -> tuple[int, tuple[int, int]]:
+    """How bright (0..255) the picture at a time is, and its size."""
+    seen = await page.evaluate(_BRIGHTNESS_AT % time_s)
+    width, height = seen["size"]
+    return seen["brightness"], (width, height)
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_hls_plays_to_its_end(case: str, page: Page, served: Served, exports: Exported) -> None:
+    await page.open(served.player(exports.ids[case, "hls"]))
+    await page.until("document.body?.dataset.state === 'playing'")
+    played = await play_to_the_end(page)
+    assert await page.evaluate("document.body.dataset.state") == "ended"
+    check_played(played, exports, case, "hls")
+    assert played.sizes == SIZES[case]
+    assert page.problems == []
+
+
+@pytest.mark.parametrize("kind", ["hls", "mp4"])
+async def test_seeking_shows_the_picture_of_that_time(kind: str, page: Page, served: Served, exports: Exported) -> None:
+    await page.open(served.player(exports.ids["layers", kind]))
+    await page.until("document.body?.dataset.state === 'playing'")
+    small = SMALL if kind == "hls" else LARGE  # an MP4 has one size
+    for time_s, size in ((5.06, LARGE), (3.06, small), (1.06, LARGE)):
+        brightness, seen = await brightness_at(page, time_s)
+        assert (brightness > 180, seen) == (True, size)
+        assert (await brightness_at(page, time_s + 0.5))[0] < 80
+    assert page.problems == []
+
+
+@pytest.mark.parametrize("case", ["h264", "layers"])
+async def test_mp4_plays_in_a_plain_video_element(case: str, page: Page, served: Served, exports: Exported) -> None:
+    url = f"{served.url}/v1/exports/{exports.ids[case, 'mp4']}/files/{case}-alice.mp4?access_token={served.token()}"
+    await page.evaluate(f"""document.body.innerHTML = '<video autoplay src="{url}"></video>'""")
+    await page.until("document.querySelector('video').currentTime > 0")
+    played = await play_to_the_end(page)
+    check_played(played, exports, case, "mp4")
+    assert played.sizes == [max(SIZES[case])]
+    assert page.problems == []
+
+
+async def test_the_page_waits_for_an_export_and_then_plays_it(
+    page: Page, exports: Exported, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    complete = exports.status("h264", "hls")
+    fake = FakeExports()
+    fake.statuses["EX_1"] = queued = replace(complete, state=ExportState.QUEUED, result=None, progress=0.0)
+    async with serve(fake, tmp_path_factory.mktemp("service")) as served:
+        await page.open(served.player("EX_1"))
+        await page.until("document.body?.dataset.state === 'waiting'")
+        assert "waits" in await page.evaluate("document.querySelector('[role=alert]').innerText")
+        fake.statuses["EX_1"] = replace(queued, state=ExportState.ACTIVE, step=ExportStep.PROCESS, progress=0.4)
+        await page.until("document.querySelector('progress').value === 0.4")
+        fake.statuses["EX_1"] = replace(complete, export_id="EX_1")
+        await page.until("document.body.dataset.state === 'playing'")
+    assert page.problems == []
