@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import structlog
 
@@ -29,14 +29,16 @@ from agent.tasks import Tasks
 from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
 from media.clock import SteadyClock
 from media.export.job import ExportFormat, ExportRequest
-from media.export.queue import ExportQueue
-from media.export.worker import ensure_worker
 from media.record.entries import SegmentEntry
 from media.record.recording_id import new_recording_id
 from media.sources.open import open_source
 from media.tap.events import LayerQuality
 from media.tap.tap import TapOptions
 from quality.stats import VideoQuality
+
+if TYPE_CHECKING:
+    # Loading the export engine takes over a second; a room that exports nothing does without.
+    from media.export.queue import ExportQueue
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +89,7 @@ class RoomAgent:
         settings: Settings,
         *,
         clock: SteadyClock | None = None,
-        export_queue: ExportQueue | None = None,
+        export_queue: "ExportQueue | None" = None,
     ) -> None:
         self._credentials = credentials
         self._request = request
@@ -311,8 +313,6 @@ class RoomAgent:
         self, recording_id: str, export_format: str, out_dir: Path, *, participant_identity: str | None = None
     ) -> str:
         """Queue an export ("mp4" or "hls") of a recording; its id. A worker takes it up by itself."""
-        if self._queue is None:
-            self._queue = ExportQueue(self._settings.export_database)
         path = self._recordings_dir / recording_id
         request = ExportRequest(path, ExportFormat(export_format), out_dir, participant_identity)
         return await asyncio.to_thread(_submit, self._queue, request, self._settings.export_database)
@@ -406,7 +406,7 @@ def _parse_quality(quality: str | None) -> VideoQuality | None:
 class _QueueSink:
     """Hands segments to the export queue, whose calls wait for a disk."""
 
-    def __init__(self, queue: ExportQueue) -> None:
+    def __init__(self, queue: "ExportQueue") -> None:
         self._queue = queue
 
     async def hand_off(self, segment: SegmentEntry, recording_path: Path) -> None:
@@ -414,8 +414,16 @@ class _QueueSink:
         await asyncio.to_thread(self._queue.hand_off, segment, recording_path)
 
 
-def _submit(queue: ExportQueue, request: ExportRequest, database: Path) -> str:
+def _submit(queue: "ExportQueue | None", request: ExportRequest, database: Path) -> str:
+    from media.export.queue import ExportQueue  # noqa: PLC0415 - see above
+    from media.export.worker import ensure_worker  # noqa: PLC0415
+
     recording_path, out_dir = request.recording_path.resolve(), request.out_dir.resolve()
-    export_id = queue.submit(replace(request, recording_path=recording_path, out_dir=out_dir))
+    opened = queue or ExportQueue(database)
+    try:
+        export_id = opened.submit(replace(request, recording_path=recording_path, out_dir=out_dir))
+    finally:
+        if queue is None:
+            opened.close()
     ensure_worker(database)
     return export_id

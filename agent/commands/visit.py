@@ -5,6 +5,7 @@ import json
 import signal
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from agent.bot import RoomAgent, RoomRequest
 from agent.commands.output import Output
@@ -13,7 +14,9 @@ from agent.errors import ConnectionLost
 from agent.logs import bind_context
 from agent.room.state import RoomState, TrackState
 from agent.tasks import Tasks
-from media.export.queue import ExportQueue
+
+if TYPE_CHECKING:
+    from media.export.queue import ExportQueue
 
 DATA_INTERVAL_S = 1.0
 DATA_TRACK_INTERVAL_S = 0.1
@@ -72,7 +75,7 @@ class Visit:
             loop.add_signal_handler(number, stop.set)
         bind_context(room=self._request.room)
         credentials = self._settings.credentials()
-        queue = ExportQueue(self._settings.export_database) if self._records else None
+        queue = _open_queue(self._settings) if self._records else None
         agent = RoomAgent(credentials, self._request, self._settings, export_queue=queue)
         tasks = Tasks("join")
         try:
@@ -135,6 +138,12 @@ class Visit:
                 f"{recording.bytes / 1e6:.1f} MB in {recording.path}"
             )
         self._output.note(f"left {before.room}: {reason}")
+
+
+def _open_queue(settings: Settings) -> "ExportQueue":
+    from media.export.queue import ExportQueue
+
+    return ExportQueue(settings.export_database)
 
 
 def _doing(state: RoomState) -> str:

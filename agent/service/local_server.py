@@ -155,10 +155,8 @@ class LocalServer:
             await self.aclose()
             if attempt == attempts:
                 break
-        raise ServerUnavailable(
-            f"{self._binary} did not start; "
-            + (f"its log is {self._log_file}" if self._log_file else "run `roomhand server --log-file server.log` to see why")
-        )
+        why = f"its log is {self._log_file}" if self._log_file else "run `roomhand server --log-file FILE` to see why"
+        raise ServerUnavailable(f"{self._binary} did not start; {why}")
 
     async def _spawn(self, credentials: Credentials) -> asyncio.subprocess.Process:
         port = int(credentials.url.rsplit(":", 1)[1])

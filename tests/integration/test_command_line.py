@@ -1,0 +1,223 @@
+"""The command line as people use it: the main path, a crash, and everything that can be wrong."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.errors import EXIT_CODES
+from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from media.frames import Codec, MediaKind
+from media.record.reader import read_recording
+from media.record.verify import verify_recording
+from tests.integration.publishing import Publisher
+
+pytestmark = pytest.mark.server
+
+ROOMHAND = (sys.executable, "-c", "from agent.cli import main; main()")
+NO_SERVER = "ws://127.0.0.1:9"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def document(self) -> Any:
+        """Its last line of JSON."""
+        return json.loads(self.out.strip().splitlines()[-1])
+
+
+class CommandLine:
+    """Runs `roomhand` in a folder of its own against a server."""
+
+    def __init__(self, server: Credentials | None, folder: Path, **extra: str) -> None:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("LIVEKIT_", "ROOMHAND_"))}
+        livekit = {}
+        if server:
+            livekit = {
+                "LIVEKIT_URL": server.url,
+                "LIVEKIT_API_KEY": server.api_key,
+                "LIVEKIT_API_SECRET": server.api_secret,
+            }
+        self.folder = folder
+        self._environment = {
+            **kept,
+            **livekit,
+            "ROOMHAND_STATE_DIR": str(folder / "state"),
+            "ROOMHAND_SEGMENT_DURATION_S": "2",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            **extra,
+        }
+
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *ROOMHAND,
+            *arguments,
+            env=self._environment,
+            cwd=self.folder,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def run(self, *arguments: str) -> Finished:
+        process = await self.start(*arguments)
+        async with asyncio.timeout(90):
+            out, err = await process.communicate()
+        assert process.returncode is not None
+        return Finished(process.returncode, out.decode(), err.decode())
+
+
+async def test_join_record_verify_and_export(livekit_server: Credentials, tmp_path: Path) -> None:
+    commands = CommandLine(livekit_server, tmp_path)
+    async with Publisher(livekit_server, "cli-main", codec=Codec.H264):
+        joined = await commands.run("join", "cli-main", "--record", "--for", "6", "--out", "recs", "--json")
+    assert joined.code == 0, joined.err
+    left = joined.document()
+    assert left["event"] == "left"
+    assert left["recording"]["state"] == "complete"
+    recording_id = left["recording"]["recording_id"]
+    listed = (await commands.run("recordings", "list", "--dir", "recs", "--json")).document()
+    assert [item["recording_id"] for item in listed] == [recording_id]
+    shown = await commands.run("recordings", "show", recording_id, "--dir", "recs")
+    assert "h264" in shown.out
+    assert "opus" in shown.out
+    verified = await commands.run("recordings", "verify", recording_id, "--dir", "recs", "--json")
+    assert verified.code == 0, verified.err
+    assert verified.document()["problems"] == []
+    exported = await commands.run(
+        "export", f"recs/{recording_id}", "--format", "mp4", "--out", "out", "--wait", "--json"
+    )
+    assert exported.code == 0, exported.err
+    status = exported.document()
+    assert status["state"] == "complete"
+    assert status["outputs"][0]["files"][0]["size_bytes"] > 10_000
+    again = await commands.run("exports", "show", status["export_id"], "--json")
+    assert again.document() == status
+
+
+async def test_a_recording_cut_short_by_kill_goes_on_in_the_same_recording(
+    livekit_server: Credentials, tmp_path: Path
+) -> None:
+    commands = CommandLine(livekit_server, tmp_path)
+    options = ("join", "cli-kill", "--record", "--recording-id", "same", "--out", "recs", "--json")
+    async with Publisher(livekit_server, "cli-kill", codec=Codec.VP8):
+        first = await commands.start(*options)
+        assert first.stdout is not None
+        await asyncio.wait_for(first.stdout.readline(), 60)
+        await asyncio.sleep(5)
+        killed_at = time.time()
+        first.send_signal(signal.SIGKILL)
+        await first.communicate()
+        second = await commands.run(*options, "--for", "4")
+    assert second.code == 0, second.err
+    view = read_recording(tmp_path / "recs" / "same")
+    assert verify_recording(view.path).problems == ()
+    for kind in MediaKind:
+        (track,) = [item for item in view.tracks if item.descriptor.kind is kind]
+        before = [item for item in track.segments if view.started_at + track.media_time_s(item.decode_time) < killed_at]
+        kept_until = view.started_at + track.media_time_s(before[-1].end_decode_time)
+        # At most the last part of a second is lost; the rest is how far packets and clocks were behind.
+        assert killed_at - kept_until < 1.5
+        assert len(before) < len(track.segments)
+
+
+async def test_sigterm_closes_the_recording_within_five_seconds(livekit_server: Credentials, tmp_path: Path) -> None:
+    commands = CommandLine(livekit_server, tmp_path)
+    async with Publisher(livekit_server, "cli-term", codec=Codec.VP8):
+        process = await commands.start(
+            "join", "cli-term", "--publish", "pattern", "--record", "--recording-id", "r", "--out", "recs", "--json"
+        )
+        assert process.stdout is not None
+        await asyncio.wait_for(process.stdout.readline(), 60)
+        await asyncio.sleep(2)
+        process.terminate()
+        async with asyncio.timeout(5):
+            await process.communicate()
+    assert process.returncode == 0
+    assert read_recording(tmp_path / "recs" / "r").state.value == "complete"
+
+
+def expect(finished: Finished, code: str, *words: str) -> None:
+    """One clear line on standard error, the right exit code, and no traceback."""
+    assert finished.code == EXIT_CODES[code], finished.err
+    last = finished.err.strip().splitlines()[-1]
+    assert last.startswith("roomhand: ")
+    assert last.endswith(f"[{code}]")
+    assert "Traceback" not in finished.err
+    assert "eyJ" not in finished.err, "no token may be shown"
+    for word in words:
+        assert word in last
+
+
+async def test_a_wrong_key(livekit_server: Credentials, tmp_path: Path) -> None:
+    wrong = Credentials(livekit_server.url, livekit_server.api_key, "w" * 40)
+    expect(await CommandLine(wrong, tmp_path).run("join", "x", "--for", "1"), "unauthorized", "API")
+
+
+async def test_an_unreachable_server(tmp_path: Path) -> None:
+    nowhere = Credentials(NO_SERVER, "key", "s" * 40)
+    expect(await CommandLine(nowhere, tmp_path).run("join", "x", "--for", "1"), "server_unreachable", "127.0.0.1:9")
+
+
+async def test_tokens_that_do_not_do(livekit_server: Credentials, tmp_path: Path) -> None:
+    commands = CommandLine(livekit_server, tmp_path)
+    expired = mint_participant_token(livekit_server, ParticipantTokenRequest("x", "a", ttl_s=-3600))
+    expect(await commands.run("join", "x", "--token", expired, "--for", "1"), "token_expired", "make a new one")
+    service = (await commands.run("token", "--grant", "roomList")).out.strip()
+    expect(await commands.run("join", "x", "--token", service, "--for", "1"), "permission_denied", "roomJoin")
+    expect(await commands.run("token", "--grant", "everything"), "invalid_settings", "roomAdmin")
+
+
+async def test_a_clip_that_cannot_be_read(livekit_server: Credentials, tmp_path: Path) -> None:
+    commands = CommandLine(livekit_server, tmp_path)
+    expect(
+        await commands.run("join", "x", "--publish", "missing.mp4", "--for", "1"), "source_unreadable", "missing.mp4"
+    )
+    (tmp_path / "text.mp4").write_text("this is no film")
+    expect(await commands.run("join", "x", "--publish", "text.mp4", "--for", "1"), "source_unreadable", "text.mp4")
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs a /sys that nobody can write to")
+async def test_a_folder_that_cannot_be_written_to(livekit_server: Credentials, tmp_path: Path) -> None:
+    commands = CommandLine(livekit_server, tmp_path)
+    refused = await commands.run("join", "x", "--record", "--out", "/sys/kernel/recordings", "--for", "1")
+    expect(refused, "disk_read_only", "/sys/kernel/recordings")
+
+
+async def test_what_is_not_there(livekit_server: Credentials, tmp_path: Path) -> None:
+    commands = CommandLine(livekit_server, tmp_path)
+    expect(await commands.run("recordings", "show", "nothing"), "recording_not_found", "nothing")
+    expect(await commands.run("export", "nothing"), "recording_not_found", "nothing")
+    expect(await commands.run("exports", "show", "EX_nothing"), "export_not_found", "EX_nothing")
+    unknown = await commands.run("join", "x", "--nonsense")
+    assert unknown.code == 2
+    assert "--nonsense" in unknown.err
+
+
+async def test_settings_that_are_wrong(livekit_server: Credentials, tmp_path: Path) -> None:
+    wrong = CommandLine(livekit_server, tmp_path, ROOMHAND_PORT="many")
+    expect(await wrong.run("recordings", "list"), "invalid_settings", "port")
+    expect(await CommandLine(None, tmp_path).run("join", "x"), "invalid_settings", "LIVEKIT_URL")
+    as_json = await CommandLine(None, tmp_path).run("join", "x", "--json")
+    assert json.loads(as_json.err.strip().splitlines()[-1])["error"]["code"] == "invalid_settings"
+
+
+async def test_a_port_in_use(livekit_server: Credentials, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        expect(await CommandLine(livekit_server, tmp_path).run("serve", "--port", port), "port_in_use", port)
