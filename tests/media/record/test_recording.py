@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -227,6 +228,57 @@ def test_a_queue_that_is_full_drops_and_tells(tmp_path: Path) -> None:
         (GapReason.OVERFLOW, 20, 20 * 3000)
     ]
     assert recording.stats.frames_lost_overflow == 20
+
+
+def test_a_writer_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
+    disk_answers = threading.Event()
+
+    def hang(*_: int) -> None:
+        assert disk_answers.wait(20)
+
+    config = RecordingConfig(queue_bytes=60_000)
+    recording = Recording.create(
+        tmp_path, "one", "room", started_at=START, config=config, callbacks=RecordingCallbacks(on_part=hang)
+    )
+    track = recording.open_track(descriptor(Codec.OPUS), START)
+    taken = []
+    for frame in opus(packets=1000):
+        taken.append(track.write(frame))
+        recording.tick(frame.arrival_time)
+    assert recording.stats.queue_bytes <= 60_000
+    assert not all(taken)
+    disk_answers.set()
+    recording.close(START + 20)
+    (view,) = read_recording(recording.path).tracks
+    assert view.samples == sum(taken)
+    assert sum(gap.frames_lost for gap in view.gaps) == 1000 - sum(taken) == track.frames_dropped
+    assert verify_recording(recording.path).problems == ()
+
+
+def test_a_listener_that_raises_costs_nothing(tmp_path: Path) -> None:
+    def fail(_: SegmentEntry) -> None:
+        raise RuntimeError("a bug in the listener")
+
+    recording = Recording.create(
+        tmp_path, "one", "room", started_at=START, callbacks=RecordingCallbacks(on_segment=fail)
+    )
+    write_all(recording, opus(packets=700))
+    assert recording.close(START + 20) is RecordingState.COMPLETE
+    assert read_recording(recording.path).tracks[0].samples == 700
+
+
+async def test_aclose_can_be_called_again(tmp_path: Path) -> None:
+    recording = Recording.create(tmp_path, "one", "room", started_at=START)
+    track = recording.open_track(descriptor(Codec.OPUS), START)
+    track.write(opus(packets=1)[0])
+    assert await recording.aclose(START + 1) is RecordingState.COMPLETE
+    assert await recording.aclose(START + 2) is RecordingState.COMPLETE
+    with pytest.raises(ValueError, match="closed"):
+        track.write(opus(packets=1)[0])
+    with pytest.raises(ValueError, match="closed"):
+        recording.open_track(descriptor(Codec.OPUS), START + 2)
+    recording.tick(START + 3)
+    assert read_recording(recording.path).ended_at == START + 1
 
 
 def test_unsupported_codecs_are_refused(tmp_path: Path) -> None:
