@@ -1,9 +1,15 @@
 """Room events as names and JSON, for the event stream (pure)."""
 
+import base64
 import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue, TypeAdapter
 from pydantic_core import to_jsonable_python
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 MAX_STRING_CHARS = 8192  # metadata may have 512 KiB and data packets 64 KB: thousands of events are kept
 UNREPORTED = frozenset({"data_track_frame"})  # up to hundreds a second; the recording has them
@@ -17,13 +23,25 @@ def event_name(event: object) -> str:
     return _WORD.sub("_", type(event).__name__).lower()
 
 
-def event_fields(event: object) -> dict[str, JsonValue]:
+def event_fields(event: "DataclassInstance") -> dict[str, JsonValue]:
     """The event's fields as JSON. Bytes are base64; strings past MAX_STRING_CHARS are cut, then `truncated` is true."""
-    fields = _FIELDS.validate_python(to_jsonable_python(event, bytes_mode="base64", inf_nan_mode="null"))
+    plain = {key: _encoded(value) for key, value in asdict(event).items()}
+    fields = _FIELDS.validate_python(to_jsonable_python(plain, inf_nan_mode="null"))
     short = {key: _cut(value) for key, value in fields.items()}
     if short != fields:
         short["truncated"] = True
     return short
+
+
+def _encoded(value: object) -> object:
+    """`value` with its bytes in base64 of RFC 4648 section 4, which is what the API takes too."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, list | tuple):
+        return [_encoded(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _encoded(item) for key, item in value.items()}
+    return value
 
 
 def _cut(value: JsonValue) -> JsonValue:

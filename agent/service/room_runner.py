@@ -1,6 +1,7 @@
 """One room agent's life inside its process: start, commands, reports, drain."""
 
 import asyncio
+from dataclasses import is_dataclass
 
 import structlog
 
@@ -140,7 +141,7 @@ class RoomRunner:
 
     def _report_event(self, event: object) -> None:
         name = event_report.event_name(event)
-        if name not in event_report.UNREPORTED:
+        if name not in event_report.UNREPORTED and is_dataclass(event) and not isinstance(event, type):
             self._writer.send(RoomEventReport(name, self._clock.now(), event_report.event_fields(event)))
 
 

@@ -1,7 +1,7 @@
 """A room process with a small fake in place of the RoomAgent; run as a program, as the real one is.
 
 It joins no server. What it does is steered by the room's name and by files in its state folder:
-"bad-key…" is refused, "gone…" ends as a deleted room, "crash-at-start…" dies of SIGKILL before it is joined.
+"bad-key…" is refused, "crash-at-start…" dies of SIGKILL before it is joined, "slow-drain…" takes a minute to leave.
 """
 
 import asyncio
@@ -71,11 +71,11 @@ class FakeRoomAgent:
             await self.publish(self._options.publish, PublishOptions())
         if self._options.recording_id:
             await self.start_recording(self._options.recording_id)
-        if name.startswith("gone"):
-            self._over.set()
 
     async def aclose(self) -> None:
         """Leave."""
+        if self._options.room.startswith("slow-drain"):
+            await asyncio.sleep(60)
         if self._recording is not None and self._recording.state == "recording":
             await self.stop_recording()
         self._connection = ConnectionState.DISCONNECTED

@@ -135,6 +135,22 @@ async def test_rooms_survive_their_crash_and_the_services_and_sigterm_drains(tmp
     assert {line["level"] for line in log_lines(tmp_path / "serve.log")} <= {"info", "warning"}
 
 
+async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+    async with serving(tmp_path) as service:
+        started = (await service.client.post("/v1/rooms", json={"room": "slow-drain"})).json()
+        service.process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(WAIT_S):
+            while not service.logged("draining"):  # noqa: ASYNC110 - it happens in another process
+                await asyncio.sleep(0.02)
+        service.process.send_signal(signal.SIGTERM)
+        # Well before the room's minute; the drain timeout of 10 s would end it too, but says so.
+        assert await asyncio.wait_for(service.process.wait(), WAIT_S) == 0
+        assert service.logged("drain_cut_short")
+        assert not service.logged("room_process_killed")
+    with pytest.raises(ProcessLookupError):
+        os.kill(started["process_id"], 0)
+
+
 @pytest.fixture
 def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.chdir(tmp_path)

@@ -78,6 +78,12 @@ async def until_running_again(supervisor: Supervisor, room: str, restarts: int) 
     return supervisor.room(room)
 
 
+def alive(process_id: int | None) -> bool:
+    """Whether that process runs; one that only waits to be reaped does not."""
+    stat = Path(f"/proc/{process_id}/stat")
+    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
 def recording_log(settings: Settings, recording_id: str) -> list[str]:
     lines = (settings.recordings_dir / recording_id / "log.jsonl").read_text().splitlines()
     return [json.loads(line)["what"] for line in lines]
@@ -199,6 +205,18 @@ async def test_a_room_that_cannot_be_joined_is_reported_and_not_kept(
     assert DesiredRooms(service_settings.state_dir).load() == ()
 
 
+async def test_a_room_that_does_not_end_in_time_is_killed(service_settings: Settings) -> None:
+    supervisor, _ = make(service_settings.model_copy(update={"drain_timeout_s": 1.0}))
+    await supervisor.start()
+    slow = await supervisor.start_room(RoomOptions("slow-drain"), record=False)
+    async with asyncio.timeout(WAIT_S):
+        await supervisor.drain()
+    await supervisor.aclose()
+    assert supervisor.room("slow-drain").phase is Phase.ENDED
+    assert not alive(slow.process_id)
+    assert [item.room for item in DesiredRooms(service_settings.state_dir).load()] == ["slow-drain"]
+
+
 async def test_a_room_that_the_server_deleted_is_forgotten(
     running: tuple[Supervisor, EventLog], service_settings: Settings
 ) -> None:
@@ -253,4 +271,4 @@ async def test_room_processes_end_when_the_supervisor_is_killed(service_settings
     process.kill()
     await process.wait()
     await until(lambda: recording_log(service_settings, recording_id) == ["start", "complete"])
-    await until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2])
+    await until(lambda: not alive(int(pid)))
