@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Info
 from agent.config import Settings
 from agent.metrics import build_metrics
 
+METRIC_ROW = r"^\| `(roomhand_\w+)` \| \w+ \| ([^|]*?) ?\| (.*) \|$"
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
@@ -21,10 +22,7 @@ def test_every_setting_is_documented_with_its_words() -> None:
 
 
 def test_every_metric_is_documented_with_its_labels_and_help() -> None:
-    documented = {
-        name: (labels, text)
-        for name, labels, text in re.findall(r"^\| `(roomhand_\w+)` \| \w+ \| ([^|]*?) ?\| (.*) \|$", README, re.MULTILINE)
-    }
+    documented = {name: (labels, text) for name, labels, text in re.findall(METRIC_ROW, README, re.MULTILINE)}
     registry = CollectorRegistry()
     build_metrics(registry, "0")
     declared = {}

@@ -122,14 +122,20 @@ async def test_a_wrong_key_is_refused_and_a_missing_server_is_told(livekit_serve
 async def test_ten_joins_in_a_row_all_receive(livekit_server: Credentials) -> None:
     async with Publisher(livekit_server, "tap-joins", codec=Codec.VP8, width=320, height=180):
         for _ in range(10):
-            ears = Ears()
-            tap = make_tap(livekit_server, "tap-joins", ears)
-            await tap.start()
-            video = await eventually(lambda ears=ears: ears.track(MediaKind.VIDEO))
-            await tap.subscribe(video)
-            await eventually(lambda ears=ears, video=video: len(ears.frames[video]) >= 3 or None)
-            await tap.aclose()
-            assert ears.states == [TapState.CONNECTED, TapState.CLOSED]
+            states = await join_and_receive(livekit_server, "tap-joins")
+            assert states == [TapState.CONNECTED, TapState.CLOSED]
+
+
+async def join_and_receive(server: Credentials, room: str) -> list[TapState]:
+    """A tap's states over a visit in which it received some video."""
+    ears = Ears()
+    tap = make_tap(server, room, ears)
+    await tap.start()
+    video = await eventually(lambda: ears.track(MediaKind.VIDEO))
+    await tap.subscribe(video)
+    await eventually(lambda: len(ears.frames[video]) >= 3 or None)
+    await tap.aclose()
+    return ears.states
 
 
 def decode_all(frames: list[EncodedFrame]) -> int:

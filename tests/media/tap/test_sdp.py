@@ -55,8 +55,8 @@ def test_the_answer_is_one_another_implementation_reads() -> None:
     video = next(media for media in answer.media if media.kind == "video")
     assert video.direction == "recvonly"
     assert [codec.payloadType for codec in video.rtp.codecs] == [96, 97, 108, 109]
-    feedback = {(item.type, item.parameter) for item in video.rtp.codecs[0].rtcpFeedback}
-    assert feedback == {("nack", ""), ("nack", "pli")} or feedback == {("nack", None), ("nack", "pli")}
+    feedback = {(item.type, item.parameter or "") for item in video.rtp.codecs[0].rtcpFeedback}
+    assert feedback == {("nack", ""), ("nack", "pli")}
     assert [extension.uri for extension in video.rtp.headerExtensions] == [ABS_CAPTURE_TIME]
     assert video.dtls is not None
     assert video.dtls.role == "client"
