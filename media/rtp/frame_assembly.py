@@ -56,7 +56,7 @@ class FrameAssembler:
 
     def assemble(self, complete: CompleteFrame, now: float) -> EncodedFrame | None:
         """The frame that these packets make; None when it is damaged or cannot be used."""
-        packets, arrival_time, discontinuity = complete
+        packets, arrival_time, discontinuity, after_cut = complete
         if discontinuity:
             self._discontinuity = True
         try:
@@ -68,6 +68,9 @@ class FrameAssembler:
             return None
         if assembled is None:
             return None
+        if after_cut and not assembled.sync_sample:
+            # A switch of layers goes on with a key frame and misses nothing; this is no such switch.
+            self._discontinuity = True
         rtp_timestamp = self._place(packets[0], arrival_time)
         if not self._is_usable(assembled, packets[0], now):
             return None
@@ -128,6 +131,7 @@ class FrameAssembler:
         if self._drop_blank_frames and _is_blank(assembled):
             # Nothing may refer to it: go on with a sync sample of the real picture.
             self._statistics.blank_frames_dropped += 1
+            self._keyframes.sync_sample()
             self._awaiting_sync = True
             return False
         self._statistics.key_frames_received += 1

@@ -36,7 +36,8 @@ class InboundRtpStats:
     frames_received: int
     key_frames_received: int
     frames_dropped: int
-    """Frames with a part missing or malformed, and those before the first sync sample."""
+    """Frames with a part missing, broken off at a switch of layers or malformed, and those before the first
+    sync sample."""
     blank_frames_dropped: int
     """Tiny key frames that the server puts in when it closes a track."""
     discontinuities: int

@@ -121,7 +121,8 @@ class InboundStream:
         """The frames that became whole and the feedback that is due now."""
         complete = self._jitter.poll(now)
         if self._jitter.frames_broken != self._seen_broken:
-            self._note_broken(now)
+            self._seen_broken = self._jitter.frames_broken
+            self._keyframes.broken_frame(now)
         frames = self._outbox
         for frame_packets in complete:
             frame = self._assembler.assemble(frame_packets, now)
@@ -238,12 +239,6 @@ class InboundStream:
         else:
             self._statistics.unusable_packets += 1
             self._jitter.consume(extended, now)
-
-    def _note_broken(self, now: float) -> None:
-        broken = self._jitter.frames_broken
-        self._statistics.frames_dropped += broken - self._seen_broken
-        self._seen_broken = broken
-        self._keyframes.broken_frame(now)
 
     def _poll_nacks(self, now: float) -> tuple[int, ...]:
         settled = self._jitter.next_sequence

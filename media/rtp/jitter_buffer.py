@@ -50,19 +50,22 @@ class CompleteFrame(NamedTuple):
     """All packets of one frame, in order.
 
     `arrival_time`: when the first of them came. `discontinuity`: something before it is missing.
+    `after_cut`: the sender broke off the frame before it; nothing was lost on the way.
     """
 
     packets: list[RtpPacket]
     arrival_time: float
     discontinuity: bool
+    after_cut: bool
 
 
 class JitterBuffer:
     """Orders packets by extended sequence number and emits whole frames.
 
     A frame ends with a marker. Where a stream has never shown one, a frame also ends where the
-    timestamp changes; where it has, a frame without one was broken off (an SFU that switches layers).
-    With `packet_is_frame` (audio) each packet is a frame and markers mean nothing.
+    timestamp changes; where it has, a frame without one was broken off: livekit-server does so when
+    it switches simulcast layers, and goes on with a key frame. With `packet_is_frame` (audio) each
+    packet is a frame and markers mean nothing.
     """
 
     def __init__(
@@ -95,8 +98,11 @@ class JitterBuffer:
         self._last_of_frame: RtpPacket | None = None
         self._discontinuity = False
         self._given_up: deque[range] = deque(maxlen=_REMEMBERED_HOLES)
+        self._after_cut = False
         self.frames_broken = 0
-        """Frames of which some packets came but not all."""
+        """Frames of which some packets came and some were lost."""
+        self.frames_cut = 0
+        """Frames that the sender broke off."""
         self.packets_late = 0
         """Packets that came after their hole was given up."""
         self.packets_duplicate = 0
@@ -171,7 +177,7 @@ class JitterBuffer:
     def _take(self, packet: RtpPacket, arrival: float) -> None:
         """Sort the packet that is next in order into its frame."""
         if self._packet_is_frame:
-            self._ready.append(CompleteFrame([packet], arrival, self._discontinuity))
+            self._ready.append(CompleteFrame([packet], arrival, self._discontinuity, False))
             self._discontinuity = False
             return
         if packet.timestamp != self._frame_timestamp:
@@ -189,7 +195,7 @@ class JitterBuffer:
     def _open_frame(self, packet: RtpPacket, arrival: float) -> None:
         if self._frame:
             if self._markers_seen:
-                self._break_frame()
+                self._cut_frame()
             else:
                 self._complete_frame()
         self._collecting = self._contiguous or self._borders.starts_frame(packet)
@@ -201,10 +207,17 @@ class JitterBuffer:
 
     def _complete_frame(self) -> None:
         frame = self._frame
-        self._ready.append(CompleteFrame(frame, self._frame_arrival, self._discontinuity))
+        self._ready.append(CompleteFrame(frame, self._frame_arrival, self._discontinuity, self._after_cut))
         self._discontinuity = False
+        self._after_cut = False
         self._last_of_frame = frame[-1]
         self._frame = []
+
+    def _cut_frame(self) -> None:
+        self._frame = []
+        self._last_of_frame = None
+        self._after_cut = True
+        self.frames_cut += 1
 
     def _break_frame(self) -> None:
         """Drop the frame in progress; what follows in order up to its end is dropped too."""

@@ -161,7 +161,7 @@ class ReceiveStatistics:
             pli_count=self.pli_count,
             frames_received=self.frames_received,
             key_frames_received=self.key_frames_received,
-            frames_dropped=self.frames_dropped,
+            frames_dropped=self.frames_dropped + jitter_buffer.frames_broken + jitter_buffer.frames_cut,
             blank_frames_dropped=self.blank_frames_dropped,
             discontinuities=self.discontinuities,
             freeze_count=self.freezes.freeze_count,

@@ -66,7 +66,6 @@ class RtpTimeline:
         self.resets += 1
         value = self._resume_from + max(1, round(elapsed_s * self._clock_rate))
         self._offset = value - timestamp
-        self._resume_from = None
         return value
 
     def _place_far(self, step: int, last: int, elapsed_ticks: float) -> int:

@@ -217,6 +217,7 @@ def test_the_tiny_frames_of_a_closing_track_are_dropped() -> None:
         blank = vp8_frame(keyframe=True, size=40, width=8, height=8)
         output = track.receive(track.sender.vp8(blank, 3000 * index), SETTLED + index / 30)
         assert output == StreamOutput()
+    assert track.stream.next_deadline(SETTLED + 1) is None
     assert track.stream.stats(SETTLED).blank_frames_dropped == 6
     assert track.stream.stats(SETTLED).frame_width == 640
     assert track.receive(track.vp8(8), SETTLED + 2).request_keyframe
@@ -271,6 +272,29 @@ def test_tiny_frames_can_be_kept() -> None:
     track.receive(track.sender.vp8(blank, 0), START)
     track.poll(SETTLED)
     assert [(frame.width, frame.height) for frame in track.frames] == [(8, 8)]
+
+
+def test_a_switch_of_layers_cuts_a_frame_and_needs_no_key_frame_request() -> None:
+    """Seen live: the server breaks off the frame of the old layer and goes on with the new one's key frame."""
+    track = started()
+    cut = track.vp8(1)[:2]
+    track.sender.sequence_number = cut[-1].sequence_number + 1
+    key = track.sender.vp8(vp8_frame(keyframe=True, width=1280, height=720, seed=2), 3001, 100)
+    assert track.receive([*cut, *key[:1]], SETTLED) == StreamOutput()
+    output = track.receive(key[1:], SETTLED + 0.01)
+    assert not output.request_keyframe
+    assert [(frame.width, frame.discontinuity) for frame in output.frames] == [(1280, False)]
+    stats = track.stream.stats(SETTLED + 1)
+    assert (stats.frames_dropped, stats.pli_count) == (1, 0)
+
+
+def test_a_cut_frame_without_a_key_frame_after_it_is_a_loss() -> None:
+    track = started()
+    cut = track.vp8(1)[:2]
+    track.sender.sequence_number = cut[-1].sequence_number + 1
+    output = track.receive([*cut, *track.vp8(2)], SETTLED)
+    assert [frame.discontinuity for frame in output.frames] == [True]
+    assert output.request_keyframe
 
 
 def test_another_codec_starts_with_its_sync_sample() -> None:

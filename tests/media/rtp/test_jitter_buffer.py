@@ -272,8 +272,10 @@ def test_a_frame_cut_by_a_layer_switch_is_dropped() -> None:
     receiver.receive(cut + switched, SETTLED)
     (complete,) = receiver.buffer.poll(SETTLED)
     assert complete.packets == switched
-    assert complete.discontinuity
-    assert receiver.buffer.frames_broken == 1
+    assert (complete.discontinuity, complete.after_cut) == (False, True)
+    assert (receiver.buffer.frames_cut, receiver.buffer.frames_broken) == (1, 0)
+    receiver.receive(sender.vp8(vp8_frame(keyframe=False), 6000), SETTLED)
+    assert not receiver.buffer.poll(SETTLED)[0].after_cut
 
 
 def test_the_number_of_waiting_packets_is_bounded() -> None:

@@ -86,3 +86,23 @@ def test_another_source_goes_on_by_arrival() -> None:
     assert timeline.place(3_000_000_000, START + 0.5) == 46_000
     assert timeline.place(3_000_003_000, START + 0.6) == 49_000
     assert timeline.resets == 1
+
+
+def test_another_source_is_placed_by_arrival_even_where_its_time_would_fit() -> None:
+    timeline = RtpTimeline(CLOCK_RATE)
+    timeline.place(1000, START)
+    timeline.restart()
+    assert timeline.place(1000 + 10 * CLOCK_RATE, START + 0.5) == 46_000
+    assert timeline.last == 46_000
+
+
+def test_one_timestamp_twice_is_one_place() -> None:
+    timeline = RtpTimeline(CLOCK_RATE)
+    assert timeline.place(1000, START) == timeline.place(1000, START + 0.01)
+    assert timeline.resets == 0
+
+
+def test_after_a_step_back_time_goes_on_by_at_least_a_tick() -> None:
+    timeline = RtpTimeline(CLOCK_RATE)
+    timeline.place(1000, START)
+    assert timeline.place(500, START) == 1001
