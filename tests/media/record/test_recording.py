@@ -210,13 +210,23 @@ def test_events_carry_media_time(tmp_path: Path) -> None:
 
 def test_a_queue_that_is_full_drops_and_tells(tmp_path: Path) -> None:
     frames = video(Codec.VP8, frames=90, gop=30)
-    room_for = sum(len(frame.data) + ITEM_BYTES for frame in frames[:40])
-    config = RecordingConfig(queue_bytes=room_for)
-    recording = Recording.create(tmp_path, "one", "room", started_at=START, config=config)
+    disk_answers, asked = threading.Event(), threading.Event()
+
+    def hang(_: int) -> None:
+        asked.set()
+        assert disk_answers.wait(20)
+
+    # The first frame is refused, so a sync sample is asked for: there the writer hangs, holding that frame.
+    refused = replace(frames[1], rtp_timestamp=0)
+    room_for = sum(len(frame.data) + ITEM_BYTES for frame in [refused, *frames[:40]])
+    config, callbacks = RecordingConfig(queue_bytes=room_for), RecordingCallbacks(on_keyframe_request=hang)
+    recording = Recording.create(tmp_path, "one", "room", started_at=START, config=config, callbacks=callbacks)
     track = recording.open_track(descriptor(Codec.VP8), START)
-    # The writer lingers before it takes the first batch, so the 41st frame finds no room.
+    assert track.write(refused)
+    assert asked.wait(20)
     taken = [track.write(frame) for frame in frames[:60]]
     assert taken == [True] * 40 + [False] * 20
+    disk_answers.set()
     while recording.stats.queue_bytes:
         recording.tick(START + 2)
     assert all(track.write(frame) for frame in frames[60:])

@@ -21,7 +21,7 @@ from tests.media.record.encoded_media import descriptor, files_by_init, opus, pa
 
 START = 1_000.0
 DISK_BYTES = 2 << 20
-CONFIG = RecordingConfig(probe_bytes=64 << 10)
+CONFIG = RecordingConfig(probe_bytes=64 << 10, retry_max_s=1.0)
 
 
 @contextmanager
