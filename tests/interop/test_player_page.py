@@ -114,3 +114,15 @@ async def test_each_output_can_be_chosen(page: Page, exports: Exported, tmp_path
         await page.until("document.querySelector('h1').innerText === 'bob, camera'")
         await page.until("document.body.dataset.state === 'playing'")
     assert page.problems == []
+
+
+async def test_a_page_with_errors_is_seen_as_such(page: Page, served: Served) -> None:
+    """The other tests rely on it where they find no problems."""
+    await page.open(served.player("EX_none"))
+    await page.until("document.body?.dataset.state === 'error'")
+    await page.evaluate("console.error('oops', 1)")
+    await page.evaluate("setTimeout(() => { throw new Error('boom'); })")
+    await page.evaluate("document.head.append(Object.assign(document.createElement('style'), { innerText: 'p {}' }))")
+    await page.evaluate("new Promise((resolve) => setTimeout(resolve, 50))")
+    for words in ("404", "oops 1", "boom", "Content Security Policy"):
+        assert any(words in problem for problem in page.problems), words
