@@ -35,8 +35,8 @@ format: .venv/.python ## let ruff mend what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: setup ## CPU of recording beside decoding and encoding, in one run
-	@$(BIN)/python -m tests.bench.recording_cost
+bench: setup ## CPU of recording beside decoding and encoding, in one run: CLIP=file (720p)
+	@$(BIN)/python -m tests.bench.recording_cost $(if $(CLIP),--clip "$(CLIP)")
 
 clean: ## remove what set-up made in this folder
 	rm -rf .venv agent/api/web/node_modules agent/api/web/vendor

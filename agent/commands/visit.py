@@ -160,7 +160,7 @@ def _row(track: TrackState) -> tuple[object, ...]:
     return (
         f"{track.name} ({track.kind})",
         track.participant_identity,
-        track.mime_type.partition("/")[2],
+        track.mime_type.partition("/")[2].replace("red", "opus (red)"),
         " ".join(received.layers_seen) or "-",
         received.packets_received,
         received.packets_lost,

@@ -227,7 +227,7 @@ def _track_row(track: dict[str, Any]) -> tuple[object, ...]:
     return (
         f"{track['name']} ({track['kind']})",
         track["participant_identity"],
-        track["mime_type"].partition("/")[2],
+        track["mime_type"].partition("/")[2].replace("red", "opus (red)"),
         " ".join(tap.get("layers_seen", ())) or "-",
         tap.get("packets_received", 0),
         tap.get("packets_lost", 0),

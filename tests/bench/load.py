@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import sys
+from pathlib import Path
 
 from agent.tokens import Credentials
 from media.frames import Codec
@@ -22,6 +23,7 @@ async def main() -> None:
     for name in ("url", "key", "secret", "room"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--codec", type=Codec, default=Codec.VP8)
+    parser.add_argument("--clip", type=Path, default=None)
     options = parser.parse_args()
     server = Credentials(options.url, options.key, options.secret)
     publisher = Publisher(
@@ -33,6 +35,7 @@ async def main() -> None:
         simulcast=False,
         bitrate_bps=BITRATE_BPS,
         noise=NOISE,
+        clip=options.clip,
     )
     async with publisher:
         sys.stdout.write("ready\n")

@@ -52,9 +52,10 @@ class Talker:
         self._process.communicate(timeout=30)
 
 
-def run(server: Credentials, codec: Codec, seconds: float, out: Path) -> None:
+def run(server: Credentials, codec: Codec, seconds: float, out: Path, clip: Path | None) -> None:
     where = ["--url", server.url, "--key", server.api_key, "--secret", server.api_secret, "--room", f"{ROOM}-{codec}"]
-    load = Talker("tests.bench.load", *where, "--codec", codec.value)
+    shown = ["--clip", str(clip)] if clip else []
+    load = Talker("tests.bench.load", *where, "--codec", codec.value, *shown)
     load.wait_ready()
     ways = {way: Talker("tests.bench.receive", way, *where, "--out", str(out)) for way in ("tap", "sdk")}
     for talker in ways.values():
@@ -90,6 +91,7 @@ def count(load: Talker, ways: dict[str, Talker]) -> tuple[int, dict[str, dict[st
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--clip", type=Path, help="a 720p file to publish instead of moving noise")
     options = parser.parse_args()
     binary = find_server(load_settings().cache_dir, print)
     with tempfile.TemporaryDirectory(prefix="roomhand-bench-") as folder:
@@ -97,7 +99,7 @@ async def main() -> None:
             for codec in (Codec.VP8, Codec.H264):
                 out = Path(folder) / codec.value
                 out.mkdir()
-                await asyncio.to_thread(run, running.credentials, codec, options.seconds, out)
+                await asyncio.to_thread(run, running.credentials, codec, options.seconds, out, options.clip)
 
 
 if __name__ == "__main__":

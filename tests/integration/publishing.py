@@ -1,8 +1,10 @@
 """A publisher on the LiveKit SDK alone, for tests of what receives: moving pictures and a tone."""
 
 import asyncio
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -10,6 +12,7 @@ from livekit import rtc
 
 from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
 from media.frames import Codec
+from media.sources.open import open_source
 
 T = TypeVar("T")
 
@@ -31,7 +34,10 @@ async def eventually(probe: Callable[[], T | None], *, timeout_s: float = 10.0) 
 
 
 class Publisher:
-    """`async with` publishes a camera and a microphone in `room`; `noise` 0 to 255 makes the picture hard to code."""
+    """`async with` publishes a camera and a microphone in `room`.
+
+    `noise` 0 to 255 makes the picture hard to code; `clip` is shown instead, again and again.
+    """
 
     def __init__(
         self,
@@ -44,6 +50,7 @@ class Publisher:
         simulcast: bool | None = None,
         bitrate_bps: int | None = None,
         noise: int = 0,
+        clip: Path | None = None,
         identity: str = "publisher",
     ) -> None:
         self._server = server
@@ -53,6 +60,7 @@ class Publisher:
         self._simulcast = width >= 960 if simulcast is None else simulcast
         self._bitrate_bps = bitrate_bps
         self._noise = noise
+        self._clip = clip
         self._identity = identity
         self._tasks: list[asyncio.Task[None]] = []
         self.room = rtc.Room()
@@ -98,20 +106,31 @@ class Publisher:
 
     async def _send_video(self) -> None:
         width, height = self._size
-        ramp = np.add.outer(np.arange(height), np.arange(width))
-        noise = np.random.default_rng(1).integers(0, self._noise + 1, (height, 2 * width))
-        chroma = np.full(width * height // 2, 128, np.uint8).tobytes()
+        picture = self._clip_pictures(self._clip) if self._clip else self._moving_pictures()
         started = time.monotonic()
         while True:
             if self.paused:
                 await asyncio.sleep(1 / FPS)
                 started += 1 / FPS
                 continue
-            shift = 37 * self.video_frames % width
-            luma = ((ramp + 4 * self.video_frames + noise[:, shift : shift + width]) % 256).astype(np.uint8).tobytes()
-            self._video.capture_frame(rtc.VideoFrame(width, height, rtc.VideoBufferType.I420, luma + chroma))
+            data = await asyncio.to_thread(next, picture)
+            self._video.capture_frame(rtc.VideoFrame(width, height, rtc.VideoBufferType.I420, data))
             self.video_frames += 1
             await asyncio.sleep(max(0.0, started + self.video_frames / FPS - time.monotonic()))
+
+    def _moving_pictures(self) -> Iterator[bytes]:
+        width, height = self._size
+        ramp = np.add.outer(np.arange(height), np.arange(width))
+        noise = np.random.default_rng(1).integers(0, self._noise + 1, (height, 2 * width))
+        chroma = np.full(width * height // 2, 128, np.uint8).tobytes()
+        for number in itertools.count():
+            shift = 37 * number % width
+            yield ((ramp + 4 * number + noise[:, shift : shift + width]) % 256).astype(np.uint8).tobytes() + chroma
+
+    def _clip_pictures(self, clip: Path) -> Iterator[bytes]:
+        source = open_source(str(clip), loop=True)
+        while frame := source.read_video():
+            yield frame.data
 
     async def _send_audio(self) -> None:
         at = 0
