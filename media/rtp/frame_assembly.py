@@ -44,6 +44,11 @@ class FrameAssembler:
         self._awaiting_sync = self._is_video
         self._discontinuity = False
 
+    @property
+    def awaits_sync_sample(self) -> bool:
+        """Whether frames are held back until a sync sample comes."""
+        return self._awaiting_sync
+
     def restart(self) -> None:
         """Another SSRC takes over: its RTP time has no relation to what was."""
         self._timeline.restart()

@@ -59,6 +59,8 @@ class InboundStream:
         self._held: tuple[RtpPacket, float] | None = None
         self._ssrc = 0
         self._first = 0
+        self._media_started = False
+        # Packets of this type need no further look; -1 while a sync sample is awaited.
         self._payload_type = -1
         # What `poll` has seen of counters that move elsewhere.
         self._seen_broken = 0
@@ -156,6 +158,7 @@ class InboundStream:
         self._sequences = SequenceUnwrapper()
         self._held = None
         self._payload_type = -1
+        self._media_started = False
         self._nacks.clear()
         self._statistics.reset_source()
         self._assembler.restart()
@@ -231,14 +234,22 @@ class InboundStream:
             self._statistics.padding_packets += 1
             self._jitter.consume(extended, now)
         elif packet.payload_type in self._formats:
-            if self._payload_type < 0:
-                # Not before: the server may send padding long before there is any media.
-                self._keyframes.start(now)
-            self._payload_type = packet.payload_type
+            self._look_for_sync_sample(packet, now)
             self._jitter.receive(packet, extended, now)
         else:
             self._statistics.unusable_packets += 1
             self._jitter.consume(extended, now)
+
+    def _look_for_sync_sample(self, packet: RtpPacket, now: float) -> None:
+        """Until there is one, see it coming, so that it is not asked for while it comes."""
+        if not self._media_started:
+            # Not before: the server may send padding long before there is any media.
+            self._media_started = True
+            self._keyframes.start(now)
+        if not self._assembler.awaits_sync_sample:
+            self._payload_type = packet.payload_type
+        elif self._formats.starts_sync_sample(packet):
+            self._keyframes.sync_sample_started(now)
 
     def _poll_nacks(self, now: float) -> tuple[int, ...]:
         settled = self._jitter.next_sequence

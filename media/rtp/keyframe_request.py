@@ -31,6 +31,11 @@ class KeyframeRequester:
         self._interval_s = START_INTERVAL_S
         self._due = now + START_INTERVAL_S
 
+    def sync_sample_started(self, now: float) -> None:
+        """The first packet of a sync sample came: a large one takes time, and so does what it lost."""
+        if self._due is not None:
+            self._due = max(self._due, now + LOSS_INTERVAL_S)
+
     def unusable_frame(self, now: float) -> None:
         """A frame came that needs a sync sample before it, and there was none since the start."""
         self._interval_s = START_INTERVAL_S

@@ -33,6 +33,9 @@ class Depacketiser(Protocol):
         False where it proves nothing; the packet before it, when it is there, tells then.
         """
 
+    def starts_sync_sample(self, packet: RtpPacket) -> bool:
+        """Whether the packet is the first of a sync sample, as far as it shows."""
+
     def follows(self, last: RtpPacket, first: RtpPacket) -> bool:
         """Whether the packets prove that no frame lies between the frame that ends with `last` and `first`.
 

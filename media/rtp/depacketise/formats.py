@@ -31,6 +31,10 @@ class PayloadFormats:
         """As `Depacketiser.starts_frame`."""
         return self._formats[packet.payload_type].starts_frame(packet)
 
+    def starts_sync_sample(self, packet: RtpPacket) -> bool:
+        """As `Depacketiser.starts_sync_sample`."""
+        return self._formats[packet.payload_type].starts_sync_sample(packet)
+
     def follows(self, last: RtpPacket, first: RtpPacket) -> bool:
         """As `Depacketiser.follows`; false between payload types."""
         if last.payload_type != first.payload_type:

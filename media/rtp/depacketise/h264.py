@@ -54,21 +54,22 @@ class H264Depacketiser:
 
         An IDR slice proves nothing: what is missing before it may be the SPS of a new resolution.
         """
-        nal = packet.data[packet.payload_start : min(packet.payload_start + 5, packet.payload_end)]
-        if not nal:
-            return False
-        if nal[0] & _TYPE_MASK == _STAP_A:
-            nal = nal[3:]
-        elif nal[0] & _TYPE_MASK == _FU_A:
-            if len(nal) < 2 or not nal[1] & _FU_START:
-                return False
-            nal = nal[1:]
+        nal = _first_nal_unit(packet)
         if not nal:
             return False
         nal_type = nal[0] & _TYPE_MASK
         if nal_type in {_SPS, _ACCESS_UNIT_DELIMITER}:
             return True
         return nal_type in {_SLICE, _DATA_PARTITION_A} and len(nal) > 1 and bool(nal[1] & _FIRST_MB_ZERO)
+
+    def starts_sync_sample(self, packet: RtpPacket) -> bool:
+        """Whether it begins with an SPS or with the first slice of an IDR picture."""
+        nal = _first_nal_unit(packet)
+        if not nal:
+            return False
+        if nal[0] & _TYPE_MASK == _SPS:
+            return True
+        return nal[0] & _TYPE_MASK == _IDR_SLICE and len(nal) > 1 and bool(nal[1] & _FIRST_MB_ZERO)
 
     def follows(self, last: RtpPacket, first: RtpPacket) -> bool:
         """Never provable: H.264 over RTP numbers no pictures."""
@@ -111,6 +112,18 @@ class H264Depacketiser:
         elif nal[0] & _TYPE_MASK == _PPS:
             pps_id, sps_id = parse_pps_ids(nal)
             self._pps[pps_id] = (nal, sps_id)
+
+
+def _first_nal_unit(packet: RtpPacket) -> bytes:
+    """The first bytes of the unit that begins with this packet; none when one only goes on in it."""
+    payload = packet.data[packet.payload_start : min(packet.payload_start + 5, packet.payload_end)]
+    if not payload:
+        return b""
+    if payload[0] & _TYPE_MASK == _STAP_A:
+        return payload[3:]
+    if payload[0] & _TYPE_MASK == _FU_A:
+        return payload[1:] if len(payload) > 1 and payload[1] & _FU_START else b""
+    return payload
 
 
 def split_nal_units(packets: Sequence[RtpPacket]) -> list[bytes]:

@@ -46,6 +46,10 @@ class OpusDepacketiser:
         """Always."""
         return True
 
+    def starts_sync_sample(self, packet: RtpPacket) -> bool:
+        """Always."""
+        return True
+
     def follows(self, last: RtpPacket, first: RtpPacket) -> bool:
         """Never provable: DTX leaves gaps in time where no packet is missing."""
         return False

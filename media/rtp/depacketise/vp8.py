@@ -58,6 +58,14 @@ class Vp8Depacketiser:
             return False
         return packet.data[packet.payload_start] & _FRAME_START_MASK == _FRAME_START
 
+    def starts_sync_sample(self, packet: RtpPacket) -> bool:
+        """Whether it starts a frame whose header says key frame (RFC 6386 section 9.1)."""
+        if not self.starts_frame(packet):
+            return False
+        header = packet.data[packet.payload_start : packet.payload_end][:8]
+        at = descriptor_bytes(header.ljust(8), 0)
+        return len(header) > at and not header[at] & 1
+
     def follows(self, last: RtpPacket, first: RtpPacket) -> bool:
         """Whether `first` starts a frame and its picture id is the next one (section 4.2, MUST)."""
         if not self.starts_frame(first):

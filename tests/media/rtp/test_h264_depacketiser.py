@@ -126,8 +126,28 @@ def test_what_proves_the_start_of_a_frame(payload: bytes, starts: bool) -> None:
     assert H264Depacketiser().starts_frame(packet) is starts
 
 
+@pytest.mark.parametrize(
+    ("payload", "starts"),
+    [
+        (SPS, True),
+        (IDR, True),
+        (b"\x65\x05\x00\x04", False),
+        (b"\x7c\x85" + IDR[1:], True),
+        (b"\x7c\x05" + IDR[1:], False),
+        (b"\x78\x00\x08" + SPS[:8], True),
+        (SLICE, False),
+        (DELIMITER, False),
+        (b"\x65", False),
+    ],
+)
+def test_what_shows_the_start_of_a_sync_sample(payload: bytes, starts: bool) -> None:
+    (packet,) = packets_of([payload])
+    assert H264Depacketiser().starts_sync_sample(packet) is starts
+
+
 def test_padding_starts_nothing() -> None:
     assert not H264Depacketiser().starts_frame(Sender().padding(0))
+    assert not H264Depacketiser().starts_sync_sample(Sender().padding(0))
 
 
 MALFORMED = {
@@ -166,6 +186,7 @@ def test_any_payloads_are_read_or_refused(payloads: list[tuple[int, bytes]]) -> 
     h264 = H264Depacketiser()
     for packet in packets:
         h264.starts_frame(packet)
+        h264.starts_sync_sample(packet)
     try:
         h264.assemble(packets)
     except RtpError:

@@ -121,6 +121,20 @@ def test_frames_before_the_first_sync_sample_are_dropped_and_a_key_frame_is_aske
     assert not track.receive(track.vp8(32), START + 2).request_keyframe
 
 
+@pytest.mark.parametrize("codec", [Codec.VP8, Codec.H264])
+def test_a_first_key_frame_that_takes_long_is_not_asked_for_again(codec: Codec) -> None:
+    track = Track()
+    if codec is Codec.VP8:
+        packets = track.vp8(0, keyframe=True, size=3000)
+    else:
+        track.sender.payload_type = H264_PAYLOAD_TYPE
+        packets = track.sender.frame(h264_payloads(split_annex_b(encode_h264()[0]), 300), 0)
+    for index, packet in enumerate(packets):
+        output = track.receive([packet], START + 0.9 * index / len(packets))
+        assert not output.request_keyframe
+    assert [frame.sync_sample for frame in track.frames] == [True]
+
+
 def test_a_lost_packet_is_asked_for_and_comes_by_rtx() -> None:
     track = started()
     frame = track.vp8(1)

@@ -75,6 +75,16 @@ def test_asks_again_after_a_second_while_no_sync_sample_comes() -> None:
     assert len(asks(requester, START + 1, 3.5)) == 4
 
 
+def test_while_a_sync_sample_comes_it_is_not_asked_for() -> None:
+    requester = KeyframeRequester()
+    requester.sync_sample_started(START)
+    assert requester.deadline is None
+    requester.start(START)
+    requester.sync_sample_started(START + 0.1)
+    assert asks(requester, START + 0.1, 1) == []
+    assert requester.poll(START + 1.11)
+
+
 def test_after_a_loss_another_start_asks_every_200_ms_again() -> None:
     requester = KeyframeRequester()
     requester.broken_frame(START)

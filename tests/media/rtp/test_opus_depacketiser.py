@@ -17,6 +17,7 @@ def test_payloads_are_kept_as_they_are(payload: bytes) -> None:
     assembled = opus.assemble([packet])
     assert (assembled.data, assembled.sync_sample, assembled.width) == (payload, True, 0)
     assert opus.starts_frame(packet)
+    assert opus.starts_sync_sample(packet)
     assert not opus.follows(packet, packet)
 
 

@@ -59,6 +59,16 @@ def test_any_split_of_a_frame_is_joined(size: int, max_bytes: int, keyframe: boo
     assert (assembled.data, assembled.sync_sample) == (frame, keyframe)
 
 
+@pytest.mark.parametrize("keyframe", [True, False])
+@pytest.mark.parametrize("number", [None, 5])
+def test_the_first_packet_of_a_key_frame_shows(keyframe: bool, number: int | None) -> None:
+    first, *rest = packets_of(vp8_payloads(vp8_frame(keyframe=keyframe, size=300), number, 100))
+    assert vp8.starts_sync_sample(first) is keyframe
+    assert not any(vp8.starts_sync_sample(packet) for packet in rest)
+    assert not vp8.starts_sync_sample(packets_of([b"\x10"])[0])
+    assert not vp8.starts_sync_sample(packets_of([b"\x90\x80"])[0])
+
+
 def test_only_the_first_packet_starts_a_frame() -> None:
     first, second, third = packets_of(vp8_payloads(vp8_frame(keyframe=True, size=300), 1, 100))
     assert [vp8.starts_frame(packet) for packet in (first, second, third)] == [True, False, False]
@@ -122,6 +132,7 @@ def test_any_payloads_are_read_or_refused(payloads: list[bytes]) -> None:
     packets = packets_of(payloads)
     for packet in packets:
         vp8.starts_frame(packet)
+        vp8.starts_sync_sample(packet)
         picture_id(packet)
     try:
         vp8.assemble(packets)
