@@ -243,7 +243,7 @@ class RoomRecorder:
                 await self._tap.subscribe(choice.sid, LayerQuality(choice.quality.value))
             elif not choice.subscribe and choice.sid in self._tap.subscribed:
                 await self._end_track(choice.sid)
-        for sid in self._tap.subscribed - present:
+        for sid in (self._tap.subscribed | set(self._tracks)) - present:
             await self._end_track(sid)
 
     def _recordable(self, track: TrackState) -> bool:

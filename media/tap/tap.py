@@ -128,6 +128,9 @@ class Tap:
             return
         if self._connection:
             await self._connection.unsubscribe(track_sid)
+        self._end_stream(track_sid)
+
+    def _end_stream(self, track_sid: str) -> None:
         last_frames = self._receivers.end_track(track_sid, self._clock.now())
         if last_frames:
             self._listener.on_tap_frames(track_sid, last_frames)
@@ -177,6 +180,7 @@ class Tap:
         known = {track.sid for item in self._participants.values() for track in item.tracks}
         for track_sid in [sid for sid in self._intents if sid not in known]:
             del self._intents[track_sid]
+            self._end_stream(track_sid)
         await connection.subscribe(dict(self._intents))
         self._move(TapState.CONNECTED, "joined")
         return connection
