@@ -22,7 +22,7 @@ from media.clock import SteadyClock
 from media.errors import StorageError
 from media.record.recording_id import new_recording_id
 
-START_WAIT_S = 20.0  # a join takes about 1 s; later the caller gets the room as it is, still starting
+START_WAIT_S = 30.0  # a start takes some 5 s, on a busy machine more; then the caller gets the room as it is
 MAX_ROOMS = 200  # each is a process of some 100 MB; past this another machine is needed
 
 log = structlog.get_logger(__name__)
