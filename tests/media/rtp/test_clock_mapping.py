@@ -286,3 +286,50 @@ def test_after_a_reset_nothing_old_counts() -> None:
     run(audio, 3, 0.05, START + 6)
     assert audio.mapping().source is ClockSource.ARRIVAL
     assert audio.unix_time(START + 9) == pytest.approx(START + 9.05, abs=0.006)
+
+
+def test_a_cleared_offset_starts_over() -> None:
+    offset = MinimumOffset()
+    for index in range(200):
+        offset.observe(5, START + index / 20)
+    offset.clear()
+    assert offset.offset_s is None
+    offset.observe(5.1, START + 11)
+    assert offset.offset_s == 5.1
+
+
+def test_a_line_with_drift_goes_through_its_points() -> None:
+    clock = SenderClock(48_000)
+    for index in range(20):
+        clock.observe(144_000 * index, START + 3 * index * (1 + 200e-6))
+    assert clock.ntp_time(0) == pytest.approx(START, abs=1e-5)
+    assert clock.ntp_time(144_000 * 19) == pytest.approx(START + 57 * (1 + 200e-6), abs=1e-5)
+    assert clock.ntp_time(144_000 * 200) == pytest.approx(START + 600 * (1 + 200e-6), abs=1e-4)
+
+
+def test_a_mapping_is_a_line_with_drift() -> None:
+    mapping = RtpClockMapping(1000, START, 100.0, 1.0, ClockSource.SENDER_REPORT)
+    assert mapping.unix_time(1000, 48_000) == START
+    assert mapping.unix_time(1000 + 48_000 * 100, 48_000) == pytest.approx(START + 100.01, abs=1e-5)
+    assert mapping.unix_time(1000 - 48_000 * 100, 48_000) == pytest.approx(START - 100.01, abs=1e-5)
+
+
+def test_a_late_frame_does_not_spoil_a_clock_that_just_got_ready() -> None:
+    audio = Track(NtpOffset(), 48_000, 0)
+    run(audio, 5, 0.05)
+    for second in range(4):
+        audio.report(START + second)
+    audio.frame(START + 5, 0.05 + 0.2)
+    assert audio.mapping().source is ClockSource.SENDER_REPORT
+    assert audio.unix_time(START + 5) == pytest.approx(START + 5.05, abs=0.006)
+
+
+def test_capture_times_of_every_frame_still_show_the_drift() -> None:
+    audio = Track(NtpOffset(), 48_000, 0, drift_ppm=150)
+    noise = random.Random(5)
+    for index in range(1500):
+        captured = START + index / 50
+        audio.frame(captured, 0.05)
+        ntp_time = captured + NTP_SKEW_S + noise.gauss(0, 100e-6)
+        audio.mapper.observe_capture_time(audio.rtp(captured), ntp_time, captured + 0.05)
+    assert audio.mapping().drift_ppm == pytest.approx(150, abs=20)
