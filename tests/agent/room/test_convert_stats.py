@@ -1,0 +1,79 @@
+"""The SDK's statistics as quality.stats."""
+
+from typing import Any
+
+from livekit import rtc
+from livekit.rtc._proto import stats_pb2 as proto_stats
+
+from agent.room.convert_stats import inbound_by_track, outbound_by_source, track_identifier
+from quality.stats import QualityLimitationReason
+
+
+def entry(**fields: dict[str, Any]) -> proto_stats.RtcStats:
+    """One entry; only what is given is set, as `required` fields are not checked before sending."""
+    stats = proto_stats.RtcStats()
+    (kind, groups), *_ = fields.items()
+    for group, values in groups.items():
+        for name, value in values.items():
+            setattr(getattr(getattr(stats, kind), group), name, value)
+    return stats
+
+
+def test_inbound_streams_are_found_on_either_connection_with_their_sender_reports() -> None:
+    video = entry(
+        inbound_rtp={
+            "rtc": {"id": "IV"},
+            "stream": {"kind": "video", "ssrc": 5},
+            "received": {"packets_received": 10, "packets_lost": -1, "jitter": 0.5},
+            "inbound": {"track_identifier": "a", "frames_decoded": 3, "frame_width": 320, "remote_id": "RV"},
+        }
+    )
+    audio = entry(inbound_rtp={"stream": {"kind": "audio"}, "inbound": {"track_identifier": "b"}})
+    report = entry(remote_outbound_rtp={"rtc": {"id": "RV"}, "remote_outbound": {"reports_sent": 4}})
+    streams = inbound_by_track(rtc.RtcStats(publisher_stats=[video, report], subscriber_stats=[audio]))
+    assert set(streams) == {"a", "b"}
+    seen = streams["a"]
+    assert (seen.ssrc, seen.packets_received, seen.packets_lost, seen.jitter) == (5, 10, -1, 0.5)
+    assert (seen.frames_decoded, seen.frame_width, seen.reports_sent) == (3, 320, 4)
+    assert streams["b"].frames_decoded is None
+    assert streams["b"].reports_sent is None
+
+
+def test_layers_of_one_source_are_together_with_what_the_receiver_reported() -> None:
+    layers = [
+        entry(
+            outbound_rtp={
+                "rtc": {"id": f"O{rid}"},
+                "sent": {"packets_sent": packets},
+                "outbound": {
+                    "rid": rid,
+                    "media_source_id": "SV",
+                    "quality_limitation_reason": proto_stats.QualityLimitationReason.LIMITATION_CPU,
+                },
+            }
+        )
+        for rid, packets in (("q", 1), ("f", 3), ("h", 2))
+    ]
+    source = entry(media_source={"rtc": {"id": "SV"}, "source": {"track_identifier": "local"}})
+    report = entry(
+        remote_inbound_rtp={
+            "received": {"packets_lost": 9},
+            "remote_inbound": {"local_id": "Oh", "round_trip_time": 0.25},
+        }
+    )
+    stray = entry(outbound_rtp={"outbound": {"media_source_id": "gone"}})
+    streams = outbound_by_source(rtc.RtcStats(publisher_stats=[*layers, source, report, stray], subscriber_stats=[]))
+    assert set(streams) == {"local"}
+    assert [(each.rid, each.packets_sent) for each in streams["local"]] == [("f", 3), ("h", 2), ("q", 1)]
+    assert [each.packets_lost for each in streams["local"]] == [None, 9, None]
+    assert streams["local"][1].round_trip_time == 0.25
+    assert {each.quality_limitation_reason for each in streams["local"]} == {QualityLimitationReason.CPU}
+
+
+def test_a_track_is_known_by_its_source_or_by_what_it_receives() -> None:
+    assert track_identifier([entry(media_source={"source": {"track_identifier": "x"}})]) == "x"
+    assert (
+        track_identifier([entry(codec={"rtc": {"id": "c"}}), entry(inbound_rtp={"inbound": {"track_identifier": "y"}})])
+        == "y"
+    )
+    assert track_identifier([]) is None

@@ -1,0 +1,73 @@
+"""From publish options to tracks, and to the SDK's options."""
+
+import pytest
+from livekit import rtc
+
+from agent.errors import InvalidSettings
+from agent.room.convert import sdk_publish_options
+from agent.room.publish_options import (
+    PublishOptions,
+    VideoCodec,
+    default_bitrate_bps,
+    plan_audio,
+    plan_video,
+)
+from quality.stats import TrackKind, TrackSource
+
+
+def test_names_and_sources_follow_what_is_published() -> None:
+    assert (plan_video(PublishOptions(), 1280, 720, 25).name, plan_audio(PublishOptions(), with_video=True).name) == (
+        "camera",
+        "microphone",
+    )
+    screen = PublishOptions(source=TrackSource.SCREEN_SHARE)
+    assert plan_video(screen, 1280, 720, 25).source is TrackSource.SCREEN_SHARE
+    assert plan_audio(screen, with_video=True).source is TrackSource.SCREEN_SHARE_AUDIO
+    named = PublishOptions(name="stage")
+    assert plan_video(named, 1280, 720, 25).name == "stage"
+    assert plan_audio(named, with_video=True).name == "stage-audio"
+    alone = plan_audio(PublishOptions(name="voice", source=TrackSource.MICROPHONE), with_video=False)
+    assert (alone.name, alone.source, alone.kind) == ("voice", TrackSource.MICROPHONE, TrackKind.AUDIO)
+
+
+def test_small_pictures_are_not_simulcast() -> None:
+    assert plan_video(PublishOptions(), 960, 540, 25).simulcast
+    assert plan_video(PublishOptions(), 540, 960, 25).simulcast
+    assert not plan_video(PublishOptions(), 640, 360, 25).simulcast
+    assert not plan_video(PublishOptions(simulcast=False), 1280, 720, 25).simulcast
+
+
+def test_the_sdk_gets_bitrate_and_fps_together_or_not_at_all() -> None:
+    free = sdk_publish_options(plan_video(PublishOptions(), 1280, 720, 25))
+    assert not free.HasField("video_encoding")
+    assert free.source == rtc.TrackSource.SOURCE_CAMERA
+    slow = sdk_publish_options(plan_video(PublishOptions(max_fps=10), 1280, 720, 25))
+    assert (slow.video_encoding.max_bitrate, slow.video_encoding.max_framerate) == (1_700_000, 10)
+    lean = sdk_publish_options(
+        plan_video(PublishOptions(max_bitrate_bps=500_000, video_codec=VideoCodec.H264), 1280, 720, 25)
+    )
+    assert (lean.video_encoding.max_bitrate, lean.video_encoding.max_framerate) == (500_000, 25)
+    assert lean.video_codec == rtc.VideoCodec.H264
+    sound = sdk_publish_options(plan_audio(PublishOptions(audio_bitrate_bps=64_000), with_video=True))
+    assert sound.audio_encoding.max_bitrate == 64_000
+    assert sound.source == rtc.TrackSource.SOURCE_MICROPHONE
+
+
+def test_default_bitrates_rise_with_the_picture() -> None:
+    sizes = [(320, 180), (640, 360), (1280, 720), (1920, 1080), (3840, 2160)]
+    bitrates = [default_bitrate_bps(*size) for size in sizes]
+    assert bitrates == sorted(set(bitrates))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_bitrate_bps": 1000},
+        {"max_fps": 0.1},
+        {"audio_bitrate_bps": 1_000_000},
+        {"name": "x" * 251},
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, int]) -> None:
+    with pytest.raises(InvalidSettings):
+        PublishOptions(**options)  # type: ignore[arg-type]  # wrong on purpose
