@@ -102,6 +102,15 @@ def test_a_report_block_answers_the_last_sender_report() -> None:
     assert block.dlsr == round(1.5 * 65536)
 
 
+def test_another_source_has_not_reported_yet() -> None:
+    counted = Counted()
+    counted.receive(packets(1)[0])
+    counted.statistics.handle_sender_report(SenderReport(SSRC, unix_to_ntp(START), START, 0, 0, 0), START)
+    counted.statistics.reset_source()
+    block = counted.statistics.report_block(SSRC, START + 1)
+    assert (block.lsr, block.dlsr) == (0, 0)
+
+
 def test_a_restart_of_the_sequence_is_no_loss() -> None:
     counted = Counted()
     sent = packets(10)
@@ -162,6 +171,7 @@ def test_retransmissions_are_received_but_not_of_the_stream() -> None:
     statistics = counted.statistics
     assert (statistics.packets_received, statistics.retransmitted_packets) == (3, 1)
     assert statistics.retransmitted_bytes == 7
+    assert statistics.payload_bytes == 17
     assert statistics.packets_lost == 1
 
 

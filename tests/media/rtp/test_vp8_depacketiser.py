@@ -77,6 +77,14 @@ def test_only_the_first_packet_starts_a_frame() -> None:
     assert not vp8.starts_frame(Sender().padding(0))
 
 
+def test_a_plain_descriptor_is_one_octet_whatever_its_partition() -> None:
+    frame = vp8_frame(keyframe=False, size=90)
+    packets = packets_of([b"\x10" + frame[:40], b"\x00" + frame[40:60], b"\x11" + frame[60:]])
+    assert vp8.assemble(packets).data == frame
+    (no_extension,) = packets_of([b"\x10\xff\xff\xff\xff"])
+    assert picture_id(no_extension) is None
+
+
 def test_the_next_picture_id_proves_that_nothing_lies_between() -> None:
     def packet(number: int | None, start: bool = True) -> RtpPacket:
         payload = vp8_payloads(vp8_frame(keyframe=False), number)[0]
