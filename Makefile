@@ -23,7 +23,7 @@ test: setup ## all tests but those that need a browser
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not interop and not bench" $(TESTS)
 
 interop: setup ## tests with a browser and other people's software
-	@$(BIN)/python -m pytest -m interop tests/interop
+	@$(BIN)/python -m pytest -m interop $(TESTS)
 
 lint: .venv/.python ## ruff, mypy strict, import contracts
 	@$(BIN)/ruff check .

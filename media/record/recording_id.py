@@ -13,7 +13,7 @@ _VALID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
 
 def new_recording_id(room: str, now: float) -> str:
     """An id for a recording of `room` that starts at `now` (Unix seconds): `<room>-<UTC time>-<random>`."""
-    name = _UNSAFE.sub("-", room).strip("-")[:MAX_ROOM_CHARS] or "room"
+    name = _UNSAFE.sub("-", room).strip("-_")[:MAX_ROOM_CHARS] or "room"
     started = dt.datetime.fromtimestamp(now, dt.UTC).strftime("%Y%m%dT%H%M%SZ")
     return f"{name}-{started}-{secrets.token_hex(3)}"
 

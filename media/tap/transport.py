@@ -264,12 +264,12 @@ def _arrival(ancillary: list[tuple[int, int, bytes]], steady_minus_wall: float, 
     return now
 
 
-def include_loopback() -> None:
-    """Let ICE gather 127.0.0.1 too: on a machine without any network a local server is still there."""
-    gathered = aioice_ice.get_host_addresses
+_gathered_host_addresses = aioice_ice.get_host_addresses
 
-    def with_loopback(use_ipv4: bool, use_ipv6: bool) -> list[str]:
-        addresses = gathered(use_ipv4, use_ipv6)
-        return addresses or (["127.0.0.1"] if use_ipv4 else [])
 
-    aioice_ice.get_host_addresses = with_loopback
+def _host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+    """aioice's addresses, and on a machine without a network loopback: a local server is still there."""
+    return _gathered_host_addresses(use_ipv4, use_ipv6) or ["127.0.0.1"]
+
+
+aioice_ice.get_host_addresses = _host_addresses
