@@ -28,6 +28,7 @@ from agent.room.events import (
     LocalTrackUnpublished,
     MetadataChanged,
     ParticipantConnected,
+    RoomEvent,
     TextReceived,
     TrackMuted,
     TrackPublished,
@@ -374,8 +375,12 @@ async def test_a_cancelled_join_and_a_cancelled_leave_still_leave(livekit_server
         token = mint_participant_token(livekit_server, ParticipantTokenRequest(room, "hasty"))
         session = RoomSession(livekit_server.url, token)
         joining = asyncio.create_task(session.connect())
-        # Told from within the join, so the cancellation always comes before it is over.
-        session.add_listener(lambda _: joining.cancel())
+
+        def cancel_join(_event: RoomEvent) -> None:
+            # Told from within the join, so the cancellation always comes before it is over.
+            joining.cancel()
+
+        session.add_listener(cancel_join)
         with pytest.raises(asyncio.CancelledError):
             await joining
         assert session.connection == "disconnected"
