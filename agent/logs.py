@@ -19,6 +19,9 @@ _JWT = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+")
 _QUERY_TOKEN = re.compile(r"(access_token=)[^&\s\"']+")
 
 
+_BOUND: dict[str, str] = {}
+
+
 def redact(value: Any) -> Any:
     """`value` with JWTs and token query parameters taken out of every string in it."""
     if isinstance(value, str):
@@ -44,6 +47,7 @@ def configure_logs(log_format: LogFormat = "auto", level: str = "info") -> None:
     """Send structlog and the standard library's logging to standard error in one format."""
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
+        _add_bound,
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -70,9 +74,7 @@ def configure_logs(log_format: LogFormat = "auto", level: str = "info") -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *shared[:1],
-            *shared[1:3],
-            *shared[4:],
+            *(processor for processor in shared if not isinstance(processor, structlog.stdlib.ExtraAdder)),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -82,5 +84,14 @@ def configure_logs(log_format: LogFormat = "auto", level: str = "info") -> None:
 
 
 def bind_context(**values: str) -> None:
-    """Put `values` (room, recording) on every line this process logs from now on."""
-    structlog.contextvars.bind_contextvars(**values)
+    """Put `values` (room, recording) on every line this process logs from now on, in all its tasks and threads.
+
+    For processes that run one room, as the commands and the service have.
+    """
+    _BOUND.update(values)
+
+
+def _add_bound(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in _BOUND.items():
+        event.setdefault(key, value)
+    return event

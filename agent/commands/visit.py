@@ -5,6 +5,7 @@ import json
 import signal
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.bot import RoomAgent, RoomRequest
@@ -14,6 +15,7 @@ from agent.errors import ConnectionLost
 from agent.logs import bind_context
 from agent.room.state import RoomState, TrackState
 from agent.tasks import Tasks
+from media.record.recording_id import new_recording_id
 
 if TYPE_CHECKING:
     from media.export.queue import ExportQueue
@@ -63,7 +65,7 @@ class Visit:
 
     def __init__(self, settings: Settings, request: RoomRequest, output: Output, chatter: Chatter) -> None:
         self._settings = settings
-        self._request = request
+        self._request = _with_recording_id(request)
         self._output = output
         self._chatter = chatter
 
@@ -74,8 +76,10 @@ class Visit:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         bind_context(room=self._request.room)
+        if self._request.recording_id:
+            bind_context(recording=self._request.recording_id)
         credentials = self._settings.credentials()
-        queue = _open_queue(self._settings) if self._records else None
+        queue = await asyncio.to_thread(_open_queue, self._settings) if self._request.recording_id else None
         agent = RoomAgent(credentials, self._request, self._settings, export_queue=queue)
         tasks = Tasks("join")
         try:
@@ -90,10 +94,6 @@ class Visit:
         self._tell_left(reason, final, agent.state())
         if reason not in ENDED_WELL | {"asked to", "time is up"}:
             raise ConnectionLost(f"the room ended for us: {reason}; what was recorded is safe, join again to go on")
-
-    @property
-    def _records(self) -> bool:
-        return self._request.record or self._request.recording_id is not None
 
     async def _stay(self, agent: RoomAgent, stop: asyncio.Event, seconds: float | None, tasks: Tasks) -> str:
         ended = tasks.start(agent.wait_closed(), name="ended")
@@ -138,6 +138,13 @@ class Visit:
                 f"{recording.bytes / 1e6:.1f} MB in {recording.path}"
             )
         self._output.note(f"left {before.room}: {reason}")
+
+
+def _with_recording_id(request: RoomRequest) -> RoomRequest:
+    """Known beforehand, the recording's id is on every line of the log."""
+    if not request.record or request.recording_id:
+        return request
+    return replace(request, recording_id=new_recording_id(request.room, time.time()))
 
 
 def _open_queue(settings: Settings) -> "ExportQueue":

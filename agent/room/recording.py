@@ -179,8 +179,10 @@ class RoomRecorder:
 
     def on_tap_stream_state(self, track_sid: str, *, paused: bool) -> None:
         """The server paused or resumed a track for lack of bandwidth."""
+        if paused == (track_sid in self._paused):
+            return
         (self._paused.add if paused else self._paused.discard)(track_sid)
-        log.warning("recording_stream_state", sid=track_sid, paused=paused)
+        log.warning("recording_stream_paused" if paused else "recording_stream_resumed", sid=track_sid)
 
     def on_tap_refused(self, track_sid: str, reason: str) -> None:
         """A track cannot be had."""
