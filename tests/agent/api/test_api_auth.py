@@ -75,14 +75,14 @@ async def test_every_route_wants_a_fitting_token(api: FakeService, method: str, 
         assert_refused(await call(api, method, template, bearer(credentials=credentials)), 401, "unauthorized")
     assert_refused(await call(api, method, template, bearer(ttl_s=-60)), 401, "token_expired")
     if grant != "any":
-        lacking = replace(ALL_GRANTS, **{FIELD_OF_GRANT[grant]: False})
+        lacking = with_flag(ALL_GRANTS, FIELD_OF_GRANT[grant], value=False)
         assert_refused(await call(api, method, template, bearer(lacking)), 403, "permission_denied")
     if "{room}" in template:
         elsewhere = bearer(replace(ALL_GRANTS, room="other"))
         assert_refused(await call(api, method, template, elsewhere), 403, "permission_denied")
     if template == "/v1/events":
         return  # it would stream for ever; test_api_events.py reads it
-    only = ServiceGrants(**({FIELD_OF_GRANT[grant]: True} if grant != "any" else {}))
+    only = ServiceGrants() if grant == "any" else with_flag(ServiceGrants(), FIELD_OF_GRANT[grant], value=True)
     for grants in (only, replace(only, room="lobby")):
         answer = await call(api, method, template, bearer(grants))
         assert answer.status_code not in {401, 403, 500}, answer.text
@@ -155,3 +155,10 @@ async def test_requests_are_counted_by_route_and_never_by_path(api: FakeService)
     assert "nowhere" not in text
     assert "BREW" not in text
     assert 'roomhand_rooms{state="running"} 1.0' in text
+
+
+def with_flag(grants: ServiceGrants, name: str, *, value: bool) -> ServiceGrants:
+    """`grants` with the one flag of that name set or cleared."""
+    flags = {flag: getattr(grants, flag) for flag in ("room_admin", "room_record", "room_list", "room_create")}
+    flags[name] = value
+    return ServiceGrants(grants.identity, grants.room, **flags)
