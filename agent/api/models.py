@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from agent.room.publish_options import PublishOptions, VideoCodec
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy, SubscriptionRule
 from agent.service.protocol import RoomOptions
+from media.record.recording_id import RECORDING_ID_PATTERN
 from quality.stats import TrackKind, TrackSource, VideoQuality
 
 MAX_DATA_BYTES = 64_000  # LiveKit's limit for a data packet
@@ -17,7 +18,6 @@ _MAX_TEXT_CHARS = 200_000
 _MAX_RULES = 100
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-RECORDING_ID = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,127}$"
 
 
 def _no_path_tricks(value: str) -> str:
@@ -34,7 +34,7 @@ def _no_control(value: str) -> str:
 
 RoomName = Annotated[str, Field(min_length=1, max_length=_MAX_NAME_CHARS), AfterValidator(_no_path_tricks)]
 Identity = Annotated[str, Field(min_length=1, max_length=_MAX_NAME_CHARS), AfterValidator(_no_control)]
-RecordingId = Annotated[str, Field(pattern=RECORDING_ID)]
+RecordingId = Annotated[str, Field(pattern=RECORDING_ID_PATTERN)]
 Pattern = Annotated[str, Field(max_length=_MAX_NAME_CHARS)]
 Topic = Annotated[str, Field(max_length=_MAX_NAME_CHARS)]
 Destinations = Annotated[list[Identity], Field(max_length=1000)]

@@ -7,17 +7,18 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from agent.api.auth import Grant, GuardedRoute, needs
-from agent.api.models import RECORDING_ID, StartRecordingBody
+from agent.api.models import StartRecordingBody
 from agent.api.recording_files import check_continues, read_recording_for
 from agent.api.service import Caller, Service
 from agent.room.state import RecordingStatus
 from media.record.entries import RecordingState
 from media.record.reader import RecordingSummary, RecordingView, TrackView, list_recordings
+from media.record.recording_id import RECORDING_ID_PATTERN
 from media.record.verify import VerificationReport, verify_recording
 
 router = APIRouter(route_class=GuardedRoute, tags=["recordings"])
 
-RecordingId = Annotated[str, Path(pattern=RECORDING_ID)]
+RecordingId = Annotated[str, Path(pattern=RECORDING_ID_PATTERN)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import typer
 from agent.commands.output import JsonOption, Output
 from agent.commands.recordings import recording_path
 from agent.config import load_settings
-from media.errors import ExportError
+from agent.errors import RoomhandError
+from media.errors import ExportError, MediaError
 from media.export.job import ExportFormat, ExportRequest, ExportState, ExportStatus, status_to_json
 from media.record.reader import read_recording
 
@@ -70,11 +71,14 @@ def wait_for_export(queue: "ExportQueue", export_id: str, output: Output) -> Exp
     return status
 
 
-def export_error(status: ExportStatus) -> ExportError:
+def export_error(status: ExportStatus) -> RoomhandError | MediaError:
     """The error of an export that did not complete, with its own code."""
+    from agent.service.protocol import ErrorReport, error_from_report
+
     if status.error is None:
         return ExportError(f"export {status.export_id} is {status.state.value}")
-    return ExportError(f"export {status.export_id} failed: {status.error.message} ({status.error.code})")
+    message = f"export {status.export_id} failed: {status.error.message}"
+    return error_from_report(ErrorReport(status.error.code, message))
 
 
 def print_status(output: Output, status: ExportStatus) -> None:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from media.frames import Codec, MediaKind
+from media.rtp.clock_mapping import ClockSource
 
 FORMAT_VERSION = 1
 
@@ -46,14 +47,6 @@ class Container(StrEnum):
     def segment_suffix(self) -> str:
         """File suffix of a media segment."""
         return ".m4s" if self is Container.FMP4 else ".webm"
-
-
-class ClockSource(StrEnum):
-    """Where a clock mapping comes from, worst first."""
-
-    ARRIVAL = "arrival"
-    SENDER_REPORT = "sender_report"
-    ABS_CAPTURE_TIME = "abs_capture_time"
 
 
 class GapReason(StrEnum):

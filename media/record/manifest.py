@@ -8,7 +8,6 @@ from media.errors import RecordingDamaged, RecordingNotFound
 from media.record.entries import (
     FORMAT_VERSION,
     ClockMapping,
-    ClockSource,
     InitEntry,
     JournalEntry,
     RecordingClosed,
@@ -23,6 +22,7 @@ from media.record.entries import (
 )
 from media.record.journal_line import JournalRecord, from_json
 from media.record.storage import translated, write_durably
+from media.rtp.clock_mapping import ClockSource
 
 MANIFEST_NAME = "manifest.json"
 

@@ -2,7 +2,6 @@
 `create`, `resume` and `close`."""
 
 import asyncio
-import re
 import shutil
 import threading
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from media.record.journal import Journal, read_sound_journal
 from media.record.ledger import Ledger
 from media.record.manifest import ManifestBuilder
 from media.record.reader import EVENTS_NAME, RecordingView, TrackView, read_recording
+from media.record.recording_id import is_recording_id
 from media.record.recording_writer import (
     RecordingCallbacks,
     RecordingConfig,
@@ -44,9 +44,6 @@ _log = structlog.get_logger(__name__)
 
 _MAX_TICKS_WAITING = 2
 """A tick says what time it is; a writer that is behind needs no more of them."""
-
-_RECORDING_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
-"""It names a folder and goes into URLs."""
 
 
 class Recording:
@@ -83,7 +80,7 @@ class Recording:
         Waits for a few fsyncs. Raises RecordingBusy when the folder exists, StorageError and its
         subclasses, ValueError for an id that cannot name a folder.
         """
-        if not _RECORDING_ID.match(recording_id):
+        if not is_recording_id(recording_id):
             raise ValueError(f"{recording_id!r} is no recording id: use letters, digits, '.', '_' and '-'")
         path = root / recording_id
         make_directory(root)

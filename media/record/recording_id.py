@@ -8,7 +8,7 @@ from media.errors import RecordingNotFound
 
 MAX_ROOM_CHARS = 48  # file names have 255 bytes; the rest of the id takes 24
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
-_VALID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
+RECORDING_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"  # it names a folder, and goes into URLs
 
 
 def new_recording_id(room: str, now: float) -> str:
@@ -18,8 +18,13 @@ def new_recording_id(room: str, now: float) -> str:
     return f"{name}-{started}-{secrets.token_hex(3)}"
 
 
+def is_recording_id(text: str) -> bool:
+    """Whether `text` can be a recording's id."""
+    return re.match(RECORDING_ID_PATTERN, text) is not None
+
+
 def check_recording_id(recording_id: str) -> str:
     """`recording_id`, if it can be a folder's name and nothing else; RecordingNotFound otherwise."""
-    if not _VALID.match(recording_id):
+    if not is_recording_id(recording_id):
         raise RecordingNotFound(f"{recording_id!r} is no recording id; ids have letters, digits, dots, - and _ only")
     return recording_id

@@ -9,7 +9,6 @@ import structlog
 from media.errors import MediaError, RecordingDamaged, RecordingNotFound
 from media.record.entries import (
     ClockMapping,
-    ClockSource,
     GapEntry,
     GapReason,
     InitEntry,
@@ -27,6 +26,7 @@ from media.record.note import InitNote
 from media.record.reader import manifest_from_records, view_from_records
 from media.record.recovery import TrackRecovery, find_inits, track_directories
 from media.record.storage import translated, write_durably
+from media.rtp.clock_mapping import ClockSource
 
 _log = structlog.get_logger(__name__)
 

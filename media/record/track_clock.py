@@ -1,8 +1,8 @@
 """How a track's decode times lie in the recording's media time: which mappings to write down (pure)."""
 
 from media.record.decode_timeline import Anchor
-from media.record.entries import ClockMapping, ClockSource, RtpAnchor
-from media.rtp.clock_mapping import RtpClockMapping
+from media.record.entries import ClockMapping, RtpAnchor
+from media.rtp.clock_mapping import ClockSource, RtpClockMapping
 
 ARRIVAL_UNCERTAINTY_MS = 200.0
 """Of a single frame's arrival: one-way delay and jitter of a usable connection (livekit/egress tests allow 300 ms)."""
@@ -56,7 +56,7 @@ class TrackClock:
         if anchor is None or current is None:
             self._held = estimate
             return None
-        rank, current_rank = _RANK[ClockSource(estimate.source)], _RANK[current.source]
+        rank, current_rank = _RANK[estimate.source], _RANK[current.source]
         if rank < current_rank:
             self._stretch_start = decode_time
         young = decode_time - self._stretch_start < _SETTLING_S * self._timescale
@@ -78,5 +78,5 @@ class TrackClock:
     def _converted(self, estimate: RtpClockMapping, anchor: Anchor, valid_from: int) -> ClockMapping:
         rtp_timestamp = anchor.rtp_timestamp + valid_from - anchor.decode_time
         media_time_s = estimate.unix_time(rtp_timestamp, self._timescale) - self._started_at
-        source = ClockSource(estimate.source)
+        source = estimate.source
         return ClockMapping(self._track, valid_from, media_time_s, estimate.drift_ppm, estimate.uncertainty_ms, source)

@@ -20,8 +20,9 @@ from media.process.timeline import (
     plan_programs,
     program_from_json,
 )
-from media.record.entries import ClockMapping, ClockSource, RecordingState, SegmentEntry, TrackDescriptor
+from media.record.entries import ClockMapping, RecordingState, SegmentEntry, TrackDescriptor
 from media.record.reader import RecordingView, TrackView
+from media.rtp.clock_mapping import ClockSource
 
 
 def track(

@@ -12,7 +12,6 @@ from media.errors import DiskFull, RecordingBusy
 from media.frames import Codec, MediaKind
 from media.record.entries import (
     ClockMapping,
-    ClockSource,
     Container,
     GapEntry,
     GapReason,
@@ -33,6 +32,7 @@ from media.record.event_log import EventLog, encode_event
 from media.record.journal import JOURNAL_NAME, Journal, parse_journal, read_journal
 from media.record.journal_line import JournalRecord, decode_line, encode_entry
 from media.record.storage import is_locked, write_durably
+from media.rtp.clock_mapping import ClockSource
 
 ENTRIES: list[JournalEntry] = [
     RecordingStarted("one", "räum \u2028\n\x85", "RM_1", 1000.5),

@@ -11,7 +11,6 @@ import pytest
 from media.errors import RecordingBusy, RecordingNotFound, UnsupportedCodec
 from media.frames import Codec, EncodedFrame
 from media.record.entries import (
-    ClockSource,
     GapReason,
     RecordingState,
     SegmentEntry,
@@ -23,8 +22,7 @@ from media.record.recorder import Recording
 from media.record.recording_writer import RecordingCallbacks, RecordingConfig
 from media.record.track_recorder import ITEM_BYTES
 from media.record.verify import verify_recording
-from media.rtp.clock_mapping import ClockSource as RtpClockSource
-from media.rtp.clock_mapping import RtpClockMapping
+from media.rtp.clock_mapping import ClockSource, RtpClockMapping
 from tests.media.record.encoded_media import (
     decoded_audio_samples,
     decoded_sizes,
@@ -151,7 +149,7 @@ def test_media_time_follows_the_clock_mappings(tmp_path: Path) -> None:
     for frame in frames[:200]:
         track.write(frame)
     # The sender's clock says that the first packet was captured 1.9 s into the recording: from the start on.
-    by_report = RtpClockMapping(frames[100].rtp_timestamp, START + 3.9, 20.0, 2.0, RtpClockSource.SENDER_REPORT)
+    by_report = RtpClockMapping(frames[100].rtp_timestamp, START + 3.9, 20.0, 2.0, ClockSource.SENDER_REPORT)
     track.set_clock_mapping(by_report, START + 6)
     for frame in frames[200:800]:
         track.write(frame)

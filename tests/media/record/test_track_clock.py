@@ -5,17 +5,16 @@ import itertools
 import pytest
 
 from media.record.decode_timeline import Anchor
-from media.record.entries import ClockSource, RecordingState
+from media.record.entries import RecordingState
 from media.record.state import RecordingEvent, next_state
 from media.record.track_clock import TrackClock
-from media.rtp.clock_mapping import ClockSource as RtpClockSource
-from media.rtp.clock_mapping import RtpClockMapping
+from media.rtp.clock_mapping import ClockSource, RtpClockMapping
 
 STARTED_AT = 1_000.0
 HZ = 48_000
 
 
-def estimate(rtp: int, unix_s: float, source: RtpClockSource, uncertainty_ms: float = 5.0) -> RtpClockMapping:
+def estimate(rtp: int, unix_s: float, source: ClockSource, uncertainty_ms: float = 5.0) -> RtpClockMapping:
     return RtpClockMapping(rtp, unix_s, 0.0, uncertainty_ms, source)
 
 
@@ -33,7 +32,7 @@ def test_it_begins_with_the_arrival_of_its_first_frame() -> None:
 
 def test_an_estimate_from_before_the_first_frame_is_kept_for_it() -> None:
     clock = TrackClock(3, HZ, STARTED_AT)
-    assert clock.estimated(estimate(500_000, 1_001.9, RtpClockSource.SENDER_REPORT), 0) is None
+    assert clock.estimated(estimate(500_000, 1_001.9, ClockSource.SENDER_REPORT), 0) is None
     mapping = clock.anchored(Anchor(0, 500_000, 1_002.0, reset=False))
     assert mapping.source is ClockSource.SENDER_REPORT
     assert mapping.media_time_s == pytest.approx(1.9)
@@ -41,7 +40,7 @@ def test_an_estimate_from_before_the_first_frame_is_kept_for_it() -> None:
 
 def test_a_better_source_holds_from_the_start() -> None:
     clock = started()
-    mapping = clock.estimated(estimate(500_000 + 60 * HZ, 1_061.9, RtpClockSource.SENDER_REPORT), 60 * HZ)
+    mapping = clock.estimated(estimate(500_000 + 60 * HZ, 1_061.9, ClockSource.SENDER_REPORT), 60 * HZ)
     assert mapping is not None
     assert mapping.decode_time == 0
     assert mapping.media_time_s == pytest.approx(1.9)
@@ -49,8 +48,8 @@ def test_a_better_source_holds_from_the_start() -> None:
 
 def test_a_refinement_holds_from_now_on() -> None:
     clock = started()
-    clock.estimated(estimate(500_000, 1_001.9, RtpClockSource.SENDER_REPORT), 60 * HZ)
-    mapping = clock.estimated(estimate(500_000, 1_001.91, RtpClockSource.SENDER_REPORT), 90 * HZ)
+    clock.estimated(estimate(500_000, 1_001.9, ClockSource.SENDER_REPORT), 60 * HZ)
+    mapping = clock.estimated(estimate(500_000, 1_001.91, ClockSource.SENDER_REPORT), 90 * HZ)
     assert mapping is not None
     assert mapping.decode_time == 90 * HZ
     assert mapping.media_time_s == pytest.approx(91.91)
@@ -58,32 +57,32 @@ def test_a_refinement_holds_from_now_on() -> None:
 
 def test_early_arrivals_still_improve_the_start() -> None:
     clock = started()
-    mapping = clock.estimated(estimate(500_000, 1_001.95, RtpClockSource.ARRIVAL, 20), 3 * HZ)
+    mapping = clock.estimated(estimate(500_000, 1_001.95, ClockSource.ARRIVAL, 20), 3 * HZ)
     assert mapping is not None
     assert mapping.decode_time == 0
 
 
 def test_after_a_worse_source_a_better_one_reaches_back_only_to_it() -> None:
     clock = started()
-    clock.estimated(estimate(500_000, 1_001.9, RtpClockSource.SENDER_REPORT), 60 * HZ)
-    clock.estimated(estimate(500_000, 1_009.0, RtpClockSource.ARRIVAL), 100 * HZ)
-    mapping = clock.estimated(estimate(500_000, 1_009.1, RtpClockSource.SENDER_REPORT), 150 * HZ)
+    clock.estimated(estimate(500_000, 1_001.9, ClockSource.SENDER_REPORT), 60 * HZ)
+    clock.estimated(estimate(500_000, 1_009.0, ClockSource.ARRIVAL), 100 * HZ)
+    mapping = clock.estimated(estimate(500_000, 1_009.1, ClockSource.SENDER_REPORT), 150 * HZ)
     assert mapping is not None
     assert mapping.decode_time == 100 * HZ
 
 
 def test_what_says_nothing_new_is_not_written() -> None:
     clock = started()
-    report = estimate(500_000, 1_001.9, RtpClockSource.SENDER_REPORT)
+    report = estimate(500_000, 1_001.9, ClockSource.SENDER_REPORT)
     assert clock.estimated(report, 60 * HZ) is not None
     assert clock.estimated(report, 61 * HZ) is None
-    assert clock.estimated(estimate(500_000, 1_001.9005, RtpClockSource.SENDER_REPORT), 62 * HZ) is None
-    assert clock.estimated(estimate(500_000, 1_001.9, RtpClockSource.SENDER_REPORT, 1.0), 63 * HZ) is not None
+    assert clock.estimated(estimate(500_000, 1_001.9005, ClockSource.SENDER_REPORT), 62 * HZ) is None
+    assert clock.estimated(estimate(500_000, 1_001.9, ClockSource.SENDER_REPORT, 1.0), 63 * HZ) is not None
 
 
 def test_a_reset_begins_anew() -> None:
     clock = started()
-    clock.estimated(estimate(500_000, 1_001.9, RtpClockSource.SENDER_REPORT), 60 * HZ)
+    clock.estimated(estimate(500_000, 1_001.9, ClockSource.SENDER_REPORT), 60 * HZ)
     mapping = clock.anchored(Anchor(100 * HZ, 9, 1_111.0, reset=True))
     assert (mapping.decode_time, mapping.media_time_s, mapping.source) == (100 * HZ, 111.0, ClockSource.ARRIVAL)
 
