@@ -4,12 +4,15 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import logging
 import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 
 import pytest
+import structlog
 import typer
 from typer.testing import CliRunner
 
@@ -169,6 +172,18 @@ def test_room_request_has_these_fields() -> None:
         agent.RoomRequest("room").room = "other"  # type: ignore[misc]  # that it fails is what is tested
 
 
+@pytest.fixture
+def logging_kept() -> Iterator[None]:
+    """Commands run inside this process set up logging for a stream that ends with them."""
+    root = logging.getLogger()
+    handlers, level, configuration = root.handlers[:], root.level, structlog.get_config()
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**configuration)
+
+
+@pytest.mark.usefixtures("logging_kept")
 def test_help_lists_these_commands() -> None:
     command = typer.main.get_command(app)
     groups = getattr(command, "commands")  # noqa: B009 - typer's own click has no stubs to say so
@@ -180,6 +195,7 @@ def test_help_lists_these_commands() -> None:
         assert f" {name} " in shown.stdout
 
 
+@pytest.mark.usefixtures("logging_kept")
 @pytest.mark.parametrize("name", [*COMMANDS, "recordings list", "exports list"])
 def test_each_command_has_help(name: str) -> None:
     shown = CliRunner().invoke(app, [*name.split(), "--help"])

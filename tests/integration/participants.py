@@ -80,8 +80,11 @@ class Pictures:
         wanted = len(self.sizes) + count
         await eventually(lambda: True if len(self.sizes) >= wanted else None, timeout_s=timeout_s)
 
-    async def of_size(self, width: int, height: int, *, count: int = 5, timeout_s: float = 15) -> None:
-        """Until the last `count` pictures all have that size."""
+    async def of_size(self, width: int, height: int, *, count: int = 5, timeout_s: float = 40) -> None:
+        """Until the last `count` pictures all have that size.
+
+        A layer that was gone for a moment counts as alive for the server only after 10 s of good cycles.
+        """
         wanted = [(width, height)] * count
         await eventually(lambda: True if self.sizes[-count:] == wanted else None, timeout_s=timeout_s)
 
