@@ -14,6 +14,7 @@ from agent.config import Settings
 from agent.errors import ConnectionLost
 from agent.logs import bind_context
 from agent.room.state import RoomState, TrackState
+from agent.service.protocol import ErrorReport, error_from_report
 from agent.tasks import Tasks
 from media.record.recording_id import new_recording_id
 
@@ -91,7 +92,11 @@ class Visit:
         finally:
             await tasks.aclose()
             await agent.aclose()
+        recording = agent.state().recording
         self._tell_left(reason, final, agent.state())
+        if recording and recording.error_code and (recording.frames_lost or recording.state != "complete"):
+            lost = f"{recording.frames_lost} frames were lost, what was recorded before is safe in {recording.path}"
+            raise error_from_report(ErrorReport(recording.error_code, f"{recording.error}; {lost}"))
         if reason not in ENDED_WELL | {"asked to", "time is up"}:
             raise ConnectionLost(f"the room ended for us: {reason}; what was recorded is safe, join again to go on")
 

@@ -97,6 +97,7 @@ class RoomRecorder:
         self._handoff: Handoff | None = None
         self._frames: Counter[str] = Counter()
         self._storage_errors: Counter[str] = Counter()
+        self._last_error: StorageError | None = None
         self._tap_events: Counter[str] = Counter()
         self._closing: asyncio.Task[None] | None = None
 
@@ -213,6 +214,7 @@ class RoomRecorder:
 
     def _storage_failed(self, error: StorageError) -> None:
         self._storage_errors[error.code] += 1
+        self._last_error = error
         self._tell(RecordingChanged(self.status()))
 
     def _on_keyframe_request(self, track: int) -> None:
@@ -319,6 +321,8 @@ class RoomRecorder:
             bytes=totals.bytes_written,
             frames=totals.frames_written,
             frames_lost=totals.frames_lost_storage + totals.frames_lost_overflow,
+            error_code=self._last_error.code if self._last_error else "",
+            error=str(self._last_error or ""),
         )
 
     def counters(self) -> RoomCounters:

@@ -85,7 +85,11 @@ class PublicationState:
 
 @dataclass(frozen=True, slots=True)
 class RecordingStatus:
-    """The recording in progress, or the last one of this agent."""
+    """The recording in progress, or the last one of this agent.
+
+    `error_code` and `error` tell of the last refusal of the disk; empty where it never refused. While `state` is
+    storage_error, frames are lost; recording goes on by itself when the disk takes them again.
+    """
 
     recording_id: str
     path: str
@@ -96,6 +100,8 @@ class RecordingStatus:
     bytes: int
     frames: int
     frames_lost: int
+    error_code: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

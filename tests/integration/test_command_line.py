@@ -1,6 +1,7 @@
 """The command line as people use it: the main path, a crash, and everything that can be wrong."""
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
@@ -195,6 +196,30 @@ async def test_a_folder_that_cannot_be_written_to(livekit_server: Credentials, t
     commands = CommandLine(livekit_server, tmp_path)
     refused = await commands.run("join", "x", "--record", "--out", "/sys/kernel/recordings", "--for", "1")
     expect(refused, "disk_read_only", "/sys/kernel/recordings")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+async def test_a_full_disk_keeps_what_is_there_and_is_told(livekit_server: Credentials, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = await asyncio.create_subprocess_exec("mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(small))
+    if await mounted.wait() != 0:
+        pytest.skip("this machine does not let root mount")
+    try:
+        commands = CommandLine(livekit_server, tmp_path)
+        async with Publisher(livekit_server, "cli-full", codec=Codec.VP8, width=1280, height=720, noise=40):
+            full = await commands.run(
+                "join", "cli-full", "--record", "--out", "small", "--recording-id", "r", "--for", "10"
+            )
+        expect(full, "disk_full", "frames were lost", "is safe")
+        view = read_recording(small / "r")
+        assert sum(track.samples for track in view.tracks) > 0
+        for track in view.tracks:
+            for segment in track.segments:
+                assert hashlib.sha256(view.file_of(segment).read_bytes()).hexdigest() == segment.sha256
+    finally:
+        unmounted = await asyncio.create_subprocess_exec("umount", str(small))
+        await unmounted.wait()
 
 
 async def test_what_is_not_there(livekit_server: Credentials, tmp_path: Path) -> None:
