@@ -163,7 +163,7 @@ class Demo:
             recording=view,
             tracks=tracks,
             exports=tuple(exports),
-            player_url=f"{base_url}/player#export={exports[-1]['export_id']}&token={token}",
+            player_url=f"{base_url}/player?export={exports[-1]['export_id']}#token={token}",
             metrics_url=f"{base_url}/metrics",
         )
 
