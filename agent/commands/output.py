@@ -22,6 +22,12 @@ class StepReporter(Protocol):
         """`text` says what is being done; `fraction` is 0 to 1 where known."""
 
 
+def aligned(rows: list[list[str]]) -> list[str]:
+    """`rows` as lines whose columns stand below each other, two spaces apart."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
 class Output:
     """Prints for a person (rich on a terminal, plain lines elsewhere) or for a program (`--json`)."""
 
@@ -47,14 +53,19 @@ class Output:
             self._err.print(line, markup=False, highlight=False)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """A table of the result; nothing with `--json`."""
+        """A table of the result, plain and never folded where nobody's terminal is; nothing with `--json`."""
         if self.as_json:
+            return
+        cells = [[str(cell) for cell in row] for row in rows]
+        if not self._out.is_terminal:
+            for line in (title, *aligned([list(columns), *cells])):
+                self.text(line)
             return
         table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
         for column in columns:
             table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*(str(cell) for cell in row))
+        for row in cells:
+            table.add_row(*row)
         self._out.print(table)
 
     @contextmanager
