@@ -12,6 +12,7 @@ import structlog
 
 from agent.config import Settings
 from agent.errors import InvalidSettings, RecordingConflict, TrackNotFound
+from agent.export_queue import QueueSink, submit_export
 from agent.room.counters import RoomCounters
 from agent.room.data import DataPublisher
 from agent.room.events import ConnectionStateChanged, LayerChanged, ParticipantConnected, TrackPublished
@@ -29,7 +30,6 @@ from agent.tasks import Tasks
 from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
 from media.clock import SteadyClock
 from media.export.job import ExportFormat, ExportRequest
-from media.record.entries import SegmentEntry
 from media.record.recording_id import new_recording_id
 from media.sources.open import open_source
 from media.tap.events import LayerQuality
@@ -278,7 +278,7 @@ class RoomAgent:
                     segment_duration_s=self._settings.segment_duration_s,
                     part_duration_s=self._settings.part_duration_s,
                     policy=self._request.record_policy,
-                    sink=_QueueSink(self._queue) if self._queue else None,
+                    sink=QueueSink(self._queue) if self._queue else None,
                 ),
                 TapOptions(self._credentials.url, self._tap_token),
                 self._clock,
@@ -315,7 +315,7 @@ class RoomAgent:
         """Queue an export ("mp4" or "hls") of a recording; its id. A worker takes it up by itself."""
         path = self._recordings_dir / recording_id
         request = ExportRequest(path, ExportFormat(export_format), out_dir, participant_identity)
-        return await asyncio.to_thread(_submit, self._queue, request, self._settings.export_database)
+        return await asyncio.to_thread(submit_export, self._queue, request, self._settings.export_database)
 
     @property
     def _recordings_dir(self) -> Path:
@@ -401,29 +401,3 @@ def _parse_quality(quality: str | None) -> VideoQuality | None:
         return VideoQuality[quality.upper()]
     except KeyError:
         raise InvalidSettings(f"{quality!r} is no layer; give low, medium or high") from None
-
-
-class _QueueSink:
-    """Hands segments to the export queue, whose calls wait for a disk."""
-
-    def __init__(self, queue: "ExportQueue") -> None:
-        self._queue = queue
-
-    async def hand_off(self, segment: SegmentEntry, recording_path: Path) -> None:
-        """Have the segment verified and catalogued, durably."""
-        await asyncio.to_thread(self._queue.hand_off, segment, recording_path)
-
-
-def _submit(queue: "ExportQueue | None", request: ExportRequest, database: Path) -> str:
-    from media.export.queue import ExportQueue  # noqa: PLC0415 - see above
-    from media.export.worker import ensure_worker  # noqa: PLC0415
-
-    recording_path, out_dir = request.recording_path.resolve(), request.out_dir.resolve()
-    opened = queue or ExportQueue(database)
-    try:
-        export_id = opened.submit(replace(request, recording_path=recording_path, out_dir=out_dir))
-    finally:
-        if queue is None:
-            opened.close()
-    ensure_worker(database)
-    return export_id

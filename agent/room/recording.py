@@ -13,23 +13,30 @@ import structlog
 
 from agent.room.counters import RoomCounters
 from agent.room.receiving import ReceiveJudge, tap_inbound_rtp
-from agent.room.state import ParticipantState, ReceiveState, RecordingStatus, TrackState
+from agent.room.state import ReceiveState, RecordingStatus, TrackState
 from agent.room.subscription import Candidate, SubscriptionPolicy, decide
+from agent.room.tap_values import (
+    participant_state,
+    track_descriptor,
+    track_source,
+    track_state,
+    video_quality,
+)
 from agent.room.timeline import timeline_event
 from agent.tasks import Tasks
 from media.clock import SteadyClock
 from media.errors import MediaError, StorageError
 from media.frames import Codec, EncodedFrame
-from media.record.entries import SegmentEntry, TrackDescriptor
+from media.record.entries import SegmentEntry
 from media.record.handoff import Handoff, SegmentSink
 from media.record.recorder import Recording
 from media.record.recording_id import check_recording_id
 from media.record.recording_writer import RecordingCallbacks, RecordingConfig
 from media.record.segmenter import SegmenterConfig
 from media.record.track_recorder import TrackRecorder
-from media.tap.events import LayerQuality, RemoteParticipant, RemoteTrack
+from media.tap.events import LayerQuality, RemoteParticipant
 from media.tap.tap import Tap, TapOptions, TapState
-from quality.stats import TrackKind, TrackSnapshot, TrackSource, VideoQuality
+from quality.stats import TrackKind, TrackSnapshot
 
 log = structlog.get_logger(__name__)
 
@@ -194,7 +201,7 @@ class RoomRecorder:
         found = self._tap.find_track(track_sid)
         if found is None:
             return None
-        recorder = self._open_recording.open_track(_descriptor(*found, frame.codec), self._clock.now())
+        recorder = self._open_recording.open_track(track_descriptor(*found, frame.codec), self._clock.now())
         self._tracks[track_sid] = recorder
         log.info("recording_track", sid=track_sid, codec=frame.codec.value, participant_identity=found[0].identity)
         return recorder
@@ -290,12 +297,12 @@ class RoomRecorder:
             TrackSnapshot(
                 track_sid=item[1].sid,
                 kind=TrackKind(item[1].kind.value),
-                source=_source(item[1]),
+                source=track_source(item[1]),
                 timestamp=now,
                 stats=tap_inbound_rtp(stats),
                 muted=item[1].muted,
                 stream_paused=item[1].sid in self._paused,
-                requested_quality=_quality(self._tap.quality(item[1].sid)),
+                requested_quality=video_quality(self._tap.quality(item[1].sid)),
             )
             for stats, item in found
             if item is not None
@@ -360,47 +367,3 @@ class RoomRecorder:
                 # The cursor keeps them: whoever opens the recording next hands them off.
                 log.warning("recording_handoff_left", error=str(error))
             await self._handoff.aclose()
-
-
-def participant_state(participant: RemoteParticipant) -> ParticipantState:
-    """A participant as the policy's rules see it."""
-    return ParticipantState(
-        participant.identity, participant.sid, participant.name, participant.metadata, participant.attributes
-    )
-
-
-def track_state(participant: RemoteParticipant, track: RemoteTrack) -> TrackState:
-    """A track as the policy's rules see it."""
-    return TrackState(
-        sid=track.sid,
-        name=track.name,
-        kind=track.kind.value,
-        source=track.source,
-        participant_identity=participant.identity,
-        mime_type=track.mime_type,
-        muted=track.muted,
-        simulcasted=track.simulcasted,
-        width=track.width,
-        height=track.height,
-    )
-
-
-def _descriptor(participant: RemoteParticipant, track: RemoteTrack, codec: Codec) -> TrackDescriptor:
-    return TrackDescriptor(
-        track_sid=track.sid,
-        track_name=track.name,
-        source=track.source,
-        kind=track.kind,
-        codec=codec,
-        participant_identity=participant.identity,
-        participant_name=participant.name,
-        participant_sid=participant.sid,
-    )
-
-
-def _source(track: RemoteTrack) -> TrackSource:
-    return TrackSource(track.source) if track.source in set(TrackSource) else TrackSource.UNKNOWN
-
-
-def _quality(quality: LayerQuality | None) -> VideoQuality | None:
-    return None if quality is None else VideoQuality(quality.value)

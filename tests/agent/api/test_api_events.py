@@ -133,3 +133,4 @@ async def test_a_client_that_leaves_leaves_nothing_behind(server: tuple[FakeServ
     async with asyncio.timeout(WAIT_S):
         while api.service.events._listeners:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.01)
+    assert api.service.events._listeners == []

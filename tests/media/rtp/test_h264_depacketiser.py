@@ -188,9 +188,10 @@ def test_any_payloads_are_read_or_refused(payloads: list[tuple[int, bytes]]) -> 
         h264.starts_frame(packet)
         h264.starts_sync_sample(packet)
     try:
-        h264.assemble(packets)
+        assembled = h264.assemble(packets)
     except RtpError:
         return
+    assert assembled is None or isinstance(assembled.data, bytes)
 
 
 def test_the_blank_frame_of_the_server_is_two_pixels_wide() -> None:

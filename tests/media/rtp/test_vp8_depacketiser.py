@@ -143,6 +143,7 @@ def test_any_payloads_are_read_or_refused(payloads: list[bytes]) -> None:
         vp8.starts_sync_sample(packet)
         picture_id(packet)
     try:
-        vp8.assemble(packets)
+        assembled = vp8.assemble(packets)
     except RtpError:
         return
+    assert isinstance(assembled.data, bytes)

@@ -1,0 +1,54 @@
+"""The tap's values as the room's, the recording's and the quality package's (pure)."""
+
+from agent.room.state import ParticipantState, TrackState
+from media.frames import Codec
+from media.record.entries import TrackDescriptor
+from media.tap.events import LayerQuality, RemoteParticipant, RemoteTrack
+from quality.stats import TrackSource, VideoQuality
+
+
+def participant_state(participant: RemoteParticipant) -> ParticipantState:
+    """A participant as the policy's rules see it."""
+    return ParticipantState(
+        participant.identity, participant.sid, participant.name, participant.metadata, participant.attributes
+    )
+
+
+def track_state(participant: RemoteParticipant, track: RemoteTrack) -> TrackState:
+    """A track as the policy's rules see it."""
+    return TrackState(
+        sid=track.sid,
+        name=track.name,
+        kind=track.kind.value,
+        source=track.source,
+        participant_identity=participant.identity,
+        mime_type=track.mime_type,
+        muted=track.muted,
+        simulcasted=track.simulcasted,
+        width=track.width,
+        height=track.height,
+    )
+
+
+def track_descriptor(participant: RemoteParticipant, track: RemoteTrack, codec: Codec) -> TrackDescriptor:
+    """A track as the recording describes it."""
+    return TrackDescriptor(
+        track_sid=track.sid,
+        track_name=track.name,
+        source=track.source,
+        kind=track.kind,
+        codec=codec,
+        participant_identity=participant.identity,
+        participant_name=participant.name,
+        participant_sid=participant.sid,
+    )
+
+
+def track_source(track: RemoteTrack) -> TrackSource:
+    """LiveKit's source of a track; unknown for words that came later."""
+    return TrackSource(track.source) if track.source in set(TrackSource) else TrackSource.UNKNOWN
+
+
+def video_quality(quality: LayerQuality | None) -> VideoQuality | None:
+    """The layer asked for, as the quality package names it."""
+    return None if quality is None else VideoQuality(quality.value)
