@@ -4,10 +4,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agent.bot import EVERYTHING, NOTHING, RoomAgent, RoomRequest
+    from agent.bot import RoomAgent
     from agent.config import Settings, load_settings
     from agent.errors import RoomhandError
     from agent.logs import configure_logs
+    from agent.request import EVERYTHING, NOTHING, RoomRequest
     from agent.room.publish_options import PublishOptions, VideoCodec
     from agent.room.state import (
         ConnectionState,
@@ -46,10 +47,11 @@ __all__ = [
 ]
 
 _MODULES = {
-    "agent.bot": ("EVERYTHING", "NOTHING", "RoomAgent", "RoomRequest"),
+    "agent.bot": ("RoomAgent",),
     "agent.config": ("Settings", "load_settings"),
     "agent.errors": ("RoomhandError",),
     "agent.logs": ("configure_logs",),
+    "agent.request": ("EVERYTHING", "NOTHING", "RoomRequest"),
     "agent.room.publish_options": ("PublishOptions", "VideoCodec"),
     "agent.room.state": (
         "ConnectionState",

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -13,6 +13,7 @@ import structlog
 from agent.config import Settings
 from agent.errors import InvalidSettings, RecordingConflict, TrackNotFound
 from agent.export_queue import QueueSink, submit_export
+from agent.request import RoomRequest
 from agent.room.counters import RoomCounters
 from agent.room.data import DataPublisher
 from agent.room.events import ConnectionStateChanged, LayerChanged, ParticipantConnected, TrackPublished
@@ -42,37 +43,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-NOTHING = SubscriptionPolicy(default=SubscribeAction.IGNORE)
-EVERYTHING = SubscriptionPolicy()
-
 Listener = Callable[[object], None]
-
-
-@dataclass(frozen=True, slots=True)
-class RoomRequest:
-    """How to be in a room, and what to do there from the start.
-
-    `token` None has one minted for `identity`. `policy` says what the participant subscribes to
-    (default: nothing; its media would be decoded), `record_policy` what is recorded (default: everything).
-    `recordings_dir` None is the setting's. `data_tracks` are glob patterns of data tracks to read.
-    """
-
-    room: str
-    identity: str = "roomhand"
-    name: str = ""
-    metadata: str = ""
-    attributes: dict[str, str] = field(default_factory=dict)
-    hidden: bool = False
-    token: str | None = field(default=None, repr=False)
-    publish: str | None = None
-    publish_options: PublishOptions = field(default_factory=PublishOptions)
-    loop: bool = True
-    record: bool = False
-    recording_id: str | None = None
-    recordings_dir: Path | None = None
-    policy: SubscriptionPolicy = NOTHING
-    record_policy: SubscriptionPolicy = EVERYTHING
-    data_tracks: tuple[str, ...] = ("*",)
 
 
 class RoomAgent:

@@ -45,8 +45,8 @@ def join(
     json_output: JsonOption = False,
 ) -> None:
     """Join a room; publish and record what is asked for; leave on Ctrl-C, SIGTERM or after --for seconds."""
-    from agent.bot import EVERYTHING, NOTHING, RoomRequest
     from agent.commands.visit import Chatter, Visit
+    from agent.request import EVERYTHING, NOTHING, RoomRequest
 
     request = RoomRequest(
         room=room,

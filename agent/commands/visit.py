@@ -8,11 +8,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.bot import RoomAgent, RoomRequest
+from agent.bot import RoomAgent
 from agent.commands.output import Output
 from agent.config import Settings
 from agent.errors import ConnectionLost
 from agent.logs import bind_context
+from agent.request import RoomRequest
 from agent.room.state import RoomState, TrackState
 from agent.service.protocol import ErrorReport, error_from_report
 from agent.tasks import Tasks

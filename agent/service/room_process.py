@@ -2,8 +2,9 @@
 
 import asyncio
 
-from agent.bot import EVERYTHING, NOTHING, RoomAgent, RoomRequest
+from agent.bot import RoomAgent
 from agent.config import load_settings
+from agent.request import EVERYTHING, NOTHING, RoomRequest
 from agent.service.protocol import RoomOptions
 from agent.service.room_agent_port import RoomAgentPort
 from agent.service.room_shell import run_room_process

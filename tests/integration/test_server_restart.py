@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.bot import RoomAgent, RoomRequest
+from agent.bot import RoomAgent
 from agent.config import load_settings
+from agent.request import RoomRequest
 from agent.service.local_server import LocalServer
 from media.frames import Codec, MediaKind
 from media.record.entries import RecordingState

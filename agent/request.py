@@ -1,0 +1,37 @@
+"""What somebody asks of a room agent."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.room.publish_options import PublishOptions
+from agent.room.subscription import SubscribeAction, SubscriptionPolicy
+
+NOTHING = SubscriptionPolicy(default=SubscribeAction.IGNORE)
+EVERYTHING = SubscriptionPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRequest:
+    """How to be in a room, and what to do there from the start.
+
+    `token` None has one minted for `identity`. `policy` says what the participant subscribes to
+    (default: nothing; its media would be decoded), `record_policy` what is recorded (default: everything).
+    `recordings_dir` None is the setting's. `data_tracks` are glob patterns of data tracks to read.
+    """
+
+    room: str
+    identity: str = "roomhand"
+    name: str = ""
+    metadata: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+    hidden: bool = False
+    token: str | None = field(default=None, repr=False)
+    publish: str | None = None
+    publish_options: PublishOptions = field(default_factory=PublishOptions)
+    loop: bool = True
+    record: bool = False
+    recording_id: str | None = None
+    recordings_dir: Path | None = None
+    policy: SubscriptionPolicy = NOTHING
+    record_policy: SubscriptionPolicy = EVERYTHING
+    data_tracks: tuple[str, ...] = ("*",)
