@@ -4,9 +4,13 @@ DBOS keeps its tables in the same file as ours (`media.export.store`).
 """
 
 import logging
+import sqlite3
+import time
 from pathlib import Path
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from media.export.database_errors import translated_database_errors
 from media.record.storage import make_directory
@@ -31,6 +35,26 @@ _EXPORTS_AT_ONCE = 64
 _SEGMENTS_AT_ONCE = 2
 
 _POLL_S = 0.2
+
+
+# From this version on SQLite knows unixepoch('subsec'), which DBOS writes into its tables' defaults where Python is
+# 3.12 or newer. Debian 12 has 3.40, whatever the Python: there the function gives NULL and nothing can be queued.
+_SQLITE_WITH_SUBSECONDS = (3, 42, 0)
+
+
+def know_subseconds(connection: object, _record: object = None) -> None:
+    """Give a SQLite connection that needs it the `unixepoch('subsec')` that DBOS counts on."""
+    if isinstance(connection, sqlite3.Connection) and sqlite3.sqlite_version_info < _SQLITE_WITH_SUBSECONDS:
+        connection.create_function("unixepoch", 1, _unixepoch)
+
+
+def _unixepoch(modifier: object) -> float:
+    if modifier != "subsec":
+        raise ValueError(f"unixepoch({modifier!r}) is more than DBOS was seen to use")
+    return time.time()
+
+
+event.listen(Engine, "connect", know_subseconds)
 
 
 def prepare_database(database: Path) -> None:
