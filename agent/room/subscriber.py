@@ -46,6 +46,7 @@ class Subscriber:
         self._tasks = Tasks("subscriber")
         self._order: dict[TrackKey, int] = {}
         self._requested: dict[str, bool] = {}
+        self._told: set[str] = set()
         self._overrides: dict[TrackKey, SubscribeAction] = {}
         self._ceilings: dict[TrackKey, VideoQuality] = {}
         self._intents: dict[TrackKey, LayerIntent] = {}
@@ -142,8 +143,15 @@ class Subscriber:
         return self._intents.get(key, LayerIntent(quality=ceiling))
 
     def _send(self, track: TrackState) -> None:
-        if track.kind == TrackKind.VIDEO and self.sdk_track(track.sid) is not None:
-            send_intent(self._publication(track.sid), self._intent_of(track))
+        if track.kind != TrackKind.VIDEO or self.sdk_track(track.sid) is None:
+            return
+        intent = self._intent_of(track)
+        # What a new subscription has anyway needs no call: the native layer aborted in one, once, right after
+        # "track subscribed" on a loaded machine (livekit 1.2.1).
+        if intent == LayerIntent() and track.sid not in self._told:
+            return
+        self._told.add(track.sid)
+        send_intent(self._publication(track.sid), intent)
 
     def _track(self, sid: str) -> TrackState:
         for track in self._session.tracks:
@@ -165,6 +173,7 @@ class Subscriber:
                 self._apply()
             case TrackUnpublished(track=track):
                 self._requested.pop(track.sid, None)
+                self._told.discard(track.sid)
                 self._stop_consuming(track.sid)
                 self._apply()
             case TrackSubscribed(track=track):
