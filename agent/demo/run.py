@@ -35,7 +35,8 @@ T = TypeVar("T")
 START_TIMEOUT_S = 30.0
 EXPORT_TIMEOUT_S = 300.0
 POLL_INTERVAL_S = 0.25
-LAYERS = ("low", "medium", "high")
+LAYERS = {"low": (0.0, 0.3), "medium": (0.3, 0.7), "high": (0.7, 1.1)}  # with their shares of the full height
+LAYER_TIMEOUT_S = 20.0  # the server counts a layer as alive after up to 10 s of good cycles
 API_GRANTS = ServiceGrants(identity="demo", room_admin=True, room_record=True, room_list=True, room_create=True)
 
 
@@ -140,6 +141,8 @@ class Demo:
             if simulcast:
                 await client.put(f"{room}/tracks/{video['sid']}/layer", {"quality": layer, "target": "tap"})
             await asyncio.sleep(self._options.duration_s / len(LAYERS))
+            if simulcast:
+                await self._layer_arrives(client, video, layer)
         recorded_s = time.monotonic() - started
         tracks = tuple((await self._state(client))["tracks"])
         metrics = await client.get_text("/metrics")
@@ -169,6 +172,17 @@ class Demo:
 
     async def _state(self, client: ControlClient) -> dict[str, Any]:
         return (await client.get(f"/v1/rooms/{self._room}"))["state"] or {}
+
+    async def _layer_arrives(self, client: ControlClient, video: dict[str, Any], layer: str) -> None:
+        """Wait for the picture of `layer`; where it does not come, the check at the end tells."""
+        least, most = LAYERS[layer]
+        deadline = time.monotonic() + LAYER_TIMEOUT_S
+        while time.monotonic() < deadline:
+            tracks = (await self._state(client)).get("tracks", ())
+            heights = [item["tap"]["frame_height"] for item in tracks if item["sid"] == video["sid"] and item["tap"]]
+            if heights and least <= heights[0] / max(1, video["height"]) <= most:
+                return
+            await asyncio.sleep(POLL_INTERVAL_S)
 
     async def _received(self, client: ControlClient) -> dict[str, Any] | None:
         tracks = (await self._state(client)).get("tracks", ())
