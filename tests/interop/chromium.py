@@ -109,10 +109,11 @@ class Page:
             self.problems.append(f"{entry['text']} {entry.get('url', '')}".strip())
 
     async def open(self, url: str) -> None:
-        """Go to `url`. The page may still be loading when this returns."""
+        """Go to `url`. The page has a body when this returns, and may still be loading."""
         result = await self._send("Page.navigate", url=url)
         if result.get("errorText"):
             raise RuntimeError(f"cannot open {url}: {result['errorText']}")
+        await self.until("document.body !== null")
 
     async def evaluate(self, expression: str) -> Any:
         """The JSON value of a JavaScript expression; promises are awaited. Raises RuntimeError when it throws."""
@@ -131,7 +132,7 @@ class Page:
             if value:
                 return value
             if asyncio.get_running_loop().time() > deadline:
-                text = await self.evaluate("document.body.innerText")
+                text = await self.evaluate("document.body?.innerText")
                 raise PageTimeout(f"never: {condition}\nproblems: {self.problems}\npage:\n{text}")
             await asyncio.sleep(_POLL_S)
 

@@ -38,7 +38,7 @@ async def test_the_url_that_the_demo_prints_plays(page: Page, tmp_path: Path) ->
         url = re.search(r"^player +(\S+)", told, re.MULTILINE)
         assert url is not None, told
         await page.open(url[1])
-        await page.until("document.body.dataset.state === 'playing'")
+        await page.until("document.body?.dataset.state === 'playing'")
         await page.until("document.querySelector('video').currentTime > 1")
         assert await page.evaluate("document.querySelector('video').videoWidth") > 0
         assert page.problems == []
