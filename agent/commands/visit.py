@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from agent.bot import RoomAgent
 from agent.commands.output import Output
+from agent.commands.track_table import TRACK_COLUMNS, track_row
 from agent.config import Settings
 from agent.errors import ConnectionLost
 from agent.logs import bind_context
 from agent.request import RoomRequest
-from agent.room.state import RoomState, TrackState
+from agent.room.state import RoomState
 from agent.service.protocol import ErrorReport, error_from_report
 from agent.tasks import Tasks
 from media.record.recording_id import new_recording_id
@@ -134,8 +135,7 @@ class Visit:
             self._output.document(document)
             return
         if before.tracks:
-            columns = ("track", "participant", "codec", "layers seen", "packets", "lost", "frames", "score")
-            self._output.table(f"room {before.room}", columns, [_row(track) for track in before.tracks])
+            self._output.table(f"room {before.room}", TRACK_COLUMNS, [track_row(track) for track in before.tracks])
         if after.recording:
             recording = after.recording
             self._output.text(
@@ -164,19 +164,3 @@ def _doing(state: RoomState) -> str:
     if state.recording:
         parts.append(f"recording {state.recording.tracks} tracks")
     return ", ".join(parts)
-
-
-def _row(track: TrackState) -> tuple[object, ...]:
-    received = track.tap or track.subscription
-    if received is None:
-        return track.name, track.participant_identity, track.mime_type, "-", "-", "-", "-", "-"
-    return (
-        f"{track.name} ({track.kind})",
-        track.participant_identity,
-        track.mime_type.partition("/")[2].replace("red", "opus (red)"),
-        " ".join(received.layers_seen) or "-",
-        received.packets_received,
-        received.packets_lost,
-        received.frames_received,
-        "-" if received.score is None else f"{received.score:.0f}",
-    )

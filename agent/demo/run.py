@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import TypeAdapter
+
 from agent.commands.output import Output, StepReporter
+from agent.commands.track_table import TRACK_COLUMNS, track_row
 from agent.config import Settings
 from agent.demo.checks import (
     Verdict,
@@ -24,6 +27,7 @@ from agent.demo.checks import (
 from agent.demo.client import ControlClient
 from agent.demo.processes import RoomhandProcess, start_in
 from agent.errors import RoomhandError
+from agent.room.state import TrackState
 from agent.service.local_server import LocalServer, find_server
 from agent.tokens import Credentials, ServiceGrants, mint_service_token
 from media.record.reader import RecordingView, read_events, read_recording
@@ -31,6 +35,8 @@ from media.record.verify import verify_recording
 from media.sources.open import open_source
 
 T = TypeVar("T")
+
+_TRACK: TypeAdapter[TrackState] = TypeAdapter(TrackState)
 
 START_TIMEOUT_S = 30.0
 EXPORT_TIMEOUT_S = 300.0
@@ -213,9 +219,8 @@ class Demo:
         return Verdict("player page", ok, f"page and {Path(entry_url).name} are served")
 
     def _tell(self, result: DemoResult) -> None:
-        rows = [_track_row(track) for track in result.tracks]
-        columns = ("track", "participant", "codec", "layers seen", "packets", "lost", "frames", "score")
-        self._output.table(f"room {self._room}", columns, rows)
+        rows = [track_row(_TRACK.validate_python(track)) for track in result.tracks]
+        self._output.table(f"room {self._room}", TRACK_COLUMNS, rows)
         self._output.text(f"recording  {result.recording.path}  {result.recording.duration_s:.2f} s")
         for export in result.exports:
             for item in export["outputs"]:
@@ -233,21 +238,6 @@ class Demo:
         self._output.text(f"metrics    {result.metrics_url}{gone}")
         for verdict in result.verdicts:
             self._output.text(f"{'passed' if verdict.ok else 'FAILED':<10} {verdict.name}: {verdict.detail}")
-
-
-def _track_row(track: dict[str, Any]) -> tuple[object, ...]:
-    tap = track["tap"] or {}
-    score = tap.get("score")
-    return (
-        f"{track['name']} ({track['kind']})",
-        track["participant_identity"],
-        track["mime_type"].partition("/")[2].replace("red", "opus (red)"),
-        " ".join(tap.get("layers_seen", ())) or "-",
-        tap.get("packets_received", 0),
-        tap.get("packets_lost", 0),
-        tap.get("frames_received", 0),
-        "-" if score is None else f"{score:.0f}",
-    )
 
 
 def _frame_rate(source: str) -> float:

@@ -105,7 +105,6 @@ class RoomRecorder:
         self._frames: Counter[str] = Counter()
         self._storage_errors: Counter[str] = Counter()
         self._last_error: StorageError | None = None
-        self._tap_events: Counter[str] = Counter()
         self._closing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -181,7 +180,6 @@ class RoomRecorder:
 
     def on_tap_state(self, state: TapState, reason: str) -> None:
         """The tap's connection changed."""
-        self._tap_events[state.value] += 1
         if state is TapState.CLOSED and self._closing is None:
             log.error("recording_tap_closed", reason=reason)
 

@@ -8,6 +8,7 @@ internals this relies on (tests/media/tap/test_transport.py).
 """
 
 import asyncio
+import contextlib
 import socket
 import struct
 import time
@@ -206,7 +207,7 @@ class _BatchReader:
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
         handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        self._timestamps = _enable_timestamps(handle)
+        _enable_timestamps(handle)
         self._loop._remove_reader(handle.fileno())  # type: ignore[attr-defined]  # the public one refuses transports
         self._arm()
 
@@ -248,12 +249,10 @@ class _BatchReader:
             self._timer = self._loop.call_later(READ_INTERVAL_S, self._arm)
 
 
-def _enable_timestamps(handle: socket.socket) -> bool:
-    try:
+def _enable_timestamps(handle: socket.socket) -> None:
+    """Have the kernel stamp datagrams; where it cannot, `_arrival` takes the time of reading."""
+    with contextlib.suppress(OSError):
         handle.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    except OSError:
-        return False
-    return True
 
 
 def _arrival(ancillary: list[tuple[int, int, bytes]], steady_minus_wall: float, now: float) -> float:

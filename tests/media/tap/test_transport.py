@@ -84,13 +84,27 @@ class Owner:
         self.batches.append(batch)
 
 
+def wait_for_kernel_stamps(receiving: socket.socket, sending: socket.socket) -> None:
+    """The kernel switches stamping on a moment after it is asked, and stamps at reading until then."""
+    receiving.setsockopt(socket.SOL_SOCKET, 35, 1)
+    for _ in range(100):
+        sending.sendto(b"probe", receiving.getsockname())
+        time.sleep(0.02)
+        _data, ancillary, _flags, _address = receiving.recvmsg(64, 64)
+        seconds, nanoseconds = struct.unpack("qq", ancillary[0][2])
+        if time.time() - seconds - nanoseconds * 1e-9 > 0.015:
+            return
+    raise AssertionError("this kernel does not stamp datagrams at their arrival")
+
+
 async def test_datagrams_are_read_in_batches_with_the_kernels_arrival_times() -> None:
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiving,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending,
     ):
-        receiving.setblocking(False)
         receiving.bind(("127.0.0.1", 0))
+        wait_for_kernel_stamps(receiving, sending)
+        receiving.setblocking(False)
         protocol, owner = Protocol(), Owner()
         reader = _BatchReader(receiving, protocol, owner)  # type: ignore[arg-type]  # only `decrypt` and the clock are used
         media = [bytes([0x80, 96]) + struct.pack("!HII", number, number, 1) for number in range(50)]
