@@ -3,8 +3,8 @@
 from enum import IntEnum
 from typing import NamedTuple, Self
 
+from media.bitstream.bits import read_leb128, write_leb128
 from media.errors import RtpError
-from media.rtp.depacketise.bits import read_leb128, write_leb128
 
 _FORBIDDEN = 0x80
 _HAS_EXTENSION = 0x04

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from media.rtp.depacketise.bits import BitReader
+from media.bitstream.bits import BitReader
 
 # "As each frame says": SELECT_SCREEN_CONTENT_TOOLS and SELECT_INTEGER_MV.
 SELECTED_BY_FRAME = 2

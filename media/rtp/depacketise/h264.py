@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from media.bitstream.nal import with_lengths
 from media.errors import RtpError
 from media.frames import Codec
 from media.rtp.depacketise.depacketiser import Assembled
@@ -11,7 +12,6 @@ from media.rtp.depacketise.h264_parameter_sets import (
     parse_slice_pps_id,
     parse_sps,
 )
-from media.rtp.depacketise.nal_units import with_lengths
 from media.rtp.packet import RtpPacket
 
 _TYPE_MASK = 0x1F

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from media.bitstream.nal import with_lengths
 from media.errors import RtpError
 from media.frames import Codec
 from media.rtp.depacketise.depacketiser import Assembled
@@ -12,7 +13,6 @@ from media.rtp.depacketise.h265_parameter_sets import (
     parse_sps,
     parse_vps_id,
 )
-from media.rtp.depacketise.nal_units import with_lengths
 from media.rtp.packet import RtpPacket
 
 _HEADER_BYTES = 2

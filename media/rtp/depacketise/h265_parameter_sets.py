@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from media.bitstream.bits import BitReader, unescape
 from media.errors import RtpError
-from media.rtp.depacketise.bits import BitReader, unescape
 
 _NAL_HEADER_BYTES = 2
 _MAX_SUB_LAYERS = 8

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from media.bitstream.bits import BitReader
 from media.errors import RtpError
-from media.rtp.depacketise.bits import BitReader
 
 # The longest way to the end of frame_size_with_refs() is below 20 bytes.
 _HEADER_BYTES = 32

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from media.bitstream.bits import read_leb128, write_leb128
 from media.errors import RtpError
 from media.rtp.depacketise.av1 import Av1Depacketiser, split_obus
 from media.rtp.depacketise.av1_frames import picture_size
 from media.rtp.depacketise.av1_obus import Obu
 from media.rtp.depacketise.av1_sequence_header import SequenceHeader, parse_sequence_header
-from media.rtp.depacketise.bits import read_leb128, write_leb128
 from media.rtp.packet import RtpPacket
 from tests.media.rtp.encodings import decode, encode_av1
 from tests.media.rtp.packetisers import AV1_PAYLOAD_TYPE, Sender, av1_payloads, split_temporal_unit, without_size

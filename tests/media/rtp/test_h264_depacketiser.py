@@ -5,8 +5,8 @@ from aiortc.codecs.h264 import H264Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from media.bitstream.bits import unescape
 from media.errors import RtpError
-from media.rtp.depacketise.bits import unescape
 from media.rtp.depacketise.h264 import H264Depacketiser
 from media.rtp.depacketise.h264_parameter_sets import parse_pps_ids, parse_slice_pps_id, parse_sps
 from media.rtp.packet import RtpPacket
