@@ -50,7 +50,7 @@ class Settings(BaseSettings):
         6.0, description="target length of a recorded segment"
     )
     part_duration_s: Annotated[float, Field(ge=0.1, le=1)] = Field(
-        1.0, description="longest part of a segment, which is what a crash can lose"
+        0.5, description="longest part of a segment: what a crash can lose, and what live playback waits for"
     )
     host: str = Field("127.0.0.1", description="address `serve` listens on")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="port `serve` listens on; 0 for any free one")

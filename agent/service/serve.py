@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from agent.api.app import create_app
+from agent.api.live_recordings import LiveRecordings, LiveSettings
 from agent.api.service import ApiService
 from agent.config import Settings
 from agent.errors import InvalidSettings
@@ -164,6 +165,7 @@ class _Service:
             exports_dir=settings.exports_dir.absolute(),
             sources_dir=settings.sources_dir.absolute(),
             version=version,
+            live=LiveRecordings(LiveSettings(settings.segment_duration_s, settings.part_duration_s)),
         )
         self._http = HttpServer(create_app(api), listening)
 
