@@ -27,6 +27,7 @@ from agent.tasks import Tasks
 from media.clock import SteadyClock
 from media.errors import MediaError, StorageError
 from media.frames import Codec, EncodedFrame
+from media.record.codec_config import RECORDABLE as RECORDABLE_CODECS
 from media.record.entries import SegmentEntry
 from media.record.handoff import Handoff, SegmentSink
 from media.record.recorder import Recording
@@ -42,7 +43,8 @@ log = structlog.get_logger(__name__)
 
 TICK_S = 0.25  # parts are at most 1 s; a quarter of that bounds how late one is closed
 TICKS_PER_SAMPLE = 4  # statistics and clock mappings once a second
-RECORDABLE = {"audio/opus": Codec.OPUS, "audio/red": Codec.OPUS, "video/vp8": Codec.VP8, "video/h264": Codec.H264}
+# RED is a wrapping that the receiver takes off.
+RECORDABLE = {"audio/red": Codec.OPUS} | {f"{codec.kind}/{codec}": codec for codec in RECORDABLE_CODECS}
 
 
 @dataclass(frozen=True, slots=True)

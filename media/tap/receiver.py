@@ -74,6 +74,7 @@ class Receivers:
         config = InboundStreamConfig(
             codecs=chosen.codecs,
             rtx=chosen.rtx,
+            red=chosen.red,
             nack=any("nack" in item.feedback for item in section.formats if item.payload_type in chosen.codecs),
             abs_capture_time_id=chosen.extensions.get(ABS_CAPTURE_TIME),
             dependency_descriptor_id=chosen.extensions.get(DEPENDENCY_DESCRIPTOR),

@@ -48,6 +48,12 @@ class PayloadFormat:
                 return int(value)
         return None
 
+    @property
+    def red_primary(self) -> int | None:
+        """The payload type in all blocks of a red format (RFC 2198 section 5), where it is one."""
+        types = set(self.fmtp.strip().split("/"))
+        return int(types.pop()) if len(types) == 1 and self.fmtp.replace("/", "").strip().isdigit() else None
+
 
 @dataclass(frozen=True, slots=True)
 class MediaSection:
@@ -90,10 +96,11 @@ class LocalTransport:
 
 @dataclass(frozen=True, slots=True)
 class ReceiveFormats:
-    """What was accepted of one section: codec by payload type, rtx payload type to its original."""
+    """What was accepted of one section: codec by payload type; rtx to its original, red to its primary."""
 
     codecs: dict[int, Codec] = field(default_factory=dict)
     rtx: dict[int, int] = field(default_factory=dict)
+    red: dict[int, int] = field(default_factory=dict)
     extensions: dict[str, int] = field(default_factory=dict)
 
 
@@ -129,13 +136,18 @@ def receive_formats(section: MediaSection) -> ReceiveFormats:
         for item in section.formats
         if item.encoding.lower() == "rtx" and item.apt is not None and item.apt in codecs
     }
+    red = {
+        item.payload_type: primary
+        for item in section.formats
+        if item.encoding.lower() == "red" and (primary := item.red_primary) in codecs
+    }
     has_av1 = Codec.AV1 in codecs.values()
     extensions = {
         uri: number
         for number, uri in section.extensions
         if uri in ACCEPTED_EXTENSIONS and (has_av1 or uri != DEPENDENCY_DESCRIPTOR)
     }
-    return ReceiveFormats(codecs, rtx, extensions)
+    return ReceiveFormats(codecs, rtx, red, extensions)
 
 
 def _depacketisable(item: PayloadFormat) -> bool:
@@ -185,7 +197,7 @@ def _transport_lines(section: MediaSection, local: LocalTransport) -> list[str]:
 
 def _media_lines(section: MediaSection, local: LocalTransport) -> list[str]:
     chosen = receive_formats(section)
-    types = {*chosen.codecs, *chosen.rtx}
+    types = {*chosen.codecs, *chosen.rtx, *chosen.red}
     formats = [item for item in section.formats if item.payload_type in types]
     receives = section.direction in {"sendrecv", "sendonly"}
     lines = [

@@ -11,6 +11,7 @@ from media.tap.sdp import (
     ABS_CAPTURE_TIME,
     DEPENDENCY_DESCRIPTOR,
     LocalTransport,
+    MediaSection,
     Offer,
     build_answer,
     parse_offer,
@@ -103,3 +104,23 @@ def test_a_section_without_a_recordable_codec_is_rejected_and_left_out_of_the_bu
 def test_an_offer_without_a_transport_is_an_error(broken: str) -> None:
     with pytest.raises(TapError, match="offer"):
         parse_offer(broken)
+
+
+def audio_of(offer: Offer) -> MediaSection:
+    return next(section for section in offer.sections if section.kind == "audio")
+
+
+def test_redundant_audio_is_accepted_with_its_primary() -> None:
+    offer = load("offer_opus_vp8.sdp")
+    chosen = receive_formats(audio_of(offer))
+    assert (chosen.codecs, chosen.red, chosen.rtx) == ({111: Codec.OPUS}, {63: 111}, {})
+    answer = SessionDescription.parse(build_answer(offer, LOCAL))
+    audio = next(media for media in answer.media if media.kind == "audio")
+    assert [codec.payloadType for codec in audio.rtp.codecs] == [111, 63]
+    assert "a=fmtp:63 111/111" in build_answer(offer, LOCAL)
+
+
+@pytest.mark.parametrize("fmtp", ["0/0", "111/0", "x/x", ""])
+def test_redundancy_of_another_codec_is_refused(fmtp: str) -> None:
+    text = (FIXTURES / "offer_opus_vp8.sdp").read_text().replace("a=fmtp:63 111/111", f"a=fmtp:63 {fmtp}")
+    assert receive_formats(audio_of(parse_offer(text))).red == {}
