@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import av
+from av.video.codeccontext import VideoCodecContext
 
 from media.frames import Codec
 from media.process.output import ExportOutput, JsonObject, OutputFile, to_json
@@ -69,7 +70,7 @@ def _add_stream(container: av.container.OutputContainer, stream: OutputStream) -
         in_band, out_of_band = OUT_OF_BAND_ENTRIES[stream.codec]
         output.codec_context.codec_tag = in_band if len(stream.inits) > 1 else out_of_band
     if stream.codec is Codec.VP9:
-        output.codec_context.pix_fmt = vp9_pixel_format(largest.init_segment)
+        cast(VideoCodecContext, output.codec_context).pix_fmt = vp9_pixel_format(largest.init_segment)
     return output
 
 
