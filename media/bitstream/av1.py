@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from media.bitstream.bits import BitReader
+from media.bitstream.bits import BitReader, read_leb128
 from media.errors import RtpError
 
 OBU_SEQUENCE_HEADER = 1
 
-_MAX_LEB128_BYTES = 8
 _UNSPECIFIED = 2
 _BT_709, _SRGB, _IDENTITY = 1, 13, 0
 """Colour values (section 6.4.2) that together mean 4:4:4 RGB."""
@@ -57,7 +56,7 @@ def read_obus(data: bytes) -> Iterator[Obu]:
         size_at = at + 2 if header & 0x04 else at + 1
         if header & 0x80 or not header & 0x02:
             raise RtpError("this is no AV1 OBU with a size; wait for a key frame")
-        size, payload_at = _leb128(data, size_at)
+        size, payload_at = read_leb128(data, size_at, len(data))
         end = payload_at + size
         if end > len(data):
             raise RtpError("an AV1 OBU is longer than its temporal unit; wait for a key frame")
@@ -81,16 +80,6 @@ def parse_sequence_header(payload: bytes) -> Av1SequenceHeader:
         _skip_tools(reader)
     reader.bits(3)  # enable_superres, enable_cdef, enable_restoration
     return _with_colors(reader, profile, level_idx, tier, (width, height))
-
-
-def _leb128(data: bytes, at: int) -> tuple[int, int]:
-    """A variable-length number (section 4.10.5) and where what follows it begins."""
-    value = 0
-    for index, byte in enumerate(data[at : at + _MAX_LEB128_BYTES]):
-        value |= (byte & 0x7F) << 7 * index
-        if not byte & 0x80:
-            return value, at + index + 1
-    raise RtpError("an AV1 OBU's size is cut short; wait for a key frame")
 
 
 def _read_operating_points(reader: BitReader) -> tuple[int, int]:

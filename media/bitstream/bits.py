@@ -5,6 +5,9 @@ from media.errors import RtpError
 _MAX_LEADING_ZEROS = 31
 """An id or a size needs far fewer leading zeros; more is noise."""
 
+_MAX_LEB128_BYTES = 8
+"""Of a LEB128 number (AV1 section 4.10.5)."""
+
 
 class BitReader:
     """Reads bits, and the numbers that parameter sets are made of. Every method raises RtpError past the end."""
@@ -51,3 +54,26 @@ def unescape(nal_payload: bytes) -> bytes:
         rbsp += nal_payload[at : escape + 2]
         at = escape + 3
     return bytes(rbsp + nal_payload[at:])
+
+
+def read_leb128(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """(number, where it ends) of a LEB128 number (AV1 section 4.10.5). Raises `RtpError` when it is cut."""
+    value = 0
+    for index in range(_MAX_LEB128_BYTES):
+        if at + index >= end:
+            break
+        byte = data[at + index]
+        value |= (byte & 0x7F) << 7 * index
+        if not byte & 0x80:
+            return value, at + index + 1
+    raise RtpError("a LEB128 number has no end; drop the frame")
+
+
+def write_leb128(value: int) -> bytes:
+    """The shortest LEB128 form of a number."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
