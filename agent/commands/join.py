@@ -15,7 +15,9 @@ from quality.stats import TrackSource
 
 def join(
     room: Annotated[str, typer.Argument(help="The room's name.")],
-    publish: Annotated[str | None, typer.Option(help="pattern, pattern:WIDTHxHEIGHT@FPS, or a media file.")] = None,
+    publish: Annotated[
+        str | None, typer.Option(help="pattern or sync, each also :WIDTHxHEIGHT@FPS, or a media file.")
+    ] = None,
     record: Annotated[bool, typer.Option("--record", help="Record the room, without transcoding.")] = False,
     seconds: Annotated[float | None, typer.Option("--for", min=0.1, help="Leave after so many seconds.")] = None,
     out: Annotated[Path | None, typer.Option(help="Recordings folder; default ROOMHAND_RECORDINGS_DIR.")] = None,
