@@ -23,12 +23,12 @@ from tests.media.export.recordings import encode_audio
 from tests.media.record.encoded_media import descriptor
 
 FPS = 25
-LARGE, SMALL = (640, 360), (320, 180)
+LARGE, SMALL = (320, 180), (192, 108)  # small, for a browser has to decode them in time on any machine
 MEDIA_S = 60
 CONFIG = RecordingConfig(SegmenterConfig(segment_duration_s=2.0, part_duration_s=0.5))
 
 
-@functools.cache
+@functools.cache  # encoding costs more than all else that the tests do
 def numbered_pictures(size: tuple[int, int], first: int, count: int) -> tuple[EncodedFrame, ...]:
     """Pictures `first` and up of the test pattern, a key frame each second; RTP time is their number's."""
     encoder = av.CodecContext.create("libx264", "w")
@@ -58,6 +58,7 @@ class LiveFeed:
         """`switch_s`: from then on the pictures are small."""
         large = round((duration_s if switch_s is None else min(switch_s, duration_s)) * FPS)
         video = numbered_pictures(LARGE, 0, large) + numbered_pictures(SMALL, large, round(duration_s * FPS) - large)
+        self.name = path.name
         self._path = path
         self._frames = {Codec.H264: video, Codec.OPUS: encode_audio(0.0, duration_s)}
         self._recording: Recording | None = None
@@ -69,6 +70,7 @@ class LiveFeed:
 
     def start(self) -> None:
         """Create the recording; `run` then writes it."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._began = time.time()
         root, name = self._path.parent, self._path.name
         self._recording = Recording.create(root, name, "room", started_at=self._began, config=CONFIG)

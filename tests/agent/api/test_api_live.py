@@ -129,7 +129,6 @@ async def test_a_held_request_is_answered_with_the_next_part(api: FakeService) -
 async def test_a_held_request_ends_with_the_track_the_service_or_its_patience(
     api: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.api.live.HELD_TARGETS", 0.02)
     frames = encode_video(Codec.H264, 0.0, 1.2)
     async with api.client(bearer()) as client:
         with going_on(api) as recording:
@@ -138,7 +137,9 @@ async def test_a_held_request_ends_with_the_track_the_service_or_its_patience(
                 track.write(replace(frame, arrival_time=STARTED_AT + frame.arrival_time))
             url = f"{LIVE}/1/playlist.m3u8"
             await client.get(url, params={"_HLS_msn": "0", "_HLS_part": "0"})
-            stalled = await client.get(url, params={"_HLS_msn": "0", "_HLS_part": "9"})
+            with monkeypatch.context() as patched:
+                patched.setattr("agent.api.live.HELD_TARGETS", 0.02)
+                stalled = await client.get(url, params={"_HLS_msn": "0", "_HLS_part": "9"})
             assert (stalled.status_code, stalled.json()["error"]["code"]) == (503, "live_stalled")
             lost = await client.get(url, params={"_HLS_msn": "9"})
             assert lost.status_code == 400
