@@ -1,4 +1,4 @@
-"""Retention as the service and the command line run it: exports and rooms are asked, deletions counted and forgotten."""
+"""Retention as the service and the command line run it: exports and rooms are asked, deletions counted."""
 
 import json
 from collections.abc import Iterable
