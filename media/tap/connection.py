@@ -13,7 +13,7 @@ from media.errors import MediaError
 from media.frames import EncodedFrame
 from media.tap.events import CandidateReceived, Joined, LayerQuality, LeaveRequested, OfferReceived, SignalEvent
 from media.tap.receiver import Receivers
-from media.tap.sdp import Offer, build_answer, parse_offer
+from media.tap.sdp import Offer, build_answer, parse_offer, without_bandwidth_feedback
 from media.tap.signalling import SignalClient
 from media.tap.transport import Datagram, MediaTransport
 
@@ -43,13 +43,22 @@ class ConnectionOwner(Protocol):
 class Connection:
     """`open`, `run` until it ends, `aclose`. Never used again afterwards."""
 
-    def __init__(self, signal: SignalClient, owner: ConnectionOwner, receivers: Receivers, clock: SteadyClock) -> None:
+    def __init__(
+        self,
+        signal: SignalClient,
+        owner: ConnectionOwner,
+        receivers: Receivers,
+        clock: SteadyClock,
+        *,
+        bandwidth_feedback: bool,
+    ) -> None:
         self._signal = signal
         self._owner = owner
         self._clock = clock
         self.joined: Joined = signal.joined
         self._transport = MediaTransport(self, clock, _ice_servers(signal.joined))
         self._receivers = receivers
+        self._bandwidth_feedback = bandwidth_feedback
         receivers.begin_connection()
         self._tasks: set[asyncio.Task[None]] = set()
         self._first_answer = asyncio.Event()
@@ -59,11 +68,18 @@ class Connection:
 
     @classmethod
     async def open(
-        cls, url: str, token: str, owner: ConnectionOwner, receivers: Receivers, clock: SteadyClock
+        cls,
+        url: str,
+        token: str,
+        owner: ConnectionOwner,
+        receivers: Receivers,
+        clock: SteadyClock,
+        *,
+        bandwidth_feedback: bool = True,
     ) -> "Connection":
         """Join and start reading; the transport comes up as the server offers it."""
         signal = await SignalClient.connect(url, token)
-        connection = cls(signal, owner, receivers, clock)
+        connection = cls(signal, owner, receivers, clock, bandwidth_feedback=bandwidth_feedback)
         connection._start(connection._read_signals(), "tap.signals")
         connection._start(signal.keep_alive(), "tap.keep_alive")
         return connection
@@ -150,6 +166,8 @@ class Connection:
 
     async def _answer(self, event: OfferReceived) -> None:
         offer = parse_offer(event.sdp)
+        if not self._bandwidth_feedback:
+            offer = without_bandwidth_feedback(offer)
         local = await self._transport.gather()
         self._receivers.configure(offer, self._clock.now())
         await self._signal.answer(build_answer(offer, local), event.offer_id)
