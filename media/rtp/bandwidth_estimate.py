@@ -27,7 +27,10 @@ _LOSS_RATIO = 0.1
 _LOSS_PACKETS = 10  # fewer are chance
 
 _BACKOFF = 0.85  # the rest drains the queue
-_SETTLE_S = 2.0  # the server's detector takes 0.6 s, the key frame of the lower layer up to 1 s
+# The server's detector takes 0.6 s, the key frame of the lower layer up to 1 s. Its other detector, of NACKs for
+# packets asked for before, commits whatever is sent 2 to 3 s after a first such NACK, again with each REMB,
+# down to nothing: between is silence.
+_SETTLE_S = 3.1
 _REGAIN_PER_S = 0.01
 _REGAIN_LIMIT = 1.1
 
@@ -46,13 +49,17 @@ _PROBE_SHARE = 0.3
 _PROBE_DELAY_S = 0.06
 _PROBE_STEPS = 5  # the server ends a probe after 3 falling values
 
-# The server sees congestion in 12 falling values in a row: give them at once, 1% apart.
+# The server sees congestion in 12 falling values in a row, and its end in 6 rising ones after them.
 _FALL_STEPS = 14
 _FALL_STEP = 0.01
 _FALL_INTERVAL_S = 0.04
-_ACTIVE_INTERVAL_S = 0.1  # a probe of 0.2 s is judged by at least 3 values
-_ACTIVE_S = 3.0
-_IDLE_INTERVAL_S = 1.0
+_CLEAR_AFTER_S = 1.2
+_CLEAR_STEPS = 8
+_CLEAR_STEP = 0.001
+_CLEAR_INTERVAL_S = 0.08
+_PROBE_INTERVAL_S = 0.1  # a probe of 0.2 s is judged by at least 3 values
+_PROBED_S = 0.7  # until the server has judged it
+_IDLE_INTERVAL_S = 3.1  # longer than the window of the server's detector of repeated NACKs
 
 
 @dataclass(slots=True)
@@ -80,14 +87,16 @@ class BandwidthEstimator:
         self._highest: dict[int, int] = {}
         self._limit_bps: float | None = None
         self._decreased_to_bps = 0.0
+        self.decreases = 0
+        """How often the estimate was lowered, or told again for want of effect."""
         self._evaluated = -1
         self._settled_at = 0.0
         self._raised_at = float("-inf")
         self._distrust_s = 0.0
         self._trusts_at = 0.0
-        self._fall: deque[float] = deque()
+        self._script: deque[tuple[float, float]] = deque()
         self._due = 0.0
-        self._active_until = 0.0
+        self._probed_until = 0.0
 
     @property
     def limit_bps(self) -> float | None:
@@ -122,12 +131,14 @@ class BandwidthEstimator:
         if number > self._evaluated:
             self._evaluated = number
             self._evaluate(now)
+        if self._script:
+            if now < self._script[0][0]:
+                return None
+            self._due = now + _IDLE_INTERVAL_S
+            return round(self._script.popleft()[1])
         if now < self._due:
             return None
-        if self._fall:
-            self._due = now + _FALL_INTERVAL_S
-            return round(self._fall.popleft())
-        self._due = now + (_ACTIVE_INTERVAL_S if now < self._active_until else _IDLE_INTERVAL_S)
+        self._due = now + (_PROBE_INTERVAL_S if now < self._probed_until else _IDLE_INTERVAL_S)
         return round(self._limit_bps or CEILING_BPS)
 
     def _evaluate(self, now: float) -> None:
@@ -149,15 +160,21 @@ class BandwidthEstimator:
             self._distrust_s = min(_DISTRUST_LIMIT_S, max(_DISTRUST_S, 2 * self._distrust_s))
             self._raised_at = float("-inf")
         self._trusts_at = now + self._distrust_s
+        self.decreases += 1
         self._limit_bps = self._decreased_to_bps = limit
-        self._tell_falling(limit * (1 + _FALL_STEP * step) for step in reversed(range(_FALL_STEPS)))
         self._settled_at = now + _SETTLE_S
-        self._active_until = now + _SETTLE_S + _ACTIVE_S
+        falling = ((_FALL_INTERVAL_S * step, 1 + _FALL_STEP * (_FALL_STEPS - 1 - step)) for step in range(_FALL_STEPS))
+        clearing = (
+            (_CLEAR_AFTER_S + _CLEAR_INTERVAL_S * step, 1 + _CLEAR_STEP * (1 + step)) for step in range(_CLEAR_STEPS)
+        )
+        self._script = deque((now + after, limit * share) for after, share in (*falling, *clearing))
 
     def _refuse_probe(self, now: float) -> None:
         """Let the probe end; the estimate was not what it tried, so it stays."""
         limit = self._limit_bps or CEILING_BPS
-        self._tell_falling(limit * (1 - _FALL_STEP * step) for step in range(1, _PROBE_STEPS + 1))
+        self._script = deque(
+            (now + _FALL_INTERVAL_S * step, limit * (1 - _FALL_STEP * (1 + step))) for step in range(_PROBE_STEPS)
+        )
         self._settled_at = now + _PROBE_STEPS * _FALL_INTERVAL_S + _STANDING_WINDOW_S
         self._stay_active(now)
 
@@ -171,13 +188,9 @@ class BandwidthEstimator:
                 limit, self._raised_at = proven, now
         self._limit_bps = min(limit, CEILING_BPS)
 
-    def _tell_falling(self, values: Iterator[float]) -> None:
-        self._fall = deque(values)
-        self._due = 0.0
-
     def _stay_active(self, now: float) -> None:
-        self._active_until = max(self._active_until, now + _ACTIVE_S)
-        self._due = min(self._due, now + _ACTIVE_INTERVAL_S)
+        self._probed_until = now + _PROBED_S
+        self._due = min(self._due, now + _PROBE_INTERVAL_S)
 
     def _recent(self, now: float, window_s: float) -> Iterator[_Interval]:
         """The whole intervals of the window, newest first; the one under way is left out."""
@@ -208,7 +221,8 @@ class BandwidthEstimator:
 
     def _loses(self, now: float) -> bool:
         expected = received = 0
-        for item in self._recent(now, _LOSS_WINDOW_S):
+        # What was lost before the server could react to the last decrease is told already.
+        for item in self._recent(now, min(_LOSS_WINDOW_S, now - self._settled_at)):
             expected += item.expected
             received += item.received
         return expected - received >= _LOSS_PACKETS and expected - received > _LOSS_RATIO * expected

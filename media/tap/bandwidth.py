@@ -12,6 +12,10 @@ from media.tap.sdp import ABS_SEND_TIME, TRANSPORT_WIDE_CC, Offer, receive_forma
 class BandwidthFeedback(Protocol):
     """Sees every packet of a connection and says now and then what to tell the server."""
 
+    @property
+    def decreases(self) -> int:
+        """How often the way was found too narrow; 0 where only the server knows."""
+
     def receive(self, packet: RtpPacket, arrival_time: float, *, retransmission: bool) -> None:
         """Take a packet that arrived at `arrival_time`."""
 
@@ -25,6 +29,11 @@ class RembFeedback:
     def __init__(self, abs_send_time_id: int) -> None:
         self._extension_id = abs_send_time_id
         self._estimator = BandwidthEstimator()
+
+    @property
+    def decreases(self) -> int:
+        """How often the estimate was lowered."""
+        return self._estimator.decreases
 
     def receive(self, packet: RtpPacket, arrival_time: float, *, retransmission: bool) -> None:
         """Take a packet; those without abs-send-time are left out."""
@@ -46,6 +55,11 @@ class TransportWideFeedback:
         self._extension_id = transport_wide_id
         self._recorder = ArrivalRecorder()
         self._count = 0
+
+    @property
+    def decreases(self) -> int:
+        """The server estimates; we do not."""
+        return 0
 
     def receive(self, packet: RtpPacket, arrival_time: float, *, retransmission: bool) -> None:
         """Take a packet; those without a transport-wide number are left out."""

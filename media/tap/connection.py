@@ -12,6 +12,7 @@ from media.clock import SteadyClock
 from media.errors import MediaError
 from media.frames import EncodedFrame
 from media.tap.events import CandidateReceived, Joined, LayerQuality, LeaveRequested, OfferReceived, SignalEvent
+from media.tap.layer_guard import LayerGuard
 from media.tap.receiver import Receivers
 from media.tap.sdp import Offer, build_answer, parse_offer, without_bandwidth_feedback
 from media.tap.signalling import SignalClient
@@ -20,6 +21,7 @@ from media.tap.transport import Datagram, MediaTransport
 log = structlog.get_logger(__name__)
 
 POLL_INTERVAL_S = 0.02  # NACK timers are of the order of the round trip; a frame lasts 33 to 66 ms
+GUARD_INTERVAL_S = 0.25  # well below the second after which a too large layer has filled a queue
 REPORT_INTERVAL_S = 1.0  # RFC 3550 6.2 would allow less often; the server's quality score reads these
 
 
@@ -59,6 +61,8 @@ class Connection:
         self._transport = MediaTransport(self, clock, _ice_servers(signal.joined))
         self._receivers = receivers
         self._bandwidth_feedback = bandwidth_feedback
+        self._wanted: dict[str, LayerQuality] = {}
+        self._layer_guard = LayerGuard()
         receivers.begin_connection()
         self._tasks: set[asyncio.Task[None]] = set()
         self._first_answer = asyncio.Event()
@@ -99,11 +103,14 @@ class Connection:
 
     async def unsubscribe(self, track_sid: str) -> None:
         """End a subscription."""
+        self._wanted.pop(track_sid, None)
         await self._signal.update_subscription([track_sid], subscribe=False)
 
     async def apply_layer(self, track_sid: str, intent: LayerIntent) -> None:
         """Send the whole intent of a subscription."""
-        await self._signal.update_track_settings(track_sid, quality=intent.quality)
+        self._wanted[track_sid] = intent.quality
+        quality = min(intent.quality, self._layer_guard.ceiling(track_sid))
+        await self._signal.update_track_settings(track_sid, quality=quality)
 
     async def aclose(self) -> None:
         """Leave, hand on what is complete, close everything; idempotent."""
@@ -182,6 +189,7 @@ class Connection:
         await self._transport.connect(offer)
         self._start(self._poll(), "tap.poll")
         self._start(self._report(), "tap.report")
+        self._start(self._guard_layers(), "tap.guard_layers")
 
     async def _poll(self) -> None:
         while True:
@@ -195,6 +203,15 @@ class Connection:
             await asyncio.sleep(REPORT_INTERVAL_S)
             for packet in self._receivers.reports(self._clock.now()):
                 await self._transport.send_rtcp(packet)
+
+    async def _guard_layers(self) -> None:
+        while True:
+            await asyncio.sleep(GUARD_INTERVAL_S)
+            now = self._clock.now()
+            frames, decreases = self._receivers.video_frames(now), self._receivers.bandwidth_decreases
+            for track_sid, quality in self._layer_guard.step(now, frames, self._wanted, decreases=decreases).items():
+                log.info("tap_layer_guarded", track_sid=track_sid, quality=quality.name)
+                await self._signal.update_track_settings(track_sid, quality=quality)
 
     def _deliver(self, frames: dict[str, tuple[EncodedFrame, ...]]) -> None:
         for track_sid, complete in frames.items():

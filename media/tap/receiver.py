@@ -204,6 +204,19 @@ class Receivers:
             for at in range(0, len(blocks), REPORT_BLOCKS_MAX)
         ]
 
+    @property
+    def bandwidth_decreases(self) -> int:
+        """How often the way to us was found too narrow on this connection."""
+        return self._bandwidth.decreases if self._bandwidth else 0
+
+    def video_frames(self, now: float) -> dict[str, int]:
+        """Frames received so far of each connected video, by track SID."""
+        return {
+            sid: track.stream.stats(now).frames_received
+            for sid, track in self._tracks.items()
+            if track.connected and track.config.kind is MediaKind.VIDEO
+        }
+
     def stats(self, now: float) -> dict[str, InboundRtpStats]:
         """Statistics by track SID."""
         return {sid: track.stream.stats(now) for sid, track in self._tracks.items()}

@@ -28,7 +28,11 @@ def _run(*command: str) -> str:
 
 
 class NarrowLink:
-    """`with` makes and removes it. This side has `address`; `inside` prefixes a command to run on the other."""
+    """`with` makes and removes it. This side has `address`; `inside` prefixes a command to run on the other.
+
+    The other side reaches any address of this machine that is on no loopback, so several links may
+    lead to one server.
+    """
 
     def __init__(self) -> None:
         number = (os.getpid() * 7 + next(_numbers)) % 16_000
@@ -53,6 +57,7 @@ class NarrowLink:
             _run(*self.inside, "ip", "address", "add", f"{self._far_address}/30", "dev", self._far)
             _run(*self.inside, "ip", "link", "set", self._far, "up")
             _run(*self.inside, "ip", "link", "set", "lo", "up")
+            _run(*self.inside, "ip", "route", "add", "default", "via", self.address)
         except subprocess.CalledProcessError:
             _run("ip", "netns", "delete", self._name)
             raise

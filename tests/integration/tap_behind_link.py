@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import os
 import resource
 import sys
 import time
@@ -50,7 +51,7 @@ async def receive(server: Credentials, room: str, seconds: float, *, feedback: b
     """Subscribe to everything in the room and tell of it."""
 
     def token() -> str:
-        request = ParticipantTokenRequest(room, "tap", hidden=True, recorder=True, can_publish=False)
+        request = ParticipantTokenRequest(room, f"tap-{os.getpid()}", hidden=True, recorder=True, can_publish=False)
         return mint_participant_token(server, request)
 
     counter = Counter()
