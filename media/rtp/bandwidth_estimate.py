@@ -3,6 +3,7 @@
 docs/decisions/0010-bandwidth-feedback.md explains the estimator and the server it talks to.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,12 +20,14 @@ _KEPT_INTERVALS = 40
 # A queue stands when it never empties: a key frame's burst drains, an overload does not (after CoDel, RFC 8289).
 _STANDING_WINDOW_S = 0.5
 _STANDING_DELAY_S = 0.05
-_DRAINING_S = 0.005  # a queue that shrinks by more than this between the window's halves is on its way out
-_FULL_QUEUE_S = 0.2  # a queue this long that neither grows nor shrinks is full
+_GROWING_S = 0.005  # between the window's halves
+_FULL_QUEUE_S = 0.2  # a queue this long is full if it does not shrink fast
+_FULL_DRAINING_S = 0.05
 # With shallow buffers overload shows as loss; radio links lose up to a tenth without any.
 _LOSS_WINDOW_S = 2.0
 _LOSS_RATIO = 0.1
-_LOSS_PACKETS = 10  # fewer are chance
+_LOSS_PACKETS = 10
+_CHANCE_SIGMA = 3.0  # fewer, or less above the ratio than this many standard deviations, is chance
 
 _BACKOFF = 0.85  # the rest drains the queue
 # The server's detector takes 0.6 s, the key frame of the lower layer up to 1 s. Its other detector, of NACKs for
@@ -154,8 +157,12 @@ class BandwidthEstimator:
             self._increase(now)
 
     def _decrease(self, now: float) -> None:
-        carried = _BACKOFF * self._rate(now, _STANDING_WINDOW_S)
-        limit = max(FLOOR_BPS, carried if self._limit_bps is None else min(carried, self._limit_bps))
+        limit = _BACKOFF * self._rate(now, _STANDING_WINDOW_S)
+        if self._limit_bps is not None:
+            # What was told had no effect, or not enough: the server takes it only 5% below what it sends.
+            in_vain = now - self._settled_at < _SETTLE_S
+            limit = min(limit, self._limit_bps * (_BACKOFF if in_vain else 1))
+        limit = max(FLOOR_BPS, limit)
         if now - self._raised_at < _FAILED_RAISE_S:
             self._distrust_s = min(_DISTRUST_LIMIT_S, max(_DISTRUST_S, 2 * self._distrust_s))
             self._raised_at = float("-inf")
@@ -217,7 +224,7 @@ class BandwidthEstimator:
         earlier = min(item.least_delay_s for item in recent[half:])
         if min(later, earlier) < _STANDING_DELAY_S:
             return False
-        return later > earlier + _DRAINING_S or (later >= _FULL_QUEUE_S and later > earlier - _DRAINING_S)
+        return later > earlier + _GROWING_S or (later >= _FULL_QUEUE_S and later > earlier - _FULL_DRAINING_S)
 
     def _loses(self, now: float) -> bool:
         expected = received = 0
@@ -225,7 +232,9 @@ class BandwidthEstimator:
         for item in self._recent(now, min(_LOSS_WINDOW_S, now - self._settled_at)):
             expected += item.expected
             received += item.received
-        return expected - received >= _LOSS_PACKETS and expected - received > _LOSS_RATIO * expected
+        lost = expected - received
+        chance = _CHANCE_SIGMA * math.sqrt(_LOSS_RATIO * (1 - _LOSS_RATIO) * max(0, expected))
+        return lost >= _LOSS_PACKETS and lost > _LOSS_RATIO * expected + chance
 
     def _probed(self, now: float) -> bool:
         octets = retransmitted = 0
