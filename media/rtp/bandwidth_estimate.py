@@ -145,10 +145,10 @@ class BandwidthEstimator:
         return round(self._limit_bps or CEILING_BPS)
 
     def _evaluate(self, now: float) -> None:
-        if self._probed(now):
-            self._stay_active(now)
         if now < self._settled_at:
             return
+        if self._probed(now):
+            self._stay_active(now)
         if self._queue_stands(now) or self._loses(now):
             self._decrease(now)
         elif self._probed(now) and self._least_delay(now, _PROBE_WINDOW_S) > _PROBE_DELAY_S:

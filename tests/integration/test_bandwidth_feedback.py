@@ -22,8 +22,7 @@ from tests.integration.tap_behind_link import INTERVAL_S, Counter
 pytestmark = pytest.mark.server
 
 ROOT = Path(__file__).parents[2]
-NARROW_BPS = 1_500_000
-HIGHEST_BPS = 2_000_000
+NARROW_SHARE = 0.6  # of what the highest layer takes; the middle one takes about 0.27
 WATCHED = round(4.0 / INTERVAL_S)
 WITHOUT_LINK = why_not()
 
@@ -48,7 +47,7 @@ async def subscribe_all(tap: Tap, counter: Counter) -> None:
 
 async def test_on_a_wide_way_the_feedback_takes_nothing_away(livekit_server: Credentials) -> None:
     told, silent = Counter(), Counter()
-    async with Publisher(livekit_server, "feedback-wide", width=1280, height=720, noise=6):
+    async with Publisher(livekit_server, "feedback-wide", width=1280, height=720):
         taps = [
             tap_in(livekit_server, "feedback-wide", told, feedback=True),
             tap_in(livekit_server, "feedback-wide", silent, feedback=False),
@@ -56,10 +55,10 @@ async def test_on_a_wide_way_the_feedback_takes_nothing_away(livekit_server: Cre
         for tap, counter in zip(taps, (told, silent), strict=True):
             await tap.start()
             await subscribe_all(tap, counter)
-        await eventually(lambda: True if told.height == silent.height == 720 else None, timeout_s=30)
+        await eventually(lambda: True if told.height == silent.height == 720 else None, timeout_s=45)
         before = told.frames[MediaKind.VIDEO], silent.frames[MediaKind.VIDEO]
-        await eventually(lambda: True if silent.frames[MediaKind.VIDEO] - before[1] >= 100 else None, timeout_s=40)
-        assert told.frames[MediaKind.VIDEO] - before[0] >= 95
+        await eventually(lambda: True if silent.frames[MediaKind.VIDEO] - before[1] >= 60 else None, timeout_s=40)
+        assert told.frames[MediaKind.VIDEO] - before[0] >= 55
         assert told.height == 720
         for tap in taps:
             await tap.aclose()
@@ -71,25 +70,33 @@ async def test_on_a_narrow_way_a_lower_layer_comes_whole_and_sound_is_unharmed(
 ) -> None:
     wide = Counter()
     with NarrowLink() as link:
-        link.limit(NARROW_BPS)
         server = LocalServer(server_binary, log_file=tmp_path / "server.log", address=link.address)
-        async with (
-            server as running,
-            Publisher(running.credentials, "narrow", width=1280, height=720, noise=6, bitrate_bps=HIGHEST_BPS),
-        ):
+        async with server as running, Publisher(running.credentials, "narrow", width=1280, height=720):
             here = tap_in(running.credentials, "narrow", wide, feedback=True)
             await here.start()
             await subscribe_all(here, wide)
-            await eventually(lambda: True if wide.height == 720 else None, timeout_s=30)
-            async with asyncio.timeout(75):
+            await eventually(lambda: True if wide.height == 720 else None, timeout_s=45)
+            link.limit(round(NARROW_SHARE * await highest_rate(here)))
+            async with asyncio.timeout(60):
                 await _steady_behind(link, running.credentials, wide)
             await here.aclose()
+
+
+async def highest_rate(tap: Tap) -> float:
+    """Bits per second that a tap on a wide way receives."""
+
+    def received() -> int:
+        return sum(item.bytes_received + item.header_bytes_received for item in tap.stats().values())
+
+    before = received()
+    await asyncio.sleep(3)
+    return (received() - before) * 8 / 3
 
 
 async def _steady_behind(link: NarrowLink, server: Credentials, wide: Counter) -> None:
     """Until the tap behind the link received whole frames of a lower layer, and all sound, for four seconds."""
     process = await asyncio.create_subprocess_exec(
-        *(*link.inside, sys.executable, "-m", "tests.integration.tap_behind_link", "--seconds=70", "--room=narrow"),
+        *(*link.inside, sys.executable, "-m", "tests.integration.tap_behind_link", "--seconds=60", "--room=narrow"),
         *(f"--url={server.url}", f"--key={server.api_key}", f"--secret={server.api_secret}"),
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -113,7 +120,7 @@ def _is_steady(seen: deque[tuple[dict[str, Any], int, int]]) -> bool:
     heights = {item["height"] for item, _, _ in seen}
     return (
         heights == {360}
-        and sent >= 40
+        and sent >= 20
         and last["frames"] - first["frames"] >= 0.8 * sent
         and last["audio_lost"] == first["audio_lost"]
         and last["audio_frames"] > first["audio_frames"]
