@@ -14,11 +14,20 @@ from media.frames import Codec
 ABS_CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
 ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
 TRANSPORT_WIDE_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
-ACCEPTED_EXTENSIONS = (ABS_CAPTURE_TIME, ABS_SEND_TIME, TRANSPORT_WIDE_CC)
+# The AV1 payload format's own extension: numbers frames and tells where they end.
+DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+ACCEPTED_EXTENSIONS = (ABS_CAPTURE_TIME, ABS_SEND_TIME, TRANSPORT_WIDE_CC, DEPENDENCY_DESCRIPTOR)
 # A server offers the bandwidth feedback that it reads: goog-remb, or transport-cc if so configured.
 BANDWIDTH_FEEDBACK = ("goog-remb", "transport-cc")
 ACCEPTED_FEEDBACK = ("nack", "nack pli", *BANDWIDTH_FEEDBACK)
-RECORDABLE_ENCODINGS = {"opus": Codec.OPUS, "vp8": Codec.VP8, "h264": Codec.H264}
+RECORDABLE_ENCODINGS = {
+    "opus": Codec.OPUS,
+    "vp8": Codec.VP8,
+    "vp9": Codec.VP9,
+    "av1": Codec.AV1,
+    "h264": Codec.H264,
+    "h265": Codec.H265,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +145,12 @@ def receive_formats(section: MediaSection) -> ReceiveFormats:
         for item in section.formats
         if item.encoding.lower() == "rtx" and item.apt is not None and item.apt in codecs
     }
-    extensions = {uri: number for number, uri in section.extensions if uri in ACCEPTED_EXTENSIONS}
+    has_av1 = Codec.AV1 in codecs.values()
+    extensions = {
+        uri: number
+        for number, uri in section.extensions
+        if uri in ACCEPTED_EXTENSIONS and (has_av1 or uri != DEPENDENCY_DESCRIPTOR)
+    }
     return ReceiveFormats(codecs, rtx, extensions)
 
 
