@@ -20,12 +20,13 @@ class QueueingDelay:
     routes that grow longer.
     """
 
-    __slots__ = ("_bucket_end", "_bucket_s", "_last", "_minima", "_newest")
+    __slots__ = ("_base", "_bucket_end", "_bucket_s", "_last", "_minima", "_newest")
 
     def __init__(self, window_s: float = 30.0) -> None:
         self._bucket_s = window_s / _BUCKETS
         self._minima: deque[float] = deque(maxlen=_BUCKETS)
         self._bucket_end = float("-inf")
+        self._base = 0.0
         self._last: int | None = None
         self._newest = 0
 
@@ -39,13 +40,14 @@ class QueueingDelay:
             self._restart(sent)
         elif sent > self._newest:
             self._newest = sent
-        minima = self._minima
         if arrival_time >= self._bucket_end:
-            minima.append(transit)
+            self._minima.append(transit)
             self._bucket_end = arrival_time + self._bucket_s
-        elif transit < minima[-1]:
-            minima[-1] = transit
-        return transit - min(minima)
+            self._base = min(self._minima)
+        elif transit < self._minima[-1]:
+            self._minima[-1] = transit
+            self._base = min(self._base, transit)
+        return transit - self._base
 
     def _restart(self, sent: int) -> None:
         self._minima.clear()
