@@ -6,6 +6,14 @@ from media.record.entries import TrackDescriptor
 from media.tap.events import LayerQuality, RemoteParticipant, RemoteTrack
 from quality.stats import TrackSource, VideoQuality
 
+RECORDABLE = {"audio/opus": Codec.OPUS, "audio/red": Codec.OPUS, "video/vp8": Codec.VP8, "video/h264": Codec.H264}
+"""Codecs that the tap can hand to a recording, by MIME type in lower case."""
+
+
+def is_recordable(track: TrackState) -> bool:
+    """Whether the track's codec can be recorded."""
+    return track.mime_type.lower() in RECORDABLE
+
 
 def participant_state(participant: RemoteParticipant) -> ParticipantState:
     """A participant as the policy's rules see it."""

@@ -26,6 +26,7 @@ from agent.service.protocol import (
     SetLayer,
     SetPolicy,
     SetSubscribed,
+    StartRecording,
 )
 from agent.service.room_child import RoomFault
 from agent.service.room_slot import RoomView
@@ -147,10 +148,10 @@ async def test_recordings_and_rules_outlive_the_process(
     started = await supervisor.start_room(RoomOptions("one"), record=False)
     with pytest.raises(RecordingConflict):
         await supervisor.stop_recording("one")
-    done = await supervisor.start_recording("one", None)
+    done = await supervisor.start_recording("one", StartRecording(""))
     assert done.recording is not None
     with pytest.raises(RecordingConflict, match=done.recording.recording_id):
-        await supervisor.start_recording("one", None)
+        await supervisor.start_recording("one", StartRecording(""))
     await supervisor.command("one", SetPolicy(POLICY))
     saved = DesiredRooms(service_settings.state_dir).load()
     assert [(item.recording_id, item.policy) for item in saved] == [(done.recording.recording_id, POLICY)]

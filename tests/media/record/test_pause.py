@@ -46,11 +46,11 @@ def test_nothing_is_written_in_a_pause_and_video_goes_on_with_a_sync_sample(tmp_
         camera.write(frame)
     recording.pause(START + 3)
     recording.pause(START + 3.1)
-    assert recording.state is RecordingState.PAUSED
+    assert str(recording.state) == "paused"
     for frame in between(frames, 3, 7):
         camera.write(frame)
     recording.unpause(START + 7)
-    assert recording.state is RecordingState.RECORDING
+    assert str(recording.state) == "recording"
     for frame in between(frames, 7, 10):
         camera.write(frame)
     assert recording.recorded_s(START + 10) == pytest.approx(6)
