@@ -158,7 +158,6 @@ class FakeRoomAgent:
         folder = self._recordings_dir / recording_id
         await asyncio.to_thread(_note, folder, "start")
         self._recording = RecordingStatus(recording_id, str(folder), "recording", 0.0, 1, 0, 0, 0, 0)
-        self._tell_recording()
         return await self.pause_recording() if paused else self._recording
 
     async def pause_recording(self) -> RecordingStatus:
@@ -178,9 +177,12 @@ class FakeRoomAgent:
     async def change_recording(
         self, *, policy: SubscriptionPolicy | None = None, plan: RecordingPlan | None = None
     ) -> None:
-        """A duration ends the recording at once; nothing comes of the rest."""
+        """A duration ends the recording at once; a size has one begin by itself; nothing comes of the rest."""
         if plan is not None and plan.stop.duration_s is not None and self._recording is not None:
             self._recording = replace(self._recording, state="complete", ended_reason="duration")
+            self._tell_recording()
+        if plan is not None and plan.stop.size_bytes is not None:
+            await self.start_recording("by-itself")
             self._tell_recording()
 
     def _tell_recording(self) -> None:
