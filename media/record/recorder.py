@@ -11,8 +11,7 @@ from typing import ParamSpec
 
 import structlog
 
-from media.errors import MediaError, RecordingBusy, UnsupportedCodec
-from media.record.codec_config import RECORDABLE
+from media.errors import MediaError, RecordingBusy
 from media.record.decode_timeline import ResumePoint
 from media.record.entries import (
     RecordingResumed,
@@ -217,11 +216,9 @@ class Recording:
         """Start a track, or go on with one: that of the same `track_sid`, else a closed one of the same participant
         identity, kind, source and name (a track that is published again gets another SID).
 
-        Raises UnsupportedCodec, ValueError after `close`.
+        Raises ValueError after `close`.
         """
         self._require_open()
-        if descriptor.codec not in RECORDABLE:
-            raise UnsupportedCodec(f"{descriptor.codec} cannot be recorded; publish one of {', '.join(RECORDABLE)}")
         number = self._number_of(descriptor)
         self._descriptors[number] = descriptor
         if number in self._recorders:
