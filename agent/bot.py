@@ -77,7 +77,9 @@ class RoomAgent:
         self._layers = LayerAdapter(self._session, self._subscriber)
         self._judge = ReceiveJudge()
         tap = TapOptions(credentials.url, self._tap_token)
-        self._recordings = RoomRecordings(request, settings, self._session, tap, self._clock, export_queue, self._tell)
+        self._recordings = RoomRecordings(
+            request, settings, self._session, self._subscriber, tap, self._clock, export_queue, self._tell
+        )
         self._counted: Counter[str] = Counter()
         self._connected_before = False
         self._room_sid = ""

@@ -11,16 +11,21 @@ from agent.errors import RecordingConflict, TrackNotFound
 from agent.export_queue import QueueSink
 from agent.request import RoomRequest
 from agent.room.counters import RoomCounters
+from agent.room.decoded_tracks import DecodedTracks
 from agent.room.events import DataReceived, DataTrackFrame, ParticipantConnected, TrackPublished
-from agent.room.recording import RecorderOptions, RoomRecorder
+from agent.room.recorder_options import RecorderOptions
+from agent.room.recording import RoomRecorder
 from agent.room.recording_control import RecordingControl, RoomMetadata, snapshot
 from agent.room.recording_plan import EndedReason, RecordingPlan, RecordWhen
 from agent.room.recording_policy import Begin, End, Pause, PolicyAction, RecordingSnapshot
 from agent.room.session import RoomSession
 from agent.room.state import ConnectionState, ReceiveState, RecordingStatus
+from agent.room.subscriber import Subscriber
 from agent.room.subscription import SubscriptionPolicy
 from media.clock import SteadyClock
-from media.record.reader import is_unfinished
+from media.errors import RecordingNotFound
+from media.record.entries import RecordingState
+from media.record.reader import read_recording
 from media.record.recording_id import new_recording_id
 from media.tap.tap import TapOptions
 from quality.stats import VideoQuality
@@ -40,6 +45,7 @@ class RoomRecordings:
         request: RoomRequest,
         settings: Settings,
         session: RoomSession,
+        subscriber: Subscriber,
         tap: TapOptions,
         clock: SteadyClock,
         queue: "ExportQueue | None",
@@ -48,6 +54,7 @@ class RoomRecordings:
         self._request = request
         self._settings = settings
         self._session = session
+        self._subscriber = subscriber
         self._tap = tap
         self._clock = clock
         self._queue = queue
@@ -87,7 +94,8 @@ class RoomRecordings:
     async def begin(self) -> None:
         """Record from now on if that is asked for; later recordings begin as the plan says."""
         if await self._records_at_once():
-            await self.start(self._take_id())
+            await self.start(self._first_id)
+            self._first_id = None
         self._control.start()
 
     async def aclose(self) -> None:
@@ -120,6 +128,7 @@ class RoomRecordings:
                 sink=QueueSink(self._queue) if self._queue else None,
                 layers=self._control.plan.layers,
                 paused=paused,
+                decoded=DecodedTracks(self._subscriber, self._clock) if self._control.plan.decoded else None,
             )
             recorder = RoomRecorder(options, self._tap, self._clock, self._tell)
             await recorder.start()
@@ -192,12 +201,7 @@ class RoomRecordings:
             return False
         if self._control.plan.when is RecordWhen.NOW:
             return True
-        return self._first_id is not None and await asyncio.to_thread(is_unfinished, self.folder / self._first_id)
-
-    def _take_id(self) -> str | None:
-        """The id that was asked for, once: recordings that follow are others."""
-        recording_id, self._first_id = self._first_id, None
-        return recording_id
+        return self._first_id is not None and await asyncio.to_thread(_goes_on, self.folder / self._first_id)
 
     def _look(self) -> RecordingSnapshot:
         """How things are, for the plan."""
@@ -205,13 +209,21 @@ class RoomRecordings:
         if self._session.connection is not ConnectionState.CONNECTED:
             return RecordingSnapshot(connected=False, recording=activity is not None)
         wish = self._metadata.wish(self._session.room_metadata)
-        return snapshot(self._session.participants, self._session.tracks, self._policy, activity, wish)
+        return snapshot(
+            self._session.participants,
+            self._session.tracks,
+            self._policy,
+            activity,
+            wish,
+            any_codec=self._control.plan.decoded,
+        )
 
     async def _act(self, action: PolicyAction) -> None:
         """Do what the plan says; what somebody did by hand in the meantime stands."""
         if isinstance(action, Begin):
             if self._recorder is None:
-                await self.start(self._take_id(), paused=action.paused)
+                await self.start(self._first_id, paused=action.paused)
+                self._first_id = None  # recordings that follow are others
         elif self._recorder is None:
             return
         elif isinstance(action, End):
@@ -220,6 +232,15 @@ class RoomRecordings:
                 self.ended.set()
         else:
             await self.set_paused(paused=isinstance(action, Pause))
+
+
+def _goes_on(path: Path) -> bool:
+    """Whether nobody ended the recording in the folder `path`: its writer died, or left with the room. Blocking."""
+    try:
+        view = read_recording(path)
+    except RecordingNotFound:
+        return False
+    return view.state is RecordingState.INTERRUPTED or view.ended_reason == EndedReason.LEFT
 
 
 def _plan_of(request: RoomRequest) -> RecordingPlan:

@@ -136,6 +136,7 @@ class PlanBody(Body):
 
     `when`: with the room ("now"), with the first track that is to be recorded ("published"), or as the
     room's metadata say ("metadata"). `leave_when_stopped`: leave the room when its recording has ended by itself.
+    `decoded`: decode and encode again, for codecs that cannot be recorded as they are; counts for later recordings.
     """
 
     model_config = _example(when="published", stop={"empty_s": 30, "duration_s": 7200}, layers={"quality": "medium"})
@@ -144,6 +145,7 @@ class PlanBody(Body):
     stop: StopBody = Field(default_factory=StopBody)
     layers: LayersBody = Field(default_factory=LayersBody)
     leave_when_stopped: bool = False
+    decoded: bool = False
 
     def plan(self) -> RecordingPlan:
         """The plan that this describes."""
@@ -152,6 +154,7 @@ class PlanBody(Body):
             when=RecordWhen(self.when),
             stop=StopConditions(**self.stop.model_dump()),
             leave_when_stopped=self.leave_when_stopped,
+            decoded=self.decoded,
             layers=LayerPolicy(VideoQuality[layers.quality.upper()], layers.budget_bps, tuple(layers.focus)),
         )
 

@@ -68,6 +68,9 @@ def join(
     leave_when_stopped: Annotated[
         bool, typer.Option("--leave-when-stopped", help="Leave when the recording has ended by itself.")
     ] = False,
+    decoded: Annotated[
+        bool, typer.Option("--decoded", help="Decode and encode again, for codecs that cannot be recorded as they are.")
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Join a room; publish and record what is asked for; leave on Ctrl-C, SIGTERM or after --for seconds.
@@ -92,6 +95,7 @@ def join(
         budget_bps=record_budget,
         focus=focus or [],
         leave_when_stopped=leave_when_stopped,
+        decoded=decoded,
     )
     request = RoomRequest(
         room=room,

@@ -61,6 +61,7 @@ def plan_body(
     budget_bps: int | None,
     focus: Sequence[str],
     leave_when_stopped: bool,
+    decoded: bool,
 ) -> "PlanBody":
     """When recordings begin and end, and in which layers. `stop`: durations such as 30s or 2h, by field of StopBody.
 
@@ -75,6 +76,7 @@ def plan_body(
         "stop": {**times, **size},
         "layers": {"quality": "high" if layer == "highest" else layer, "budget_bps": budget_bps, "focus": [*focus]},
         "leave_when_stopped": leave_when_stopped,
+        "decoded": decoded,
     }
     return _checked(PlanBody, values, "the recording's options")
 

@@ -15,7 +15,10 @@ log = structlog.get_logger(__name__)
 
 
 class RecordedLayers:
-    """The layers of the recorded videos. `policy` may be replaced at any time; `apply` then follows it."""
+    """The layers of the recorded videos. `policy` may be replaced at any time; `apply` then follows it.
+
+    `rates` wants to be told what comes about once a second.
+    """
 
     def __init__(self, tap: Tap, policy: LayerPolicy) -> None:
         self.policy = policy
@@ -41,10 +44,6 @@ class RecordedLayers:
             self._pinned.pop(track_sid, None)
         else:
             self._pinned[track_sid] = quality
-
-    def take_rates(self, now: float) -> None:
-        """Measure what comes of each track; call it about once a second."""
-        self.rates.take({sid: stats.bytes_received for sid, stats in self._tap.stats().items()}, now)
 
     async def apply(self, now: float) -> None:
         """Ask for the layers that are wanted at `now`, where others are asked for now."""

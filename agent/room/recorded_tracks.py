@@ -89,8 +89,6 @@ class RecordedTracks:
             if recorder := self._recorders.get(track_sid):
                 recorder.set_clock_mapping(mapping, now)
 
-    def request_keyframe(self, number: int) -> None:
-        """Ask the sender of the recording's track `number` for a sync sample."""
-        for track_sid, recorder in self._recorders.items():
-            if recorder.number == number:
-                self._tap.request_keyframe(track_sid)
+    def sid_of(self, number: int) -> str | None:
+        """The SID of the recording's track `number`; None for one that takes no frames now."""
+        return next((sid for sid, recorder in self._recorders.items() if recorder.number == number), None)

@@ -6,8 +6,7 @@ Decides nothing about media: which tracks is the policy's, where frames go is me
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import structlog
 
@@ -16,10 +15,11 @@ from agent.room.counters import RoomCounters
 from agent.room.receiving import ReceiveJudge, tap_inbound_rtp
 from agent.room.recorded_layers import RecordedLayers
 from agent.room.recorded_tracks import RecordedTracks
+from agent.room.recorder_options import RecorderOptions, open_recording
 from agent.room.recording_activity import RecordingActivity, is_heard
 from agent.room.recording_plan import EndedReason, LayerPolicy
 from agent.room.state import ReceiveState, RecordingStatus, TrackState
-from agent.room.subscription import Candidate, SubscriptionPolicy, decide
+from agent.room.subscription import Candidate, Choice, SubscriptionPolicy, decide
 from agent.room.tap_values import (
     is_recordable,
     participant_state,
@@ -33,11 +33,9 @@ from media.clock import SteadyClock
 from media.errors import MediaError, StorageError
 from media.frames import EncodedFrame, MediaKind
 from media.record.entries import GapReason, SegmentEntry, TimelineEvent
-from media.record.handoff import Handoff, SegmentSink
+from media.record.handoff import Handoff
 from media.record.recorder import Recording
-from media.record.recording_id import check_recording_id
-from media.record.recording_writer import RecordingCallbacks, RecordingConfig
-from media.record.segmenter import SegmenterConfig
+from media.record.recording_writer import RecordingCallbacks
 from media.tap.events import RemoteParticipant
 from media.tap.tap import Tap, TapOptions, TapState
 from quality.stats import TrackKind, TrackSnapshot, VideoQuality
@@ -68,21 +66,6 @@ class RecordingChanged:
 RecorderEvent = SegmentClosed | RecordingChanged
 
 
-@dataclass(frozen=True, slots=True)
-class RecorderOptions:
-    """What to record and where. `sink` None hands segments to nobody. `paused`: begin without media."""
-
-    room: str
-    recording_id: str
-    recordings_dir: Path
-    segment_duration_s: float
-    part_duration_s: float
-    policy: SubscriptionPolicy
-    sink: SegmentSink | None
-    layers: LayerPolicy = field(default_factory=LayerPolicy)
-    paused: bool = False
-
-
 class RoomRecorder:
     """One recording of one room, from `start` to `aclose`; `aclose` is idempotent and loses nothing.
 
@@ -102,6 +85,7 @@ class RoomRecorder:
         self._tap = Tap(tap, self, clock)
         self._tasks = Tasks("recorder")
         self._tracks = RecordedTracks(self._tap, clock)
+        self._decoded = options.decoded
         self._policy = options.policy
         self._layers = RecordedLayers(self._tap, options.layers)
         self._judge = ReceiveJudge()
@@ -127,37 +111,18 @@ class RoomRecorder:
                 self._handoff.start()
             await self._tap.start()
         except BaseException:
-            await self.aclose()
+            # Nobody asked for its end: who starts again goes on with it.
+            await self.aclose(EndedReason.LEFT)
             raise
         self._tasks.start(self._follow_policy(), name="policy")
         self._tasks.start(self._tick(), name="tick")
         self._tell(RecordingChanged(self.status()))
 
     def _open(self) -> Recording:
-        options, now = self._options, self._clock.now()
-        config = RecordingConfig(
-            segmenter=SegmenterConfig(
-                segment_duration_s=options.segment_duration_s, part_duration_s=options.part_duration_s
-            )
-        )
         callbacks = RecordingCallbacks(
             on_segment=self._on_segment, on_error=self._on_error, on_keyframe_request=self._on_keyframe_request
         )
-        path = options.recordings_dir / check_recording_id(options.recording_id)
-        if path.exists():
-            recording = Recording.resume(path, now, config=config, callbacks=callbacks)
-        else:
-            recording = Recording.create(
-                options.recordings_dir,
-                options.recording_id,
-                options.room,
-                started_at=now,
-                config=config,
-                callbacks=callbacks,
-            )
-        if options.paused:
-            recording.pause(now)
-        return recording
+        return open_recording(self._options, callbacks, self._clock.now())
 
     @property
     def tap(self) -> Tap:
@@ -222,7 +187,12 @@ class RoomRecorder:
         self._tell(RecordingChanged(self.status()))
 
     def _on_keyframe_request(self, track: int) -> None:
-        self._loop.call_soon_threadsafe(self._tracks.request_keyframe, track)
+        self._loop.call_soon_threadsafe(self._request_keyframe, track)
+
+    def _request_keyframe(self, number: int) -> None:
+        sid = self._tracks.sid_of(number)
+        if sid is not None:
+            (self._decoded or self._tap).request_keyframe(sid)
 
     # Tasks
 
@@ -234,35 +204,47 @@ class RoomRecorder:
 
     async def _apply_policy(self) -> None:
         candidates = [
-            Candidate(
-                participant_state(participant), track_state(participant, track), track.sid in self._tap.subscribed
-            )
+            Candidate(participant_state(participant), track_state(participant, track), track.sid in self._wanted)
             for participant in self._tap.participants.values()
             for track in participant.tracks
         ]
         present = {candidate.track.sid for candidate in candidates}
         # First what is gone: a track that is published again goes on in its place.
-        for sid in (self._tap.subscribed | self._tracks.sids) - present:
+        for sid in (self._wanted | self._tracks.sids) - present:
             await self._end_track(sid, GapReason.UNPUBLISHED)
         for choice in decide(self._policy, [item for item in candidates if self._recordable(item.track)]):
             if choice.subscribe:
-                first = self._layers.allow(choice.sid, choice.quality)
-                if choice.sid not in self._tap.subscribed:
-                    await self._tap.subscribe(choice.sid, first)
-            elif choice.sid in self._tap.subscribed:
+                await self._begin_track(choice)
+            elif choice.sid in self._wanted:
                 await self._end_track(choice.sid, GapReason.UNSUBSCRIBED)
         await self._layers.apply(self._clock.now())
+
+    @property
+    def _wanted(self) -> frozenset[str]:
+        """SIDs of the tracks that are being recorded."""
+        return self._tap.subscribed if self._decoded is None else self._decoded.sids
+
+    async def _begin_track(self, choice: Choice) -> None:
+        first = self._layers.allow(choice.sid, choice.quality)
+        if choice.sid in self._wanted:
+            return
+        if self._decoded is None:
+            await self._tap.subscribe(choice.sid, first)
+        elif (found := self._tap.find_track(choice.sid)) is not None:
+            self._decoded.start_track(choice.sid, found[1].kind.value, self.on_tap_frames)
 
     def _recordable(self, track: TrackState) -> bool:
         if track.sid in self._refused:
             return False
-        if is_recordable(track):
+        if self._decoded is not None or is_recordable(track):
             return True
         self._refused.add(track.sid)
         log.warning("recording_codec_unsupported", sid=track.sid, mime_type=track.mime_type)
         return False
 
     async def _end_track(self, sid: str, reason: GapReason) -> None:
+        if self._decoded is not None:
+            self._decoded.end_track(sid)
         await self._tap.unsubscribe(sid)
         self._tracks.end(sid, reason)
         self._layers.forget(sid)
@@ -275,14 +257,20 @@ class RoomRecorder:
             self._open_recording.tick(self._clock.now())
             if ticks % TICKS_PER_SAMPLE == 0:
                 self._sample()
-                if self._layers.policy.budget_bps is not None:
+                # Budgets follow what is measured; and the participant may not have known a track yet.
+                if self._layers.policy.budget_bps is not None or self._decoded is not None:
                     self._changed.set()
 
     def _sample(self) -> None:
         now = self._clock.now()
         self._judge.take(self._snapshots(now), now)
-        self._layers.take_rates(now)
+        self._layers.rates.take(self._bytes_received(), now)
         self._tracks.map_clocks(now)
+
+    def _bytes_received(self) -> dict[str, int]:
+        if self._decoded is not None:
+            return dict(self._decoded.bytes_encoded)
+        return {sid: stats.bytes_received for sid, stats in self._tap.stats().items()}
 
     def _snapshots(self, now: float) -> tuple[TrackSnapshot, ...]:
         found = ((stats, self._tap.find_track(sid)) for sid, stats in self._tap.stats().items())
@@ -336,17 +324,17 @@ class RoomRecorder:
 
     def activity(self) -> RecordingActivity:
         """What tells whether the recording still has something to record."""
-        recording, stats = self._open_recording, self._tap.stats()
+        recording, decoded = self._open_recording, self._decoded
         publishers = {
             sid: found[0].sid
-            for sid in self._tap.subscribed
+            for sid in self._wanted
             if (found := self._tap.find_track(sid)) is not None and found[1].kind is MediaKind.AUDIO
         }
         return RecordingActivity(
             connected=self._tap.state is TapState.CONNECTED,
             paused=recording.paused,
             heard=is_heard(publishers, self._tap.speakers, self._layers.rates),
-            packets=sum(item.packets_received for item in stats.values()),
+            packets=decoded.frames_encoded if decoded else _packets(self._tap),
             recorded_s=recording.recorded_s(self._clock.now()),
             size_bytes=recording.size_bytes,
         )
@@ -397,6 +385,8 @@ class RoomRecorder:
         await asyncio.shield(self._closing)
 
     async def _close(self, reason: EndedReason) -> None:
+        if self._decoded is not None:
+            await self._decoded.aclose()
         await self._tap.aclose()
         await self._tasks.aclose()
         if self._recording is not None:
@@ -411,3 +401,7 @@ class RoomRecorder:
                 # The cursor keeps them: whoever opens the recording next hands them off.
                 log.warning("recording_handoff_left", error=str(error))
             await self._handoff.aclose()
+
+
+def _packets(tap: Tap) -> int:
+    return sum(stats.packets_received for stats in tap.stats().values())

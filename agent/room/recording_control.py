@@ -100,13 +100,18 @@ def snapshot(
     policy: SubscriptionPolicy,
     activity: RecordingActivity | None,
     wish: RecordWish | None,
+    *,
+    any_codec: bool = False,
 ) -> RecordingSnapshot:
-    """What is so in a room that we are connected to (pure). `activity` is None while nothing is recorded."""
+    """What is so in a room that we are connected to (pure).
+
+    `activity` is None while nothing is recorded. `any_codec`: what the tap cannot take is recorded too.
+    """
     people = {participant.identity: participant for participant in participants}
     candidates = [
         Candidate(people[track.participant_identity], track)
         for track in tracks
-        if track.participant_identity in people and is_recordable(track)
+        if track.participant_identity in people and (any_codec or is_recordable(track))
     ]
     chosen = {choice.sid for choice in decide(policy, candidates) if choice.subscribe}
     unmuted = [item for item in candidates if item.track.sid in chosen and not item.track.muted]

@@ -81,10 +81,13 @@ class LayerPolicy:
 class RecordingPlan:
     """When a room's recordings begin and end, and in which layers.
 
-    `leave_when_stopped`: leave the room when its recording has ended.
+    `leave_when_stopped`: leave the room when its recording has ended by itself. `decoded`: have the participant's own
+    subscriptions decode the media, and encode them again as H.264 and Opus: for codecs that cannot be recorded as
+    they are, at many times the cost. Layers are then the participant's; it counts for recordings that begin later.
     """
 
     when: RecordWhen = RecordWhen.NOW
     stop: StopConditions = field(default_factory=StopConditions)
     leave_when_stopped: bool = False
     layers: LayerPolicy = field(default_factory=LayerPolicy)
+    decoded: bool = False

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from media.errors import MediaError, RecordingDamaged, RecordingNotFound
+from media.errors import MediaError, RecordingDamaged
 from media.record.entries import (
     ClockMapping,
     GapEntry,
@@ -160,14 +160,6 @@ def read_recording(path: Path) -> RecordingView:
     Raises RecordingNotFound, RecordingDamaged (`repair_recording` may help) or StorageError.
     """
     return view_from_records(path, read_sound_journal(path).records)
-
-
-def is_unfinished(path: Path) -> bool:
-    """Whether there is a recording in the folder `path` whose writer died. Raises RecordingDamaged or StorageError."""
-    try:
-        return read_recording(path).state is RecordingState.INTERRUPTED
-    except RecordingNotFound:
-        return False
 
 
 def view_from_records(path: Path, records: tuple[JournalRecord, ...]) -> RecordingView:

@@ -202,7 +202,8 @@ async def test_the_rooms_metadata_begin_pause_and_end_it(livekit_server: Credent
     assert status is not None
     view = checked(status.path)
     assert view.ended_reason == "metadata"
-    assert all(track.gaps == () for track in view.tracks), "paused before there was anything"
+    told = {gap.reason for track in view.tracks for gap in track.gaps}
+    assert GapReason.PAUSED not in told, "it was paused before there was anything"
 
 
 async def test_what_is_recorded_changes_while_it_is_and_a_duration_ends_it(
@@ -233,3 +234,26 @@ async def test_what_is_recorded_changes_while_it_is_and_a_duration_ends_it(
     assert GapReason.UNSUBSCRIBED in {gap.reason for gap in video.gaps}
     assert video.inits[0].height < 720, "the layer that the plan names"
     assert tracks_of(view, MediaKind.AUDIO)[0].gaps == ()
+
+
+async def test_decoded_media_are_recorded_in_the_same_way(livekit_server: Credentials, tmp_path: Path) -> None:
+    room = room_name()
+    async with (
+        Publisher(livekit_server, room, codec=Codec.VP8) as publisher,
+        agent_in(livekit_server, room, tmp_path, record=True, recording_plan=RecordingPlan(decoded=True)) as agent,
+    ):
+        await more_frames(agent, count=50)
+        await more_frames(agent, "audio", 50)
+        await agent.pause_recording()
+        await agent.resume_recording()
+        await more_frames(agent)
+        assert all(track.tap is None for track in agent.state().tracks)
+        status = await agent.stop_recording()
+        sent = publisher.video_frames
+    view = checked(status.path)
+    (video,), (audio,) = tracks_of(view, MediaKind.VIDEO), tracks_of(view, MediaKind.AUDIO)
+    assert (video.descriptor.codec, audio.descriptor.codec) == (Codec.H264, Codec.OPUS)
+    assert (640, 360) in {(init.width, init.height) for init in video.inits}
+    assert 75 <= video.samples <= sent
+    assert all(segment.independent for segment in video.segments)
+    assert audio.samples >= 50

@@ -81,6 +81,7 @@ def plan(**values: Any) -> RecordingPlan:
         "budget_bps": None,
         "focus": [],
         "leave_when_stopped": False,
+        "decoded": False,
     }
     return plan_body(**{**usual, **values}).plan()
 
@@ -95,12 +96,14 @@ def test_a_plan_is_put_together() -> None:
         budget_bps=500_000,
         focus=["host"],
         leave_when_stopped=True,
+        decoded=True,
     )
     assert said == RecordingPlan(
         RecordWhen.METADATA,
         StopConditions(empty_s=30, duration_s=5400, size_bytes=2 * 10**9),
         leave_when_stopped=True,
         layers=LayerPolicy(VideoQuality.LOW, 500_000, ("host",)),
+        decoded=True,
     )
 
 
