@@ -156,7 +156,7 @@ class LocalServer:
             wanted = credentials or Credentials(
                 f"ws://{self._address}:{_free_port(socket.SOCK_STREAM, self._address)}",
                 f"API{secrets.token_hex(6)}",
-                secrets.token_urlsafe(36),
+                secrets.token_hex(24),
             )
             process = await self._spawn(wanted)
             self._process = process

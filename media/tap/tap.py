@@ -28,6 +28,7 @@ from media.tap.events import (
     RemoteParticipant,
     RemoteTrack,
     SignalEvent,
+    SpeakersChanged,
     StreamStateUpdated,
     SubscriptionRefused,
     TokenRefreshed,
@@ -91,6 +92,7 @@ class Tap:
         self._clock = clock
         self._participants: dict[str, RemoteParticipant] = {}
         self._intents: dict[str, LayerIntent] = {}
+        self._speakers: dict[str, bool] = {}
         self._receivers = Receivers(local_ssrc=random.getrandbits(32), cname="roomhand")
         self._connection: Connection | None = None
         self._runner: asyncio.Task[None] | None = None
@@ -107,6 +109,11 @@ class Tap:
     def subscribed(self) -> frozenset[str]:
         """SIDs of the tracks that are wanted."""
         return frozenset(self._intents)
+
+    @property
+    def speakers(self) -> dict[str, bool]:
+        """Whether they speak now, of the participants (by SID) that the server told of since we joined."""
+        return dict(self._speakers)
 
     def find_track(self, track_sid: str) -> tuple[RemoteParticipant, RemoteTrack] | None:
         """A track and who publishes it."""
@@ -188,6 +195,7 @@ class Tap:
             bandwidth_feedback=self._options.bandwidth_feedback,
         )
         self._connection = connection
+        self._speakers.clear()
         self._replace_participants(connection.joined.participants)
         known = {track.sid for item in self._participants.values() for track in item.tracks}
         for track_sid in [sid for sid in self._intents if sid not in known]:
@@ -250,6 +258,8 @@ class Tap:
             case StreamStateUpdated():
                 self._receivers.note_pause(event.track_sid)
                 self._listener.on_tap_stream_state(event.track_sid, paused=event.paused)
+            case SpeakersChanged():
+                self._speakers |= event.speaking
             case SubscriptionRefused():
                 self._listener.on_tap_refused(event.track_sid, event.reason)
             case TokenRefreshed():
