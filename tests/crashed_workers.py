@@ -1,7 +1,7 @@
 """A test whose worker process died in native code is run once more, in a process of its own.
 
-The SDK's native code sometimes aborts the whole process when a room ends. That costs a service one room, which it starts
-again; it shall not cost a test run either. Only a death of the process is forgiven, never a test that fails,
+The SDK's native code sometimes aborts the whole process when a room ends. That costs a service one room, which it
+starts again; it shall not cost a test run either. Only a death of the process is forgiven, never a test that fails,
 and the run's output names each.
 """
 
