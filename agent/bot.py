@@ -250,6 +250,7 @@ class RoomAgent:
                     part_duration_s=self._settings.part_duration_s,
                     policy=self._request.record_policy,
                     sink=QueueSink(self._queue) if self._queue else None,
+                    mux_participants=self._request.mux,
                 ),
                 TapOptions(self._credentials.url, self._tap_token),
                 self._clock,

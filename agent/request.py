@@ -16,6 +16,7 @@ class RoomRequest:
 
     `token` None has one minted for `identity`. `policy` says what the participant subscribes to
     (default: nothing; its media would be decoded), `record_policy` what is recorded (default: everything).
+    `mux` has each participant's audio and video in one file of the recording as well.
     `recordings_dir` None is the setting's. `data_tracks` are glob patterns of data tracks to read.
     """
 
@@ -34,4 +35,5 @@ class RoomRequest:
     recordings_dir: Path | None = None
     policy: SubscriptionPolicy = NOTHING
     record_policy: SubscriptionPolicy = EVERYTHING
+    mux: bool = False
     data_tracks: tuple[str, ...] = ("*",)

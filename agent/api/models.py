@@ -111,6 +111,7 @@ class StartRoomBody(Body):
     recording_id: RecordingId | None = Field(None, description="record, and go on with this recording if it exists")
     policy: PolicyBody | None = Field(None, description="which tracks to subscribe to; none without it")
     record_policy: PolicyBody | None = Field(None, description="which tracks to record; all without it")
+    mux: bool = Field(default=False, description="each participant's audio and video in one file of the recording too")
 
     def options(self, publish: str | None) -> RoomOptions:
         """The options that this describes; `publish` is the source, resolved."""
@@ -125,6 +126,7 @@ class StartRoomBody(Body):
             recording_id=self.recording_id,
             policy=self.policy.policy() if self.policy else None,
             record_policy=self.record_policy.policy() if self.record_policy else None,
+            mux=self.mux,
         )
 
 

@@ -65,7 +65,7 @@ RecorderEvent = SegmentClosed | RecordingChanged
 
 @dataclass(frozen=True, slots=True)
 class RecorderOptions:
-    """What to record and where. `sink` None hands segments to nobody."""
+    """What to record and where. `sink` None hands segments to nobody. `mux_participants`: as in `RecordingConfig`."""
 
     room: str
     recording_id: str
@@ -74,6 +74,7 @@ class RecorderOptions:
     part_duration_s: float
     policy: SubscriptionPolicy
     sink: SegmentSink | None
+    mux_participants: bool = False
 
 
 class RoomRecorder:
@@ -130,7 +131,8 @@ class RoomRecorder:
         config = RecordingConfig(
             segmenter=SegmenterConfig(
                 segment_duration_s=options.segment_duration_s, part_duration_s=options.part_duration_s
-            )
+            ),
+            mux_participants=options.mux_participants,
         )
         callbacks = RecordingCallbacks(
             on_segment=self._on_segment, on_error=self._on_error, on_keyframe_request=self._on_keyframe_request

@@ -42,7 +42,7 @@ class RoomOptions:
 
     `publish`: what to publish from the start, "pattern" or a path. `recording_id` is the recording that the
     room writes, or is to go on with. `policy` and `record_policy` say which tracks to subscribe to and which
-    to record; None leaves it to the agent's defaults.
+    to record; None leaves it to the agent's defaults. `mux`: as in `RoomRequest`.
     """
 
     room: str
@@ -55,6 +55,7 @@ class RoomOptions:
     recording_id: str | None = None
     policy: SubscriptionPolicy | None = None
     record_policy: SubscriptionPolicy | None = None
+    mux: bool = False
 
 
 @dataclass(frozen=True, slots=True)

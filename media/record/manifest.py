@@ -10,6 +10,7 @@ from media.record.entries import (
     ClockMapping,
     InitEntry,
     JournalEntry,
+    MuxedFileEntry,
     RecordingClosed,
     RecordingResumed,
     RecordingStarted,
@@ -46,7 +47,10 @@ class ManifestTrack:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The summary of a recording at `updated_at`. `duration_s`: media time at which its last track ends."""
+    """The summary of a recording at `updated_at`. `duration_s`: media time at which its last track ends.
+
+    `size_bytes` are those of the segments; `muxed` are files that hold the same media again, tracks together.
+    """
 
     format_version: int
     recording_id: str
@@ -59,6 +63,7 @@ class Manifest:
     duration_s: float
     size_bytes: int
     tracks: tuple[ManifestTrack, ...]
+    muxed: tuple[MuxedFileEntry, ...] = ()
 
 
 @dataclass(slots=True)
@@ -89,6 +94,7 @@ class ManifestBuilder:
         self._started: RecordingStarted | None = None
         self._ended_at: float | None = None
         self._tracks: dict[int, _TrackTotals] = {}
+        self._muxed: list[MuxedFileEntry] = []
 
     def apply(self, record: JournalRecord) -> None:
         """Take the next journal record. Records of tracks that were never opened are left out."""
@@ -97,6 +103,8 @@ class ManifestBuilder:
             self._started = entry
         elif isinstance(entry, RecordingClosed):
             self._ended_at = record.at
+        elif isinstance(entry, MuxedFileEntry):
+            self._muxed.append(entry)
         elif isinstance(entry, RecordingResumed):
             self._ended_at = None
         elif isinstance(entry, TrackOpened):
@@ -146,6 +154,7 @@ class ManifestBuilder:
             duration_s=max((item.media_end_s() for item in totals), default=0.0),
             size_bytes=sum(item.size_bytes for item in totals),
             tracks=tuple(_manifest_track(item) for item in totals),
+            muxed=tuple(self._muxed),
         )
 
 

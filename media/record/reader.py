@@ -13,6 +13,7 @@ from media.record.entries import (
     InitEntry,
     JournalEntry,
     JsonValue,
+    MuxedFileEntry,
     RecordingState,
     RtpAnchor,
     SegmentEntry,
@@ -87,6 +88,7 @@ class RecordingView:
     ended_at: float | None
     state: RecordingState
     tracks: tuple[TrackView, ...]
+    muxed: tuple[MuxedFileEntry, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -94,7 +96,7 @@ class RecordingView:
         ends = (t.media_time_s(t.segments[-1].end_decode_time) for t in self.tracks if t.segments)
         return max(ends, default=0.0)
 
-    def file_of(self, entry: SegmentEntry | InitEntry) -> Path:
+    def file_of(self, entry: SegmentEntry | InitEntry | MuxedFileEntry) -> Path:
         """Where the file of `entry` is."""
         return self.path / entry.path
 
@@ -182,6 +184,7 @@ def view_from_records(path: Path, records: tuple[JournalRecord, ...]) -> Recordi
         ended_at=manifest.ended_at,
         state=recording_state(path, closed=builder.closed),
         tracks=tuple(parts[number].view(path) for number in sorted(parts)),
+        muxed=manifest.muxed,
     )
 
 

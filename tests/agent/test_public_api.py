@@ -88,6 +88,7 @@ ROOM_REQUEST = {
     "recordings_dir": "Path | None",
     "policy": "SubscriptionPolicy",
     "record_policy": "SubscriptionPolicy",
+    "mux": "bool",
     "data_tracks": "tuple[str, ...]",
 }
 
