@@ -16,7 +16,8 @@ USUAL_BYTES = 100
 def played(times: list[int], sizes: list[int] | None = None) -> tuple[list[int], int, int]:
     """How far each packet is from its time, how many were skipped, and how many samples of silence went in."""
     pacer = AudioPacer()
-    errors, skipped, silence, end = [], 0, 0, 0
+    errors: list[int] = []
+    skipped = silence = end = 0
     for index, time in enumerate(times):
         placement = pacer.place(time, PACKET, sizes[index] if sizes else USUAL_BYTES)
         if placement.skipped:
