@@ -138,13 +138,19 @@ def measure(entry: Path, packets: int, on_progress: Callable[[float], None]) -> 
         }
         for stream in container.streams:
             if stream.index in kinds:
-                measured[kinds[stream.index]] = Measured(stream.codec_context.name.removeprefix("lib"))
+                measured[kinds[stream.index]] = Measured(_codec_name(stream))
         count = itertools.count(1)
         for packet in container.demux():
             if packet.size and packet.dts is not None and packet.stream_index in kinds:
                 measured[kinds[packet.stream_index]].take(packet)
                 on_progress(next(count) / max(packets, 1))
     return measured
+
+
+def _codec_name(stream: av.stream.Stream) -> str:
+    """The codec's name as ours, whatever decoder would be used for it."""
+    name = stream.codec_context.codec.canonical_name
+    return Codec.H265.value if name == "hevc" else name
 
 
 def _equal(name: str, expected: str, actual: str) -> Check:
