@@ -112,6 +112,9 @@ function handlingOf(track) {
   if (track.silence_packets) {
     notes.push(`${track.silence_packets} packets of silence where nothing came`);
   }
+  if (track.skipped_packets) {
+    notes.push(`${track.skipped_packets} packets left out to keep time`);
+  }
   if (track.concealed_frames) {
     notes.push(`${track.concealed_frames} frames concealed`);
   }
