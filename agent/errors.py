@@ -147,6 +147,8 @@ EXIT_CODES: dict[str, int] = {
     "media_error": 35,
     "room_unavailable": 36,
     "delivery_conflict": 37,
+    "live_unsupported": 60,
+    "live_not_ready": 61,
     "interrupted": 130,
 }
 
@@ -173,6 +175,8 @@ HTTP_STATUSES: dict[str, int] = {
     "unsupported_codec": 422,
     "export_not_found": 404,
     "delivery_conflict": 409,
+    "live_unsupported": 415,
+    "live_not_ready": 409,
 }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from agent.api import events, exports, health, player, publications, recordings, rooms, tracks
+from agent.api import events, exports, health, live, player, publications, recordings, rooms, tracks
 from agent.api.auth import SECURITY_SCHEME
 from agent.api.errors import ErrorBody, install_error_handlers
 from agent.api.measure import MeasureRequests
@@ -25,6 +25,7 @@ _ERRORS = {
     404: "No such room, track, recording, export or file",
     409: "It conflicts with what is there",
     413: "The body is too large",
+    415: "HLS does not carry the codec",
     422: "A value is missing or out of range",
     500: "A fault of the service; its log says more",
     502: "The LiveKit server refused or cannot be reached",
@@ -50,7 +51,7 @@ def create_app(service: ApiService) -> FastAPI:
     app.state.service = service
     install_error_handlers(app)
     app.add_middleware(MeasureRequests, metrics=service.metrics)
-    for part in (rooms, tracks, publications, recordings, exports, events, health, player):
+    for part in (rooms, tracks, publications, recordings, live, exports, events, health, player):
         app.include_router(part.router)
     app.include_router(health.open_router)
     _describe(app)

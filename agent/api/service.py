@@ -1,14 +1,15 @@
 """What the API works on, and how its handlers get hold of it and of their caller."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, Request
 
+from agent.api.live_recordings import LiveRecordings
 from agent.metrics import Metrics
 from agent.service.event_log import EventLog
-from agent.service.protocol import Command, Done, RoomOptions
+from agent.service.protocol import Command, Done, RoomOptions, StartRecording
 from agent.service.room_slot import RoomView
 from agent.tokens import Credentials, ServiceGrants
 from media.clock import SteadyClock
@@ -37,8 +38,8 @@ class Rooms(Protocol):
     async def command(self, name: str, command: Command) -> Done:
         """Have a room do something."""
 
-    async def start_recording(self, name: str, recording_id: str | None) -> Done:
-        """Record a room."""
+    async def start_recording(self, name: str, wanted: StartRecording) -> Done:
+        """Record a room; an empty `recording_id` is a new recording."""
 
     async def stop_recording(self, name: str) -> Done:
         """Close a room's recording."""
@@ -74,6 +75,7 @@ class ApiService:
     exports_dir: Path
     sources_dir: Path
     version: str
+    live: LiveRecordings = field(default_factory=LiveRecordings)
 
 
 def _service(request: Request) -> ApiService:

@@ -15,5 +15,8 @@ def child_environment(settings: Settings) -> dict[str, str]:
         alias = info.validation_alias
         variable = str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"{prefix}{name}".upper()
         value = getattr(settings, name)
+        if value is None:
+            environment.pop(variable, None)
+            continue
         environment[variable] = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
     return environment

@@ -15,9 +15,12 @@ from media.record.entries import (
     GapEntry,
     InitEntry,
     JournalEntry,
+    MuxedFileEntry,
     RecordingClosed,
+    RecordingPaused,
     RecordingResumed,
     RecordingStarted,
+    RecordingUnpaused,
     RtpAnchor,
     SegmentEntry,
     TrackClosed,
@@ -27,6 +30,8 @@ from media.record.entries import (
 _TYPES: dict[str, type[JournalEntry]] = {
     "recording_started": RecordingStarted,
     "recording_resumed": RecordingResumed,
+    "recording_paused": RecordingPaused,
+    "recording_unpaused": RecordingUnpaused,
     "recording_closed": RecordingClosed,
     "track_opened": TrackOpened,
     "track_closed": TrackClosed,
@@ -35,6 +40,7 @@ _TYPES: dict[str, type[JournalEntry]] = {
     "rtp_anchor": RtpAnchor,
     "clock_mapping": ClockMapping,
     "gap": GapEntry,
+    "muxed_file": MuxedFileEntry,
 }
 _NAMES = {entry_type: name for name, entry_type in _TYPES.items()}
 _CHECKSUM = re.compile(rb',"crc32":"([0-9a-f]{8})"\}$')

@@ -13,6 +13,7 @@ from media.record.entries import (
     InitEntry,
     JournalEntry,
     JsonValue,
+    MuxedFileEntry,
     RecordingState,
     RtpAnchor,
     SegmentEntry,
@@ -77,7 +78,10 @@ class TrackView:
 
 @dataclass(frozen=True, slots=True)
 class RecordingView:
-    """A recording as its journal told it when it was read. `ended_at` is None unless it was closed."""
+    """A recording as its journal told it when it was read.
+
+    `ended_at` is None unless it was closed; `ended_reason` then says by what, in a word.
+    """
 
     path: Path
     recording_id: str
@@ -87,6 +91,8 @@ class RecordingView:
     ended_at: float | None
     state: RecordingState
     tracks: tuple[TrackView, ...]
+    ended_reason: str = ""
+    muxed: tuple[MuxedFileEntry, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -94,7 +100,7 @@ class RecordingView:
         ends = (t.media_time_s(t.segments[-1].end_decode_time) for t in self.tracks if t.segments)
         return max(ends, default=0.0)
 
-    def file_of(self, entry: SegmentEntry | InitEntry) -> Path:
+    def file_of(self, entry: SegmentEntry | InitEntry | MuxedFileEntry) -> Path:
         """Where the file of `entry` is."""
         return self.path / entry.path
 
@@ -180,8 +186,10 @@ def view_from_records(path: Path, records: tuple[JournalRecord, ...]) -> Recordi
         room_sid=manifest.room_sid,
         started_at=manifest.started_at,
         ended_at=manifest.ended_at,
-        state=_state(path, closed=builder.closed),
+        state=recording_state(path, closed=builder.closed),
         tracks=tuple(parts[number].view(path) for number in sorted(parts)),
+        ended_reason=manifest.ended_reason,
+        muxed=manifest.muxed,
     )
 
 
@@ -232,7 +240,7 @@ def _summary(path: Path) -> RecordingSummary:
         room=manifest.room,
         started_at=manifest.started_at,
         ended_at=manifest.ended_at,
-        state=_state(path, closed=manifest.state is RecordingState.COMPLETE),
+        state=recording_state(path, closed=manifest.state is RecordingState.COMPLETE),
         tracks=len(manifest.tracks),
         duration_s=manifest.duration_s,
         size_bytes=manifest.size_bytes,
@@ -263,7 +271,8 @@ def manifest_from_records(records: tuple[JournalRecord, ...]) -> Manifest:
     return builder.build(state, records[-1].at if records else 0.0)
 
 
-def _state(path: Path, *, closed: bool) -> RecordingState:
+def recording_state(path: Path, *, closed: bool) -> RecordingState:
+    """What the recording in the folder `path` is doing; `closed`: its journal ends so. Raises StorageError."""
     if closed:
         return RecordingState.COMPLETE
     if not is_locked(path / JOURNAL_NAME):
@@ -272,4 +281,5 @@ def _state(path: Path, *, closed: bool) -> RecordingState:
         told = read_manifest(path).state
     except MediaError:
         return RecordingState.RECORDING
-    return told if told is RecordingState.STORAGE_ERROR else RecordingState.RECORDING
+    told_of = {RecordingState.STORAGE_ERROR, RecordingState.PAUSED}
+    return told if told in told_of else RecordingState.RECORDING

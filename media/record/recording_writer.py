@@ -13,14 +13,18 @@ from media.record.byte_queue import ByteQueue
 from media.record.entries import (
     GapReason,
     RecordingClosed,
+    RecordingPaused,
     RecordingState,
+    RecordingUnpaused,
     SegmentEntry,
 )
 from media.record.event_log import EventLog
+from media.record.muxed_writer import MuxedWriter
+from media.record.recording_context import RecordingContext
 from media.record.segmenter import SegmenterConfig
 from media.record.state import RecordingEvent, next_state
 from media.record.storage import TEMPORARY_SUFFIX, translated, write_all
-from media.record.track_writer import RecordingContext, TrackProgress, TrackWriter
+from media.record.track_writer import TrackProgress, TrackWriter
 from media.record.writer_items import (
     AppendEvent,
     Close,
@@ -28,8 +32,11 @@ from media.record.writer_items import (
     Item,
     LoseFrames,
     MapClock,
+    NoteInterruption,
     OpenTrack,
+    Pause,
     Tick,
+    Unpause,
     WriteFrame,
 )
 
@@ -44,6 +51,7 @@ class RecordingConfig:
     newest frames are dropped (video up to its next sync sample), counted, and told as a gap.
     `fsync_parts`: make each part survive a power cut (an fsync per track and second); without it a power cut
     can cost the open segments, while the death of the process costs at most their last part.
+    `mux_participants`: write each participant's audio and video into one file as well (twice the bytes).
     A disk that refused is asked again with `probe_bytes` after `retry_first_s`, then ever later up to `retry_max_s`.
     """
 
@@ -53,6 +61,7 @@ class RecordingConfig:
     probe_bytes: int = 256 << 10
     retry_first_s: float = 1.0
     retry_max_s: float = 30.0
+    mux_participants: bool = False
 
 
 def _ignore(*_: object) -> None:
@@ -103,12 +112,18 @@ class RecordingWriter:
         on_error: Callable[[StorageError], None],
         state: RecordingState,
         progress: dict[int, TrackProgress],
+        next_muxed: dict[str, int],
     ) -> None:
+        """`progress` by track number, and by folder the next number of muxed files: where earlier writers stopped."""
         self.queue: ByteQueue[Item] = ByteQueue(config.queue_bytes)
-        self._context = context
+        self._muxed = MuxedWriter(context, next_muxed) if config.mux_participants else None
+        self._context = context if self._muxed is None else replace(context, on_samples=self._muxed.take)
         self._config = config
         self._on_error = on_error
         self._state = next_state(state, RecordingEvent.RESUMED)
+        self._paused = context.ledger.recorded_time.paused
+        if self._paused:
+            self._state = next_state(self._state, RecordingEvent.PAUSED)
         self._progress = progress
         self._tracks: dict[int, TrackWriter] = {}
         self._open: set[int] = set()
@@ -136,6 +151,7 @@ class RecordingWriter:
             for item, size_bytes in items:
                 try:
                     self._handle(item)
+                    self._write_muxed()
                 except StorageError as error:
                     self._storage_failed(error)
                 except Exception as error:  # noqa: BLE001 - the thread's border: log, tell, go on
@@ -179,7 +195,15 @@ class RecordingWriter:
             self._open_track(item)
         elif isinstance(item, CloseTrack):
             self._now = max(self._now, item.now)
-            self._close_track(item.track)
+            self._close_track(item)
+        elif isinstance(item, NoteInterruption):
+            self._tracks[item.track].note_interruption(item.reason)
+        elif isinstance(item, Pause):
+            self._now = max(self._now, item.now)
+            self._pause(item.now)
+        elif isinstance(item, Unpause):
+            self._now = max(self._now, item.now)
+            self._unpause(item.now)
         elif isinstance(item, LoseFrames):
             self._tracks[item.track].lose(item.frames, GapReason.OVERFLOW)
             if item.ask:
@@ -188,7 +212,7 @@ class RecordingWriter:
             self._tracks[item.track].set_clock_mapping(item.estimate, item.now)
         else:
             self._now = max(self._now, item.now)
-            self._close()
+            self._close(item.reason)
 
     def _move(self, event: RecordingEvent) -> None:
         """The one place that changes the state."""
@@ -198,6 +222,8 @@ class RecordingWriter:
 
     def _write(self, item: WriteFrame) -> None:
         self._now = max(self._now, item.frame.arrival_time)
+        if self._paused:
+            return
         track = self._tracks[item.track]
         if self._state is RecordingState.STORAGE_ERROR:
             track.lose(1, GapReason.STORAGE)
@@ -215,30 +241,72 @@ class RecordingWriter:
             log.tick(self._now)
         self._context.ledger.tick(self._now, self._state, self._context.on_segment)
 
+    def _write_muxed(self) -> None:
+        if self._muxed is not None and self._state is RecordingState.RECORDING:
+            self._muxed.write(self._now)
+
     def _append_event(self, item: AppendEvent) -> None:
         log = self._events.get(item.name)
         if log is None:
             log = self._events[item.name] = EventLog(self._context.path / item.name)
         log.append(item.line)
-        if self._state is RecordingState.RECORDING:
+        if self._state is not RecordingState.STORAGE_ERROR:
             log.flush()
 
     def _open_track(self, item: OpenTrack) -> None:
         number = item.opened.track
         self._context.ledger.record(item.opened, item.now)
         self._open.add(number)
+        if self._muxed is not None:
+            self._muxed.open_track(item.opened)
         if number in self._tracks:
             self._tracks[number].reopen(item.opened)
         else:
             progress = self._progress.get(number, TrackProgress())
             self._tracks[number] = TrackWriter(self._context, item.opened, progress)
-        if self._state is RecordingState.RECORDING:
+        if self._paused:
+            self._tracks[number].pause(item.now)
+        if self._state is not RecordingState.STORAGE_ERROR:
             self._context.ledger.commit(item.now, self._context.on_segment)
             self._context.ledger.write_manifest(self._state, item.now)
 
-    def _close_track(self, number: int) -> None:
-        self._open.discard(number)
-        self._tracks[number].close(self._now)
+    def _close_track(self, item: CloseTrack) -> None:
+        self._open.discard(item.track)
+        self._tracks[item.track].close(self._now, item.reason)
+        if self._muxed is not None:
+            self._muxed.close_track(item.track)
+
+    def _pause(self, now: float) -> None:
+        """Close all segments and take no frames; where the disk refuses, as soon as it answers again."""
+        if self._paused:
+            return
+        self._paused = True
+        self._context.ledger.record(RecordingPaused(), now)
+        if self._state is not RecordingState.STORAGE_ERROR:
+            self._settle_pause(now)
+
+    def _settle_pause(self, now: float) -> None:
+        for number in sorted(self._open):
+            self._tracks[number].pause(now)
+        if self._muxed is not None:
+            self._muxed.close(now)
+        self._context.ledger.commit(now, self._context.on_segment)
+        self._move(RecordingEvent.PAUSED)
+        self._context.ledger.write_manifest(self._state, now)
+
+    def _unpause(self, now: float) -> None:
+        """Take frames again: video from its next sync sample on, which is asked for."""
+        if not self._paused:
+            return
+        self._paused = False
+        self._context.ledger.record(RecordingUnpaused(), now)
+        if self._state is RecordingState.STORAGE_ERROR:
+            return
+        self._move(RecordingEvent.UNPAUSED)
+        for number in sorted(self._open):
+            self._ask_for_keyframe(number)
+        self._context.ledger.commit(now, self._context.on_segment)
+        self._context.ledger.write_manifest(self._state, now)
 
     def _storage_failed(self, error: StorageError) -> None:
         """Suspend all tracks; ask again later when the error's type says that it may help."""
@@ -246,6 +314,8 @@ class RecordingWriter:
         self._move(RecordingEvent.STORAGE_FAILED)
         for track in self._tracks.values():
             track.suspend()
+        if self._muxed is not None:
+            self._muxed.suspend()
         if first:
             self._retry_at = self._now + self._retry_s if error.retryable else None
             _log.error("recording_storage_failed", code=error.code, error=str(error), retryable=error.retryable)
@@ -264,6 +334,8 @@ class RecordingWriter:
             return
         self._retry_s, self._retry_at = self._config.retry_first_s, None
         self._move(RecordingEvent.STORAGE_ANSWERED)
+        if self._paused:
+            self._settle_pause(self._now)
         lost = sum(track.counters.lost_storage for track in self._tracks.values())
         _log.warning("recording_storage_answered", frames_lost=lost)
         self._context.ledger.write_manifest(self._state, self._now)
@@ -277,6 +349,8 @@ class RecordingWriter:
     def _catch_up(self) -> None:
         for track in self._tracks.values():
             track.finish_unfinished(self._now)
+        if self._muxed is not None:
+            self._muxed.finish_unfinished(self._now)
         for log in self._events.values():
             log.flush()
         self._context.ledger.commit(self._now, self._context.on_segment)
@@ -292,16 +366,18 @@ class RecordingWriter:
                 os.close(descriptor)
                 Path(path).unlink(missing_ok=True)
 
-    def _close(self) -> None:
+    def _close(self, reason: str) -> None:
         """End in good order, or leave what cannot be finished to a resume or repair."""
         try:
             self._catch_up()
             for number in sorted(self._open):
                 self._tracks[number].close(self._now)
             self._open.clear()
+            if self._muxed is not None:
+                self._muxed.close(self._now)
             for log in self._events.values():
                 log.sync(self._now)
-            self._context.ledger.record(RecordingClosed(), self._now)
+            self._context.ledger.record(RecordingClosed(reason), self._now)
             self._context.ledger.commit(self._now, self._context.on_segment)
             if self._state is RecordingState.STORAGE_ERROR:
                 self._move(RecordingEvent.STORAGE_ANSWERED)
@@ -316,11 +392,13 @@ class RecordingWriter:
             self._context.ledger.close()
 
     def _abandon(self, error: StorageError) -> None:
-        if self._state is RecordingState.RECORDING:
+        if self._state is not RecordingState.STORAGE_ERROR:
             self._move(RecordingEvent.STORAGE_FAILED)
         self._move(RecordingEvent.ABANDONED)
         _log.error("recording_not_closed", code=error.code, error=str(error), state=self._state)
         self._on_error(error)
         for track in self._tracks.values():
             track.abandon()
+        if self._muxed is not None:
+            self._muxed.abandon()
         self._context.ledger.try_write_manifest(self._state, self._now)

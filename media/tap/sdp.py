@@ -6,18 +6,20 @@ header extensions that the recorder wants are negotiated, and every SSRC is know
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from media.errors import TapError
 from media.frames import Codec
 
 ABS_CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
-# abs-send-time and transport-cc stay out: with them the server trusts our feedback as a bandwidth
-# estimate and drops layers; without them it sent the full frame rate.
+ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
+TRANSPORT_WIDE_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 # The AV1 payload format's own extension: numbers frames and tells where they end.
 DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
-ACCEPTED_EXTENSIONS = (ABS_CAPTURE_TIME, DEPENDENCY_DESCRIPTOR)
-ACCEPTED_FEEDBACK = ("nack", "nack pli")
+ACCEPTED_EXTENSIONS = (ABS_CAPTURE_TIME, ABS_SEND_TIME, TRANSPORT_WIDE_CC, DEPENDENCY_DESCRIPTOR)
+# A server offers the bandwidth feedback that it reads: goog-remb, or transport-cc if so configured.
+BANDWIDTH_FEEDBACK = ("goog-remb", "transport-cc")
+ACCEPTED_FEEDBACK = ("nack", "nack pli", *BANDWIDTH_FEEDBACK)
 RECORDABLE_ENCODINGS = {
     "opus": Codec.OPUS,
     "vp8": Codec.VP8,
@@ -122,6 +124,20 @@ def parse_offer(text: str) -> Offer:
         sections=sections,
         candidates=tuple(_values(everything, "candidate")),
     )
+
+
+def without_bandwidth_feedback(offer: Offer) -> Offer:
+    """The offer without what a server learns our bandwidth from; it then sends all that was asked for."""
+    return replace(offer, sections=tuple(map(_without_bandwidth_feedback, offer.sections)))
+
+
+def _without_bandwidth_feedback(section: MediaSection) -> MediaSection:
+    extensions = tuple(item for item in section.extensions if item[1] not in {ABS_SEND_TIME, TRANSPORT_WIDE_CC})
+    formats = tuple(
+        replace(item, feedback=tuple(kind for kind in item.feedback if kind not in BANDWIDTH_FEEDBACK))
+        for item in section.formats
+    )
+    return replace(section, extensions=extensions, formats=formats)
 
 
 def receive_formats(section: MediaSection) -> ReceiveFormats:

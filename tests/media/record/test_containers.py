@@ -12,9 +12,9 @@ from media.record import fmp4, fmp4_scan, webm
 from media.record.codec_config import RECORDABLE, codec_config
 from media.record.muxer import Muxer, muxer_for
 from media.record.sample import CodecConfig, Sample
-from tests.media.record.encoded_media import opus, packet_payloads, packet_times, video
+from tests.media.record.encoded_media import decoded_sizes, opus, packet_payloads, packet_times, video
 
-CODECS = [Codec.H264, Codec.VP8, Codec.VP9, Codec.OPUS]
+CODECS = list(Codec)
 OPUS_CONFIG = CodecConfig(Codec.OPUS, "opus", channels=2, codec_private=b"\0\2\0\0\0\0\xbb\x80\0\0\0")
 
 
@@ -76,6 +76,26 @@ def test_init_and_parts_are_laid_out_as_cmaf_wants() -> None:
     assert config.codec_private in init
 
 
+@pytest.mark.parametrize(
+    ("codec", "entry", "configuration"),
+    [
+        (Codec.H264, b"avc3", b"avcC"),
+        (Codec.H265, b"hev1", b"hvcC"),
+        (Codec.VP9, b"vp09", b"vpcC"),
+        (Codec.AV1, b"av01", b"av1C"),
+    ],
+)
+def test_each_codec_has_its_sample_entry(codec: Codec, entry: bytes, configuration: bytes) -> None:
+    config, muxer, samples = media(codec)
+    init = muxer.init_segment(config, b"")
+    assert init.count(entry + bytes(6) + b"\0\1") == 1
+    assert fmp4.box(configuration, config.codec_private) in init
+    data = init + muxer.media_part(1, 0, samples)
+    assert packet_payloads(data) == [sample.data for sample in samples]
+    assert packet_times(data, 90_000) == [sample.decode_time for sample in samples]
+    assert decoded_sizes(data) == [(160, 90)] * len(samples)
+
+
 def test_decode_times_of_years_fit() -> None:
     far = 90_000 * 3600 * 24 * 365 * 3
     config, muxer, samples = media(Codec.H264)
@@ -126,9 +146,9 @@ def test_ebml_sizes_avoid_the_unknown_size(size: int) -> None:
 
 
 def test_a_webm_can_carry_the_other_codecs() -> None:
-    head = b"OpusHead\x01\x02\x00\x00\x80\xbb\x00\x00\x00\x00\x00"
-    config = CodecConfig(Codec.OPUS, "opus", channels=2, codec_private=head)
+    config = OPUS_CONFIG
     samples = [Sample(f.data, index * 960, 960, True) for index, f in enumerate(opus(packets=20))]
     data = webm.init_segment(config) + webm.media_part(samples, 48_000)
+    assert b"OpusHead\x01\x02\x00\x00\x80\xbb\x00\x00\x00\x00\x00" in data
     assert packet_payloads(data) == [sample.data for sample in samples]
     assert b"V_AV1" in webm.init_segment(CodecConfig(Codec.AV1, "av01.0.04M.08", 320, 180, codec_private=b"\x81\0\0\0"))

@@ -1,9 +1,9 @@
-"""What the receiver reads of H.264 syntax: parameter set ids and the picture size (ITU-T H.264 section 7.3)."""
+"""What receiver and recorder read of H.264 syntax: parameter set ids, picture size and format (ITU-T H.264 7.3)."""
 
 from dataclasses import dataclass
 
+from media.bitstream.bits import BitReader, unescape
 from media.errors import RtpError
-from media.rtp.depacketise.bits import BitReader, unescape
 
 # Profiles whose SPS carries the chroma format and scaling matrices (section 7.3.2.1.1).
 _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
@@ -16,6 +16,19 @@ class SequenceParameterSet:
     identifier: int
     width: int
     height: int
+    chroma_format_idc: int = 1
+    bit_depth_luma: int = 8
+    bit_depth_chroma: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """How samples are coded; the defaults are those of profiles that do not say (section 7.4.2.1.1)."""
+
+    chroma_format_idc: int = 1
+    separate_planes: bool = False
+    bit_depth_luma: int = 8
+    bit_depth_chroma: int = 8
 
 
 def parse_sps(nal: bytes) -> SequenceParameterSet:
@@ -24,7 +37,7 @@ def parse_sps(nal: bytes) -> SequenceParameterSet:
     profile = reader.bits(8)
     reader.bits(16)  # constraint flags, level
     identifier = reader.unsigned()
-    chroma_format, separate_planes = _read_chroma(reader) if profile in _HIGH_PROFILES else (1, False)
+    coded = _read_format(reader) if profile in _HIGH_PROFILES else _Format()
     reader.unsigned()  # log2_max_frame_num_minus4
     _skip_picture_order(reader)
     reader.unsigned()  # max_num_ref_frames
@@ -39,12 +52,14 @@ def parse_sps(nal: bytes) -> SequenceParameterSet:
     if reader.bits(1):
         left, right, top, bottom = (reader.unsigned() for _ in range(4))
         # Table 6-1: subsampled chroma makes the crop unit two samples; planes apart are as monochrome.
-        sampled = 0 if separate_planes else chroma_format
+        sampled = 0 if coded.separate_planes else coded.chroma_format_idc
         width -= (left + right) * (2 if sampled in {1, 2} else 1)
         height -= (top + bottom) * (2 if sampled == 1 else 1) * (2 - frame_mbs_only)
     if width <= 0 or height <= 0:
         raise RtpError("an H.264 SPS crops the whole picture away; wait for a key frame")
-    return SequenceParameterSet(identifier, width, height)
+    return SequenceParameterSet(
+        identifier, width, height, coded.chroma_format_idc, coded.bit_depth_luma, coded.bit_depth_chroma
+    )
 
 
 def parse_pps_ids(nal: bytes) -> tuple[int, int]:
@@ -61,18 +76,17 @@ def parse_slice_pps_id(nal: bytes) -> int:
     return reader.unsigned()
 
 
-def _read_chroma(reader: BitReader) -> tuple[int, bool]:
-    """(chroma_format_idc, separate_colour_plane_flag); skips bit depths and scaling lists."""
+def _read_format(reader: BitReader) -> _Format:
+    """Chroma format and bit depths; skips scaling lists."""
     chroma_format = reader.unsigned()
-    separate_planes = chroma_format == 3 and bool(reader.bits(1))
-    reader.unsigned()  # bit_depth_luma_minus8
-    reader.unsigned()  # bit_depth_chroma_minus8
+    separate_planes = chroma_format == 3 and reader.flag()
+    coded = _Format(chroma_format, separate_planes, 8 + reader.unsigned(), 8 + reader.unsigned())
     reader.bits(1)  # qpprime_y_zero_transform_bypass_flag
     if reader.bits(1):
         for index in range(12 if chroma_format == 3 else 8):
             if reader.bits(1):
                 _skip_scaling_list(reader, 16 if index < 6 else 64)
-    return chroma_format, separate_planes
+    return coded
 
 
 def _skip_scaling_list(reader: BitReader, size: int) -> None:

@@ -1,15 +1,16 @@
-"""Bitstream headers read from their most significant bit on, as all video codecs write them."""
+"""Reading a bitstream most significant bit first (pure)."""
 
 from media.errors import RtpError
 
-# Any number in a header needs far fewer leading zeros; more is noise.
 _MAX_LEADING_ZEROS = 31
-# LEB128 numbers have at most 8 bytes (AV1 section 4.10.5).
+"""An id or a size needs far fewer leading zeros; more is noise."""
+
 _MAX_LEB128_BYTES = 8
+"""Of a LEB128 number (AV1 section 4.10.5)."""
 
 
 class BitReader:
-    """Unsigned and Exp-Golomb numbers from bytes. Raises `RtpError` where the bytes end too early."""
+    """Reads bits, and the numbers that parameter sets are made of. Every method raises RtpError past the end."""
 
     __slots__ = ("_left", "_value")
 
@@ -18,23 +19,23 @@ class BitReader:
         self._left = 8 * len(data)
 
     def bits(self, count: int) -> int:
-        """Unsigned integer of `count` bits: u(n), f(n)."""
+        """Unsigned integer of `count` bits: u(n) of H.264 and H.265, f(n) of VP9 and AV1."""
         if count > self._left:
-            raise RtpError("a video header is cut short; wait for a key frame")
+            raise RtpError("a parameter set or frame header is cut short; wait for a key frame")
         self._left -= count
         return self._value >> self._left & (1 << count) - 1
 
     def flag(self) -> bool:
         """One bit."""
-        return self.bits(1) == 1
+        return bool(self.bits(1))
 
     def unsigned(self) -> int:
-        """Exp-Golomb code, ue(v) (H.264 section 9.1, H.265 section 9.2); uvlc() of AV1 is the same."""
+        """Exp-Golomb code, ue(v) (ITU-T H.264 and H.265 section 9.1, 9.2); AV1's uvlc() is the same."""
         zeros = 0
         while not self.bits(1):
             zeros += 1
             if zeros > _MAX_LEADING_ZEROS:
-                raise RtpError("a video header holds an impossible number; wait for a key frame")
+                raise RtpError("a parameter set holds an impossible number; wait for a key frame")
         return (1 << zeros) - 1 + self.bits(zeros)
 
     def signed(self) -> int:
@@ -44,7 +45,7 @@ class BitReader:
 
 
 def unescape(nal_payload: bytes) -> bytes:
-    """The RBSP: every emulation prevention byte (3 after two zeros, H.264 section 7.4.1) is taken out."""
+    """The RBSP: every emulation prevention byte (3 after two zeros, ITU-T H.264 and H.265 section 7.4) is taken out."""
     if b"\x00\x00\x03" not in nal_payload:
         return nal_payload
     rbsp = bytearray()

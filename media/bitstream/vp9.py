@@ -1,9 +1,10 @@
-"""What the receiver reads and writes of the VP9 bitstream: frame headers (section 6.2) and superframes (Annex B)."""
+"""What is read and written of VP9: frame headers (VP9 specification section 6.2) and superframes (Annex B), pure."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from media.bitstream.bits import BitReader
 from media.errors import RtpError
-from media.rtp.depacketise.bits import BitReader
 
 # The longest way to the end of frame_size_with_refs() is below 20 bytes.
 _HEADER_BYTES = 32
@@ -20,6 +21,39 @@ _MAX_SUPERFRAME_FRAMES = 8
 
 Size = tuple[int, int]
 _UNKNOWN: Size = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Vp9ColorConfig:
+    """How samples are coded. `color_space` is that of section 7.2.2 (0 unknown, 2 BT.709, 7 RGB)."""
+
+    bit_depth: int
+    color_space: int
+    full_range: bool
+    subsampling_x: int
+    subsampling_y: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vp9KeyFrame:
+    """What a key frame says of the stream."""
+
+    profile: int
+    colors: Vp9ColorConfig
+    width: int
+    height: int
+
+
+def parse_key_frame(data: bytes) -> Vp9KeyFrame:
+    """Read the first frame of a frame or superframe. Raises `RtpError` when it is cut short or no key frame."""
+    if not starts_key_frame(data):
+        raise RtpError("this is no VP9 key frame; wait for one")
+    reader = BitReader(data[:_HEADER_BYTES])
+    profile = _read_profile(reader)
+    reader.bits(4)  # show_existing_frame, frame_type, show_frame, error_resilient_mode
+    _check_sync_code(reader)
+    colors = _read_color_config(reader, profile)
+    return Vp9KeyFrame(profile, colors, *_frame_size(reader))
 
 
 def is_frame(data: bytes) -> bool:
@@ -95,18 +129,14 @@ def picture_size(frames: Sequence[bytes]) -> Size:
 
 def _read_size(reader: BitReader, slots: Sequence[Size]) -> tuple[Size, int]:
     """(size, bit mask of the reference slots it goes to) of a frame: uncompressed_header()."""
-    if reader.bits(2) != _FRAME_MARKER:
-        raise RtpError("a VP9 frame does not start with its marker; drop it")
-    profile = reader.bits(1) | reader.bits(1) << 1
-    if profile == 3:
-        reader.bits(1)
+    profile = _read_profile(reader)
     if reader.flag():
         return slots[reader.bits(3)], 0
     is_inter = reader.flag()
     show_frame, error_resilient = reader.flag(), reader.flag()
     if not is_inter:
         _check_sync_code(reader)
-        _skip_color_config(reader, profile)
+        _read_color_config(reader, profile)
         return _frame_size(reader), _ALL_SLOTS
     intra_only = not show_frame and reader.flag()
     if not error_resilient:
@@ -114,11 +144,20 @@ def _read_size(reader: BitReader, slots: Sequence[Size]) -> tuple[Size, int]:
     if intra_only:
         _check_sync_code(reader)
         if profile:
-            _skip_color_config(reader, profile)
+            _read_color_config(reader, profile)
         refreshed = reader.bits(8)
         return _frame_size(reader), refreshed
     refreshed = reader.bits(8)
     return _frame_size_with_references(reader, slots), refreshed
+
+
+def _read_profile(reader: BitReader) -> int:
+    if reader.bits(2) != _FRAME_MARKER:
+        raise RtpError("a VP9 frame does not start with its marker; drop it")
+    profile = reader.bits(1) | reader.bits(1) << 1
+    if profile == 3:
+        reader.bits(1)
+    return profile
 
 
 def _frame_size_with_references(reader: BitReader, slots: Sequence[Size]) -> Size:
@@ -137,14 +176,18 @@ def _check_sync_code(reader: BitReader) -> None:
         raise RtpError("a VP9 key frame has no sync code; drop it")
 
 
-def _skip_color_config(reader: BitReader, profile: int) -> None:
-    if profile >= 2:
-        reader.bits(1)  # ten_or_twelve_bit
-    if reader.bits(3) != _CS_RGB:
-        # color_range, then subsampling and a reserved bit in the profiles that have a choice
-        reader.bits(4 if profile & 1 else 1)
+def _read_color_config(reader: BitReader, profile: int) -> Vp9ColorConfig:
+    bit_depth = 8 if profile < 2 else 10 + 2 * reader.bits(1)
+    color_space = reader.bits(3)
+    full_range, subsampling = True, (0, 0)
+    if color_space != _CS_RGB:
+        full_range, subsampling = reader.flag(), (1, 1)
+        if profile & 1:
+            subsampling = reader.bits(1), reader.bits(1)
+            reader.bits(1)
     elif profile & 1:
         reader.bits(1)
+    return Vp9ColorConfig(bit_depth, color_space, full_range, *subsampling)
 
 
 def _frame_size(reader: BitReader) -> Size:
