@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from media.frames import Codec, EncodedFrame, MediaKind
 from media.rtp.inbound_stream import InboundStream
-from media.rtp.packet import RtpPacket
 from tests.media.rtp.packetisers import annex_b
 from tests.media.rtp.rtp_fixture import FIXTURES, RtpFixture
 
