@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.room.publish_options import PublishOptions
+from agent.room.recording_plan import RecordingPlan
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy
 
 NOTHING = SubscriptionPolicy(default=SubscribeAction.IGNORE)
@@ -16,6 +17,7 @@ class RoomRequest:
 
     `token` None has one minted for `identity`. `policy` says what the participant subscribes to
     (default: nothing; its media would be decoded), `record_policy` what is recorded (default: everything).
+    `recording_plan` says when recordings end, in which layers they are, and with `record`, when they begin.
     `mux` has each participant's audio and video in one file of the recording as well.
     `recordings_dir` None is the setting's. `data_tracks` are glob patterns of data tracks to read.
     """
@@ -35,5 +37,6 @@ class RoomRequest:
     recordings_dir: Path | None = None
     policy: SubscriptionPolicy = NOTHING
     record_policy: SubscriptionPolicy = EVERYTHING
+    recording_plan: RecordingPlan = field(default_factory=RecordingPlan)
     mux: bool = False
     data_tracks: tuple[str, ...] = ("*",)

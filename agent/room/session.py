@@ -125,6 +125,11 @@ class RoomSession:
             for publication in participant.track_publications.values()
         )
 
+    @property
+    def room_metadata(self) -> str:
+        """The room's own metadata."""
+        return self.sdk_room.metadata or ""
+
     async def room_sid(self) -> str:
         """The room's SID, which the server may tell some time after we joined."""
         return await self.sdk_room.sid

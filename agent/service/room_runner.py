@@ -7,15 +7,20 @@ import structlog
 
 from agent.errors import RoomhandError
 from agent.logs import bind_context
+from agent.room.state import RecordingStatus
 from agent.service import event_report
 from agent.service.line_writer import LineWriter
 from agent.service.protocol import (
+    ChangeRecording,
     Command,
     Done,
     ErrorReport,
+    PauseRecording,
     Publish,
+    RecordingCommand,
     Reply,
     Request,
+    ResumeRecording,
     RoomEnded,
     RoomEventReport,
     RoomOptions,
@@ -151,11 +156,8 @@ def _internal(error: Exception) -> ErrorReport:
 
 async def _carry_out(agent: RoomAgentPort, command: Command) -> Done:
     match command:
-        case StartRecording(recording_id):
-            bind_context(recording=recording_id)
-            return Done(recording=await agent.start_recording(recording_id))
-        case StopRecording():
-            return Done(recording=await agent.stop_recording())
+        case StartRecording() | StopRecording() | PauseRecording() | ResumeRecording() | ChangeRecording():
+            return Done(recording=await _record(agent, command))
         case Publish(source, options):
             return Done(publications=await agent.publish(source, options))
         case SetPolicy(policy):
@@ -173,3 +175,19 @@ async def _carry_out(agent: RoomAgentPort, command: Command) -> Done:
         case SendText(text, topic, identities):
             await agent.send_text(text, topic, identities)
     return Done()
+
+
+async def _record(agent: RoomAgentPort, command: RecordingCommand) -> RecordingStatus | None:
+    match command:
+        case StartRecording(recording_id, policy, plan, paused):
+            bind_context(recording=recording_id)
+            return await agent.start_recording(recording_id, policy=policy, plan=plan, paused=paused)
+        case StopRecording():
+            return await agent.stop_recording()
+        case PauseRecording():
+            return await agent.pause_recording()
+        case ResumeRecording():
+            return await agent.resume_recording()
+        case ChangeRecording(policy, plan):
+            await agent.change_recording(policy=policy, plan=plan)
+            return agent.state().recording

@@ -10,6 +10,7 @@ from av.error import FFmpegError
 
 from media.errors import RecordingDamaged, RtpError, UnsupportedCodec
 from media.frames import Codec, MediaKind
+from media.process.audio_pacing import SILENCE_PACKETS, AudioPacer
 from media.process.avc import avc_codec_string
 from media.process.output import Handling, OutputTrack
 from media.process.published import (
@@ -25,10 +26,6 @@ from media.record.entries import Container, InitEntry
 from media.record.reader import RecordingView, TrackView
 from media.record.storage import translated
 from media.rtp.depacketise.opus import opus_duration
-
-# 20 ms of digital silence, mono, full band (RFC 6716 section 3.1: configuration 31, one frame).
-SILENCE_PACKET = b"\xf8\xff\xfe"
-_SILENCE_SAMPLES = 960
 
 _COPYABLE = frozenset({Codec.H264, Codec.H265, Codec.VP9, Codec.AV1})
 """What players of MP4 and of HLS with fMP4 segments (Media Source Extensions) decode. VP8 is not among it."""
@@ -56,6 +53,7 @@ class Tally:
     """What went through a stream so far; all of it once the stream is used up."""
 
     silence_packets: int = 0
+    skipped_packets: int = 0
     concealed_frames: int = 0
     clock_lag_s: float = 0.0
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
@@ -99,7 +97,7 @@ class OutputStream:
             handling=self.handling,
             reason=self.reason,
             recorded_tracks=tuple(part.number for part in self.lane),
-            samples=self.recorded_samples,
+            samples=self.recorded_samples - self.tally.skipped_packets,
             silence_packets=self.tally.silence_packets,
             concealed_frames=self.tally.concealed_frames,
             payload_sha256=self.tally.digest.hexdigest() if self.handling is Handling.COPIED else "",
@@ -108,6 +106,7 @@ class OutputStream:
             clock_lag_s=self.tally.clock_lag_s,
             width=max(init.width for init in self.inits),
             height=max(init.height for init in self.inits),
+            skipped_packets=self.tally.skipped_packets,
         )
 
 
@@ -255,16 +254,21 @@ class ProgramReader:
                 self._on_progress(self._read / self._total)
 
     def _audio_samples(self, lane: tuple[TrackPart, ...], tally: Tally) -> Iterator[TimedSample]:
-        end = 0
+        """Packets one after the other, with silence in holes; what a clock's drift adds up to goes in whole packets."""
+        pacer = AudioPacer()
         for sample, time, duration in self._placed(lane, tally, Codec.OPUS.clock_rate):
-            while time - end >= _SILENCE_SAMPLES:
+            placement = pacer.place(time, duration, len(sample.data))
+            if placement.skipped:
+                tally.skipped_packets += 1
+                continue
+            at = placement.time - sum(samples for samples, _ in placement.silence)
+            for samples, packet in placement.silence:
                 tally.silence_packets += 1
-                yield TimedSample(SILENCE_PACKET, end, _SILENCE_SAMPLES, sync=True)
-                end += _SILENCE_SAMPLES
-            if sample.data != SILENCE_PACKET:
+                yield TimedSample(packet, at, samples, sync=True)
+                at += samples
+            if sample.data not in SILENCE_PACKETS:
                 tally.digest.update(sample.data)
-            yield TimedSample(sample.data, time, duration, sync=True)
-            end = max(end, time + duration)
+            yield TimedSample(sample.data, placement.time, duration, sync=True)
 
     def _transcoded(self, transcoder: H264Transcoder, placed: Iterator[_Placed], tally: Tally) -> Iterator[TimedSample]:
         configs: dict[str, bytes] = {}

@@ -119,6 +119,8 @@ class Track:
     identity: str = "alice"
     mapping_error_s: float = 0.0
     """The clock is first taken wrong by this much, and right after one second."""
+    drift_ppm: float = 0.0
+    """Media time runs that much faster than the track's RTP time, and all marks of the track come later by it."""
 
 
 def write_recording(path: Path, tracks: Sequence[Track], *, segment_s: float = 2.0) -> Path:
@@ -154,10 +156,10 @@ def start_recording(
         track, now = tracks[number], STARTED_AT + time_s
         if number not in recorders:
             recorders[number] = recording.open_track(_descriptor(number, track), now)
-            recorders[number].set_clock_mapping(_clock(track.mapping_error_s), now)
+            recorders[number].set_clock_mapping(_clock(track.mapping_error_s, track.drift_ppm), now)
         if track.mapping_error_s and number not in corrected and time_s >= track.frames[0].arrival_time + 1.0:
             corrected.add(number)
-            recorders[number].set_clock_mapping(_clock(0.0), now)
+            recorders[number].set_clock_mapping(_clock(0.0, track.drift_ppm), now)
         assert recorders[number].write(replace(frame, arrival_time=now))
         if frame is track.frames[-1]:
             recorders[number].close(now)
@@ -171,9 +173,9 @@ def interrupt(path: Path) -> None:
     journal.write_bytes(b"".join(line for line in lines if b"recording_closed" not in line))
 
 
-def _clock(error_s: float) -> RtpClockMapping:
-    """RTP time is media time, or so the recorder is told, give or take `error_s`."""
-    return RtpClockMapping(0, STARTED_AT + error_s, 0.0, 5.0, ClockSource.SENDER_REPORT)
+def _clock(error_s: float, drift_ppm: float) -> RtpClockMapping:
+    """RTP time is media time, or so the recorder is told, give or take `error_s` and a drift."""
+    return RtpClockMapping(0, STARTED_AT + error_s, drift_ppm, 5.0, ClockSource.SENDER_REPORT)
 
 
 def _descriptor(number: int, track: Track) -> TrackDescriptor:

@@ -238,3 +238,18 @@ def test_progress_reaches_one_and_never_falls(tmp_path: Path) -> None:
     write_mp4(view, program, tmp_path, seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
+
+
+@pytest.mark.parametrize("drift_ppm", [2000.0, -2000.0])
+def test_a_sound_card_that_drifts_is_made_up_for_in_samples_that_players_count(
+    tmp_path: Path, drift_ppm: float
+) -> None:
+    """Ten times what a bad crystal does. The tone stays where its clock says, and so does the number of samples."""
+    seconds, speed = 20, 1 + drift_ppm * 1e-6
+    output, playback = export(tmp_path, [Track("microphone", encode_audio(0.0, float(seconds)), drift_ppm=drift_ppm)])
+    (audio,) = output.tracks
+    assert (audio.silence_packets > 0) == (drift_ppm > 0)
+    assert (audio.skipped_packets > 0) == (drift_ppm < 0)
+    assert audio.samples + audio.skipped_packets == seconds * 50
+    assert list(playback.tones) == pytest.approx([second * speed for second in range(seconds)], abs=0.023)
+    assert playback.audio_s == pytest.approx(seconds * speed, abs=0.02)
