@@ -171,7 +171,7 @@ class RoomAgent:
     # Publishing
 
     async def publish(self, spec: str, options: PublishOptions | None = None) -> tuple[PublicationState, ...]:
-        """Publish "pattern" or a media file: one publication each for video and audio."""
+        """Publish "pattern", "sync" or a media file: one publication each for video and audio."""
         source = await asyncio.to_thread(open_source, spec, loop=self._request.loop)
         return await self._publisher.publish(source, options or PublishOptions())
 

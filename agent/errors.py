@@ -176,7 +176,7 @@ HTTP_STATUSES: dict[str, int] = {
     "export_not_found": 404,
     "delivery_conflict": 409,
     "live_unsupported": 415,
-    "live_not_ready": 503,
+    "live_not_ready": 409,
 }
 
 

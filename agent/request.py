@@ -18,6 +18,7 @@ class RoomRequest:
     `token` None has one minted for `identity`. `policy` says what the participant subscribes to
     (default: nothing; its media would be decoded), `record_policy` what is recorded (default: everything).
     `recording_plan` says when recordings end, in which layers they are, and with `record`, when they begin.
+    `mux` has each participant's audio and video in one file of the recording as well.
     `recordings_dir` None is the setting's. `data_tracks` are glob patterns of data tracks to read.
     """
 
@@ -37,4 +38,5 @@ class RoomRequest:
     policy: SubscriptionPolicy = NOTHING
     record_policy: SubscriptionPolicy = EVERYTHING
     recording_plan: RecordingPlan = field(default_factory=RecordingPlan)
+    mux: bool = False
     data_tracks: tuple[str, ...] = ("*",)

@@ -17,7 +17,8 @@ from media.record.segmenter import SegmenterConfig
 class RecorderOptions:
     """What to record and where. `sink` None hands segments to nobody.
 
-    `paused`: begin without media. `decoded` None records what comes, without decoding it.
+    `paused`: begin without media. `decoded` None records what comes, without decoding it. `mux_participants`: as in
+    `RecordingConfig`.
     """
 
     room: str
@@ -30,6 +31,7 @@ class RecorderOptions:
     layers: LayerPolicy = field(default_factory=LayerPolicy)
     paused: bool = False
     decoded: DecodedTracks | None = None
+    mux_participants: bool = False
 
 
 def open_recording(options: RecorderOptions, callbacks: RecordingCallbacks, now: float) -> Recording:
@@ -38,7 +40,7 @@ def open_recording(options: RecorderOptions, callbacks: RecordingCallbacks, now:
     Raises StorageError, RecordingBusy or RecordingDamaged.
     """
     segmenter = SegmenterConfig(segment_duration_s=options.segment_duration_s, part_duration_s=options.part_duration_s)
-    config = RecordingConfig(segmenter=segmenter)
+    config = RecordingConfig(segmenter=segmenter, mux_participants=options.mux_participants)
     path = options.recordings_dir / check_recording_id(options.recording_id)
     if path.exists():
         recording = Recording.resume(path, now, config=config, callbacks=callbacks)

@@ -2,11 +2,13 @@
 
 from agent.room.state import ParticipantState, TrackState
 from media.frames import Codec
+from media.record.codec_config import RECORDABLE as RECORDABLE_CODECS
 from media.record.entries import TrackDescriptor
 from media.tap.events import LayerQuality, RemoteParticipant, RemoteTrack
 from quality.stats import TrackSource, VideoQuality
 
-RECORDABLE = {"audio/opus": Codec.OPUS, "audio/red": Codec.OPUS, "video/vp8": Codec.VP8, "video/h264": Codec.H264}
+# RED is a wrapping that the receiver takes off.
+RECORDABLE = {"audio/red": Codec.OPUS} | {f"{codec.kind}/{codec}": codec for codec in RECORDABLE_CODECS}
 """Codecs that the tap can hand to a recording, by MIME type in lower case."""
 
 

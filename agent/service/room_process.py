@@ -29,6 +29,7 @@ async def make_agent(options: RoomOptions) -> RoomAgentPort:
         policy=options.policy or NOTHING,
         record_policy=options.record_policy or EVERYTHING,
         recording_plan=plan,
+        mux=options.mux,
     )
     queue = await asyncio.to_thread(ExportQueue, settings.export_database)
     return RoomAgent(settings.credentials(), request, settings, export_queue=queue)

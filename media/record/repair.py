@@ -13,6 +13,7 @@ from media.record.entries import (
     GapReason,
     InitEntry,
     JournalEntry,
+    MuxedFileEntry,
     RecordingClosed,
     RecordingStarted,
     RtpAnchor,
@@ -22,6 +23,7 @@ from media.record.entries import (
 from media.record.journal import JOURNAL_NAME, Journal, JournalContents, read_journal
 from media.record.journal_line import JournalRecord, encode_entry
 from media.record.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
+from media.record.muxed_recovery import recover_muxed
 from media.record.note import InitNote
 from media.record.reader import manifest_from_records, view_from_records
 from media.record.recovery import TrackRecovery, find_inits, track_directories
@@ -73,6 +75,7 @@ class _Repair:
         tracks = self._tracks()
         for opened in tracks:
             self._repair_track(started, opened)
+        self._repair_muxed()
         self._repair_end()
         if self._actions or self._contents.torn_bytes or self._contents.bad_lines:
             self._write_journal(self._contents)
@@ -144,6 +147,18 @@ class _Repair:
             note_clock = [item for item in (segment.rtp_anchor, segment.clock_mapping) if item is not None]
             self._repair_clock(opened, note_clock)
         self._tell_gaps(opened)
+
+    def _repair_muxed(self) -> None:
+        listed = [entry for entry in self._entries() if isinstance(entry, MuxedFileEntry)]
+        for entry in listed:
+            with translated(f"look at {entry.path}"):
+                there = (self._path / entry.path).exists()
+            if not there:
+                self._records = [record for record in self._records if record.entry != entry]
+                self._actions.append(f"dropped {entry.path}: the file is gone")
+        for entry in recover_muxed(self._path, {item.path for item in listed}, self._now):
+            self._add(entry, self._now)
+            self._actions.append(f"found {entry.path} with {entry.samples} samples")
 
     def _repair_inits(self, opened: TrackOpened) -> list[InitEntry]:
         known = [e for e in self._entries() if isinstance(e, InitEntry) and e.track == opened.track]
@@ -219,7 +234,7 @@ class _Repair:
         told = manifest_from_records(tuple(self._records))
         view_from_records(self._path, tuple(self._records))
         current = self._manifest
-        if current is None or (current.state, current.tracks) != (told.state, told.tracks):
+        if current is None or (current.state, current.tracks, current.muxed) != (told.state, told.tracks, told.muxed):
             write_manifest(self._path, told)
             self._actions.append("rebuilt the manifest")
 

@@ -72,10 +72,15 @@ class TapListener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TapOptions:
-    """Where the tap joins. `token` gives a fresh access token for each attempt to join."""
+    """Where the tap joins. `token` gives a fresh access token for each attempt to join.
+
+    `bandwidth_feedback`: tell the server what the way to us carries, so that it sends layers that fit;
+    without, it sends all that was asked for.
+    """
 
     url: str
     token: Callable[[], str]
+    bandwidth_feedback: bool = True
 
 
 class Tap:
@@ -181,7 +186,14 @@ class Tap:
 
     async def _join(self) -> Connection:
         token = self._refreshed_token or self._options.token()
-        connection = await Connection.open(self._options.url, token, self, self._receivers, self._clock)
+        connection = await Connection.open(
+            self._options.url,
+            token,
+            self,
+            self._receivers,
+            self._clock,
+            bandwidth_feedback=self._options.bandwidth_feedback,
+        )
         self._connection = connection
         self._speakers.clear()
         self._replace_participants(connection.joined.participants)

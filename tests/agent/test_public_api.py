@@ -97,6 +97,7 @@ ROOM_REQUEST = {
     "policy": "SubscriptionPolicy",
     "record_policy": "SubscriptionPolicy",
     "recording_plan": "RecordingPlan",
+    "mux": "bool",
     "data_tracks": "tuple[str, ...]",
 }
 

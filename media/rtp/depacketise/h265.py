@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 
-from media.bitstream.nal import with_lengths
-from media.errors import RtpError
-from media.frames import Codec
-from media.rtp.depacketise.depacketiser import Assembled
-from media.rtp.depacketise.h265_parameter_sets import (
-    SequenceParameterSet,
+from media.bitstream.h265 import (
+    H265SequenceParameterSet,
     parse_pps_ids,
     parse_slice_pps_id,
     parse_sps,
     parse_vps_id,
 )
+from media.bitstream.nal import with_lengths
+from media.errors import RtpError
+from media.frames import Codec
+from media.rtp.depacketise.depacketiser import Assembled
 from media.rtp.packet import RtpPacket
 
 _HEADER_BYTES = 2
@@ -45,7 +45,7 @@ class H265Depacketiser:
 
     def __init__(self) -> None:
         self._vps: dict[int, bytes] = {}
-        self._sps: dict[int, tuple[bytes, SequenceParameterSet]] = {}
+        self._sps: dict[int, tuple[bytes, H265SequenceParameterSet]] = {}
         self._pps: dict[int, tuple[bytes, int]] = {}
 
     def starts_frame(self, packet: RtpPacket) -> bool:
