@@ -20,13 +20,7 @@ from agent.room.recording_activity import RecordingActivity, is_heard
 from agent.room.recording_plan import EndedReason, LayerPolicy
 from agent.room.state import ReceiveState, RecordingStatus, TrackState
 from agent.room.subscription import Candidate, Choice, SubscriptionPolicy, decide
-from agent.room.tap_values import (
-    is_recordable,
-    participant_state,
-    track_source,
-    track_state,
-    video_quality,
-)
+from agent.room.tap_values import is_recordable, participant_state, track_source, track_state, video_quality
 from agent.room.timeline import timeline_event
 from agent.tasks import Tasks
 from media.clock import SteadyClock
