@@ -140,7 +140,7 @@ class FaultyNetwork:
         for connection in self.taps:
             connection.transport.abort()
 
-    async def tell_taps_to_leave(self, action: rtc.LeaveRequest.Action.ValueType) -> None:
+    async def tell_taps_to_leave(self, action: Any) -> None:
         """Say what a server says that wants its clients elsewhere."""
         leave = rtc.LeaveRequest(reason=models.DisconnectReason.SERVER_SHUTDOWN, action=action)
         for connection in self.taps:

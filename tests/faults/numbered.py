@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, Self
 
 from livekit import rtc
 
@@ -21,6 +21,10 @@ class NumberedPublisher(Publisher):
         super().__init__(server, room, width=width, height=height, **options)
         self._painter = PatternPainter(VideoFormat(width, height, float(FPS)))
         self.captured: dict[int, float] = {}
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        return self
 
     async def _send_video(self) -> None:
         width, height = self._size

@@ -4,7 +4,7 @@ import bisect
 import io
 import itertools
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import av
 
@@ -70,7 +70,7 @@ def pictures(view: RecordingView, track: TrackView) -> list[Picture]:
         with av.open(io.BytesIO(data), "r") as container:
             for frame in container.decode(video=0):
                 ticks = round(cast("int", frame.pts) * cast("float", frame.time_base) * track.timescale)
-                plane = frame.to_ndarray(format="gray")
+                plane = cast("Any", frame.to_ndarray(format="gray"))
                 found.append(Picture(ticks, read_frame_number(plane)))
     assert len(found) == track.samples, f"{track.samples - len(found)} samples of track {track.number} do not decode"
     return found

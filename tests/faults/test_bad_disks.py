@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -83,7 +84,7 @@ async def test_a_full_disk_is_told_and_recording_goes_on_once_there_is_space(
     assert lost > 0
 
 
-def recording_of(room: dict[str, object]) -> dict[str, object]:
+def recording_of(room: dict[str, Any]) -> dict[str, Any]:
     """The recording in the API's view of a room; empty before there is one."""
     state = room.get("state")
     recording = state.get("recording") if isinstance(state, dict) else None

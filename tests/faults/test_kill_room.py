@@ -212,7 +212,11 @@ async def test_kills_at_random_instants(livekit_server: Credentials, tmp_path: P
         ]
         served = kill_served(livekit_server, room, tmp_path / "served", moments(source, SERVED_KILLS), observer, copies)
         (tmp_path / "served").mkdir()
-        victims.append((await asyncio.gather(served, *joined_ones))[0])
+        async with asyncio.TaskGroup() as group:
+            service = group.create_task(served)
+            for one in joined_ones:
+                group.create_task(one)
+        victims.append(service.result())
     report(SEED + batch, victims)
     for victim in victims:
         check_end(victim)

@@ -161,7 +161,7 @@ async def test_a_tap_that_loses_its_signalling_or_is_sent_away(
         for fault in faults:
             at = time.time()
             await fault(network)
-            await eventually(lambda at=at: recorder.connected_after(at), timeout_s=30)
+            await eventually(lambda at=at: recorder.connected_after(at), timeout_s=30)  # type: ignore[misc]
             await recorder.more_video(50)
             away.append(longest_pause(recorder, at))
     assert len(network.taps) == 0

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from agent.room.recording import RecorderOptions, RoomRecorder
+from agent.room.recorder_options import RecorderOptions
+from agent.room.recording import RoomRecorder
 from agent.room.subscription import SubscriptionPolicy
 from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
 from media.clock import SteadyClock
