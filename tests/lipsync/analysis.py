@@ -96,7 +96,7 @@ def find_marks(entry: Path) -> Marks:
 
 def _flash(frame: av.VideoFrame) -> Mark | None:
     """The mark of a picture; None when it cannot be read or when mark and brightness contradict each other."""
-    luma = frame.to_ndarray(format="gray")
+    luma = frame.to_ndarray(format="gray").astype(np.uint8, copy=False)
     mark = read_mark(luma)
     if mark is None or (mark.frame == 0) > (read_white(luma) > 0.5):
         return None
