@@ -65,6 +65,15 @@ def scan_segment(data: bytes) -> SegmentScan:
     return SegmentScan(complete, parts, tuple(samples), note)
 
 
+def first_sample(data: bytes) -> bytes | None:
+    """The first sample of a segment's first part; None where no part is whole."""
+    scan = scan_segment(data)
+    if not scan.samples:
+        return None
+    start = next(item.start for item in walk(data, 0, len(data)) if item.kind == b"mdat")
+    return data[start : start + scan.samples[0].size_bytes]
+
+
 def fragment_samples(data: bytes, moof: Box) -> list[ScannedSample] | None:
     """The samples that a `moof` announces; None when it is not one of ours."""
     times: int | None = None

@@ -76,6 +76,15 @@ def scan_segment(data: bytes) -> SegmentScan:
     return SegmentScan(complete, parts, _with_durations(blocks), note)
 
 
+def first_sample(data: bytes) -> bytes | None:
+    """The first block's frame of a segment's first cluster; None where no cluster is whole."""
+    if not scan_segment(data).samples:
+        return None
+    cluster = next(item for item in walk(data, 0, len(data)) if item.identifier == ID_CLUSTER)
+    block = next(item for item in walk(data, cluster.start, cluster.end) if item.identifier == ID_SIMPLE_BLOCK)
+    return data[block.start + _BLOCK_HEADER_BYTES : block.end]
+
+
 def _cluster(data: bytes, cluster: Element) -> list[_Block] | None:
     """Time, size, sync and track number of each block; None when the cluster is not one of ours."""
     start: int | None = None

@@ -53,7 +53,7 @@ def test_a_pause_is_where_a_correction_goes() -> None:
 
 
 @given(st.lists(st.integers(0, 48_000), min_size=1, max_size=60))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_whatever_the_holes_a_packet_is_where_it_belongs(holes: list[int]) -> None:
     times, end = [], 0
     for hole in holes:
