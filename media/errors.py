@@ -78,7 +78,7 @@ class RecordingDamaged(MediaError):
 
 
 class RecordingBusy(MediaError):
-    """Another writer has the recording open."""
+    """Another process writes the recording, or prunes the folder of recordings."""
 
     code = "recording_conflict"
 

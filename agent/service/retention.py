@@ -11,9 +11,9 @@ from agent.config import Settings
 from agent.metrics import Metrics
 from agent.tasks import Tasks
 from media.clock import SteadyClock
-from media.errors import MediaError
+from media.errors import MediaError, RecordingBusy
 from media.export.job import ExportStatus
-from media.record.prune import InUse, Pruned, prune_recordings
+from media.record.prune import InUse, Pruned, prune_recordings, recover_set_aside
 from media.record.retention import RetentionLimits
 
 INTERVAL_S = 60.0
@@ -85,6 +85,13 @@ class Retention:
         self._clock = clock
         self._tasks = Tasks("retention")
 
+    async def recover(self) -> None:
+        """Put back what a run that died had set aside; before rooms look for the recordings they go on with."""
+        try:
+            await asyncio.to_thread(recover_set_aside, self._root)
+        except MediaError as error:
+            log.error("retention_failed", code=error.code, error=str(error))
+
     def start(self) -> None:
         """Prune now and then each minute; nothing where no limit is set."""
         if self._limits.any:
@@ -96,11 +103,14 @@ class Retention:
             await asyncio.sleep(INTERVAL_S)
 
     async def run_once(self) -> None:
-        """Prune once, and count what was done."""
+        """Prune once, and count what was done; nothing while another process prunes the folder."""
         try:
             pruned = await asyncio.to_thread(
                 prune, self._root, self._limits, self._recorded, self._exports, self._clock.now()
             )
+        except RecordingBusy as error:
+            log.info("retention_busy", reason=str(error))
+            return
         except MediaError as error:
             self._metrics.retention_failures.inc()
             log.error("retention_failed", code=error.code, error=str(error))

@@ -172,6 +172,7 @@ class _Service:
         self._http = HttpServer(create_app(api), listening)
 
     async def start(self) -> None:
+        await self._retention.recover()
         await self._supervisor.start()
         self._worker.start()
         self._watch.start()

@@ -1,11 +1,6 @@
-"""Retention carried out on a folder of recordings. Blocking; safe against the end of the process at any time.
-
-A recording is renamed into the folder's `.trash` and is gone with that; what is there is then removed, now or by the
-next run.
-"""
+"""Retention carried out on a folder of recordings. Blocking; safe against the end of the process at any time."""
 
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,15 +8,14 @@ from pathlib import Path
 
 import structlog
 
-from media.errors import MediaError, RecordingBusy, StorageError
+from media.errors import MediaError, RecordingBusy
 from media.record.handoff import JournalTail
 from media.record.handoff_cursor import CURSOR_NAME, read_cursor
 from media.record.journal import JOURNAL_NAME
 from media.record.reader import RecordingSummary, list_recordings
 from media.record.retention import Deletion, Hold, RetentionCandidate, RetentionLimits, decide_deletions
-from media.record.storage import fsync_directory, is_locked, lock, make_directory, translated
-
-TRASH_NAME = ".trash"
+from media.record.storage import is_locked, lock, translated
+from media.record.trash import empty_trash, has_set_aside, only_pruner, put_back, remove, throw_away
 
 _log = structlog.get_logger(__name__)
 
@@ -49,45 +43,49 @@ def prune_recordings(
     """Delete what is over the limits in the folder `root`, at `now` (Unix seconds); `dry_run` only says what.
 
     `in_use` is asked before, and again for each recording once nobody can open it any more: one that came into use in
-    between is put back. Raises StorageError when `root` cannot be read, and what `in_use` raises.
+    between is put back. Raises RecordingBusy, with nothing done, while another process prunes `root`, StorageError
+    when `root` cannot be read, and what `in_use` raises.
     """
-    if not dry_run:
+    if not root.exists():
+        return Pruned((), ())
+    if dry_run:
+        return _plan(root, limits, in_use, now)
+    with only_pruner(root):
+        put_back(root)
         empty_trash(root)
+        return _carry_out(root, _plan(root, limits, in_use, now), in_use)
+
+
+def recover_set_aside(root: Path) -> int:
+    """Put back what a run that died had set aside, and how many recordings that was; to be done before rooms go on.
+
+    Raises StorageError, and RecordingBusy while another process prunes `root`, which puts back what it does not delete.
+    """
+    if not has_set_aside(root):
+        return 0
+    with only_pruner(root):
+        return put_back(root)
+
+
+def _plan(root: Path, limits: RetentionLimits, in_use: Callable[[], InUse], now: float) -> Pruned:
     uses = in_use()
     candidates = [_candidate(summary, uses) for summary in list_recordings(root)]
-    planned = decide_deletions(candidates, limits, now)
-    held = tuple(item for item in candidates if item.hold is not None)
-    if dry_run:
-        return Pruned(planned, held)
+    return Pruned(
+        decide_deletions(candidates, limits, now), tuple(item for item in candidates if item.hold is not None)
+    )
+
+
+def _carry_out(root: Path, plan: Pruned, in_use: Callable[[], InUse]) -> Pruned:
     deleted: list[Deletion] = []
     failed: list[Deletion] = []
-    for deletion in planned:
+    for deletion in plan.deleted:
         try:
             if _delete(root, deletion, in_use):
                 deleted.append(deletion)
         except MediaError as error:
             failed.append(deletion)
             _log.error("retention_failed", recording=deletion.recording_id, code=error.code, error=str(error))
-    return Pruned(tuple(deleted), held, tuple(failed))
-
-
-def empty_trash(root: Path) -> int:
-    """Remove what an earlier run threw away and could not remove; how many recordings that was. Logs what fails."""
-    trash = root / TRASH_NAME
-    if not trash.is_dir():
-        return 0
-    with translated(f"list {trash}"):
-        left = sorted(trash.iterdir())
-    removed = 0
-    for path in left:
-        try:
-            _remove(path)
-        except StorageError as error:
-            _log.error("retention_trash_stays", path=str(path), code=error.code, error=str(error))
-        else:
-            removed += 1
-            _log.info("retention_trash_removed", recording=path.name)
-    return removed
+    return Pruned(tuple(deleted), plan.held, tuple(failed))
 
 
 def _candidate(summary: RecordingSummary, uses: InUse) -> RetentionCandidate:
@@ -123,24 +121,23 @@ def _is_handed_off(summary: RecordingSummary) -> bool:
 
 def _delete(root: Path, deletion: Deletion, in_use: Callable[[], InUse]) -> bool:
     """Delete one recording; False when it came into use after all."""
-    path, trash = root / deletion.recording_id, root / TRASH_NAME
-    make_directory(trash)
-    thrown = trash / deletion.recording_id
-    if thrown.exists():
-        _remove(thrown)
+    name = deletion.recording_id
+
+    def used() -> bool:
+        uses = in_use()
+        return name in uses.recorded or name in uses.exported
+
     try:
-        with _written_by_nobody(path):
-            _rename(path, thrown)
-            uses = in_use()
-            if deletion.recording_id in {*uses.recorded, *uses.exported}:
-                _rename(thrown, path)
-                return False
+        with _written_by_nobody(root / name):
+            thrown = throw_away(root, name, used)
     except RecordingBusy:
         return False
-    _remove(thrown)
+    if thrown is None:
+        return False
+    remove(thrown)
     _log.info(
         "recording_deleted",
-        recording=deletion.recording_id,
+        recording=name,
         reason=deletion.reason.value,
         age_s=round(deletion.age_s),
         size_bytes=deletion.size_bytes,
@@ -159,18 +156,3 @@ def _written_by_nobody(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _rename(path: Path, target: Path) -> None:
-    with translated(f"move {path} to {target}"):
-        path.rename(target)
-        fsync_directory(path.parent)
-        fsync_directory(target.parent)
-
-
-def _remove(path: Path) -> None:
-    with translated(f"remove {path}"):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()

@@ -14,7 +14,7 @@ from agent.metrics import Metrics, build_metrics
 from agent.service.retention import Retention, in_use
 from media.clock import SteadyClock
 from media.export.job import ExportFormat, ExportRequest, ExportState, ExportStatus
-from media.record.prune import TRASH_NAME
+from media.record.trash import SET_ASIDE_NAME, TRASH_NAME, only_pruner
 from tests.media.record.test_prune import names, recorded
 
 
@@ -74,6 +74,24 @@ async def test_a_run_that_fails_is_counted_and_the_next_one_works(tmp_path: Path
     await keeper.run_once()
     assert names(tmp_path) == []
     assert 'roomhand_recordings_deleted_total{reason="size"} 1.0' in generate_latest(metrics.registry).decode()
+
+
+async def test_a_run_beside_another_does_nothing_and_is_no_failure(tmp_path: Path) -> None:
+    recorded(tmp_path, "old")
+    keeper, metrics = retention(tmp_path, Exports(), [], retention_max_age_s=1.0)
+    with only_pruner(tmp_path):
+        await keeper.run_once()
+    assert names(tmp_path) == ["old"]
+    assert "roomhand_retention_failures_total 0.0" in generate_latest(metrics.registry).decode()
+
+
+async def test_what_was_set_aside_comes_back_at_the_start_even_without_limits(tmp_path: Path) -> None:
+    path = recorded(tmp_path, "old")
+    (tmp_path / SET_ASIDE_NAME).mkdir()
+    path.rename(tmp_path / SET_ASIDE_NAME / "old")
+    keeper, _ = retention(tmp_path, Exports(), [])
+    await keeper.recover()
+    assert names(tmp_path) == ["old"]
 
 
 async def test_without_limits_nothing_runs(tmp_path: Path) -> None:

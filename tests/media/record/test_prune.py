@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from media.errors import RecordingBusy, StorageError
 from media.frames import Codec
 from media.record.handoff_cursor import HandoffCursor, write_cursor
 from media.record.journal import JOURNAL_NAME
-from media.record.prune import TRASH_NAME, InUse, prune_recordings
+from media.record.prune import InUse, prune_recordings, recover_set_aside
 from media.record.reader import list_recordings, read_recording
 from media.record.recorder import Recording
 from media.record.retention import Hold, RetentionLimits
+from media.record.trash import SET_ASIDE_NAME, TRASH_NAME, only_pruner
+from media.record.verify import verify_recording
 from tests.media.record.encoded_media import descriptor, opus
 
 EVERYTHING = RetentionLimits(max_age_s=0.0)
@@ -38,6 +41,11 @@ def recorded(root: Path, name: str, *, started_at: float = 1_000.0) -> Path:
 
 def names(root: Path) -> list[str]:
     return [item.recording_id for item in list_recordings(root)]
+
+
+def on_the_way_out(root: Path) -> list[str]:
+    folders = (root / SET_ASIDE_NAME, root / TRASH_NAME)
+    return [path.name for folder in folders if folder.exists() for path in folder.iterdir()]
 
 
 @pytest.fixture
@@ -89,21 +97,75 @@ def test_one_that_comes_into_use_meanwhile_is_put_back(tmp_path: Path) -> None:
     assert read_recording(path).tracks[0].samples == 50
 
 
-@pytest.mark.parametrize("step", ["remove", "half"])
-def test_a_death_in_the_middle_leaves_nothing_half(tmp_path: Path, step: str) -> None:
-    recorded(tmp_path, "one")
-    recorded(tmp_path, "two")
-    program = subprocess.run(
-        [sys.executable, "-m", "tests.media.record.prune_and_die", str(tmp_path), step],
+@pytest.mark.parametrize("error", [StorageError("the export database is busy"), RuntimeError("a bug")])
+def test_one_whose_use_cannot_be_asked_about_is_put_back(tmp_path: Path, error: Exception) -> None:
+    path = recorded(tmp_path, "one")
+    answers: Iterator[InUse | Exception] = iter([InUse(), error])
+
+    def in_use() -> InUse:
+        if isinstance(answer := next(answers), Exception):
+            raise answer
+        return answer
+
+    if isinstance(error, StorageError):
+        pruned = prune_recordings(tmp_path, EVERYTHING, in_use, LATER)
+        assert [item.recording_id for item in pruned.failed] == ["one"]
+    else:
+        with pytest.raises(RuntimeError):
+            prune_recordings(tmp_path, EVERYTHING, in_use, LATER)
+    assert read_recording(path).tracks[0].samples == 50
+    assert on_the_way_out(tmp_path) == []
+
+
+@pytest.mark.parametrize("used", ["", "one"])
+def test_a_death_between_any_two_steps_neither_loses_nor_strands(tmp_path: Path, used: str) -> None:
+    recorded(tmp_path / "template", "one")
+    subprocess.run(
+        [sys.executable, "-m", "tests.media.record.prune_and_die", tmp_path / "template", tmp_path / "copies", used],
         cwd=Path(__file__).parents[3],
-        check=False,
+        check=True,
     )
-    assert program.returncode == -9
-    assert names(tmp_path) == ["two"]
-    assert len(list((tmp_path / TRASH_NAME).iterdir())) == 1
-    pruned = prune_recordings(tmp_path, RetentionLimits(max_age_s=LATER), InUse, LATER)
-    assert (pruned.deleted, names(tmp_path)) == ((), ["two"])
-    assert list((tmp_path / TRASH_NAME).iterdir()) == []
+    deaths = sorted((tmp_path / "copies").iterdir())
+    outcomes = set()
+    for root in deaths:
+        prune_recordings(root, EVERYTHING, lambda: InUse(exported={"one"}), LATER)
+        outcomes.add(tuple(names(root)))
+        if names(root):
+            assert verify_recording(root / "one").problems == ()
+        assert on_the_way_out(root) == []
+        prune_recordings(root, EVERYTHING, InUse, LATER)
+        assert (names(root), on_the_way_out(root)) == ([], [])
+    assert len(deaths) > 6
+    assert outcomes == ({("one",)} if used else {("one",), ()})
+
+
+def test_a_service_puts_back_what_was_set_aside_before_rooms_go_on(tmp_path: Path) -> None:
+    path = recorded(tmp_path, "one")
+    (tmp_path / SET_ASIDE_NAME).mkdir()
+    path.rename(tmp_path / SET_ASIDE_NAME / "one")
+    assert recover_set_aside(tmp_path) == 1
+    assert names(tmp_path) == ["one"]
+    assert recover_set_aside(tmp_path) == 0
+
+
+def test_one_whose_place_was_taken_is_put_beside_it(tmp_path: Path) -> None:
+    path = recorded(tmp_path, "one")
+    (tmp_path / SET_ASIDE_NAME).mkdir()
+    path.rename(tmp_path / SET_ASIDE_NAME / "one")
+    recorded(tmp_path, "one", started_at=2_000.0)
+    prune_recordings(tmp_path, RetentionLimits(max_age_s=LATER), InUse, LATER)
+    assert read_recording(path).started_at == 2_000.0
+    assert read_recording(tmp_path / "one.2").started_at == 1_000.0
+    prune_recordings(tmp_path, EVERYTHING, InUse, LATER)
+    assert (names(tmp_path), on_the_way_out(tmp_path)) == ([], [])
+
+
+def test_only_one_prunes_a_folder_at_a_time(tmp_path: Path) -> None:
+    recorded(tmp_path, "one")
+    with only_pruner(tmp_path), pytest.raises(RecordingBusy, match="another process"):
+        prune_recordings(tmp_path, EVERYTHING, InUse, LATER)
+    assert names(tmp_path) == ["one"]
+    assert len(prune_recordings(tmp_path, EVERYTHING, InUse, LATER).deleted) == 1
 
 
 def test_what_cannot_be_deleted_is_told_and_goes_once_it_can(tmp_path: Path) -> None:
