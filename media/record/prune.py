@@ -13,7 +13,7 @@ from media.record.handoff import JournalTail
 from media.record.handoff_cursor import CURSOR_NAME, read_cursor
 from media.record.journal import JOURNAL_NAME
 from media.record.reader import RecordingSummary, list_recordings
-from media.record.retention import Deletion, Hold, RetentionCandidate, RetentionLimits, decide_deletions
+from media.record.retention import Deletion, Hold, RetentionCandidate, RetentionLimits, awaits_handoff, decide_deletions
 from media.record.storage import is_locked, lock, translated
 from media.record.trash import empty_trash, has_set_aside, only_pruner, put_back, remove, throw_away
 
@@ -69,7 +69,7 @@ def recover_set_aside(root: Path) -> int:
 
 def _plan(root: Path, limits: RetentionLimits, in_use: Callable[[], InUse], now: float) -> Pruned:
     uses = in_use()
-    candidates = [_candidate(summary, uses) for summary in list_recordings(root)]
+    candidates = [_candidate(summary, uses, now) for summary in list_recordings(root)]
     return Pruned(
         decide_deletions(candidates, limits, now), tuple(item for item in candidates if item.hold is not None)
     )
@@ -88,19 +88,26 @@ def _carry_out(root: Path, plan: Pruned, in_use: Callable[[], InUse]) -> Pruned:
     return Pruned(tuple(deleted), plan.held, tuple(failed))
 
 
-def _candidate(summary: RecordingSummary, uses: InUse) -> RetentionCandidate:
-    journal = summary.path / JOURNAL_NAME
+def _candidate(summary: RecordingSummary, uses: InUse, now: float) -> RetentionCandidate:
     try:
-        hold = _hold(summary, uses)
-        with translated(f"read {journal}"):
-            ended_at = summary.ended_at or (journal.stat().st_mtime if journal.exists() else 0.0)
+        ended_at = _ended_at(summary)
+        hold = _hold(summary, uses, may_await_handoff=awaits_handoff(ended_at, now))
     except MediaError as error:
         _log.warning("retention_unreadable", recording=summary.path.name, code=error.code, error=str(error))
         hold, ended_at = Hold.DAMAGED, summary.started_at
     return RetentionCandidate(summary.path.name, ended_at, summary.size_bytes, hold)
 
 
-def _hold(summary: RecordingSummary, uses: InUse) -> Hold | None:
+def _ended_at(summary: RecordingSummary) -> float:
+    """When it was closed, or else last written. Raises StorageError."""
+    if summary.ended_at is not None:
+        return summary.ended_at
+    journal = summary.path / JOURNAL_NAME
+    with translated(f"read {journal}"):
+        return journal.stat().st_mtime if journal.exists() else 0.0
+
+
+def _hold(summary: RecordingSummary, uses: InUse, *, may_await_handoff: bool) -> Hold | None:
     name = summary.path.name
     if name in uses.recorded or is_locked(summary.path / JOURNAL_NAME):
         return Hold.RECORDED
@@ -108,7 +115,7 @@ def _hold(summary: RecordingSummary, uses: InUse) -> Hold | None:
         return Hold.EXPORTED
     if summary.problem:
         return Hold.DAMAGED
-    return None if _is_handed_off(summary) else Hold.NOT_HANDED_OFF
+    return Hold.NOT_HANDED_OFF if may_await_handoff and not _is_handed_off(summary) else None
 
 
 def _is_handed_off(summary: RecordingSummary) -> bool:

@@ -7,6 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+HANDOFF_HOLD_S = 86_400.0
+"""How long after its end a recording is kept for segments that nobody took.
+
+Segments are handed off while their room is recorded, and when the same recording is gone on with. What repair added,
+what a drain left or what was set aside may never be asked for again: a day leaves time to see and mend that.
+"""
+
 
 class Hold(StrEnum):
     """Why a recording is kept whatever the limits say."""
@@ -29,7 +36,7 @@ class RetentionLimits:
     """How long and how much is kept; None: without a limit.
 
     `max_age_s` counts from the end of a recording. `max_bytes` is for the media of all recordings together, held ones
-    included; the ones that ended first are deleted first until the rest fits.
+    and files with tracks together included; the ones that ended first are deleted first until the rest fits.
     """
 
     max_age_s: float | None = None
@@ -43,7 +50,7 @@ class RetentionLimits:
 
 @dataclass(frozen=True, slots=True)
 class RetentionCandidate:
-    """A recording. `ended_at`: Unix seconds at which its last media were written."""
+    """A recording. `ended_at`: Unix seconds at which its last media were written; `size_bytes`: of all its media."""
 
     recording_id: str
     ended_at: float
@@ -59,6 +66,11 @@ class Deletion:
     reason: RetentionReason
     age_s: float
     size_bytes: int
+
+
+def awaits_handoff(ended_at: float, now: float) -> bool:
+    """Whether segments that were not taken still hold a recording that ended at `ended_at` (both Unix seconds)."""
+    return now - ended_at <= HANDOFF_HOLD_S
 
 
 def decide_deletions(

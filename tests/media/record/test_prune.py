@@ -14,7 +14,7 @@ from media.record.journal import JOURNAL_NAME
 from media.record.prune import InUse, prune_recordings, recover_set_aside
 from media.record.reader import list_recordings, read_recording
 from media.record.recorder import Recording
-from media.record.retention import Hold, RetentionLimits
+from media.record.retention import HANDOFF_HOLD_S, Hold, RetentionLimits
 from media.record.trash import SET_ASIDE_NAME, TRASH_NAME, only_pruner
 from media.record.verify import verify_recording
 from tests.media.record.encoded_media import descriptor, opus
@@ -78,7 +78,7 @@ def test_what_is_in_use_stays(tmp_path: Path, going_on: Recording) -> None:
     write_cursor(tmp_path / "waiting", HandoffCursor())
     write_cursor(tmp_path / "taken", HandoffCursor({1: [[1, 1]]}))
     uses = InUse(recorded={"wanted"}, exported={"exported"})
-    pruned = prune_recordings(tmp_path, EVERYTHING, lambda: uses, LATER)
+    pruned = prune_recordings(tmp_path, EVERYTHING, lambda: uses, 1_002.0 + HANDOFF_HOLD_S)
     assert [item.recording_id for item in pruned.deleted] == ["taken"]
     assert {item.recording_id: item.hold for item in pruned.held} == {
         "going-on": Hold.RECORDED,
@@ -87,6 +87,14 @@ def test_what_is_in_use_stays(tmp_path: Path, going_on: Recording) -> None:
         "damaged": Hold.DAMAGED,
         "waiting": Hold.NOT_HANDED_OFF,
     }
+
+
+def test_segments_that_nobody_took_hold_a_recording_for_a_day_after_its_end(tmp_path: Path) -> None:
+    write_cursor(recorded(tmp_path, "waiting"), HandoffCursor())
+    held = prune_recordings(tmp_path, EVERYTHING, InUse, 1_002.0 + HANDOFF_HOLD_S).held
+    assert [item.hold for item in held] == [Hold.NOT_HANDED_OFF]
+    pruned = prune_recordings(tmp_path, EVERYTHING, InUse, 1_002.1 + HANDOFF_HOLD_S)
+    assert ([item.recording_id for item in pruned.deleted], pruned.held) == (["waiting"], ())
 
 
 def test_one_that_comes_into_use_meanwhile_is_put_back(tmp_path: Path) -> None:
