@@ -55,7 +55,7 @@ def list_command(directory: DirOption = None, json_output: JsonOption = False) -
             _date(item.started_at),
             f"{item.duration_s:.1f} s",
             item.tracks,
-            f"{item.size_bytes / 1e6:.1f} MB",
+            f"{(item.size_bytes + item.muxed_bytes) / 1e6:.1f} MB",
             item.problem or item.state.value,
         )
         for item in found

@@ -95,7 +95,7 @@ def _candidate(summary: RecordingSummary, uses: InUse, now: float) -> RetentionC
     except MediaError as error:
         _log.warning("retention_unreadable", recording=summary.path.name, code=error.code, error=str(error))
         hold, ended_at = Hold.DAMAGED, summary.started_at
-    return RetentionCandidate(summary.path.name, ended_at, summary.size_bytes, hold)
+    return RetentionCandidate(summary.path.name, ended_at, summary.size_bytes + summary.muxed_bytes, hold)
 
 
 def _ended_at(summary: RecordingSummary) -> float:

@@ -107,7 +107,11 @@ class RecordingView:
 
 @dataclass(frozen=True, slots=True)
 class RecordingSummary:
-    """One line of a listing. `problem` is empty, or says why the recording cannot be read as it is."""
+    """One line of a listing. `problem` is empty, or says why the recording cannot be read as it is.
+
+    `size_bytes` are those of the segments, `muxed_bytes` those of the files that hold the same media again, tracks
+    together; neither counts what is not closed yet.
+    """
 
     path: Path
     recording_id: str
@@ -119,6 +123,7 @@ class RecordingSummary:
     duration_s: float
     size_bytes: int
     problem: str = ""
+    muxed_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -245,6 +250,7 @@ def _summary(path: Path) -> RecordingSummary:
         duration_s=manifest.duration_s,
         size_bytes=manifest.size_bytes,
         problem="" if (path / JOURNAL_NAME).exists() else "the journal is missing; repair the recording",
+        muxed_bytes=sum(file.size_bytes for file in manifest.muxed),
     )
 
 

@@ -18,6 +18,8 @@ from media.record.retention import HANDOFF_HOLD_S, Hold, RetentionLimits
 from media.record.trash import SET_ASIDE_NAME, TRASH_NAME, only_pruner
 from media.record.verify import verify_recording
 from tests.media.record.encoded_media import descriptor, opus
+from tests.media.record.test_muxed_files import record as muxed_recording
+from tests.media.record.test_muxed_files import track
 
 EVERYTHING = RetentionLimits(max_age_s=0.0)
 LATER = 1_000_000.0
@@ -69,6 +71,17 @@ def test_the_oldest_go_until_the_rest_fits(tmp_path: Path) -> None:
     assert list((tmp_path / TRASH_NAME).iterdir()) == []
     by_age = RetentionLimits(max_age_s=LATER - 1_150.0)
     assert [item.recording_id for item in prune_recordings(tmp_path, by_age, InUse, LATER).deleted] == ["b"]
+
+
+def test_files_with_tracks_together_count_as_well(tmp_path: Path) -> None:
+    view = read_recording(muxed_recording(tmp_path, [track(opus(packets=50), "microphone")]).path)
+    (summary,) = list_recordings(tmp_path)
+    assert summary.size_bytes == sum(view.file_of(segment).stat().st_size for segment in view.tracks[0].segments)
+    assert summary.muxed_bytes == sum(view.file_of(file).stat().st_size for file in view.muxed) > 0
+    both = summary.size_bytes + summary.muxed_bytes
+    assert prune_recordings(tmp_path, RetentionLimits(max_bytes=both), InUse, LATER).deleted == ()
+    (deletion,) = prune_recordings(tmp_path, RetentionLimits(max_bytes=both - 1), InUse, LATER).deleted
+    assert deletion.size_bytes == both
 
 
 def test_what_is_in_use_stays(tmp_path: Path, going_on: Recording) -> None:
