@@ -147,6 +147,7 @@ EXIT_CODES: dict[str, int] = {
     "media_error": 35,
     "room_unavailable": 36,
     "delivery_conflict": 37,
+    "invalid_encryption_key": 45,
     "interrupted": 130,
 }
 
@@ -173,6 +174,7 @@ HTTP_STATUSES: dict[str, int] = {
     "unsupported_codec": 422,
     "export_not_found": 404,
     "delivery_conflict": 409,
+    "invalid_encryption_key": 422,
 }
 
 

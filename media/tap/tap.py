@@ -8,13 +8,15 @@ subscriptions and layers; what was missed meanwhile is a discontinuity in the fr
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
 import structlog
 
 from media.clock import SteadyClock
+from media.e2ee.frame_decryptor import DecryptionOutcome, FrameDecryptor
+from media.e2ee.key_provider import KeyProvider
 from media.errors import MediaError, TapError, TapUnauthorized
 from media.frames import EncodedFrame
 from media.rtp.clock_mapping import RtpClockMapping
@@ -71,10 +73,14 @@ class TapListener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TapOptions:
-    """Where the tap joins. `token` gives a fresh access token for each attempt to join."""
+    """Where the tap joins. `token` gives a fresh access token for each attempt to join.
+
+    `keys` decrypt tracks with end-to-end encryption.
+    """
 
     url: str
     token: Callable[[], str]
+    keys: KeyProvider = field(default_factory=KeyProvider, repr=False)
 
 
 class Tap:
@@ -86,7 +92,8 @@ class Tap:
         self._clock = clock
         self._participants: dict[str, RemoteParticipant] = {}
         self._intents: dict[str, LayerIntent] = {}
-        self._receivers = Receivers(local_ssrc=random.getrandbits(32), cname="roomhand")
+        self._decryptors: dict[str, FrameDecryptor] = {}
+        self._receivers = Receivers(random.getrandbits(32), "roomhand", self._decryptor)
         self._connection: Connection | None = None
         self._runner: asyncio.Task[None] | None = None
         self._refreshed_token: str | None = None
@@ -131,6 +138,7 @@ class Tap:
         self._end_stream(track_sid)
 
     def _end_stream(self, track_sid: str) -> None:
+        self._decryptors.pop(track_sid, None)
         last_frames = self._receivers.end_track(track_sid, self._clock.now())
         if last_frames:
             self._listener.on_tap_frames(track_sid, last_frames)
@@ -160,6 +168,19 @@ class Tap:
         """How each track's RTP time maps to Unix time, by track SID."""
         return self._receivers.clock_mappings(self._clock.now())
 
+    def undecryptable(self) -> dict[str, DecryptionOutcome]:
+        """The subscribed tracks whose frames cannot be decrypted now, and why."""
+        return {sid: item.failure for sid, item in self._decryptors.items() if item.failure is not None}
+
+    def _decryptor(self, track_sid: str) -> FrameDecryptor | None:
+        found = self.find_track(track_sid)
+        if found is None or not found[1].encrypted:
+            return None
+        trailer = self._connection.joined.sif_trailer if self._connection else b""
+        decryptor = FrameDecryptor(self._options.keys, found[0].identity, trailer)
+        self._decryptors[track_sid] = decryptor
+        return decryptor
+
     async def aclose(self) -> None:
         """Leave the room; what has arrived by then is handed on first."""
         self._may_return = False
@@ -176,6 +197,8 @@ class Tap:
         token = self._refreshed_token or self._options.token()
         connection = await Connection.open(self._options.url, token, self, self._receivers, self._clock)
         self._connection = connection
+        for decryptor in self._decryptors.values():
+            decryptor.sif_trailer = connection.joined.sif_trailer
         self._replace_participants(connection.joined.participants)
         known = {track.sid for item in self._participants.values() for track in item.tracks}
         for track_sid in [sid for sid in self._intents if sid not in known]:
