@@ -16,6 +16,7 @@ from agent.export_queue import QueueSink, submit_export
 from agent.request import RoomRequest
 from agent.room.counters import RoomCounters
 from agent.room.data import DataPublisher
+from agent.room.encryption import RoomEncryption, RoomKeys
 from agent.room.events import ConnectionStateChanged, LayerChanged, ParticipantConnected, TrackPublished
 from agent.room.layers import LayerAdapter
 from agent.room.publish_options import PublishOptions
@@ -68,9 +69,10 @@ class RoomAgent:
         self._clock = clock or SteadyClock()
         self._queue = export_queue
         self._listeners: list[Listener] = []
-        self._session = RoomSession(
-            credentials.url, self._token(), SessionOptions(data_tracks=request.data_tracks), clock=self._clock
-        )
+        key = settings.e2ee_key.get_secret_value() if request.e2ee_key is None else request.e2ee_key
+        self._encryption = RoomEncryption(RoomKeys.parse(key, request.e2ee_participant_keys))
+        options = SessionOptions(data_tracks=request.data_tracks, encryption=self._encryption)
+        self._session = RoomSession(credentials.url, self._token(), options, clock=self._clock)
         self._publisher = Publisher(self._session)
         self._subscriber = Subscriber(self._session, request.policy)
         self._data = DataPublisher(self._session)
@@ -131,6 +133,7 @@ class RoomAgent:
     async def start(self) -> None:
         """Join, then publish and record what the request says. Leaves again where that fails."""
         try:
+            await self._encryption.prepare()
             await self._session.connect()
             self._stats.start()
             self._tasks.start(self._learn_room_sid(), name="room_sid")
@@ -251,7 +254,7 @@ class RoomAgent:
                     policy=self._request.record_policy,
                     sink=QueueSink(self._queue) if self._queue else None,
                 ),
-                TapOptions(self._credentials.url, self._tap_token),
+                TapOptions(self._credentials.url, self._tap_token, self._encryption.keys),
                 self._clock,
                 self._tell,
             )
@@ -267,6 +270,15 @@ class RoomAgent:
             recorder.on_room_event(ParticipantConnected(participant))
         for track in self._session.tracks:
             recorder.on_room_event(TrackPublished(participants[track.participant_identity], track))
+
+    async def set_e2ee_key(self, key: str, *, participant_identity: str | None = None, key_index: int = 0) -> None:
+        """Use another key for end-to-end encryption: of the room, or of one participant, at one of 16 places.
+
+        A recording that lacked it goes on with the next sync sample. Raises InvalidEncryptionKey.
+        """
+        await self._encryption.set_key(key, identity=participant_identity, index=key_index)
+        if self._recorder is not None:
+            self._recorder.on_keys()
 
     async def stop_recording(self) -> RecordingStatus:
         """Close the recording; all of it is on disk when this returns. RecordingConflict where there is none."""

@@ -17,6 +17,8 @@ class RoomRequest:
     `token` None has one minted for `identity`. `policy` says what the participant subscribes to
     (default: nothing; its media would be decoded), `record_policy` what is recorded (default: everything).
     `recordings_dir` None is the setting's. `data_tracks` are glob patterns of data tracks to read.
+    `e2ee_key` is the room's key for end-to-end encryption (None: the setting's), `e2ee_participant_keys` are those of
+    single participants, by identity: a passphrase, or "base64:" and a raw key.
     """
 
     room: str
@@ -35,3 +37,5 @@ class RoomRequest:
     policy: SubscriptionPolicy = NOTHING
     record_policy: SubscriptionPolicy = EVERYTHING
     data_tracks: tuple[str, ...] = ("*",)
+    e2ee_key: str | None = field(default=None, repr=False)
+    e2ee_participant_keys: dict[str, str] = field(default_factory=dict, repr=False)

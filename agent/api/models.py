@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from agent.room.publish_options import PublishOptions, VideoCodec
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy, SubscriptionRule
 from agent.service.protocol import RoomOptions
+from media.e2ee.key_provider import RING_SIZE
 from media.record.recording_id import RECORDING_ID_PATTERN
 from quality.stats import TrackKind, TrackSource, VideoQuality
 
@@ -38,6 +39,8 @@ RecordingId = Annotated[str, Field(pattern=RECORDING_ID_PATTERN)]
 Pattern = Annotated[str, Field(max_length=_MAX_NAME_CHARS)]
 Topic = Annotated[str, Field(max_length=_MAX_NAME_CHARS)]
 Destinations = Annotated[list[Identity], Field(max_length=1000)]
+EncryptionKeyText = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={"writeOnly": True})]
+KeyIndex = Annotated[int, Field(ge=0, lt=RING_SIZE)]
 Quality = Literal["low", "medium", "high"]
 Source = Literal["camera", "microphone", "screen_share", "screen_share_audio"]
 
@@ -111,6 +114,12 @@ class StartRoomBody(Body):
     recording_id: RecordingId | None = Field(None, description="record, and go on with this recording if it exists")
     policy: PolicyBody | None = Field(None, description="which tracks to subscribe to; none without it")
     record_policy: PolicyBody | None = Field(None, description="which tracks to record; all without it")
+    e2ee_key: EncryptionKeyText | None = Field(
+        None, description="key for end-to-end encryption: a passphrase, or base64: and a raw key"
+    )
+    e2ee_participant_keys: dict[Identity, EncryptionKeyText] = Field(
+        default_factory=dict, max_length=1000, description="keys of single participants, by identity"
+    )
 
     def options(self, publish: str | None) -> RoomOptions:
         """The options that this describes; `publish` is the source, resolved."""
@@ -125,6 +134,8 @@ class StartRoomBody(Body):
             recording_id=self.recording_id,
             policy=self.policy.policy() if self.policy else None,
             record_policy=self.record_policy.policy() if self.record_policy else None,
+            e2ee_key=self.e2ee_key,
+            e2ee_participant_keys=dict(self.e2ee_participant_keys),
         )
 
 
@@ -211,6 +222,17 @@ class StartRecordingBody(Body):
     model_config = _example(recording_id=None)
 
     recording_id: RecordingId | None = None
+    e2ee_key: EncryptionKeyText | None = Field(None, description="the room's key for end-to-end encryption from now on")
+
+
+class EncryptionKeyBody(Body):
+    """Another key for end-to-end encryption, of the room or of one participant, at one of 16 places (`key_index`)."""
+
+    model_config = _example(key="correct horse battery staple", key_index=1)
+
+    key: EncryptionKeyText
+    key_index: KeyIndex = 0
+    participant_identity: Identity | None = None
 
 
 class ExportBody(Body):

@@ -62,7 +62,7 @@ async def start_recording(
     recording_id = body.recording_id if body else None
     if recording_id is not None:
         await asyncio.to_thread(check_continues, service.recordings_dir, recording_id, room)
-    done = await service.rooms.start_recording(room, recording_id)
+    done = await service.rooms.start_recording(room, recording_id, body.e2ee_key if body else None)
     return done.recording
 
 

@@ -37,7 +37,7 @@ class Rooms(Protocol):
     async def command(self, name: str, command: Command) -> Done:
         """Have a room do something."""
 
-    async def start_recording(self, name: str, recording_id: str | None) -> Done:
+    async def start_recording(self, name: str, recording_id: str | None, e2ee_key: str | None = None) -> Done:
         """Record a room."""
 
     async def stop_recording(self, name: str) -> Done:

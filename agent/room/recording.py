@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from agent.room.counters import RoomCounters
+from agent.room.decryption import DecryptionWatch, TrackDecryptable, TrackUndecryptable
 from agent.room.receiving import ReceiveJudge, tap_inbound_rtp
 from agent.room.state import ReceiveState, RecordingStatus, TrackState
 from agent.room.subscription import Candidate, SubscriptionPolicy, decide
@@ -27,7 +28,7 @@ from agent.tasks import Tasks
 from media.clock import SteadyClock
 from media.errors import MediaError, StorageError
 from media.frames import Codec, EncodedFrame
-from media.record.entries import SegmentEntry
+from media.record.entries import SegmentEntry, TimelineEvent
 from media.record.handoff import Handoff, SegmentSink
 from media.record.recorder import Recording
 from media.record.recording_id import check_recording_id
@@ -60,7 +61,7 @@ class RecordingChanged:
     status: RecordingStatus
 
 
-RecorderEvent = SegmentClosed | RecordingChanged
+RecorderEvent = SegmentClosed | RecordingChanged | TrackUndecryptable | TrackDecryptable
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class RoomRecorder:
         self._clock = clock
         self._tell = tell
         self._tap = Tap(tap, self, clock)
+        self._decryption = DecryptionWatch(self._tap, tap.keys, clock, self._append_event, tell)
         self._tasks = Tasks("recorder")
         self._tracks: dict[str, TrackRecorder] = {}
         self._judge = ReceiveJudge()
@@ -123,6 +125,7 @@ class RoomRecorder:
             raise
         self._tasks.start(self._follow_policy(), name="policy")
         self._tasks.start(self._tick(), name="tick")
+        self._tasks.start(self._decryption.derive_keys(), name="derive_keys")
         self._tell(RecordingChanged(self.status()))
 
     def _open(self) -> Recording:
@@ -162,7 +165,11 @@ class RoomRecorder:
     def on_room_event(self, event: object) -> None:
         """Put what belongs there on the recording's timeline."""
         entry = timeline_event(event, self._clock.now())
-        if entry is not None and self._recording is not None and self._closing is None:
+        if entry is not None:
+            self._append_event(entry)
+
+    def _append_event(self, entry: TimelineEvent) -> None:
+        if self._recording is not None and self._closing is None:
             self._recording.append_event(entry)
 
     def on_tap_frames(self, track_sid: str, frames: tuple[EncodedFrame, ...]) -> None:
@@ -254,15 +261,20 @@ class RoomRecorder:
                 await self._end_track(choice.sid)
         for sid in (self._tap.subscribed | set(self._tracks)) - present:
             await self._end_track(sid)
+        self._decryption.check()
 
     def _recordable(self, track: TrackState) -> bool:
         if track.sid in self._refused:
             return False
         if track.mime_type.lower() in RECORDABLE:
-            return True
+            return self._decryption.has_key(track)
         self._refused.add(track.sid)
         log.warning("recording_codec_unsupported", sid=track.sid, mime_type=track.mime_type)
         return False
+
+    def on_keys(self) -> None:
+        """Keys were added: tracks that were left out for want of one may be recorded now."""
+        self._changed.set()
 
     async def _end_track(self, sid: str) -> None:
         await self._tap.unsubscribe(sid)
@@ -283,6 +295,7 @@ class RoomRecorder:
         now = self._clock.now()
         self._judge.take(self._snapshots(now), now)
         self._map_clocks(now)
+        self._decryption.check()
 
     def _map_clocks(self, now: float) -> None:
         for sid, mapping in self._tap.clock_mappings().items():
@@ -328,6 +341,7 @@ class RoomRecorder:
             frames_lost=totals.frames_lost_storage + totals.frames_lost_overflow,
             error_code=self._last_error.code if self._last_error else "",
             error=str(self._last_error or ""),
+            undecryptable=self._decryption.undecryptable,
         )
 
     def counters(self) -> RoomCounters:

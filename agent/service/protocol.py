@@ -42,7 +42,7 @@ class RoomOptions:
 
     `publish`: what to publish from the start, "pattern" or a path. `recording_id` is the recording that the
     room writes, or is to go on with. `policy` and `record_policy` say which tracks to subscribe to and which
-    to record; None leaves it to the agent's defaults.
+    to record; None leaves it to the agent's defaults. `e2ee_key` None is the setting's.
     """
 
     room: str
@@ -55,6 +55,8 @@ class RoomOptions:
     recording_id: str | None = None
     policy: SubscriptionPolicy | None = None
     record_policy: SubscriptionPolicy | None = None
+    e2ee_key: str | None = field(default=None, repr=False)
+    e2ee_participant_keys: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,10 @@ class StartRoom:
 
 @dataclass(frozen=True, slots=True)
 class StartRecording:
-    """Record the room, or go on with the recording of that id."""
+    """Record the room, or go on with the recording of that id; `e2ee_key` is the room's from now on."""
 
     recording_id: str
+    e2ee_key: str | None = field(default=None, repr=False)
     type: Literal["start_recording"] = "start_recording"
 
 
@@ -78,6 +81,16 @@ class StopRecording:
     """Close the room's recording."""
 
     type: Literal["stop_recording"] = "stop_recording"
+
+
+@dataclass(frozen=True, slots=True)
+class SetEncryptionKey:
+    """Use another key for end-to-end encryption, of the room or of one participant."""
+
+    key: str = field(repr=False)
+    participant_identity: str | None
+    key_index: int
+    type: Literal["set_encryption_key"] = "set_encryption_key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +170,7 @@ class SendText:
 Command: TypeAlias = (
     StartRecording
     | StopRecording
+    | SetEncryptionKey
     | SetPolicy
     | SetSubscribed
     | SetLayer

@@ -23,6 +23,7 @@ from agent.service.protocol import (
     RoomStarted,
     SendData,
     SendText,
+    SetEncryptionKey,
     SetLayer,
     SetMuted,
     SetPolicy,
@@ -151,13 +152,17 @@ def _internal(error: Exception) -> ErrorReport:
 
 async def _carry_out(agent: RoomAgentPort, command: Command) -> Done:
     match command:
-        case StartRecording(recording_id):
+        case StartRecording(recording_id, key):
             bind_context(recording=recording_id)
+            if key is not None:
+                await agent.set_e2ee_key(key, participant_identity=None, key_index=0)
             return Done(recording=await agent.start_recording(recording_id))
         case StopRecording():
             return Done(recording=await agent.stop_recording())
         case Publish(source, options):
             return Done(publications=await agent.publish(source, options))
+        case SetEncryptionKey(key, participant_identity, key_index):
+            await agent.set_e2ee_key(key, participant_identity=participant_identity, key_index=key_index)
         case SetPolicy(policy):
             await agent.set_policy(policy)
         case SetSubscribed(track_sid, subscribed):

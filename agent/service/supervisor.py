@@ -13,7 +13,15 @@ from agent.metrics import Metrics
 from agent.service.desired_rooms import DesiredRooms
 from agent.service.environment import child_environment
 from agent.service.event_log import EventLog
-from agent.service.protocol import Command, Done, RoomOptions, SetPolicy, StartRecording, StopRecording
+from agent.service.protocol import (
+    Command,
+    Done,
+    RoomOptions,
+    SetEncryptionKey,
+    SetPolicy,
+    StartRecording,
+    StopRecording,
+)
 from agent.service.room_child import RoomFault
 from agent.service.room_metrics import RoomMetrics
 from agent.service.room_slot import RoomSlot, RoomView
@@ -121,16 +129,19 @@ class Supervisor:
     async def command(self, name: str, command: Command) -> Done:
         """Have a room carry out `command`. Raises RoomNotFound, RoomUnavailable or RoomFault.
 
-        A policy outlives the room's process: it holds for the next one too.
+        A policy outlives the room's process, and so does a key with index 0: they hold for the next one too.
         """
         slot = self._slot(name)
         done = await slot.call(command)
         if isinstance(command, SetPolicy):
             slot.options = replace(slot.options, policy=command.policy)
             await self._save()
+        elif isinstance(command, SetEncryptionKey) and command.key_index == 0:
+            slot.options = _with_key(slot.options, command)
+            await self._save()
         return done
 
-    async def start_recording(self, name: str, recording_id: str | None) -> Done:
+    async def start_recording(self, name: str, recording_id: str | None, e2ee_key: str | None = None) -> Done:
         """Record a room, in a new recording or going on with `recording_id`.
 
         Raises RecordingConflict when it is being recorded, else as `command`.
@@ -144,12 +155,13 @@ class Supervisor:
                 )
             wanted = recording_id or new_recording_id(name, self._parts.clock.now())
             # Kept before the room is told: should its process die in between, the next one goes on with it.
-            slot.options = replace(slot.options, recording_id=wanted)
+            before = slot.options
+            slot.options = replace(before, recording_id=wanted, e2ee_key=e2ee_key or before.e2ee_key)
             try:
                 await self._save()
-                return await slot.call(StartRecording(wanted))
+                return await slot.call(StartRecording(wanted, e2ee_key))
             except (RoomFault, StorageError):
-                slot.options = replace(slot.options, recording_id=None)
+                slot.options = before
                 await self._save()
                 raise
 
@@ -188,7 +200,8 @@ class Supervisor:
 
     def _run(self, options: RoomOptions) -> RoomSlot:
         parts = self._parts
-        slot = RoomSlot(options, parts.room_command, self._environment, parts.clock, self)
+        key = parts.settings.e2ee_key.get_secret_value()
+        slot = RoomSlot(options, parts.room_command, self._environment, parts.clock, self, default_e2ee_key=key)
         self._slots[options.room] = slot
         self._runs[options.room] = self._tasks.start(self._run_slot(slot), name=options.room)
         return slot
@@ -224,3 +237,10 @@ class Supervisor:
     def on_metrics(self, room: str, process: int, sample: RoomMetrics) -> None:
         """Add a room's sample to the service's metrics."""
         self._parts.metrics.apply(room, process, sample)
+
+
+def _with_key(options: RoomOptions, command: SetEncryptionKey) -> RoomOptions:
+    if command.participant_identity is None:
+        return replace(options, e2ee_key=command.key)
+    keys = options.e2ee_participant_keys | {command.participant_identity: command.key}
+    return replace(options, e2ee_participant_keys=keys)

@@ -94,7 +94,7 @@ class FakeRooms:
         self.commands.append(command)
         return Done(publications=(PUBLICATION,)) if isinstance(command, Publish) else Done()
 
-    async def start_recording(self, name: str, recording_id: str | None) -> Done:
+    async def start_recording(self, name: str, recording_id: str | None, e2ee_key: str | None = None) -> Done:
         view = self.room(name)
         if view.recording_id:
             raise RecordingConflict("it is being recorded")

@@ -138,6 +138,10 @@ class FakeRoomAgent:
     async def send_text(self, text: str, topic: str, destination_identities: Sequence[str]) -> None:
         """Nothing comes of it."""
 
+    async def set_e2ee_key(self, key: str, *, participant_identity: str | None, key_index: int) -> None:
+        """The room's key is kept as a participant named after it would be."""
+        self._options = replace(self._options, e2ee_key=key)
+
     async def start_recording(self, recording_id: str) -> RecordingStatus:
         """A folder with a log of its own."""
         folder = self._recordings_dir / recording_id
