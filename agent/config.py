@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agent.errors import InvalidSettings
@@ -18,6 +18,11 @@ def _xdg(variable: str, fallback: str) -> Path:
 
 def _livekit(name: str) -> AliasChoices:
     return AliasChoices(f"LIVEKIT_{name}", f"livekit_{name.lower()}")
+
+
+def _none_if_empty(value: object) -> object:
+    """An empty variable is no limit."""
+    return None if value == "" else value
 
 
 class Settings(BaseSettings):
@@ -53,7 +58,13 @@ class Settings(BaseSettings):
         6.0, description="target length of a recorded segment"
     )
     part_duration_s: Annotated[float, Field(ge=0.1, le=1)] = Field(
-        1.0, description="longest part of a segment, which is what a crash can lose"
+        0.5, description="longest part of a segment: what a crash can lose, and what live playback waits for"
+    )
+    retention_max_age_s: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_none_if_empty)] = Field(
+        None, description="recordings are deleted so long after their end; empty: never"
+    )
+    retention_max_bytes: Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(_none_if_empty)] = Field(
+        None, description="the oldest recordings are deleted while all take more than this; empty: never"
     )
     host: str = Field("127.0.0.1", description="address `serve` listens on")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="port `serve` listens on; 0 for any free one")

@@ -136,6 +136,17 @@ class Metrics:
         self.recording_storage_errors = Counter(
             "roomhand_recording_storage_errors_total", "Writes that the disk refused.", ["code"], registry=registry
         )
+        self.recordings_deleted = Counter(
+            "roomhand_recordings_deleted_total", "Recordings deleted by retention.", ["reason"], registry=registry
+        )
+        self.recording_bytes_deleted = Counter(
+            "roomhand_recording_bytes_deleted_total", "Bytes of recordings deleted by retention.", registry=registry
+        )
+        self.retention_failures = Counter(
+            "roomhand_retention_failures_total",
+            "Recordings that retention could not delete, and runs that failed.",
+            registry=registry,
+        )
         self.handoffs = Counter(
             "roomhand_handoffs_total", "Closed segments handed to the export queue.", ["result"], registry=registry
         )

@@ -83,6 +83,19 @@ class RecordingBusy(MediaError):
     code = "recording_conflict"
 
 
+class LiveUnsupported(MediaError):
+    """A recording's media cannot be played while it goes on: HLS does not carry their codec."""
+
+    code = "live_unsupported"
+
+
+class LiveNotReady(MediaError):
+    """Nothing of a recording can be played yet, or its next part did not come in time."""
+
+    code = "live_not_ready"
+    retryable = True
+
+
 class UnsupportedCodec(MediaError):
     """The codec cannot be recorded or exported (yet)."""
 

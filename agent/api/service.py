@@ -1,11 +1,12 @@
 """What the API works on, and how its handlers get hold of it and of their caller."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, Request
 
+from agent.api.live_recordings import LiveRecordings
 from agent.metrics import Metrics
 from agent.service.event_log import EventLog
 from agent.service.protocol import Command, Done, RoomOptions
@@ -74,6 +75,7 @@ class ApiService:
     exports_dir: Path
     sources_dir: Path
     version: str
+    live: LiveRecordings = field(default_factory=LiveRecordings)
 
 
 def _service(request: Request) -> ApiService:

@@ -1,6 +1,7 @@
-"""`roomhand recordings list|show|verify|repair`."""
+"""`roomhand recordings list|show|verify|repair|prune`."""
 
 import datetime as dt
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +10,15 @@ import typer
 
 from agent.commands.output import JsonOption, Output
 from agent.config import load_settings
-from media.errors import RecordingDamaged
+from agent.errors import InvalidSettings
+from media.errors import RecordingDamaged, StorageError
+from media.record.prune import Pruned
 from media.record.reader import RecordingView, TrackView, list_recordings, read_recording
 from media.record.repair import repair_recording
+from media.record.retention import RetentionLimits
 from media.record.verify import verify_recording
 
-recordings = typer.Typer(no_args_is_help=True, help="List, show, verify and repair recordings.")
+recordings = typer.Typer(no_args_is_help=True, help="List, show, verify, repair and prune recordings.")
 
 RecordingArgument = Annotated[str, typer.Argument(help="A recording's folder, or its id in the recordings folder.")]
 DirOption = Annotated[Path | None, typer.Option("--dir", help="Recordings folder; default ROOMHAND_RECORDINGS_DIR.")]
@@ -141,3 +145,59 @@ def repair_command(recording: RecordingArgument, directory: DirOption = None, js
     output.text(f"{report.recording_id}: repaired")
     for line in report.actions:
         output.text(f"  {line}")
+
+
+@recordings.command("prune")
+def prune_command(
+    max_age: Annotated[
+        float | None, typer.Option(min=0, help="Delete what ended so many seconds ago; default the setting.")
+    ] = None,
+    max_bytes: Annotated[
+        int | None, typer.Option(min=0, help="Delete the oldest while all take more; default the setting.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    directory: DirOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Delete old recordings; never one that is being recorded, exported, not handed off yet, or damaged."""
+    from agent.service.desired_rooms import DesiredRooms
+    from agent.service.retention import prune, retention_limits
+    from media.export.queue import ExportQueue
+
+    output, settings = Output(as_json=json_output), load_settings()
+    known = retention_limits(settings)
+    limits = RetentionLimits(
+        known.max_age_s if max_age is None else max_age, known.max_bytes if max_bytes is None else max_bytes
+    )
+    if not limits.any:
+        raise InvalidSettings("say what to keep: --max-age SECONDS, --max-bytes BYTES, or ROOMHAND_RETENTION_ settings")
+    root, rooms = directory or settings.recordings_dir, DesiredRooms(settings.state_dir)
+    queue = ExportQueue(settings.export_database)
+    try:
+        pruned = prune(
+            root.absolute(),
+            limits,
+            lambda: [room.recording_id for room in rooms.load() if room.recording_id],
+            queue,
+            time.time(),
+            dry_run=dry_run,
+        )
+    finally:
+        queue.close()
+    _tell_pruned(output, pruned, dry_run=dry_run)
+    if pruned.failed:
+        raise StorageError(f"{len(pruned.failed)} recordings could not be deleted; the log says why")
+
+
+def _tell_pruned(output: Output, pruned: Pruned, *, dry_run: bool) -> None:
+    if output.as_json:
+        output.document(pruned)
+        return
+    verb = "would delete" if dry_run else "deleted"
+    for item in pruned.deleted:
+        size = f"{item.size_bytes / 1e6:.1f} MB"
+        output.text(f"{verb} {item.recording_id}: {item.reason.value}, ended {item.age_s:.0f} s ago, {size}")
+    for kept in pruned.held:
+        output.note(f"kept {kept.recording_id}: {kept.hold.value if kept.hold else ''}")
+    if not pruned.deleted:
+        output.text("nothing to delete")

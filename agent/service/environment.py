@@ -21,6 +21,9 @@ def child_environment(settings: Settings) -> dict[str, str]:
         alias = info.validation_alias
         variable = str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"{prefix}{name}".upper()
         value = getattr(settings, name)
+        if value is None:
+            environment.pop(variable, None)
+            continue
         text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         environment[variable] = "" if name in PIPED else text
     return environment

@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from agent.api.app import create_app
+from agent.api.live_recordings import LiveRecordings, LiveSettings
 from agent.api.service import ApiService
 from agent.config import Settings
 from agent.errors import InvalidSettings
@@ -26,6 +27,7 @@ from agent.service.environment import child_environment
 from agent.service.event_log import EventLog
 from agent.service.export_supervisor import ExportWatch, ExportWorker
 from agent.service.http_server import HttpServer, address_of, bind
+from agent.service.retention import Retention
 from agent.service.supervisor import Supervisor, SupervisorParts
 from media.clock import SteadyClock
 from media.export.queue import ExportQueue
@@ -153,6 +155,7 @@ class _Service:
         self._supervisor = Supervisor(parts)
         self._worker = ExportWorker(commands.export_worker, child_environment(settings), clock)
         self._watch = ExportWatch(self._queue, self._events, metrics, clock)
+        self._retention = Retention(settings, self._supervisor.recorded_ids, self._queue, metrics, clock)
         api = ApiService(
             credentials=settings.credentials(),
             rooms=self._supervisor,
@@ -164,6 +167,7 @@ class _Service:
             exports_dir=settings.exports_dir.absolute(),
             sources_dir=settings.sources_dir.absolute(),
             version=version,
+            live=LiveRecordings(LiveSettings(settings.segment_duration_s, settings.part_duration_s)),
         )
         self._http = HttpServer(create_app(api), listening)
 
@@ -171,6 +175,7 @@ class _Service:
         await self._supervisor.start()
         self._worker.start()
         self._watch.start()
+        self._retention.start()
         await self._http.start()
 
     async def drain(self) -> None:
@@ -183,6 +188,7 @@ class _Service:
         self._events.close()
         await self._supervisor.aclose()
         await self._http.aclose()
+        await self._retention.aclose()
         await self._watch.aclose()
         await self._worker.aclose()
         await asyncio.to_thread(self._queue.close)

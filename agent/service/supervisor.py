@@ -83,6 +83,11 @@ class Supervisor:
         """One room. Raises RoomNotFound."""
         return self._slot(name).view()
 
+    def recorded_ids(self) -> frozenset[str]:
+        """Recordings that rooms write, or go on with when their process is started again. For any thread."""
+        options = [slot.options for slot in tuple(self._slots.values())]
+        return frozenset(item.recording_id for item in options if item.recording_id is not None)
+
     async def start_room(self, options: RoomOptions, *, record: bool) -> RoomView:
         """Run a room, and wait until it is joined, or START_WAIT_S. With `record` it is recorded from the start.
 

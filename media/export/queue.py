@@ -90,6 +90,10 @@ class ExportQueue:
             lock.release()
         return status
 
+    def forget_recording(self, recording_path: Path) -> None:
+        """The recording in the folder `recording_path` was deleted; exports made of it stay."""
+        self._store.forget_recording(recording_path.absolute())
+
     async def wait(self, export_id: str) -> ExportStatus:
         """The status once the export has ended, however. Raises ExportNotFound."""
         while not (status := await asyncio.to_thread(self.status, export_id)).state.final:  # noqa: ASYNC110 - its end is in another process

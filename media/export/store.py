@@ -144,6 +144,15 @@ class ExportStore:
                 "DELETE FROM segments WHERE recording_path = ? AND path = ?", (str(recording_path), path)
             )
 
+    def forget_recording(self, recording_path: Path) -> None:
+        """Take the files of a recording that was deleted out of the catalogue."""
+        with self._transaction() as connection:
+            for statement in (
+                "DELETE FROM segments WHERE recording_path = ?",
+                "DELETE FROM damaged_segments WHERE recording_path = ?",
+            ):
+                connection.execute(statement, (str(recording_path),))
+
     def catalogued(self, recording_path: Path) -> dict[str, CatalogueEntry]:
         """The catalogue of one recording, by the files' paths in it."""
         with self._connection() as connection:

@@ -48,9 +48,9 @@ class MediaPlaylist:
                 lines.append("#EXT-X-DISCONTINUITY")
             if segment.map_uri != map_uri:
                 map_uri = segment.map_uri
-                lines.append(f"#EXT-X-MAP:URI={_quoted(map_uri)}")
+                lines.append(f"#EXT-X-MAP:URI={quoted(map_uri)}")
             if segment.program_date_time is not None:
-                lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{_date_time(segment.program_date_time)}")
+                lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{date_time(segment.program_date_time)}")
             lines += [f"#EXTINF:{segment.duration_s:.6f},", segment.uri]
         return "\n".join([*lines, "#EXT-X-ENDLIST", ""])
 
@@ -116,8 +116,8 @@ def peak_bandwidth_bps(sizes_bytes: Sequence[int], durations_s: Sequence[float],
 
 def _media_line(rendition: AudioRendition) -> str:
     return (
-        f"#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID={_quoted(rendition.group_id)},NAME={_quoted(rendition.name)},"
-        f'DEFAULT=YES,AUTOSELECT=YES,CHANNELS="{rendition.channels}",URI={_quoted(rendition.uri)}'
+        f"#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID={quoted(rendition.group_id)},NAME={quoted(rendition.name)},"
+        f'DEFAULT=YES,AUTOSELECT=YES,CHANNELS="{rendition.channels}",URI={quoted(rendition.uri)}'
     )
 
 
@@ -125,23 +125,24 @@ def _stream_inf_line(variant: Variant) -> str:
     attributes = [
         f"BANDWIDTH={variant.bandwidth_bps}",
         f"AVERAGE-BANDWIDTH={variant.average_bandwidth_bps}",
-        f"CODECS={_quoted(','.join(variant.codecs))}",
+        f"CODECS={quoted(','.join(variant.codecs))}",
     ]
     if variant.width:
         attributes.append(f"RESOLUTION={variant.width}x{variant.height}")
     if variant.frame_rate:
         attributes.append(f"FRAME-RATE={variant.frame_rate:.3f}")
     if variant.audio_group:
-        attributes.append(f"AUDIO={_quoted(variant.audio_group)}")
+        attributes.append(f"AUDIO={quoted(variant.audio_group)}")
     return "#EXT-X-STREAM-INF:" + ",".join(attributes)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A quoted-string (RFC 8216 4.2), which cannot hold quotes or line breaks."""
     if any(character in text for character in '"\r\n'):
         raise ValueError(f"{text!r} cannot be written in a playlist")
     return f'"{text}"'
 
 
-def _date_time(unix_s: float) -> str:
+def date_time(unix_s: float) -> str:
+    """EXT-X-PROGRAM-DATE-TIME's form of Unix seconds (RFC 8216 4.3.2.6)."""
     return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

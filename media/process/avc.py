@@ -3,7 +3,7 @@
 import re
 import struct
 
-from media.record.codec_config import length_prefixed_units
+from media.bitstream.nal import length_prefixed_units
 
 _PARAMETER_SETS = frozenset({7, 8, 13})
 """SPS, PPS and SPS extension (14496-10 table 7-1)."""

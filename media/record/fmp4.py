@@ -1,11 +1,12 @@
 """Fragmented MP4 as bytes: init segments and media parts (pure).
 
-Sources: ISO/IEC 14496-12 (boxes, fragments), ISO/IEC 14496-15 (H.264), "Encapsulation of Opus in ISO Base Media
-File Format" 0.6.8, ISO/IEC 23000-19 (CMAF; brand `cmfc`).
+Sources: ISO/IEC 14496-12 (boxes, fragments), ISO/IEC 14496-15 (H.264, H.265), the ISO media file format bindings of
+VP9 and AV1, "Encapsulation of Opus in ISO Base Media File Format" 0.6.8, ISO/IEC 23000-19 (CMAF; brand `cmfc`).
 
-H.264 is stored as `avc3`: our samples keep their parameter sets in band, which `avc1` forbids (14496-15 §5.3.3).
-`avcC` holds them as well, so that a decoder is ready before the first sample. FFmpeg, Chromium and Firefox
-read it; an exporter that needs `avc1` removes the in-band sets and renames the entry.
+H.264 is stored as `avc3` and H.265 as `hev1`: our samples keep their parameter sets in band, which `avc1` and `hvc1`
+forbid (14496-15 §5.3.3, §8.3.3). `avcC` and `hvcC` hold them as well, so that a decoder is ready before the first
+sample. FFmpeg, Chromium and Firefox read them; an exporter that needs the others removes the in-band sets and
+renames the entry.
 """
 
 import struct
@@ -30,6 +31,14 @@ _DEFAULT_BASE_IS_MOOF = 0x020000
 _TRUN_FLAGS = 0x000701
 """data-offset, and per sample: duration, size and flags (14496-12 §8.8.8)."""
 
+VISUAL_ENTRIES = {
+    Codec.H264: (b"avc3", b"avcC"),
+    Codec.H265: (b"hev1", b"hvcC"),
+    Codec.VP9: (b"vp09", b"vpcC"),
+    Codec.AV1: (b"av01", b"av1C"),
+}
+"""The sample entry of each video codec and the box in it that holds `CodecConfig.codec_private`."""
+
 _OPUS_PRE_ROLL_SAMPLES = 4
 """80 ms of 20 ms packets until a decoder that starts anywhere has converged (Opus in ISOBMFF §4.3.6.2)."""
 
@@ -52,7 +61,8 @@ def note_box(note: bytes) -> bytes:
 
 def init_segment(config: CodecConfig, timescale: int, note: bytes = b"") -> bytes:
     """`ftyp`, `moov` and the note for one track. `timescale` in Hz."""
-    brands = box(b"ftyp", b"iso6", bytes(4), b"iso6", b"cmfc", b"mp41")
+    codec_brand = b"av01" if config.codec is Codec.AV1 else b""  # AV1 binding §2.1
+    brands = box(b"ftyp", b"iso6", bytes(4), b"iso6", b"cmfc", b"mp41", codec_brand)
     movie = struct.pack(">IIIIIH10x", 0, 0, timescale, 0, 0x10000, 0x100) + _MATRIX + bytes(24) + (2).to_bytes(4)
     extends = box(b"mvex", full_box(b"trex", 0, 0, struct.pack(">5I", _TRACK_ID, 1, 0, 0, 0)))
     moov = box(b"moov", full_box(b"mvhd", 0, 0, movie), _track(config, timescale), extends)
@@ -108,7 +118,7 @@ def _track(config: CodecConfig, timescale: int) -> bytes:
 
 
 def _sample_table(config: CodecConfig) -> bytes:
-    entry = _opus_entry(config) if config.codec is Codec.OPUS else _avc_entry(config)
+    entry = _opus_entry(config) if config.codec is Codec.OPUS else _visual_entry(config)
     groups = b""
     if config.codec is Codec.OPUS:
         groups = full_box(b"sgpd", 1, 0, struct.pack(">4sIIh", b"roll", 2, 1, -_OPUS_PRE_ROLL_SAMPLES))
@@ -123,10 +133,11 @@ def _sample_table(config: CodecConfig) -> bytes:
     )
 
 
-def _avc_entry(config: CodecConfig) -> bytes:
+def _visual_entry(config: CodecConfig) -> bytes:
     """VisualSampleEntry (14496-12 §12.1.3): 72 dpi, one frame per sample, no compressor name, depth 24."""
     fields = struct.pack(">6xH16xHHIIIH32xHh", 1, config.width, config.height, 0x480000, 0x480000, 0, 1, 0x18, -1)
-    return box(b"avc3", fields, box(b"avcC", config.codec_private))
+    entry, configuration = VISUAL_ENTRIES[config.codec]
+    return box(entry, fields, box(configuration, config.codec_private))
 
 
 def _opus_entry(config: CodecConfig) -> bytes:

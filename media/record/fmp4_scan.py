@@ -47,7 +47,7 @@ def scan_segment(data: bytes) -> SegmentScan:
     complete = parts = 0
     for item in walk(data, 0, len(data)):
         if item.kind == b"moof":
-            fragment = _fragment(data, item)
+            fragment = fragment_samples(data, item)
             if fragment is None:
                 break
             continue
@@ -65,11 +65,11 @@ def scan_segment(data: bytes) -> SegmentScan:
     return SegmentScan(complete, parts, tuple(samples), note)
 
 
-def _fragment(data: bytes, moof: Box) -> list[ScannedSample] | None:
+def fragment_samples(data: bytes, moof: Box) -> list[ScannedSample] | None:
     """The samples that a `moof` announces; None when it is not one of ours."""
     times: int | None = None
     run: Box | None = None
-    for item in _descendants(data, moof):
+    for item in descendants(data, moof):
         if item.kind == b"tfdt" and item.end - item.start == 12:
             times = int.from_bytes(data[item.start + 4 : item.end])
         elif item.kind == b"trun":
@@ -86,8 +86,9 @@ def _fragment(data: bytes, moof: Box) -> list[ScannedSample] | None:
     return samples
 
 
-def _descendants(data: bytes, parent: Box) -> Iterator[Box]:
+def descendants(data: bytes, parent: Box) -> Iterator[Box]:
+    """The boxes inside a `moof` or `traf`, and inside those, in order."""
     for item in walk(data, parent.start, parent.end):
         yield item
         if item.kind in _PARENTS:
-            yield from _descendants(data, item)
+            yield from descendants(data, item)

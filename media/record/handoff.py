@@ -146,6 +146,7 @@ class Handoff:
 
     async def _run(self) -> None:
         self._cursor = await self._read_cursor()
+        await self._write_cursor()  # its presence says that segments are waited for
         while True:
             self._wake.clear()
             drains, self._drains = self._drains, []

@@ -180,7 +180,7 @@ def view_from_records(path: Path, records: tuple[JournalRecord, ...]) -> Recordi
         room_sid=manifest.room_sid,
         started_at=manifest.started_at,
         ended_at=manifest.ended_at,
-        state=_state(path, closed=builder.closed),
+        state=recording_state(path, closed=builder.closed),
         tracks=tuple(parts[number].view(path) for number in sorted(parts)),
     )
 
@@ -232,7 +232,7 @@ def _summary(path: Path) -> RecordingSummary:
         room=manifest.room,
         started_at=manifest.started_at,
         ended_at=manifest.ended_at,
-        state=_state(path, closed=manifest.state is RecordingState.COMPLETE),
+        state=recording_state(path, closed=manifest.state is RecordingState.COMPLETE),
         tracks=len(manifest.tracks),
         duration_s=manifest.duration_s,
         size_bytes=manifest.size_bytes,
@@ -263,7 +263,8 @@ def manifest_from_records(records: tuple[JournalRecord, ...]) -> Manifest:
     return builder.build(state, records[-1].at if records else 0.0)
 
 
-def _state(path: Path, *, closed: bool) -> RecordingState:
+def recording_state(path: Path, *, closed: bool) -> RecordingState:
+    """What the recording in the folder `path` is doing; `closed`: its journal ends so. Raises StorageError."""
     if closed:
         return RecordingState.COMPLETE
     if not is_locked(path / JOURNAL_NAME):

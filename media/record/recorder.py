@@ -11,8 +11,7 @@ from typing import ParamSpec
 
 import structlog
 
-from media.errors import MediaError, RecordingBusy, UnsupportedCodec
-from media.record.codec_config import RECORDABLE
+from media.errors import MediaError, RecordingBusy
 from media.record.decode_timeline import ResumePoint
 from media.record.entries import (
     RecordingResumed,
@@ -183,11 +182,9 @@ class Recording:
     def open_track(self, descriptor: TrackDescriptor, now: float) -> TrackRecorder:
         """Start a track, or go on with the one of that `track_sid`.
 
-        Raises UnsupportedCodec, ValueError after `close`.
+        Raises ValueError after `close`.
         """
         self._require_open()
-        if descriptor.codec not in RECORDABLE:
-            raise UnsupportedCodec(f"{descriptor.codec} cannot be recorded; publish one of {', '.join(RECORDABLE)}")
         number = self._number_of(descriptor.track_sid)
         if number in self._recorders:
             self._recorders[number].close(now)

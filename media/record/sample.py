@@ -24,9 +24,9 @@ class Sample:
 class CodecConfig:
     """What an init segment says. Two equal ones need no new init segment.
 
-    `codec_private` is the payload of the container's configuration box: `avcC` for H.264 (ISO/IEC 14496-15
-    §5.3.3.1), `dOps` for Opus (Opus in ISOBMFF §4.3.2), empty for VP8 and VP9. `codec_string` is the RFC 6381 `codecs`
-    parameter. `width` and `height` are of the coded picture, 0 for audio; `channels` is 0 for video.
+    `codec_private` is the payload of the container's configuration box: `avcC`, `hvcC`, `vpcC`, `av1C`, or `dOps` for
+    Opus (Opus in ISOBMFF §4.3.2); empty for VP8. `codec_string` is the RFC 6381 `codecs` parameter.
+    `width` and `height` are of the coded picture, 0 for audio; `channels` is 0 for video.
     """
 
     codec: Codec

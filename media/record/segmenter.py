@@ -232,7 +232,7 @@ class Segmenter:
 
     def _config_of(self, frame: EncodedFrame) -> CodecConfig | None:
         """What the frame is to be written with; None when it cannot be."""
-        if frame.codec not in RECORDABLE or frame.codec.kind is not self._kind:
+        if frame.codec.kind is not self._kind:
             return None
         known = self._codec if self._codec is not None and self._codec.codec is frame.codec else None
         if frame.sync_sample:

@@ -10,8 +10,9 @@ ARRIVAL_UNCERTAINTY_MS = 200.0
 _NEGLIGIBLE_S = 0.001
 """A mapping that moves media time by less says nothing new: WebM itself rounds to this."""
 
-_SETTLING_S = 10.0
-"""For so long the arrival of more packets still improves what the first ones said (as in `media.rtp.clock_mapping`)."""
+_SETTLING_S = 30.0
+"""For so long more packets and reports improve what the first ones said; ten reports come in it. A sender's clock that
+drifts by 200 ppm is 6 ms off then, which is less than one report is."""
 
 _RANK = {ClockSource.ARRIVAL: 0, ClockSource.SENDER_REPORT: 1, ClockSource.ABS_CAPTURE_TIME: 2}
 
@@ -20,7 +21,8 @@ class TrackClock:
     """Turns anchors and estimates of the sender's clock into journal entries.
 
     A better source, or a better estimate while the track is young, holds from the start of the current stretch
-    of RTP time; a later refinement holds from now on, so that it does not move what was right an hour ago.
+    of RTP time; a later refinement holds from now on, so that it does not move what was right an hour ago. Where a
+    sender stalled and its RTP time did not show it, the estimate says since when it holds, and so does the mapping.
     """
 
     def __init__(self, track: int, timescale: int, started_at: float) -> None:
@@ -29,6 +31,7 @@ class TrackClock:
         self._started_at = started_at
         self._anchor: Anchor | None = None
         self._stretch_start = 0
+        self._line_start = 0
         self._held: RtpClockMapping | None = None
         self.mapping: ClockMapping | None = None
 
@@ -41,7 +44,8 @@ class TrackClock:
     def anchored(self, anchor: Anchor) -> ClockMapping:
         """A new anchor: the first mapping from it on, by what was told before it or by its own arrival."""
         held, self._held = self._held, None
-        self._anchor, self._stretch_start = anchor, anchor.decode_time
+        self._anchor = anchor
+        self._stretch_start = self._line_start = anchor.decode_time
         arrival_s = anchor.arrival_time - self._started_at
         self.mapping = ClockMapping(
             self._track, anchor.decode_time, arrival_s, 0.0, ARRIVAL_UNCERTAINTY_MS, ClockSource.ARRIVAL
@@ -57,15 +61,26 @@ class TrackClock:
             self._held = estimate
             return None
         rank, current_rank = _RANK[estimate.source], _RANK[current.source]
-        if rank < current_rank:
+        is_new_line = self._starts_line(estimate, anchor)
+        if rank < current_rank and not is_new_line:
             self._stretch_start = decode_time
         young = decode_time - self._stretch_start < _SETTLING_S * self._timescale
-        valid_from = self._stretch_start if rank > current_rank or young else decode_time
+        valid_from = self._stretch_start if is_new_line or rank > current_rank or young else decode_time
         mapping = self._converted(estimate, anchor, valid_from)
-        if rank == current_rank and self._says_nothing_new(mapping, current):
+        if rank == current_rank and not is_new_line and self._says_nothing_new(mapping, current):
             return None
         self.mapping = mapping
         return mapping
+
+    def _starts_line(self, estimate: RtpClockMapping, anchor: Anchor) -> bool:
+        """Whether the sender stalled since the last time it did, unseen in RTP time; a new stretch begins there."""
+        if estimate.since is None:
+            return False
+        start = anchor.decode_time + estimate.since - anchor.rtp_timestamp
+        if start <= self._line_start:
+            return False
+        self._stretch_start = self._line_start = start
+        return True
 
     def media_time_s(self, decode_time: int) -> float | None:
         """Media time of `decode_time` by the mapping in force; None before the first frame."""

@@ -2,9 +2,7 @@
 
 import structlog
 
-from media.errors import UnsupportedCodec
 from media.frames import EncodedFrame, MediaKind
-from media.record.codec_config import RECORDABLE
 from media.record.entries import TrackDescriptor
 from media.record.recording_writer import RecordingWriter
 from media.record.writer_items import CloseTrack, LoseFrames, MapClock, WriteFrame
@@ -32,12 +30,10 @@ class TrackRecorder:
     def write(self, frame: EncodedFrame) -> bool:
         """Take a frame, in decoding order; False when the disk is so far behind that it had to be dropped.
 
-        Raises UnsupportedCodec for a codec that cannot be recorded, ValueError after `close`.
+        Raises ValueError after `close`.
         """
         if self._closed:
             raise ValueError("the track was closed; open it again")
-        if frame.codec not in RECORDABLE:
-            raise UnsupportedCodec(f"{frame.codec} cannot be recorded; publish one of {', '.join(RECORDABLE)}")
         size_bytes = len(frame.data) + ITEM_BYTES
         undecodable = self._skipping and self.descriptor.kind is MediaKind.VIDEO and not frame.sync_sample
         if undecodable or not self._writer.queue.has_room(size_bytes):

@@ -15,15 +15,17 @@ class InboundStreamConfig:
 
     `codecs`: payload type to codec, all of one kind. `rtx`: RTX payload type to the payload type it
     repeats (apt). `nack`: whether the server answers NACKs; where it does not, a hole waits for
-    reordered packets only, `jitter_buffer.start_wait_s` long. `abs_capture_time_id`: id of that header
-    extension. `parameter_sets`: H.264 NAL units from the SDP. `drop_blank_frames`: the server closes a
-    video track with tiny key frames, which no recording wants.
+    reordered packets only, `jitter_buffer.start_wait_s` long. `abs_capture_time_id` and
+    `dependency_descriptor_id` (used for AV1): ids of those header extensions. `parameter_sets`:
+    H.264 NAL units from the SDP. `drop_blank_frames`: the server closes a video track with tiny key
+    frames, which no recording wants.
     """
 
     codecs: Mapping[int, Codec]
     rtx: Mapping[int, int] = field(default_factory=dict)
     nack: bool = True
     abs_capture_time_id: int | None = None
+    dependency_descriptor_id: int | None = None
     parameter_sets: tuple[bytes, ...] = ()
     drop_blank_frames: bool = True
     jitter_buffer: JitterBufferConfig = field(default_factory=JitterBufferConfig)

@@ -46,13 +46,10 @@ class InboundStream:
         ntp_offset: NtpOffset | None = None,
         decryptor: FrameDecryptor | None = None,
     ) -> None:
-        """`ntp_offset` is shared by all tracks of one participant, for lip sync. `decryptor`: the track is encrypted.
-
-        Raises `UnsupportedCodec` for a codec without a depacketiser.
-        """
+        """`ntp_offset` is shared by all tracks of a participant, for lip sync. `decryptor`: the track is encrypted."""
         self._config = config
         self._is_video = config.kind is MediaKind.VIDEO
-        self._formats = PayloadFormats(config.codecs, config.parameter_sets)
+        self._formats = PayloadFormats(config.codecs, config.parameter_sets, config.dependency_descriptor_id)
         self._jitter = JitterBuffer(self._formats, config.hole_bounds, packet_is_frame=not self._is_video)
         self._sequences = SequenceUnwrapper()
         self._nacks = NackTracker(config.nack_timing)

@@ -26,6 +26,9 @@ class FrameBorders(Protocol):
     def starts_frame(self, packet: RtpPacket) -> bool:
         """Whether the packet itself proves that it is the first of its frame."""
 
+    def ends_frame(self, packet: RtpPacket) -> bool:
+        """Whether the packet itself proves that its frame, or a layer of it, ends with it."""
+
     def follows(self, last: RtpPacket, first: RtpPacket) -> bool:
         """Whether the packets prove that no frame lies between them."""
 
@@ -64,8 +67,9 @@ class JitterBuffer:
 
     A frame ends with a marker. Where a stream has never shown one, a frame also ends where the
     timestamp changes; where it has, a frame without one was broken off: livekit-server does so when
-    it switches simulcast layers, and goes on with a key frame. With `packet_is_frame` (audio) each
-    packet is a frame and markers mean nothing.
+    it switches simulcast layers, and goes on with a key frame. Unless its last packet proves its
+    end: with scalable video, the marker may have been on a layer that the server left out. With
+    `packet_is_frame` (audio) each packet is a frame and markers mean nothing.
     """
 
     def __init__(
@@ -194,7 +198,7 @@ class JitterBuffer:
 
     def _open_frame(self, packet: RtpPacket, arrival: float) -> None:
         if self._frame:
-            if self._markers_seen:
+            if self._markers_seen and not self._borders.ends_frame(self._frame[-1]):
                 self._cut_frame()
             else:
                 self._complete_frame()

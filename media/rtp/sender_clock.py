@@ -4,15 +4,24 @@ from collections import deque
 from math import sqrt
 from typing import NamedTuple
 
-# livekit/egress: the last 20 reports, usable from 4, outliers beyond 3 sigma of at least 100 µs,
+# livekit/egress: the last 20 reports, settled from 4, outliers beyond 3 sigma of at least 100 µs,
 # rebuilt after 5 outliers in a row.
 _MAX_REPORTS = 20
-_USABLE_REPORTS = 4
+_SETTLED_REPORTS = 4
 _OUTLIER_SIGMAS = 3.0
 _SIGMA_FLOOR_S = 100e-6
 _MAX_OUTLIERS = 5
-# Crystals are within 100 ppm. A slope that is not known better than that is left at nominal.
+# The slope is taken from ten minutes of reports: senders stamp audio to 5 ms, which hides it in one minute.
+_MAX_SLOPE_REPORTS = 200
+# One report of a usual sender is that good (measured on the SDK: 5 ms of one sigma for audio, 0.3 ms for video).
+_REPORT_SIGMA_S = 0.008
+# The first reports are not averaged when they are further apart than that: the sender's clock was just set.
+_DISAGREEMENT_S = 0.05
+# Crystals are within 100 ppm. A slope that is not known better than that is left at nominal; a few reports that lie
+# well by chance do not make it known.
 _MAX_DRIFT_ERROR = 50e-6
+_SLOPE_REPORTS_NEEDED = 8
+_SLOPE_SIGMA_FLOOR_S = 500e-6
 _MAX_DRIFT = 1000e-6
 
 
@@ -29,19 +38,23 @@ class _Line(NamedTuple):
 
 
 class SenderClock:
-    """Regression of NTP time over RTP time. RTP timestamps are unwrapped; times in seconds."""
+    """Regression of NTP time over RTP time. RTP timestamps are unwrapped; times in seconds.
 
-    __slots__ = ("_clock_rate", "_line", "_outliers", "_reports")
+    Usable from the first report, with an uncertainty that says so; outliers are told from the fourth on.
+    """
+
+    __slots__ = ("_clock_rate", "_line", "_outliers", "_reports", "_slope_reports")
 
     def __init__(self, clock_rate: int) -> None:
         self._clock_rate = clock_rate
         self._reports: deque[tuple[int, float]] = deque(maxlen=_MAX_REPORTS)
+        self._slope_reports: deque[tuple[int, float]] = deque(maxlen=_MAX_SLOPE_REPORTS)
         self._outliers: list[tuple[int, float]] = []
         self._line: _Line | None = None
 
     @property
     def ready(self) -> bool:
-        """Whether enough reports agree."""
+        """Whether there is a line: from the first report on."""
         return self._line is not None
 
     @property
@@ -51,29 +64,32 @@ class SenderClock:
 
     @property
     def uncertainty_s(self) -> float:
-        """One sigma of a report against the line."""
-        return max(_SIGMA_FLOOR_S, self._line.sigma_s) if self._line else float("inf")
+        """One sigma of the line: of the reports against it, and of what so few of them can tell."""
+        line = self._line
+        if line is None:
+            return float("inf")
+        if line.reports < _SETTLED_REPORTS:
+            return max(_REPORT_SIGMA_S, line.sigma_s) / sqrt(line.reports)
+        return max(_SIGMA_FLOOR_S, line.sigma_s)
 
     def observe(self, rtp_timestamp: int, ntp_time: float) -> bool:
         """Take a report; False when it was set aside as an outlier."""
         if self._reports and (rtp_timestamp, ntp_time) == self._reports[-1]:
             return True
-        line = self._line
-        if line is not None and self._is_outlier(line, rtp_timestamp, ntp_time):
+        if self._is_outlier(rtp_timestamp, ntp_time):
             self._outliers.append((rtp_timestamp, ntp_time))
-            if len(self._outliers) < _MAX_OUTLIERS:
+            if len(self._outliers) < self._outliers_allowed():
                 return False
-            self._reports.clear()
-            self._reports.extend(self._outliers)
+            self._start_from(self._outliers)
         else:
             self._reports.append((rtp_timestamp, ntp_time))
+            self._slope_reports.append((rtp_timestamp, ntp_time))
         self._outliers.clear()
-        if len(self._reports) >= _USABLE_REPORTS:
-            self._line = self._fit()
+        self._line = self._fit()
         return True
 
     def ntp_time(self, rtp_timestamp: int) -> float | None:
-        """The sender's NTP time (Unix seconds) at an RTP timestamp; None until ready."""
+        """The sender's NTP time (Unix seconds) at an RTP timestamp; None before the first report."""
         line = self._line
         if line is None:
             return None
@@ -82,31 +98,69 @@ class SenderClock:
 
     def clear(self) -> None:
         """Forget everything: the RTP clock was set."""
-        self._reports.clear()
+        self._start_from([])
         self._outliers.clear()
         self._line = None
 
-    def _is_outlier(self, line: _Line, rtp_timestamp: int, ntp_time: float) -> bool:
+    def _start_from(self, reports: list[tuple[int, float]]) -> None:
+        for kept in (self._reports, self._slope_reports):
+            kept.clear()
+            kept.extend(reports)
+
+    def _outliers_allowed(self) -> int:
+        """Of two or three early reports the newest is as good as the others: believe it at once."""
+        return _MAX_OUTLIERS if len(self._reports) >= _SETTLED_REPORTS else 1
+
+    def _is_outlier(self, rtp_timestamp: int, ntp_time: float) -> bool:
         """Beyond 3 sigma of what the line predicts there, its own error included."""
+        line = self._line
+        if line is None:
+            return False
         x = (rtp_timestamp - line.reference_rtp) / self._clock_rate
-        error = ntp_time - (line.ntp_s + x + x * line.drift)
+        error = abs(ntp_time - (line.ntp_s + x + x * line.drift))
+        if line.reports < _SETTLED_REPORTS:
+            return error > _DISAGREEMENT_S
         leverage = 1 + 1 / line.reports + (x - line.mean_x) ** 2 / max(line.spread_xx, 1e-9)
-        return abs(error) > _OUTLIER_SIGMAS * max(_SIGMA_FLOOR_S, line.sigma_s) * sqrt(leverage)
+        return error > _OUTLIER_SIGMAS * max(_SIGMA_FLOOR_S, line.sigma_s) * sqrt(leverage)
 
     def _fit(self) -> _Line:
-        """Least squares; the slope only where its standard error is small."""
+        """The level of the last reports, at the slope of many more; at the nominal one while that is not known."""
         reference_rtp, reference_ntp = self._reports[-1]
-        points = [((rtp - reference_rtp) / self._clock_rate, ntp - reference_ntp) for rtp, ntp in self._reports]
+        drift = self._slope(reference_rtp, reference_ntp)
+        points = self._points(self._reports, reference_rtp, reference_ntp)
         count = len(points)
         mean_x = sum(x for x, _ in points) / count
-        # The nominal slope is taken off first: what is left is small, so nothing is lost in rounding.
-        mean_y = sum(y - x for x, y in points) / count
+        mean_y = sum(y for _, y in points) / count
         xx = sum((x - mean_x) ** 2 for x, _ in points)
-        xy = sum((x - mean_x) * (y - x - mean_y) for x, y in points)
-        drift = xy / xx if xx > 0 else 0.0
-        sigma = sqrt(sum((y - x - mean_y - drift * (x - mean_x)) ** 2 for x, y in points) / (count - 2))
-        if xx <= 0 or sigma / sqrt(xx) > _MAX_DRIFT_ERROR or abs(drift) > _MAX_DRIFT:
-            drift = 0.0
-            sigma = sqrt(sum((y - x - mean_y) ** 2 for x, y in points) / (count - 1))
-        ntp_s = reference_ntp + mean_y - drift * mean_x
-        return _Line(reference_rtp, ntp_s, drift, sigma, mean_x, xx, count)
+        residual = sum((y - mean_y - drift * (x - mean_x)) ** 2 for x, y in points)
+        sigma = sqrt(residual / max(1, count - 2)) if count > 1 else 0.0
+        return _Line(reference_rtp, reference_ntp + mean_y - drift * mean_x, drift, sigma, mean_x, xx, count)
+
+    def _slope(self, reference_rtp: int, reference_ntp: float) -> float:
+        """Least squares; 0 where its standard error is not small or no crystal drifts like that."""
+        points = self._points(self._slope_reports, reference_rtp, reference_ntp)
+        count = len(points)
+        if count < _SLOPE_REPORTS_NEEDED:
+            return 0.0
+        mean_x = sum(x for x, _ in points) / count
+        mean_y = sum(y for _, y in points) / count
+        xx = sum((x - mean_x) ** 2 for x, _ in points)
+        if xx <= 0:
+            return 0.0
+        drift = sum((x - mean_x) * (y - mean_y) for x, y in points) / xx
+        sigma = sqrt(sum((y - mean_y - drift * (x - mean_x)) ** 2 for x, y in points) / (count - 2))
+        sigma = max(_SLOPE_SIGMA_FLOOR_S, sigma)
+        return 0.0 if sigma / sqrt(xx) > _MAX_DRIFT_ERROR or abs(drift) > _MAX_DRIFT else drift
+
+    def _points(
+        self, reports: deque[tuple[int, float]], reference_rtp: int, reference_ntp: float
+    ) -> list[tuple[float, float]]:
+        """Nominal seconds from the reference, and how far NTP time is ahead of them.
+
+        The nominal slope is taken off first: what is left is small, so nothing is lost in rounding.
+        """
+        points = []
+        for rtp, ntp in reports:
+            x = (rtp - reference_rtp) / self._clock_rate
+            points.append((x, ntp - reference_ntp - x))
+        return points

@@ -5,14 +5,17 @@ from pathlib import Path
 from media.sources.file import FileSource
 from media.sources.pattern import PatternSource, parse_pattern
 from media.sources.source import Source
+from media.sources.sync import SyncSource, parse_sync
 
 
 def open_source(spec: str, *, loop: bool = False) -> Source:
-    """`pattern`, `pattern:WIDTHxHEIGHT@FPS`, or the path of a media file.
+    """`pattern`, `pattern:WIDTHxHEIGHT@FPS`, `sync`, `sync:WIDTHxHEIGHT@FPS`, or the path of a media file.
 
-    A file ends unless `loop`; a pattern never does. Raises SourceUnreadable. Blocks while it opens
+    A file ends unless `loop`; the others never do. Raises SourceUnreadable. Blocks while it opens
     a file: call it in a thread where that matters.
     """
     if spec == "pattern" or spec.startswith("pattern:"):
         return PatternSource(parse_pattern(spec))
+    if spec == "sync" or spec.startswith("sync:"):
+        return SyncSource(parse_sync(spec))
     return FileSource(Path(spec), loop=loop)

@@ -17,7 +17,7 @@ from media.rtp.inbound_stream import InboundStream, InboundStreamConfig, StreamO
 from media.rtp.minimum_offset import NtpOffset
 from media.rtp.packet import RtpPacket
 from media.rtp.rtcp import SenderReport, build_nack, build_pli, build_receiver_report, parse_compound
-from media.tap.sdp import ABS_CAPTURE_TIME, MediaSection, Offer, receive_formats
+from media.tap.sdp import ABS_CAPTURE_TIME, DEPENDENCY_DESCRIPTOR, MediaSection, Offer, receive_formats
 
 REPORT_BLOCKS_MAX = 31  # the 5-bit count of RFC 3550 6.4.1
 _SSRC = struct.Struct("!I")
@@ -82,6 +82,7 @@ class Receivers:
             rtx=chosen.rtx,
             nack=any("nack" in item.feedback for item in section.formats if item.payload_type in chosen.codecs),
             abs_capture_time_id=chosen.extensions.get(ABS_CAPTURE_TIME),
+            dependency_descriptor_id=chosen.extensions.get(DEPENDENCY_DESCRIPTOR),
         )
         track = self._tracks.get(section.track_id)
         if track is None or track.config != config:

@@ -14,9 +14,18 @@ from media.frames import Codec
 ABS_CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
 # abs-send-time and transport-cc stay out: with them the server trusts our feedback as a bandwidth
 # estimate and drops layers; without them it sent the full frame rate.
-ACCEPTED_EXTENSIONS = (ABS_CAPTURE_TIME,)
+# The AV1 payload format's own extension: numbers frames and tells where they end.
+DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+ACCEPTED_EXTENSIONS = (ABS_CAPTURE_TIME, DEPENDENCY_DESCRIPTOR)
 ACCEPTED_FEEDBACK = ("nack", "nack pli")
-RECORDABLE_ENCODINGS = {"opus": Codec.OPUS, "vp8": Codec.VP8, "h264": Codec.H264}
+RECORDABLE_ENCODINGS = {
+    "opus": Codec.OPUS,
+    "vp8": Codec.VP8,
+    "vp9": Codec.VP9,
+    "av1": Codec.AV1,
+    "h264": Codec.H264,
+    "h265": Codec.H265,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +129,12 @@ def receive_formats(section: MediaSection) -> ReceiveFormats:
         for item in section.formats
         if item.encoding.lower() == "rtx" and item.apt is not None and item.apt in codecs
     }
-    extensions = {uri: number for number, uri in section.extensions if uri in ACCEPTED_EXTENSIONS}
+    has_av1 = Codec.AV1 in codecs.values()
+    extensions = {
+        uri: number
+        for number, uri in section.extensions
+        if uri in ACCEPTED_EXTENSIONS and (has_av1 or uri != DEPENDENCY_DESCRIPTOR)
+    }
     return ReceiveFormats(codecs, rtx, extensions)
 
 

@@ -9,6 +9,7 @@ import asyncio
 import json
 import resource
 import sys
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +23,11 @@ from agent.room.recording import RecorderOptions, RoomRecorder
 from agent.room.subscription import SubscriptionPolicy
 from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
 from media.clock import SteadyClock
+from media.frames import Codec, MediaKind
+from media.record.entries import Container, TrackOpened
+from media.record.journal import read_journal
+from media.record.muxer import Muxer, muxer_for
+from media.tap.events import LayerQuality
 from media.tap.tap import TapOptions
 
 FPS = 25
@@ -36,8 +42,22 @@ async def record_with_tap(server: Credentials, room: str, out: Path) -> None:
         SteadyClock(),
         lambda _event: None,
     )
+    first = FirstSamples(recorder, out / "bench")
     await recorder.start()
-    await _converse(lambda: recorder.counters().recording_frames.get("video", 0), lambda: _tap_bytes(recorder))
+    watching = asyncio.create_task(first.watch(), name="first samples")
+
+    def counted() -> dict[str, object]:
+        counters = recorder.counters()
+        return {
+            "frames": counters.recording_frames.get("video", 0),
+            "bytes": _tap_bytes(recorder),
+            "bytes_written": counters.recording_bytes,
+            "first_sample_s": sorted(first.delays_s.values()),
+        }
+
+    await _converse(counted)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
     await recorder.aclose()
 
 
@@ -80,7 +100,7 @@ async def transcode_with_sdk(server: Credentials, room: str, out: Path) -> None:
 
     connected.on("track_subscribed", subscribed)
     await connected.connect(server.url, token)
-    await _converse(lambda: counted[0], lambda: 0)
+    await _converse(lambda: {"frames": counted[0]})
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -88,12 +108,56 @@ async def transcode_with_sdk(server: Credentials, room: str, out: Path) -> None:
     container.close()
 
 
+class FirstSamples:
+    """How long after its subscription each video track has its first sample on disk, by looking at its files."""
+
+    def __init__(self, recorder: RoomRecorder, path: Path) -> None:
+        self.delays_s: dict[str, float] = {}
+        self._path = path
+        self._subscribed: dict[str, float] = {}
+        subscribe = recorder.tap.subscribe
+
+        async def timed(track_sid: str, quality: LayerQuality = LayerQuality.HIGH) -> None:
+            found = recorder.tap.find_track(track_sid)
+            if found is not None and found[1].kind is MediaKind.VIDEO:
+                self._subscribed[track_sid] = time.monotonic()
+            await subscribe(track_sid, quality)
+
+        recorder.tap.subscribe = timed  # type: ignore[method-assign]
+
+    async def watch(self) -> None:
+        """Look every 20 ms, until each subscribed track has a sample."""
+        while True:
+            await asyncio.sleep(0.02)
+            for file in self._path.glob("tracks/*-video/000001*"):
+                if file.parent.name not in self.delays_s and muxer_for_file(file).scan(file.read_bytes()).parts:
+                    self._found(file.parent.name)
+            if self._subscribed and len(self.delays_s) == len(self._subscribed):
+                return
+
+    def _found(self, directory: str) -> None:
+        entries = (record.entry for record in read_journal(self._path).records)
+        opened = {entry.directory: entry for entry in entries if isinstance(entry, TrackOpened)}
+        sid = opened[f"tracks/{directory}"].descriptor.track_sid
+        self.delays_s[directory] = time.monotonic() - self._subscribed[sid]
+
+
+def _resident_bytes() -> int:
+    """Resident memory of this process (proc(5))."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def muxer_for_file(file: Path) -> Muxer:
+    """The muxer that reads a segment file."""
+    return muxer_for(Codec.VP8, Container.WEBM) if ".webm" in file.name else muxer_for(Codec.H264, Container.FMP4)
+
+
 def _tap_bytes(recorder: RoomRecorder) -> int:
     return sum(stats.bytes_received + stats.header_bytes_received for stats in recorder.tap.stats().values())
 
 
-async def _converse(frames: Callable[[], int], received: Callable[[], int]) -> None:
-    while frames() < FPS:  # noqa: ASYNC110 - frames are counted in a callback of another library
+async def _converse(counted: Callable[[], dict[str, object]]) -> None:
+    while not counted()["frames"]:  # noqa: ASYNC110 - frames are counted in a callback of another library
         await asyncio.sleep(0.1)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
@@ -101,9 +165,9 @@ async def _converse(frames: Callable[[], int], received: Callable[[], int]) -> N
         used = resource.getrusage(resource.RUSAGE_SELF)
         report = {
             "cpu_s": used.ru_utime + used.ru_stime,
-            "frames": frames(),
-            "bytes": received(),
+            "rss_bytes": _resident_bytes(),
             "max_rss_bytes": used.ru_maxrss * 1024,
+            **counted(),
         }
         sys.stdout.write(json.dumps(report) + "\n")
         sys.stdout.flush()

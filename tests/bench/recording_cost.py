@@ -6,9 +6,6 @@ machine. Frames are counted between the same two moments at publisher and receiv
 
 import argparse
 import asyncio
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,38 +15,11 @@ from agent.config import load_settings
 from agent.service.local_server import LocalServer, find_server
 from agent.tokens import Credentials
 from media.frames import Codec
+from tests.bench.talker import Talker
 
 ROOM = "bench"
 WARM_UP_S = 5.0  # the publisher's bandwidth estimate and encoder settle
 QUIET_S = 2.0  # with the video paused: what is under way arrives, and the SDK's cached statistics catch up
-
-
-class Talker:
-    """A child that says `ready`, and answers a line with a line of JSON."""
-
-    def __init__(self, module: str, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def wait_ready(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.strip() == "ready":
-                return
-        raise SystemExit(f"bench: a process ended early, exit code {self._process.wait()}")
-
-    def ask(self, line: str = "") -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        assert isinstance(answer, dict)
-        return answer
-
-    def end(self) -> None:
-        self._process.communicate(timeout=30)
 
 
 def run(server: Credentials, codec: Codec, seconds: float, out: Path, clip: Path | None) -> None:

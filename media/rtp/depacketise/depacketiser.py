@@ -37,6 +37,12 @@ class Depacketiser(Protocol):
         False where it proves nothing; the packet before it, when it is there, tells then.
         """
 
+    def ends_frame(self, packet: RtpPacket) -> bool:
+        """Whether the packet itself proves that it is the last of its frame or of a layer of it.
+
+        A server that leaves out the layers above may leave out the marker with them.
+        """
+
     def starts_sync_sample(self, packet: RtpPacket) -> bool:
         """Whether the packet is the first of a sync sample, as far as it shows."""
 

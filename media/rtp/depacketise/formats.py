@@ -2,22 +2,31 @@
 
 from collections.abc import Mapping, Sequence
 
-from media.errors import RtpError, UnsupportedCodec
+from media.errors import RtpError
 from media.frames import Codec
+from media.rtp.depacketise.av1 import Av1Depacketiser
 from media.rtp.depacketise.depacketiser import Assembled, Decrypt, Depacketiser
 from media.rtp.depacketise.h264 import H264Depacketiser
+from media.rtp.depacketise.h265 import H265Depacketiser
 from media.rtp.depacketise.opus import OpusDepacketiser
 from media.rtp.depacketise.vp8 import Vp8Depacketiser
+from media.rtp.depacketise.vp9 import Vp9Depacketiser
 from media.rtp.packet import RtpPacket
 
 
 class PayloadFormats:
     """Asks the payload format that a packet names. Packets of other payload types must not come here."""
 
-    def __init__(self, codecs: Mapping[int, Codec], parameter_sets: tuple[bytes, ...] = ()) -> None:
-        """Raises `UnsupportedCodec` for a codec without a depacketiser."""
+    def __init__(
+        self,
+        codecs: Mapping[int, Codec],
+        parameter_sets: tuple[bytes, ...] = (),
+        dependency_descriptor_id: int | None = None,
+    ) -> None:
+        """`parameter_sets` and `dependency_descriptor_id` are those of `InboundStreamConfig`."""
         self._formats = {
-            payload_type: depacketiser_for(codec, parameter_sets) for payload_type, codec in codecs.items()
+            payload_type: depacketiser_for(codec, parameter_sets, dependency_descriptor_id)
+            for payload_type, codec in codecs.items()
         }
 
     def __contains__(self, payload_type: int) -> bool:
@@ -30,6 +39,10 @@ class PayloadFormats:
     def starts_frame(self, packet: RtpPacket) -> bool:
         """As `Depacketiser.starts_frame`."""
         return self._formats[packet.payload_type].starts_frame(packet)
+
+    def ends_frame(self, packet: RtpPacket) -> bool:
+        """As `Depacketiser.ends_frame`."""
+        return self._formats[packet.payload_type].ends_frame(packet)
 
     def starts_sync_sample(self, packet: RtpPacket) -> bool:
         """As `Depacketiser.starts_sync_sample`."""
@@ -56,14 +69,20 @@ class PayloadFormats:
         return self._formats[payload_type]
 
 
-def depacketiser_for(codec: Codec, parameter_sets: tuple[bytes, ...] = ()) -> Depacketiser:
-    """A depacketiser of its own; `parameter_sets` are H.264 NAL units. Raises `UnsupportedCodec`."""
+def depacketiser_for(
+    codec: Codec, parameter_sets: tuple[bytes, ...] = (), dependency_descriptor_id: int | None = None
+) -> Depacketiser:
+    """A depacketiser of its own; `parameter_sets` are H.264 NAL units, `dependency_descriptor_id` is for AV1."""
     match codec:
         case Codec.VP8:
             return Vp8Depacketiser()
+        case Codec.VP9:
+            return Vp9Depacketiser()
+        case Codec.AV1:
+            return Av1Depacketiser(dependency_descriptor_id)
         case Codec.H264:
             return H264Depacketiser(parameter_sets)
+        case Codec.H265:
+            return H265Depacketiser()
         case Codec.OPUS:
             return OpusDepacketiser()
-        case _:
-            raise UnsupportedCodec(f"{codec} cannot be received; negotiate VP8, H.264 or Opus")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from media.bitstream.nal import with_lengths
 from media.e2ee.frame_format import join_annex_b, split_annex_b
 from media.errors import RtpError
 from media.frames import Codec
@@ -63,6 +64,10 @@ class H264Depacketiser:
             return True
         return nal_type in {_SLICE, _DATA_PARTITION_A} and len(nal) > 1 and bool(nal[1] & _FIRST_MB_ZERO)
 
+    def ends_frame(self, packet: RtpPacket) -> bool:
+        """Never provable: only the marker tells."""
+        return False
+
     def starts_sync_sample(self, packet: RtpPacket) -> bool:
         """Whether it begins with an SPS or with the first slice of an IDR picture."""
         nal = _first_nal_unit(packet)
@@ -102,7 +107,7 @@ class H264Depacketiser:
             return None
         if sync_sample:
             return self._assemble_idr(nals)
-        return Assembled(_with_lengths(nals), sync_sample=False)
+        return Assembled(with_lengths(nals), sync_sample=False)
 
     def _assemble_idr(self, nals: list[bytes]) -> Assembled:
         """Complete the access unit with the parameter sets that its IDR slice names."""
@@ -110,10 +115,10 @@ class H264Depacketiser:
         pps_nal, sps_id = self._pps.get(parse_slice_pps_id(idr), (b"", -1))
         sps_nal, sps = self._sps.get(sps_id, (b"", None))
         if sps is None:
-            return Assembled(_with_lengths(nals), sync_sample=False)
+            return Assembled(with_lengths(nals), sync_sample=False)
         missing = [nal for nal in (sps_nal, pps_nal) if nal not in nals]
         at = 1 if nals[0][0] & _TYPE_MASK == _ACCESS_UNIT_DELIMITER else 0
-        return Assembled(_with_lengths(nals[:at] + missing + nals[at:]), True, sps.width, sps.height)
+        return Assembled(with_lengths(nals[:at] + missing + nals[at:]), True, sps.width, sps.height)
 
     def _remember(self, nal: bytes) -> None:
         """Keep a parameter set by its id; a new SPS of the same id replaces the old one."""
@@ -190,12 +195,3 @@ def _split_aggregate(nals: list[bytes], data: bytes, at: int, end: int) -> None:
             raise RtpError("the sizes in an H.264 aggregate do not fit; drop the frame")
         nals.append(data[at : at + size])
         at += size
-
-
-def _with_lengths(nals: list[bytes]) -> bytes:
-    """ISO/IEC 14496-15: each NAL unit after its 4-byte length."""
-    parts = []
-    for nal in nals:
-        parts.append(len(nal).to_bytes(4, "big"))
-        parts.append(nal)
-    return b"".join(parts)

@@ -1,13 +1,12 @@
-"""What the receiver reads of H.264 syntax: parameter set ids and the picture size (ITU-T H.264 section 7.3)."""
+"""What receiver and recorder read of H.264 syntax: parameter set ids, picture size and format (ITU-T H.264 7.3)."""
 
 from dataclasses import dataclass
 
+from media.bitstream.bits import BitReader, unescape
 from media.errors import RtpError
 
 # Profiles whose SPS carries the chroma format and scaling matrices (section 7.3.2.1.1).
 _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
-# A parameter set id or a size needs far fewer leading zeros; more is noise.
-_MAX_LEADING_ZEROS = 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,58 +16,28 @@ class SequenceParameterSet:
     identifier: int
     width: int
     height: int
+    chroma_format_idc: int = 1
+    bit_depth_luma: int = 8
+    bit_depth_chroma: int = 8
 
 
-class _BitReader:
-    """Reads an RBSP from its most significant bit on."""
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """How samples are coded; the defaults are those of profiles that do not say (section 7.4.2.1.1)."""
 
-    __slots__ = ("_left", "_value")
-
-    def __init__(self, rbsp: bytes) -> None:
-        self._value = int.from_bytes(rbsp, "big")
-        self._left = 8 * len(rbsp)
-
-    def bits(self, count: int) -> int:
-        """Unsigned integer of `count` bits, u(n)."""
-        if count > self._left:
-            raise RtpError("an H.264 parameter set or slice header is cut short; wait for a key frame")
-        self._left -= count
-        return self._value >> self._left & (1 << count) - 1
-
-    def unsigned(self) -> int:
-        """Exp-Golomb code, ue(v) (section 9.1)."""
-        zeros = 0
-        while not self.bits(1):
-            zeros += 1
-            if zeros > _MAX_LEADING_ZEROS:
-                raise RtpError("an H.264 parameter set holds an impossible number; wait for a key frame")
-        return (1 << zeros) - 1 + self.bits(zeros)
-
-    def signed(self) -> int:
-        """Signed Exp-Golomb code, se(v)."""
-        code = self.unsigned()
-        return (code + 1) // 2 if code & 1 else -(code // 2)
-
-
-def unescape(nal_payload: bytes) -> bytes:
-    """The RBSP: every emulation prevention byte (3 after two zeros, section 7.4.1) is taken out."""
-    if b"\x00\x00\x03" not in nal_payload:
-        return nal_payload
-    rbsp = bytearray()
-    at = 0
-    while (escape := nal_payload.find(b"\x00\x00\x03", at)) >= 0:
-        rbsp += nal_payload[at : escape + 2]
-        at = escape + 3
-    return bytes(rbsp + nal_payload[at:])
+    chroma_format_idc: int = 1
+    separate_planes: bool = False
+    bit_depth_luma: int = 8
+    bit_depth_chroma: int = 8
 
 
 def parse_sps(nal: bytes) -> SequenceParameterSet:
     """Read a sequence parameter set NAL unit. Raises `RtpError` when it is cut short or absurd."""
-    reader = _BitReader(unescape(nal[1:]))
+    reader = BitReader(unescape(nal[1:]))
     profile = reader.bits(8)
     reader.bits(16)  # constraint flags, level
     identifier = reader.unsigned()
-    chroma_format, separate_planes = _read_chroma(reader) if profile in _HIGH_PROFILES else (1, False)
+    coded = _read_format(reader) if profile in _HIGH_PROFILES else _Format()
     reader.unsigned()  # log2_max_frame_num_minus4
     _skip_picture_order(reader)
     reader.unsigned()  # max_num_ref_frames
@@ -83,43 +52,44 @@ def parse_sps(nal: bytes) -> SequenceParameterSet:
     if reader.bits(1):
         left, right, top, bottom = (reader.unsigned() for _ in range(4))
         # Table 6-1: subsampled chroma makes the crop unit two samples; planes apart are as monochrome.
-        sampled = 0 if separate_planes else chroma_format
+        sampled = 0 if coded.separate_planes else coded.chroma_format_idc
         width -= (left + right) * (2 if sampled in {1, 2} else 1)
         height -= (top + bottom) * (2 if sampled == 1 else 1) * (2 - frame_mbs_only)
     if width <= 0 or height <= 0:
         raise RtpError("an H.264 SPS crops the whole picture away; wait for a key frame")
-    return SequenceParameterSet(identifier, width, height)
+    return SequenceParameterSet(
+        identifier, width, height, coded.chroma_format_idc, coded.bit_depth_luma, coded.bit_depth_chroma
+    )
 
 
 def parse_pps_ids(nal: bytes) -> tuple[int, int]:
     """(pic_parameter_set_id, seq_parameter_set_id) of a picture parameter set NAL unit."""
-    reader = _BitReader(unescape(nal[1:32]))
+    reader = BitReader(unescape(nal[1:32]))
     return reader.unsigned(), reader.unsigned()
 
 
 def parse_slice_pps_id(nal: bytes) -> int:
     """The pic_parameter_set_id that a slice names (section 7.3.3)."""
-    reader = _BitReader(unescape(nal[1:32]))
+    reader = BitReader(unescape(nal[1:32]))
     reader.unsigned()  # first_mb_in_slice
     reader.unsigned()  # slice_type
     return reader.unsigned()
 
 
-def _read_chroma(reader: _BitReader) -> tuple[int, bool]:
-    """(chroma_format_idc, separate_colour_plane_flag); skips bit depths and scaling lists."""
+def _read_format(reader: BitReader) -> _Format:
+    """Chroma format and bit depths; skips scaling lists."""
     chroma_format = reader.unsigned()
-    separate_planes = chroma_format == 3 and bool(reader.bits(1))
-    reader.unsigned()  # bit_depth_luma_minus8
-    reader.unsigned()  # bit_depth_chroma_minus8
+    separate_planes = chroma_format == 3 and reader.flag()
+    coded = _Format(chroma_format, separate_planes, 8 + reader.unsigned(), 8 + reader.unsigned())
     reader.bits(1)  # qpprime_y_zero_transform_bypass_flag
     if reader.bits(1):
         for index in range(12 if chroma_format == 3 else 8):
             if reader.bits(1):
                 _skip_scaling_list(reader, 16 if index < 6 else 64)
-    return chroma_format, separate_planes
+    return coded
 
 
-def _skip_scaling_list(reader: _BitReader, size: int) -> None:
+def _skip_scaling_list(reader: BitReader, size: int) -> None:
     """Section 7.3.2.1.1.1: a delta of -last ends the list early."""
     last = 8
     for _ in range(size):
@@ -128,7 +98,7 @@ def _skip_scaling_list(reader: _BitReader, size: int) -> None:
             return
 
 
-def _skip_picture_order(reader: _BitReader) -> None:
+def _skip_picture_order(reader: BitReader) -> None:
     order_type = reader.unsigned()
     if order_type == 0:
         reader.unsigned()  # log2_max_pic_order_cnt_lsb_minus4

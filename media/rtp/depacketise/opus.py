@@ -46,6 +46,10 @@ class OpusDepacketiser:
         """Always."""
         return True
 
+    def ends_frame(self, packet: RtpPacket) -> bool:
+        """Always."""
+        return True
+
     def starts_sync_sample(self, packet: RtpPacket) -> bool:
         """Always."""
         return True

@@ -58,6 +58,10 @@ class Vp8Depacketiser:
             return False
         return packet.data[packet.payload_start] & _FRAME_START_MASK == _FRAME_START
 
+    def ends_frame(self, packet: RtpPacket) -> bool:
+        """Never provable: only the marker tells."""
+        return False
+
     def starts_sync_sample(self, packet: RtpPacket) -> bool:
         """Whether it starts a frame whose header says key frame (RFC 6386 section 9.1)."""
         if not self.starts_frame(packet):

@@ -48,6 +48,7 @@ def encode_video(
     encoder.time_base = Fraction(1, 90_000)
     encoder.framerate = Fraction(FPS)
     encoder.gop_size = FPS
+    encoder.thread_count = 1  # libvpx waits for its threads by spinning: on a busy machine more of them take minutes
     encoder.options = {**options, "preset": preset} if codec is Codec.H264 else options
     frames: list[EncodedFrame] = []
     for index in range(round(duration_s * FPS)):

@@ -1,4 +1,4 @@
-"""Real encoded frames for tests: VP8, VP9, H.264 and Opus from FFmpeg's encoders, and decoding them back."""
+"""Real encoded frames for tests: every codec from FFmpeg's encoders, and decoding them back."""
 
 import functools
 import io
@@ -9,17 +9,28 @@ from typing import Any, cast
 import av
 import numpy as np
 
+from media.bitstream.av1 import read_obus
 from media.frames import Codec, EncodedFrame
 from media.process.avc import annexb_to_length_prefixed
 from media.record.entries import TrackDescriptor
 from media.record.reader import RecordingView, TrackView
 
-ENCODERS = {Codec.VP8: "libvpx", Codec.VP9: "libvpx-vp9", Codec.H264: "libx264"}
-_OPTIONS: dict[Codec, dict[str, str]] = {
+ENCODERS = {
+    Codec.VP8: "libvpx",
+    Codec.VP9: "libvpx-vp9",
+    Codec.AV1: "libsvtav1",
+    Codec.H264: "libx264",
+    Codec.H265: "libx265",
+}
+OPTIONS: dict[Codec, dict[str, str]] = {
     Codec.VP8: {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "auto-alt-ref": "0"},
     Codec.VP9: {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "auto-alt-ref": "0"},
+    Codec.AV1: {"preset": "12", "svtav1-params": "rtc=1:pred-struct=1:rc=2:lp=1"},
     Codec.H264: {"preset": "ultrafast", "tune": "zerolatency", "profile": "baseline", "x264-params": "annexb=1"},
+    Codec.H265: {"preset": "ultrafast", "tune": "zerolatency"},
 }
+_X265 = "repeat-headers=1:no-open-gop=1:scenecut=0:pools=1:frame-threads=1:log-level=none"
+_OBU_TEMPORAL_DELIMITER = 2
 
 
 def video(
@@ -65,7 +76,12 @@ def _encoded_video(
     context.width, context.height, context.pix_fmt = width, height, "yuv420p"
     context.time_base = Fraction(1, fps)
     context.gop_size, context.bit_rate = gop, 300_000
-    context.options = {**_OPTIONS[codec], "keyint_min": str(gop), "sc_threshold": "0"}
+    # libvpx waits for its threads by spinning: on a busy machine more of them take minutes.
+    context.thread_count = 1
+    options = {"keyint_min": str(gop), "sc_threshold": "0"}
+    if codec is Codec.H265:
+        options = {"x265-params": f"{_X265}:keyint={gop}:min-keyint={gop}"}
+    context.options = {**OPTIONS[codec], **({} if codec is Codec.AV1 else options)}
     packets: list[Any] = []
     for index in range(frames):
         picture = np.full((height * 3 // 2, width), 128, dtype=np.uint8)
@@ -74,11 +90,16 @@ def _encoded_video(
         frame.pts = index
         packets += context.encode(frame)
     packets += context.encode(None)
-    h264 = codec is Codec.H264
-    return tuple(
-        (annexb_to_length_prefixed(bytes(packet)) if h264 else bytes(packet), bool(packet.is_keyframe))
-        for packet in packets
-    )
+    return tuple((stored(codec, bytes(packet)), bool(packet.is_keyframe)) for packet in packets)
+
+
+def stored(codec: Codec, data: bytes) -> bytes:
+    """An encoder's packet in the form of `EncodedFrame.data`."""
+    if codec in {Codec.H264, Codec.H265}:
+        return annexb_to_length_prefixed(data)
+    if codec is Codec.AV1:
+        return b"".join(obu.data for obu in read_obus(data) if obu.kind != _OBU_TEMPORAL_DELIMITER)
+    return data
 
 
 @functools.cache

@@ -12,9 +12,9 @@ from media.record import fmp4, fmp4_scan, webm
 from media.record.codec_config import RECORDABLE, codec_config
 from media.record.muxer import Muxer, muxer_for
 from media.record.sample import CodecConfig, Sample
-from tests.media.record.encoded_media import opus, packet_payloads, packet_times, video
+from tests.media.record.encoded_media import decoded_sizes, opus, packet_payloads, packet_times, video
 
-CODECS = [Codec.H264, Codec.VP8, Codec.VP9, Codec.OPUS]
+CODECS = list(Codec)
 OPUS_CONFIG = CodecConfig(Codec.OPUS, "opus", channels=2, codec_private=b"\0\2\0\0\0\0\xbb\x80\0\0\0")
 
 
@@ -74,6 +74,26 @@ def test_init_and_parts_are_laid_out_as_cmaf_wants() -> None:
     assert boxes(segment) == [b"styp", b"moof", b"mdat"]
     assert b"avc3" in init
     assert config.codec_private in init
+
+
+@pytest.mark.parametrize(
+    ("codec", "entry", "configuration"),
+    [
+        (Codec.H264, b"avc3", b"avcC"),
+        (Codec.H265, b"hev1", b"hvcC"),
+        (Codec.VP9, b"vp09", b"vpcC"),
+        (Codec.AV1, b"av01", b"av1C"),
+    ],
+)
+def test_each_codec_has_its_sample_entry(codec: Codec, entry: bytes, configuration: bytes) -> None:
+    config, muxer, samples = media(codec)
+    init = muxer.init_segment(config, b"")
+    assert init.count(entry + bytes(6) + b"\0\1") == 1
+    assert fmp4.box(configuration, config.codec_private) in init
+    data = init + muxer.media_part(1, 0, samples)
+    assert packet_payloads(data) == [sample.data for sample in samples]
+    assert packet_times(data, 90_000) == [sample.decode_time for sample in samples]
+    assert decoded_sizes(data) == [(160, 90)] * len(samples)
 
 
 def test_decode_times_of_years_fit() -> None:

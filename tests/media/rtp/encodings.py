@@ -1,4 +1,4 @@
-"""Real VP8 and H.264 for the tests, made with PyAV, and PyAV's decoder as the judge."""
+"""Real video of each codec for the tests, made with PyAV, and PyAV's decoder as the judge."""
 
 from fractions import Fraction
 from functools import cache
@@ -53,6 +53,24 @@ def encode_h264(width: int = 318, height: int = 238, slices: int = 1) -> tuple[b
     """H.264 access units in Annex B, parameter sets in band, of a size that needs cropping."""
     options = (("preset", "ultrafast"), ("tune", "zerolatency"), ("slices", str(slices)))
     return encode("libx264", width, height, options)
+
+
+def encode_vp9(width: int = 320, height: int = 240) -> tuple[bytes, ...]:
+    """VP9 frames, profile 0."""
+    return encode("libvpx-vp9", width, height, (("deadline", "realtime"), ("cpu-used", "8"), ("lag-in-frames", "0")))
+
+
+def encode_av1(width: int = 320, height: int = 240) -> tuple[bytes, ...]:
+    """AV1 temporal units in low-overhead format, temporal delimiters and sequence headers in band."""
+    return encode("libsvtav1", width, height, (("preset", "12"), ("svtav1-params", "pred-struct=1:lp=1")))
+
+
+def encode_h265(width: int = 318, height: int = 238) -> tuple[bytes, ...]:
+    """H.265 access units in Annex B, parameter sets in band, of a size that needs a conformance window."""
+    parameters = "log-level=none:pools=none:frame-threads=1"
+    return encode(
+        "libx265", width, height, (("preset", "ultrafast"), ("tune", "zerolatency"), ("x265-params", parameters))
+    )
 
 
 def decode(codec_name: str, packets: list[bytes]) -> list[bytes]:

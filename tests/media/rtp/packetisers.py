@@ -1,4 +1,4 @@
-"""Senders for the tests: frames to RTP packets of VP8, H.264 and Opus, as publishers make them."""
+"""Senders for the tests: frames to RTP packets of each codec, as publishers make them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from media.rtp.packet import RtpPacket
 
 VP8_PAYLOAD_TYPE = 96
+VP9_PAYLOAD_TYPE = 98
+AV1_PAYLOAD_TYPE = 35
+H265_PAYLOAD_TYPE = 116
 H264_PAYLOAD_TYPE = 102
 OPUS_PAYLOAD_TYPE = 111
 RTX_PAYLOAD_TYPE = 97
@@ -71,6 +74,128 @@ def _fragment(nal: bytes, max_bytes: int) -> Iterator[bytes]:
     for index, piece in enumerate(pieces):
         flags = (0x80 if index == 0 else 0) | (0x40 if index == len(pieces) - 1 else 0)
         yield bytes((nal[0] & 0xE0 | 28, flags | nal[0] & 0x1F)) + piece
+
+
+def h265_payloads(nals: Sequence[bytes], max_bytes: int = 1100) -> list[bytes]:
+    """RFC 7798: neighbours that fit in aggregates, large units in fragments, others alone."""
+    payloads: list[bytes] = []
+    group: list[bytes] = []
+    for nal in [*nals, b""]:
+        if group and (not nal or sum(map(len, group)) + len(nal) + 2 * len(group) + 4 > max_bytes):
+            sizes = (len(unit).to_bytes(2, "big") + unit for unit in group)
+            payloads.append(group[0] if len(group) == 1 else b"\x60\x01" + b"".join(sizes))
+            group = []
+        if len(nal) > max_bytes:
+            payloads.extend(_fragment_h265(nal, max_bytes))
+        elif nal:
+            group.append(nal)
+    return payloads
+
+
+def _fragment_h265(nal: bytes, max_bytes: int) -> Iterator[bytes]:
+    body = nal[2:]
+    pieces = [body[start : start + max_bytes] for start in range(0, len(body), max_bytes)]
+    for index, piece in enumerate(pieces):
+        flags = (0x80 if index == 0 else 0) | (0x40 if index == len(pieces) - 1 else 0)
+        yield bytes((nal[0] & 0x81 | 49 << 1, nal[1], flags | nal[0] >> 1 & 0x3F)) + piece
+
+
+def vp9_payloads(
+    layers: Sequence[bytes],
+    picture_id: int | None = 0,
+    max_bytes: int = 1100,
+    *,
+    keyframe: bool = False,
+    flexible: bool = True,
+    first_layer: int = 0,
+) -> list[bytes]:
+    """RFC 9628 as libwebrtc does it: layer frames one after the other, a 15-bit picture id, indices where several.
+
+    `first_layer` above 0 is what a server sends that left out the layers below.
+    """
+    payloads = []
+    scalable = len(layers) > 1 or first_layer > 0
+    for spatial, frame in enumerate(layers, first_layer):
+        inter = not keyframe
+        for start in range(0, len(frame), max_bytes):
+            flags = (0x40 if inter else 0) | (0x20 if scalable else 0) | (0x10 if flexible else 0)
+            flags |= (0x08 if start == 0 else 0) | (0x04 if start + max_bytes >= len(frame) else 0)
+            descriptor = b""
+            if picture_id is not None:
+                flags |= 0x80
+                descriptor += bytes((0x80 | picture_id >> 8 & 0x7F, picture_id & 0xFF))
+            if scalable:
+                descriptor += bytes((spatial << 1 | (1 if spatial > first_layer else 0),))
+                descriptor += b"" if flexible else b"\x07"
+            if flexible and inter:
+                descriptor += b"\x02"
+            if keyframe and start == 0 and spatial == 0:
+                flags |= 0x02
+                descriptor += _scalability_structure(len(layers))
+            payloads.append(bytes((flags,)) + descriptor + frame[start : start + max_bytes])
+    return payloads
+
+
+def _scalability_structure(layers: int) -> bytes:
+    """Sizes for each layer and a group of two pictures, the second with two references."""
+    sizes = b"".join((160 << layer).to_bytes(2, "big") + (90 << layer).to_bytes(2, "big") for layer in range(layers))
+    return bytes((layers - 1 << 5 | 0x18,)) + sizes + b"\x02\x04\x01\x28\x01\x02"
+
+
+def av1_payloads(obus: Sequence[bytes], max_bytes: int = 1100, *, new_sequence: bool = False) -> list[bytes]:
+    """OBUs (as they stand, with or without sizes) by the AOMedia payload format: each element with its length.
+
+    Packets are filled to `max_bytes`; an OBU that does not fit is continued in the next.
+    """
+    payloads: list[bytes] = []
+    body, header = bytearray(), 0x08 if new_sequence else 0
+    for obu in obus:
+        at = 0
+        while at < len(obu):
+            room = max_bytes - len(body) - 3
+            if room <= 0:
+                payloads.append(bytes((header,)) + bytes(body))
+                body, header, room = bytearray(), 0x80 if at else 0, max_bytes - 3
+            piece = obu[at : at + room]
+            at += len(piece)
+            body += _leb128(len(piece)) + piece
+            if at < len(obu):
+                payloads.append(bytes((header | 0x40,)) + bytes(body))
+                body, header = bytearray(), 0x80
+    payloads.append(bytes((header,)) + bytes(body))
+    return payloads
+
+
+def split_temporal_unit(data: bytes) -> list[bytes]:
+    """The OBUs of a temporal unit in low-overhead format, as they stand."""
+    obus = []
+    at = 0
+    while at < len(data):
+        start = at
+        at += 2 if data[at] & 0x04 else 1
+        size = shift = 0
+        while True:
+            byte = data[at]
+            size |= (byte & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 0x80:
+                break
+        at += size
+        obus.append(data[start:at])
+    return obus
+
+
+def without_size(obu: bytes) -> bytes:
+    """An OBU as senders put it into packets: obu_has_size_field is 0."""
+    header_bytes = 2 if obu[0] & 0x04 else 1
+    at = header_bytes
+    while obu[at] & 0x80:
+        at += 1
+    return bytes((obu[0] & 0xFD,)) + obu[1:header_bytes] + obu[at + 1 :]
+
+
+def _leb128(value: int) -> bytes:
+    return bytes((value,)) if value < 0x80 else bytes((value & 0x7F | 0x80,)) + _leb128(value >> 7)
 
 
 def split_annex_b(data: bytes) -> list[bytes]:

@@ -101,15 +101,26 @@ def test_the_window_follows_clocks_that_drift_apart() -> None:
     assert offset.offset_s == pytest.approx(5 + 600 * 100e-6, abs=0.007)
 
 
-def test_a_sender_clock_needs_four_reports() -> None:
+def test_a_sender_clock_works_from_its_first_report_and_says_how_well() -> None:
     clock = SenderClock(48_000)
-    for index in range(3):
+    assert not clock.ready
+    assert clock.ntp_time(0) is None
+    uncertainties = [clock.uncertainty_s]
+    for index in range(4):
         assert clock.observe(48_000 * index, START + index)
-        assert not clock.ready
-        assert clock.ntp_time(0) is None
-    clock.observe(48_000 * 3, START + 3)
-    assert clock.ready
-    assert clock.ntp_time(48_000 * 10) == pytest.approx(START + 10, abs=1e-6)
+        assert clock.ntp_time(48_000 * 10) == pytest.approx(START + 10, abs=1e-6)
+        uncertainties.append(clock.uncertainty_s)
+    assert uncertainties == sorted(uncertainties, reverse=True)
+    assert uncertainties[0] == float("inf")
+    assert 0.005 <= uncertainties[1] <= 0.010
+    assert uncertainties[4] <= 0.0005
+
+
+def test_of_early_reports_that_contradict_each_other_the_newest_is_believed() -> None:
+    clock = SenderClock(48_000)
+    clock.observe(0, START)
+    clock.observe(48_000 * 3, START + 3.6)
+    assert clock.ntp_time(48_000 * 6) == pytest.approx(START + 6.6, abs=1e-6)
 
 
 @settings(max_examples=30)

@@ -597,12 +597,6 @@ def test_stats_tell_the_delay_in_the_buffer() -> None:
     assert stats.jitter_buffer_packets == 0
 
 
-@pytest.mark.parametrize("codec", [Codec.VP9, Codec.AV1, Codec.H265])
-def test_codecs_without_a_depacketiser_are_refused(codec: Codec) -> None:
-    with pytest.raises(UnsupportedCodec):
-        InboundStream(InboundStreamConfig(codecs={98: codec}))
-
-
 def test_audio_and_video_do_not_mix_in_a_track() -> None:
     with pytest.raises(UnsupportedCodec):
         InboundStreamConfig(codecs={96: Codec.VP8, 111: Codec.OPUS})

@@ -7,10 +7,11 @@ import pytest
 from media.rtp.depacketise.h264 import H264Depacketiser
 from media.rtp.depacketise.opus import OpusDepacketiser
 from media.rtp.depacketise.vp8 import Vp8Depacketiser
+from media.rtp.depacketise.vp9 import Vp9Depacketiser
 from media.rtp.jitter_buffer import CompleteFrame, JitterBuffer, JitterBufferConfig
 from media.rtp.packet import RtpPacket
 from media.rtp.sequence import SequenceUnwrapper
-from tests.media.rtp.packetisers import Sender, vp8_frame
+from tests.media.rtp.packetisers import VP9_PAYLOAD_TYPE, Sender, vp8_frame, vp9_payloads
 
 START = 1_700_000_000.0
 # The start is settled after 0.1 s.
@@ -346,3 +347,17 @@ def test_each_audio_packet_is_a_frame_whatever_its_marker() -> None:
     complete = receiver.buffer.poll(SETTLED + 2)
     assert numbers(complete) == [[packet.sequence_number] for packet in packets[3:]]
     assert [frame.discontinuity for frame in complete] == [True, False, False]
+
+
+def test_a_picture_whose_upper_layers_the_server_left_out_needs_no_marker() -> None:
+    receiver = Receiver(JitterBuffer(Vp9Depacketiser()))
+    sender = Sender(payload_type=VP9_PAYLOAD_TYPE)
+    with_marker = sender.frame(vp9_payloads([b"\x86" * 300], 1, 100), 0)
+    without = sender.frame(vp9_payloads([b"\x86" * 300], 2, 100), 3000, marker=False)
+    cut = sender.frame(vp9_payloads([b"\x86" * 300], 3, 100)[:2], 6000, marker=False)
+    after = sender.frame(vp9_payloads([b"\x86" * 300], 4, 100), 9000)
+    receiver.receive(with_marker + without + cut + after, START)
+    frames = receiver.buffer.poll(SETTLED)
+    assert numbers(frames) == sent([with_marker, without, after])
+    assert [frame.after_cut for frame in frames] == [False, False, True]
+    assert not any(frame.discontinuity for frame in frames)

@@ -7,7 +7,15 @@ from aiortc.sdp import SessionDescription
 
 from media.errors import TapError
 from media.frames import Codec
-from media.tap.sdp import ABS_CAPTURE_TIME, LocalTransport, Offer, build_answer, parse_offer, receive_formats
+from media.tap.sdp import (
+    ABS_CAPTURE_TIME,
+    DEPENDENCY_DESCRIPTOR,
+    LocalTransport,
+    Offer,
+    build_answer,
+    parse_offer,
+    receive_formats,
+)
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LOCAL = LocalTransport(
@@ -41,9 +49,22 @@ def test_formats_that_are_recorded_are_chosen_with_their_retransmissions() -> No
     offer = load("offer_opus_vp8.sdp")
     video = next(section for section in offer.sections if section.kind == "video")
     chosen = receive_formats(video)
-    assert chosen.codecs == {96: Codec.VP8, 108: Codec.H264}
-    assert chosen.rtx == {97: 96, 109: 108}
-    assert chosen.extensions == {ABS_CAPTURE_TIME: 2}
+    assert chosen.codecs == {
+        96: Codec.VP8,
+        98: Codec.VP9,
+        100: Codec.VP9,
+        108: Codec.H264,
+        35: Codec.AV1,
+        116: Codec.H265,
+    }
+    assert chosen.rtx == {97: 96, 99: 98, 101: 100, 109: 108, 36: 35, 117: 116}
+    assert chosen.extensions == {ABS_CAPTURE_TIME: 2, DEPENDENCY_DESCRIPTOR: 1}
+
+
+def test_the_dependency_descriptor_is_accepted_for_av1_only() -> None:
+    text = (FIXTURES / "offer_opus_vp8.sdp").read_text().replace("AV1/90000", "AVX/90000")
+    video = next(section for section in parse_offer(text).sections if section.kind == "video")
+    assert receive_formats(video).extensions == {ABS_CAPTURE_TIME: 2}
 
 
 def test_the_answer_is_one_another_implementation_reads() -> None:
@@ -54,10 +75,10 @@ def test_the_answer_is_one_another_implementation_reads() -> None:
     assert answer.group[0].items == [section.mid for section in offer.sections]
     video = next(media for media in answer.media if media.kind == "video")
     assert video.direction == "recvonly"
-    assert [codec.payloadType for codec in video.rtp.codecs] == [96, 97, 108, 109]
+    assert [codec.payloadType for codec in video.rtp.codecs] == [96, 97, 98, 99, 100, 101, 108, 109, 35, 36, 116, 117]
     feedback = {(item.type, item.parameter or "") for item in video.rtp.codecs[0].rtcpFeedback}
     assert feedback == {("nack", ""), ("nack", "pli")}
-    assert [extension.uri for extension in video.rtp.headerExtensions] == [ABS_CAPTURE_TIME]
+    assert [extension.uri for extension in video.rtp.headerExtensions] == [DEPENDENCY_DESCRIPTOR, ABS_CAPTURE_TIME]
     assert video.dtls is not None
     assert video.dtls.role == "client"
 
@@ -69,7 +90,9 @@ def test_the_answer_never_lets_the_server_take_feedback_for_a_bandwidth_estimate
 
 
 def test_a_section_without_a_recordable_codec_is_rejected_and_left_out_of_the_bundle() -> None:
-    text = (FIXTURES / "offer_opus_vp8.sdp").read_text().replace("VP8/90000", "VPX/90000").replace("H264/", "HXXX/")
+    text = (FIXTURES / "offer_opus_vp8.sdp").read_text()
+    for encoding in ("VP8", "VP9", "AV1", "H264", "H265"):
+        text = text.replace(f"{encoding}/90000", "VPX/90000")
     answer = build_answer(parse_offer(text), LOCAL)
     video = next(section for section in parse_offer(text).sections if section.kind == "video")
     assert "m=video 0 " in answer

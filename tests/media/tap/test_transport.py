@@ -6,6 +6,7 @@ import socket
 import struct
 import time
 
+import pylibsrtp
 import pytest
 from aioice import ice
 from aiortc import RTCCertificate, RTCDtlsTransport, RTCIceGatherer, RTCIceTransport, RTCSctpTransport
@@ -13,7 +14,9 @@ from aiortc.rtcdtlstransport import RTCDtlsTransport as DtlsTransport
 
 from media.clock import SteadyClock
 from media.tap import transport as tap_transport
-from media.tap.transport import READ_BATCH, Datagram, MediaTransport, _arrival, _BatchReader
+from media.tap.datagram_reader import Datagram, DatagramReader, arrival
+from media.tap.srtp import SrtpReceiver
+from media.tap.transport import MediaTransport
 
 
 class Ears:
@@ -73,17 +76,6 @@ class Protocol:
         self.errors.append(error)
 
 
-class Owner:
-    """Stands in for the transport that decrypts."""
-
-    def __init__(self) -> None:
-        self._clock = SteadyClock()
-        self.batches: list[list[tuple[bytes, float]]] = []
-
-    def decrypt(self, batch: list[tuple[bytes, float]]) -> None:
-        self.batches.append(batch)
-
-
 def wait_for_kernel_stamps(receiving: socket.socket, sending: socket.socket) -> None:
     """The kernel switches stamping on a moment after it is asked, and stamps at reading until then."""
     receiving.setsockopt(socket.SOL_SOCKET, 35, 1)
@@ -97,7 +89,21 @@ def wait_for_kernel_stamps(receiving: socket.socket, sending: socket.socket) -> 
     raise AssertionError("this kernel does not stamp datagrams at their arrival")
 
 
+def srtp_pair() -> tuple[pylibsrtp.Session, pylibsrtp.Session]:
+    """A sender's and a receiver's session with one key."""
+    profile, key = pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM, bytes(range(28))
+    outbound = pylibsrtp.Policy(key=key, ssrc_type=pylibsrtp.Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile)
+    inbound = pylibsrtp.Policy(key=key, ssrc_type=pylibsrtp.Policy.SSRC_ANY_INBOUND, srtp_profile=profile)
+    return pylibsrtp.Session(outbound), pylibsrtp.Session(inbound)
+
+
+def rtp_packet(number: int, payload_bytes: int = 100) -> bytes:
+    return bytes([0x80, 96]) + struct.pack("!HII", number, number, 1) + bytes(payload_bytes)
+
+
 async def test_datagrams_are_read_in_batches_with_the_kernels_arrival_times() -> None:
+    sender, receiver = srtp_pair()
+    clock = SteadyClock()
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiving,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending,
@@ -105,27 +111,63 @@ async def test_datagrams_are_read_in_batches_with_the_kernels_arrival_times() ->
         receiving.bind(("127.0.0.1", 0))
         wait_for_kernel_stamps(receiving, sending)
         receiving.setblocking(False)
-        protocol, owner = Protocol(), Owner()
-        reader = _BatchReader(receiving, protocol, owner)  # type: ignore[arg-type]  # only `decrypt` and the clock are used
-        media = [bytes([0x80, 96]) + struct.pack("!HII", number, number, 1) for number in range(50)]
-        sent_at = owner._clock.now()
+        protocol = Protocol()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(receiving, lambda: pytest.fail("asyncio still reads the socket"))
+        reader = DatagramReader(receiving, protocol, SrtpReceiver(receiver), clock.now)
+        media = [rtp_packet(number) for number in range(50)]
+        report = bytes([0x80, 201, 0, 1]) + struct.pack("!I", 1)
+        sent_at = clock.now()
         for packet in media:
-            sending.sendto(packet, receiving.getsockname())
+            sending.sendto(sender.protect(packet), receiving.getsockname())
         sending.sendto(b"\x00\x01stun", receiving.getsockname())
-        time.sleep(0.2)  # noqa: ASYNC251 - the loop is busy, and arrival times must not suffer from it
-        await asyncio.sleep(0.05)
-        reader.stop()
-    assert [data for batch in owner.batches for data, _ in batch] == media
-    assert len(owner.batches) < len(media) / 5
-    assert len(media) < READ_BATCH
+        sending.sendto(sender.protect_rtcp(report), receiving.getsockname())
+        await asyncio.sleep(0.2)  # the loop is late, and arrival times must not suffer from it
+        rtp: list[Datagram] = []
+        rtcp: list[Datagram] = []
+        assert reader.read(rtp, rtcp) == 52
+        assert reader.read(rtp, rtcp) == 0
+    assert [packet.data for packet in rtp] == media
+    assert [packet.data for packet in rtcp] == [report]
     assert protocol.datagrams == [b"\x00\x01stun"]
     assert protocol.errors == []
-    assert all(arrival - sent_at < 0.1 for batch in owner.batches for _, arrival in batch)
+    assert reader.refused == 0
+    assert all(packet.arrival_time - sent_at < 0.15 for packet in rtp)
+    assert reader.read(rtp, rtcp) == 0, "a closed socket has nothing"
+
+
+async def test_forged_and_replayed_datagrams_are_refused_and_the_rest_goes_on() -> None:
+    sender, receiver = srtp_pair()
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiving,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending,
+    ):
+        receiving.bind(("127.0.0.1", 0))
+        receiving.setblocking(False)
+        reader = DatagramReader(receiving, Protocol(), SrtpReceiver(receiver), SteadyClock().now)
+        first, second, third = (sender.protect(rtp_packet(number)) for number in range(3))
+        forged = second[:-1] + bytes([second[-1] ^ 1])
+        for datagram in (first, first, forged, b"\x80", second, rtp_packet(9, 1480), third):
+            sending.sendto(datagram, receiving.getsockname())
+        rtp: list[Datagram] = []
+        assert reader.read(rtp, []) == 7
+    assert [packet.data for packet in rtp] == [rtp_packet(number) for number in range(3)]
+    assert reader.refused == 3
+
+
+def test_what_pylibsrtp_keeps_inside_is_still_there() -> None:
+    sender, receiver = srtp_pair()
+    srtp = SrtpReceiver(receiver)
+    assert len(srtp.buffer) == 1500
+    protected = sender.protect(rtp_packet(7, 1300))
+    srtp.buffer[0 : len(protected)] = protected
+    assert srtp.rtp(len(protected)) == rtp_packet(7, 1300)
+    assert srtp.rtp(len(protected)) is None
 
 
 def test_an_arrival_time_never_lies_in_the_future() -> None:
     now = 1_000.0
     stamped = [(socket.SOL_SOCKET, 35, struct.pack("qq", 2_000, 0))]
-    assert _arrival(stamped, 0.0, now) == now
-    assert _arrival([], 0.0, now) == now
-    assert _arrival([(socket.SOL_SOCKET, 35, struct.pack("qq", 999, 500_000_000))], 0.0, now) == 999.5
+    assert arrival(stamped, 0.0, now) == now
+    assert arrival([], 0.0, now) == now
+    assert arrival([(socket.SOL_SOCKET, 35, struct.pack("qq", 999, 500_000_000))], 0.0, now) == 999.5

@@ -1,0 +1,316 @@
+"""Recordings played while they go on: HLS straight from their segments, a part at a time.
+
+Playlists, init segments and segments of a recording are read from its folder, so it does not matter which process
+records, or whether one does. Only fMP4 can be played: H.264, AV1 and Opus.
+"""
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi import Path as PathParameter
+from starlette.exceptions import HTTPException
+
+from agent.api.auth import Grant, GuardedRoute, check_room, needs
+from agent.api.live_recordings import LiveRecording
+from agent.api.models import Identity
+from agent.api.service import ApiService, Caller, Service
+from agent.tokens import ServiceGrants
+from media.errors import LiveNotReady, RecordingNotFound
+from media.package.live_playlist import LivePlaylist
+from media.package.live_program import LiveProgram, LiveTrackView, choose_program, live_programs, multivariant
+from media.package.live_reader import LiveBytes, LiveView
+from media.record.entries import RecordingState
+from media.record.reader import recording_state
+from media.record.recording_id import RECORDING_ID_PATTERN
+
+router = APIRouter(route_class=GuardedRoute, tags=["live"])
+
+PLAYLIST_TYPE = "application/vnd.apple.mpegurl"  # RFC 8216 section 4
+INIT_TYPE = "video/mp4"
+SEGMENT_TYPE = "video/iso.segment"
+
+WINDOW_S = 60.0  # a live playlist reaches back so far: who was away for a moment finds where it was
+HELD_TARGETS = 3  # a request for what is not there yet is held for so many target durations (draft 6.2.5.2)
+IMMUTABLE = "private, max-age=3600, immutable"
+
+RecordingId = Annotated[str, PathParameter(pattern=RECORDING_ID_PATTERN)]
+Number = Annotated[int, PathParameter(ge=1, le=10**6)]
+Participant = Annotated[Identity | None, Query(description="whose media; without it, whose picture comes first")]
+Source = Annotated[Literal["camera", "screen_share"] | None, Query(description="camera or screen")]
+AudioOnly = Annotated[bool, Query(description="the sound alone, for pictures that HLS does not carry")]
+FromStart = Annotated[bool, Query(description="all of the recording instead of a window that slides")]
+Sequence = Annotated[int | None, Query(alias="_HLS_msn", ge=0, description="answer when that segment is there")]
+PartNumber = Annotated[int | None, Query(alias="_HLS_part", ge=0, description="or that part of it")]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTrack:
+    """A track of a recording. `size_bytes` and `segments` are those that could be played; `ends_at_s` is media time."""
+
+    number: int
+    kind: str
+    source: str
+    codec: str
+    width: int
+    height: int
+    playable: bool
+    ended: bool
+    segments: int
+    ends_at_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LivePlayable:
+    """What can be played of one participant now, at `url`. `problem` says why it cannot; `track` numbers or null."""
+
+    participant_identity: str
+    source: str
+    url: str
+    video_track: int | None
+    audio_track: int | None
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class LiveDetail:
+    """A recording as far as it is on disk. `started_at`: Unix seconds. A change of tracks changes `programs`."""
+
+    recording_id: str
+    room: str
+    state: RecordingState
+    started_at: float
+    programs: tuple[LivePlayable, ...]
+    tracks: tuple[LiveTrack, ...]
+
+
+@router.get("/v1/recordings/{recording_id}/live", openapi_extra=needs(Grant.ROOM_RECORD))
+async def live_recording(recording_id: RecordingId, service: Service, caller: Caller) -> LiveDetail:
+    """What of a recording can be played while it goes on, and by which playlist."""
+    _, view = await _recording(service, caller, recording_id)
+    state = await asyncio.to_thread(recording_state, service.recordings_dir / recording_id, closed=view.complete)
+    return LiveDetail(
+        recording_id=recording_id,
+        room=view.room,
+        state=state,
+        started_at=view.started_at,
+        programs=tuple(_playable(recording_id, program) for program in live_programs(view.tracks)),
+        tracks=tuple(_track(track) for track in view.tracks),
+    )
+
+
+def _answers(*types: str) -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": {name: {} for name in types}}, 415: {"description": "HLS does not carry its codec"}}
+
+
+_MULTIVARIANT = "/v1/recordings/{recording_id}/live/multivariant.m3u8"
+
+
+@router.head(
+    _MULTIVARIANT,
+    operation_id="head_live_multivariant",
+    response_class=Response,
+    responses=_answers(PLAYLIST_TYPE),
+    openapi_extra=needs(Grant.ROOM_RECORD, token_in_query=True),
+)
+@router.get(
+    _MULTIVARIANT,
+    operation_id="get_live_multivariant",
+    response_class=Response,
+    responses=_answers(PLAYLIST_TYPE),
+    openapi_extra=needs(Grant.ROOM_RECORD, token_in_query=True),
+)
+async def live_multivariant(
+    recording_id: RecordingId,
+    request: Request,
+    service: Service,
+    caller: Caller,
+    participant: Participant = None,
+    source: Source = None,
+    audio_only: AudioOnly = False,
+    from_start: FromStart = False,
+) -> Response:
+    """What a player opens: a participant's picture and sound, as far as both go on now.
+
+    A token given as `access_token` is passed on in the addresses that it names, for players that send no headers.
+    """
+    _, view = await _recording(service, caller, recording_id)
+    program = choose_program(live_programs(view.tracks), participant, source)
+    return _playlist(multivariant(program, _query(request, from_start=from_start), audio_only=audio_only).render())
+
+
+_PLAYLIST = "/v1/recordings/{recording_id}/live/{track}/playlist.m3u8"
+
+
+@router.head(
+    _PLAYLIST,
+    operation_id="head_live_playlist",
+    response_class=Response,
+    responses=_answers(PLAYLIST_TYPE),
+    openapi_extra=needs(Grant.ROOM_RECORD, token_in_query=True),
+)
+@router.get(
+    _PLAYLIST,
+    operation_id="get_live_playlist",
+    response_class=Response,
+    responses=_answers(PLAYLIST_TYPE),
+    openapi_extra=needs(Grant.ROOM_RECORD, token_in_query=True),
+)
+async def live_playlist(
+    recording_id: RecordingId,
+    track: Number,
+    request: Request,
+    service: Service,
+    caller: Caller,
+    media_sequence: Sequence = None,
+    part: PartNumber = None,
+    from_start: FromStart = False,
+) -> Response:
+    """A track's segments and the parts of the newest ones. With `_HLS_msn` it is held until that one is there."""
+    if part is not None and media_sequence is None:
+        raise HTTPException(400, "_HLS_part needs _HLS_msn; give both, or none")
+    found, view = await _recording(service, caller, recording_id)
+    window_s, query = None if from_start else WINDOW_S, _query(request, from_start=False)
+    options = service.live.settings.options(view, window_s=window_s, query=query)
+    if media_sequence is not None:
+        held_s = HELD_TARGETS * options.target_duration_s
+        view = await _held(service, found, track, (media_sequence, part), held_s)
+    return _playlist(_playlist_of(view.track(track)).render(options))
+
+
+_FILE = "/v1/recordings/{recording_id}/live/{track}/{name}"
+_FILE_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {INIT_TYPE: {}, SEGMENT_TYPE: {}}},
+    206: {"description": "The range asked for"},
+    416: {"description": "The range lies behind the end"},
+}
+FileName = Annotated[str, PathParameter(pattern=r"^(\d{6,9}\.m4s|init-\d{1,6}\.mp4)$")]
+
+
+@router.head(
+    _FILE,
+    operation_id="head_live_file",
+    response_class=Response,
+    responses=_FILE_ANSWERS,
+    openapi_extra=needs(Grant.ROOM_RECORD, token_in_query=True),
+)
+@router.get(
+    _FILE,
+    operation_id="get_live_file",
+    response_class=Response,
+    responses=_FILE_ANSWERS,
+    openapi_extra=needs(Grant.ROOM_RECORD, token_in_query=True),
+)
+async def live_file(
+    recording_id: RecordingId, track: Number, name: FileName, request: Request, service: Service, caller: Caller
+) -> Response:
+    """An init segment, or a segment on the recording's media timeline, whole or by ranges, finished or not."""
+    found, view = await _recording(service, caller, recording_id)
+    view.track(track)
+    if name.endswith(".mp4"):
+        return _bytes(await found.init_segment(track, name), INIT_TYPE, request, cut=True)
+    wanted = _range(request.headers.get("range"))
+    start, size_bytes = wanted or (0, None)
+    return _bytes(await found.segment(track, name, start, size_bytes), SEGMENT_TYPE, request)
+
+
+async def _recording(service: ApiService, caller: ServiceGrants, recording_id: str) -> tuple[LiveRecording, LiveView]:
+    """The recording as it is now, if it is of a room that the caller's token is for."""
+    found, view = await service.live.open(service.recordings_dir / recording_id)
+    check_room(caller, view.room)
+    return found, view
+
+
+async def _held(
+    service: ApiService, found: LiveRecording, track: int, wanted: tuple[int, int | None], held_s: float
+) -> LiveView:
+    def is_there(view: LiveView) -> bool:
+        playlist = _playlist_of(view.track(track))
+        return playlist.ended or playlist.contains(*wanted) or service.rooms.draining
+
+    view = await found.refresh()
+    if _playlist_of(view.track(track)).is_ahead(wanted[0]):
+        raise HTTPException(400, f"segment {wanted[0]} is too far ahead; load the playlist without _HLS_msn")
+    try:
+        return await found.until(is_there, held_s)
+    except TimeoutError as error:
+        raise LiveNotReady(
+            f"nothing new of track {track} came for {held_s:.0f} s; it may be muted, try again"
+        ) from error
+
+
+def _playlist_of(track: LiveTrackView) -> LivePlaylist:
+    if not track.playable:
+        raise RecordingNotFound(f"track {track.number} is {track.descriptor.codec.value}, which HLS does not carry")
+    return LivePlaylist(track.segments, ended=track.ended)
+
+
+def _query(request: Request, *, from_start: bool) -> str:
+    """What goes behind the URIs of a playlist: the token, where it came that way, and how the tracks are told."""
+    kept = {"access_token": token} if (token := request.query_params.get("access_token")) else {}
+    query = urlencode({**kept, **({"from_start": "true"} if from_start else {})})
+    return f"?{query}" if query else ""
+
+
+def _playlist(text: str) -> Response:
+    return Response(text, media_type=PLAYLIST_TYPE, headers={"Cache-Control": "private, no-store"})
+
+
+_RANGE = re.compile(r"bytes=(\d{1,15})-(\d{0,15})")
+
+
+def _range(header: str | None) -> tuple[int, int | None] | None:
+    """Start and size of a single range; None for any other header, which RFC 9110 14.2 lets a server ignore."""
+    match = _RANGE.fullmatch(header or "")
+    if match is None:
+        return None
+    start, last = int(match[1]), int(match[2]) if match[2] else None
+    if last is not None and last < start:
+        return None
+    return start, None if last is None else last - start + 1
+
+
+def _bytes(found: LiveBytes, media_type: str, request: Request, *, cut: bool = False) -> Response:
+    """`found`, as the range that was asked for; `cut`: it is the whole file."""
+    wanted = _range(request.headers.get("range"))
+    headers = {"Accept-Ranges": "bytes", "Cache-Control": IMMUTABLE}
+    if wanted is None:
+        return Response(found.data, media_type=media_type, headers=headers)
+    start, size_bytes = wanted
+    data = found.data[start : None if size_bytes is None else start + size_bytes] if cut else found.data
+    if start >= found.file_bytes:
+        raise HTTPException(
+            416, "the range lies behind the end", headers={"Content-Range": f"bytes */{found.file_bytes}"}
+        )
+    headers["Content-Range"] = f"bytes {start}-{start + len(data) - 1}/{found.file_bytes}"
+    return Response(data, 206, media_type=media_type, headers=headers)
+
+
+def _playable(recording_id: str, program: LiveProgram) -> LivePlayable:
+    query = urlencode({"participant": program.participant_identity, "source": program.source})
+    return LivePlayable(
+        participant_identity=program.participant_identity,
+        source=program.source,
+        url=f"/v1/recordings/{recording_id}/live/multivariant.m3u8?{query}",
+        video_track=program.video.number if program.video else None,
+        audio_track=program.audio.number if program.audio else None,
+        problem=program.problem,
+    )
+
+
+def _track(track: LiveTrackView) -> LiveTrack:
+    return LiveTrack(
+        number=track.number,
+        kind=track.descriptor.kind.value,
+        source=track.descriptor.source,
+        codec=track.descriptor.codec.value,
+        width=track.init.width if track.init else 0,
+        height=track.init.height if track.init else 0,
+        playable=track.playable,
+        ended=track.ended,
+        segments=len(track.segments),
+        ends_at_s=track.end_s,
+    )

@@ -1,0 +1,115 @@
+"""Deletes old recordings each minute, where limits are set: `media.record.prune` with what this service knows."""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from agent.config import Settings
+from agent.metrics import Metrics
+from agent.tasks import Tasks
+from media.clock import SteadyClock
+from media.errors import MediaError
+from media.export.job import ExportStatus
+from media.record.prune import InUse, Pruned, prune_recordings
+from media.record.retention import RetentionLimits
+
+INTERVAL_S = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+class ExportUses(Protocol):
+    """The export queue, as far as deleting needs it."""
+
+    def list(self) -> tuple[ExportStatus, ...]:
+        """All exports."""
+
+    def forget_recording(self, recording_path: Path) -> None:
+        """The recording is gone for good."""
+
+
+class RecordedIds(Protocol):
+    """Who knows which recordings rooms write or are to go on with."""
+
+    def __call__(self) -> Iterable[str]:
+        """Their ids; safe to call from any thread."""
+
+
+def retention_limits(settings: Settings) -> RetentionLimits:
+    """The limits that are set."""
+    return RetentionLimits(settings.retention_max_age_s, settings.retention_max_bytes)
+
+
+def in_use(root: Path, recorded: Iterable[str], exports: Iterable[ExportStatus]) -> InUse:
+    """What of the folder `root` is in use: exports that have not ended still have to read their recording."""
+    folder = root.resolve()
+    exported = frozenset(
+        status.request.recording_path.name
+        for status in exports
+        if not status.state.final and status.request.recording_path.resolve().parent == folder
+    )
+    return InUse(frozenset(recorded), exported)
+
+
+def prune(
+    root: Path,
+    limits: RetentionLimits,
+    recorded: RecordedIds,
+    exports: ExportUses,
+    now: float,
+    *,
+    dry_run: bool = False,
+) -> Pruned:
+    """Delete what is over `limits`, and have the export queue forget it. Blocking. Raises as `prune_recordings`."""
+    pruned = prune_recordings(root, limits, lambda: in_use(root, recorded(), exports.list()), now, dry_run=dry_run)
+    if not dry_run:
+        for deletion in pruned.deleted:
+            exports.forget_recording(root / deletion.recording_id)
+    return pruned
+
+
+class Retention:
+    """Prunes one folder from `start` to `aclose`."""
+
+    def __init__(
+        self, settings: Settings, recorded: RecordedIds, exports: ExportUses, metrics: Metrics, clock: SteadyClock
+    ) -> None:
+        self._root = settings.recordings_dir.absolute()
+        self._limits = retention_limits(settings)
+        self._recorded = recorded
+        self._exports = exports
+        self._metrics = metrics
+        self._clock = clock
+        self._tasks = Tasks("retention")
+
+    def start(self) -> None:
+        """Prune now and then each minute; nothing where no limit is set."""
+        if self._limits.any:
+            self._tasks.start(self._keep_pruning(), name="prune")
+
+    async def _keep_pruning(self) -> None:
+        while True:
+            await self.run_once()
+            await asyncio.sleep(INTERVAL_S)
+
+    async def run_once(self) -> None:
+        """Prune once, and count what was done."""
+        try:
+            pruned = await asyncio.to_thread(
+                prune, self._root, self._limits, self._recorded, self._exports, self._clock.now()
+            )
+        except MediaError as error:
+            self._metrics.retention_failures.inc()
+            log.error("retention_failed", code=error.code, error=str(error))
+            return
+        for deletion in pruned.deleted:
+            self._metrics.recordings_deleted.labels(deletion.reason.value).inc()
+            self._metrics.recording_bytes_deleted.inc(deletion.size_bytes)
+        self._metrics.retention_failures.inc(len(pruned.failed))
+
+    async def aclose(self) -> None:
+        """Prune no more; idempotent. A deletion that is under way in its thread is finished by the next run."""
+        await self._tasks.aclose()
