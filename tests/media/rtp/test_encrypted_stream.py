@@ -4,18 +4,24 @@ from media.e2ee.frame_decryptor import FrameDecryptor
 from media.e2ee.key_provider import KeyProvider
 from media.e2ee.keys import EncryptionKey, KeyChain
 from media.frames import Codec, EncodedFrame
+from media.rtp.depacketise.vp9_frames import split_superframe
 from media.rtp.inbound_stream import InboundStream, InboundStreamConfig, StreamOutput
 from tests.media.e2ee import sender as encryption
-from tests.media.rtp.encodings import encode_h264
+from tests.media.rtp.encodings import encode_h264, encode_h265, encode_vp9
 from tests.media.rtp.packetisers import (
+    AV1_PAYLOAD_TYPE,
     H264_PAYLOAD_TYPE,
+    H265_PAYLOAD_TYPE,
     OPUS_PAYLOAD_TYPE,
     VP8_PAYLOAD_TYPE,
+    VP9_PAYLOAD_TYPE,
     Sender,
     annex_b,
     h264_payloads,
+    h265_payloads,
     split_annex_b,
     vp8_frame,
+    vp9_payloads,
 )
 
 START = 1_700_000_000.0
@@ -123,3 +129,36 @@ def test_opus_goes_on_through_the_server_s_silence_and_empty_packets() -> None:
         track.receive([payload], 960 * number)
     assert [frame.data for frame in track.frames] == [packet, silence, packet]
     assert [frame.undecryptable_before for frame in track.frames] == [0, 0, 1], "one came in the clear: not taken"
+
+
+def test_each_spatial_layer_of_a_vp9_picture_is_decrypted_by_itself() -> None:
+    track = EncryptedTrack(Codec.VP9, VP9_PAYLOAD_TYPE)
+    key, delta = encode_vp9()[:2]
+    for number, layers in enumerate([[key, delta], [delta, delta]]):
+        encrypted = [encryption.encrypt(KEY, layer, 0, iv=bytes(11) + bytes((at,))) for at, layer in enumerate(layers)]
+        track.receive(vp9_payloads(encrypted, number, 300, keyframe=number == 0, flexible=True), 18_000 * number)
+    assert [split_superframe(frame.data) for frame in track.frames] == [[key, delta], [delta, delta]]
+    broken = [encryption.encrypt(KEY, delta, 0), encryption.encrypt(bytes(16), delta, 0)]
+    track.receive(vp9_payloads(broken, 2, 300, keyframe=False, flexible=True), 36_000)
+    assert len(track.frames) == 2
+    assert track.stream.stats(track.now).frames_undecryptable == 1
+
+
+def test_h265_comes_out_as_it_was_encoded() -> None:
+    track = EncryptedTrack(Codec.H265, H265_PAYLOAD_TYPE)
+    units = encode_h265()
+    for number, unit in enumerate(units):
+        stream = b"".join(b"\x00\x00\x00\x01" + nal for nal in split_annex_b(unit))
+        first_slice = next(nal for nal in split_annex_b(unit) if nal[0] >> 1 < 32)
+        clear = stream.index(first_slice) + 2
+        encrypted = encryption.encrypt(KEY, stream, clear, iv=number.to_bytes(12, "big"), escape=True)
+        track.receive(h265_payloads(split_annex_b(encrypted), 300), 18_000 * number)
+    assert [split_annex_b(annex_b(frame.data)) for frame in track.frames] == [split_annex_b(unit) for unit in units]
+
+
+def test_av1_is_told_as_unsupported_and_nothing_of_it_comes_out() -> None:
+    track = EncryptedTrack(Codec.AV1, AV1_PAYLOAD_TYPE)
+    for number in range(12):
+        track.receive([b"\x18" + bytes(range(40, 240))], 18_000 * number)
+    assert track.frames == []
+    assert track.decryptor.failure == "unsupported"
