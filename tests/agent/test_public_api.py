@@ -65,6 +65,7 @@ ROOM_AGENT = [
     "async set_subscribed(self, track_sid: str, subscribed: bool | None) -> None",
     "async set_layer(self, track_sid: str, quality: str | None, target: str='subscription') -> None",
     "async start_recording(self, recording_id: str | None=None) -> RecordingStatus",
+    "async set_e2ee_key(self, key: str, *, participant_identity: str | None=None, key_index: int=0) -> None",
     "async stop_recording(self) -> RecordingStatus",
     "async export(self, recording_id: str, export_format: str, out_dir: Path, *,"
     " participant_identity: str | None=None) -> str",
@@ -89,6 +90,8 @@ ROOM_REQUEST = {
     "policy": "SubscriptionPolicy",
     "record_policy": "SubscriptionPolicy",
     "data_tracks": "tuple[str, ...]",
+    "e2ee_key": "str | None",
+    "e2ee_participant_keys": "dict[str, str]",
 }
 
 COMMANDS = {
