@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from agent.logs import configure_logs
     from agent.request import EVERYTHING, NOTHING, RoomRequest
     from agent.room.publish_options import PublishOptions, VideoCodec
+    from agent.room.recording_plan import LayerPolicy, RecordingPlan, RecordWhen, StopConditions
     from agent.room.state import (
         ConnectionState,
         ParticipantState,
@@ -27,16 +28,20 @@ __all__ = [
     "NOTHING",
     "ConnectionState",
     "Credentials",
+    "LayerPolicy",
     "ParticipantState",
     "PublicationState",
     "PublishOptions",
     "ReceiveState",
+    "RecordWhen",
+    "RecordingPlan",
     "RecordingStatus",
     "RoomAgent",
     "RoomRequest",
     "RoomState",
     "RoomhandError",
     "Settings",
+    "StopConditions",
     "SubscribeAction",
     "SubscriptionPolicy",
     "SubscriptionRule",
@@ -53,6 +58,7 @@ _MODULES = {
     "agent.logs": ("configure_logs",),
     "agent.request": ("EVERYTHING", "NOTHING", "RoomRequest"),
     "agent.room.publish_options": ("PublishOptions", "VideoCodec"),
+    "agent.room.recording_plan": ("LayerPolicy", "RecordWhen", "RecordingPlan", "StopConditions"),
     "agent.room.state": (
         "ConnectionState",
         "ParticipantState",

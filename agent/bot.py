@@ -11,30 +11,29 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from agent.config import Settings
-from agent.errors import InvalidSettings, RecordingConflict, TrackNotFound
-from agent.export_queue import QueueSink, submit_export
+from agent.errors import InvalidSettings
+from agent.export_queue import submit_export
 from agent.request import RoomRequest
 from agent.room.counters import RoomCounters
 from agent.room.data import DataPublisher
 from agent.room.encryption import RoomEncryption, RoomKeys
-from agent.room.events import ConnectionStateChanged, LayerChanged, ParticipantConnected, TrackPublished
+from agent.room.events import ConnectionStateChanged, LayerChanged
 from agent.room.layers import LayerAdapter
 from agent.room.publish_options import PublishOptions
 from agent.room.publisher import Publisher
 from agent.room.receiving import ReceiveJudge
-from agent.room.recording import RecorderOptions, RoomRecorder
+from agent.room.recording_plan import RecordingPlan
 from agent.room.session import RoomSession, SessionOptions
 from agent.room.state import ConnectionState, PublicationState, RecordingStatus, RoomState, TrackState
 from agent.room.stats import StatsPoller
 from agent.room.subscriber import Subscriber
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy
+from agent.room_recordings import RECORDING_ENDED, RoomRecordings
 from agent.tasks import Tasks
 from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
 from media.clock import SteadyClock
 from media.export.job import ExportFormat, ExportRequest
-from media.record.recording_id import new_recording_id
 from media.sources.open import open_source
-from media.tap.events import LayerQuality
 from media.tap.tap import TapOptions
 from quality.stats import VideoQuality
 
@@ -79,12 +78,12 @@ class RoomAgent:
         self._stats = StatsPoller(self._session, self._subscriber, self._publisher, clock=self._clock)
         self._layers = LayerAdapter(self._session, self._subscriber)
         self._judge = ReceiveJudge()
-        self._recorder: RoomRecorder | None = None
-        self._last_recording: RecordingStatus | None = None
-        self._past = RoomCounters()
+        tap = TapOptions(credentials.url, self._tap_token, self._encryption.keys)
+        self._recordings = RoomRecordings(
+            request, settings, self._session, self._subscriber, tap, self._clock, export_queue, self._tell
+        )
         self._counted: Counter[str] = Counter()
         self._connected_before = False
-        self._recording_lock = asyncio.Lock()
         self._room_sid = ""
         self._tasks = Tasks("agent")
         self._session.add_listener(self._on_room_event)
@@ -137,8 +136,7 @@ class RoomAgent:
             await self._session.connect()
             self._stats.start()
             self._tasks.start(self._learn_room_sid(), name="room_sid")
-            if self._request.record or self._request.recording_id:
-                await self.start_recording(self._request.recording_id)
+            await self._recordings.begin()
             if self._request.publish:
                 await self.publish(self._request.publish, self._request.publish_options)
         except BaseException:
@@ -150,14 +148,23 @@ class RoomAgent:
 
     async def aclose(self) -> None:
         """Close the recording, then sources, publications and the room; idempotent."""
-        if self._recorder is not None:
-            await self.stop_recording()
+        await self._recordings.aclose()
         await self._tasks.aclose()
         await self._session.aclose()
 
     async def wait_closed(self) -> str:
-        """Until the room is over for us; LiveKit's DisconnectReason in lower case."""
-        return (await self._session.wait_ended()).reason
+        """Until the room is over for us; LiveKit's DisconnectReason in lower case.
+
+        Or "recording_ended", where the plan has us leave then: whoever waits closes the agent.
+        """
+        room = asyncio.ensure_future(self._session.wait_ended())
+        recording = asyncio.ensure_future(self._recordings.ended.wait())
+        try:
+            await asyncio.wait({room, recording}, return_when=asyncio.FIRST_COMPLETED)
+            return room.result().reason if room.done() else RECORDING_ENDED
+        finally:
+            room.cancel()
+            recording.cancel()
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
         """Have `listener` called with every event of room and recording; call the result to stop."""
@@ -167,7 +174,7 @@ class RoomAgent:
     # Publishing
 
     async def publish(self, spec: str, options: PublishOptions | None = None) -> tuple[PublicationState, ...]:
-        """Publish "pattern" or a media file: one publication each for video and audio."""
+        """Publish "pattern", "sync" or a media file: one publication each for video and audio."""
         source = await asyncio.to_thread(open_source, spec, loop=self._request.loop)
         return await self._publisher.publish(source, options or PublishOptions())
 
@@ -215,7 +222,7 @@ class RoomAgent:
         self._subscriber.override(track_sid, action)
 
     async def set_layer(self, track_sid: str, quality: str | None, target: str = "subscription") -> None:
-        """Ask for layer "low", "medium" or "high" of a video; None leaves it to the controller again.
+        """Ask for layer "low", "medium" or "high" of a video; None leaves it to the controller or the plan again.
 
         `target` is "subscription" (the participant's) or "tap" (the recording's).
         """
@@ -223,53 +230,25 @@ class RoomAgent:
         if target == "subscription":
             self._subscriber.set_quality(track_sid, wanted)
         elif target == "tap":
-            await self._set_tap_layer(track_sid, VideoQuality.HIGH if wanted is None else wanted)
+            self._recordings.pin_layer(track_sid, wanted)
         else:
             raise InvalidSettings(f"target is {target!r}; give subscription or tap")
 
-    async def _set_tap_layer(self, track_sid: str, quality: VideoQuality) -> None:
-        if self._recorder is None:
-            raise RecordingConflict("the room is not being recorded, so there is no tap; start a recording first")
-        tap = self._recorder.tap
-        if tap.quality(track_sid) is None:
-            raise TrackNotFound(f"no track {track_sid!r} is being recorded in this room")
-        await tap.set_quality(track_sid, LayerQuality(quality.value))
-        log.info("layer_decision", sid=track_sid, target="tap", to_quality=quality.name, reason="asked for by a person")
-
     # Recording
 
-    async def start_recording(self, recording_id: str | None = None) -> RecordingStatus:
-        """Record the room from now on; a recording of that id is gone on with. RecordingConflict while one runs."""
-        async with self._recording_lock:
-            if self._recorder is not None:
-                running = self._recorder.status().recording_id
-                raise RecordingConflict(f"the room is being recorded already, as {running}; stop that recording first")
-            recorder = RoomRecorder(
-                RecorderOptions(
-                    room=self._request.room,
-                    recording_id=recording_id or new_recording_id(self._request.room, self._clock.now()),
-                    recordings_dir=await asyncio.to_thread(self._recordings_dir.resolve),
-                    segment_duration_s=self._settings.segment_duration_s,
-                    part_duration_s=self._settings.part_duration_s,
-                    policy=self._request.record_policy,
-                    sink=QueueSink(self._queue) if self._queue else None,
-                ),
-                TapOptions(self._credentials.url, self._tap_token, self._encryption.keys),
-                self._clock,
-                self._tell,
-            )
-            await recorder.start()
-            self._recorder = recorder
-            self._tell_present(recorder)
-            return recorder.status()
+    async def start_recording(
+        self,
+        recording_id: str | None = None,
+        *,
+        policy: SubscriptionPolicy | None = None,
+        plan: RecordingPlan | None = None,
+        paused: bool = False,
+    ) -> RecordingStatus:
+        """Record the room from now on; a recording of that id is gone on with. RecordingConflict while one runs.
 
-    def _tell_present(self, recorder: RoomRecorder) -> None:
-        """Who and what was there before the recording began belongs on its timeline too."""
-        participants = {participant.identity: participant for participant in self._session.participants}
-        for participant in participants.values():
-            recorder.on_room_event(ParticipantConnected(participant))
-        for track in self._session.tracks:
-            recorder.on_room_event(TrackPublished(participants[track.participant_identity], track))
+        `policy` and `plan` hold for the recordings that follow too (None: as before). `paused`: without media yet.
+        """
+        return await self._recordings.start(recording_id, policy=policy, plan=plan, paused=paused)
 
     async def set_e2ee_key(self, key: str, *, participant_identity: str | None = None, key_index: int = 0) -> None:
         """Use another key for end-to-end encryption: of the room, or of one participant, at one of 16 places.
@@ -277,45 +256,51 @@ class RoomAgent:
         A recording that lacked it goes on with the next sync sample. Raises InvalidEncryptionKey.
         """
         await self._encryption.set_key(key, identity=participant_identity, index=key_index)
-        if self._recorder is not None:
-            self._recorder.on_keys()
+        self._recordings.on_keys()
 
     async def stop_recording(self) -> RecordingStatus:
         """Close the recording; all of it is on disk when this returns. RecordingConflict where there is none."""
-        async with self._recording_lock:
-            recorder = self._recorder
-            if recorder is None:
-                raise RecordingConflict("the room is not being recorded; start a recording first")
-            await recorder.aclose()
-            self._recorder = None
-            self._past = self._past + recorder.counters()
-            self._last_recording = recorder.status()
-            return self._last_recording
+        return await self._recordings.stop()
+
+    async def pause_recording(self) -> RecordingStatus:
+        """Record nothing from now on, in the same recording; idempotent. RecordingConflict where there is none.
+
+        What people say or send is left out too; who is there, and what they publish, is still told on the timeline.
+        """
+        return await self._recordings.set_paused(paused=True)
+
+    async def resume_recording(self) -> RecordingStatus:
+        """Record again, video from a sync sample on; idempotent. RecordingConflict where there is none."""
+        return await self._recordings.set_paused(paused=False)
+
+    async def change_recording(
+        self, *, policy: SubscriptionPolicy | None = None, plan: RecordingPlan | None = None
+    ) -> None:
+        """Change what is recorded, when recordings end and in which layers they are, also while one runs.
+
+        None leaves it as it is. `plan.when` counts only in the request that the agent was made with.
+        """
+        await self._recordings.change(policy, plan)
 
     async def export(
         self, recording_id: str, export_format: str, out_dir: Path, *, participant_identity: str | None = None
     ) -> str:
         """Queue an export ("mp4" or "hls") of a recording; its id. A worker takes it up by itself."""
-        path = self._recordings_dir / recording_id
+        path = self._recordings.folder / recording_id
         request = ExportRequest(path, ExportFormat(export_format), out_dir, participant_identity)
         return await asyncio.to_thread(submit_export, self._queue, request, self._settings.export_database)
-
-    @property
-    def _recordings_dir(self) -> Path:
-        return self._request.recordings_dir or self._settings.recordings_dir
 
     # What is told
 
     def state(self) -> RoomState:
         """Everything at once."""
-        recording = self._recorder.status() if self._recorder else self._last_recording
         state = RoomState(
             room=self._request.room,
             sid=self._room_sid,
             identity=self._request.identity,
             connection=self._session.connection,
             at=self._clock.now(),
-            recording=recording,
+            recording=self._recordings.status(),
         )
         if self._session.connection not in {ConnectionState.CONNECTED, ConnectionState.RECONNECTING}:
             return state
@@ -328,7 +313,7 @@ class RoomAgent:
 
     def _track_state(self, track: TrackState) -> TrackState:
         subscription = self._judge.receive_state(track.sid)
-        tap = self._recorder.receive_state(track.sid) if self._recorder else None
+        tap = self._recordings.receive_state(track.sid)
         if track.kind != "video":
             return replace(track, subscription=subscription, tap=tap)
         intent = self._subscriber.intent(track.sid)
@@ -342,16 +327,14 @@ class RoomAgent:
 
     def counters(self) -> RoomCounters:
         """Totals for metrics, of this agent's whole life."""
-        running = self._recorder.counters() if self._recorder else RoomCounters()
         mine = RoomCounters(
             connection_events={key: self._counted[key] for key in _CONNECTION_EVENTS},
             layer_switches={key: self._counted[key] for key in ("up", "down")},
         )
-        return self._past + running + mine
+        return self._recordings.counters() + mine
 
     def _on_room_event(self, event: object) -> None:
-        if self._recorder is not None:
-            self._recorder.on_room_event(event)
+        self._recordings.on_room_event(event)
         if isinstance(event, ConnectionStateChanged):
             self._count_connection(event.state)
         elif isinstance(event, LayerChanged):

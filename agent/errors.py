@@ -178,7 +178,7 @@ HTTP_STATUSES: dict[str, int] = {
     "delivery_conflict": 409,
     "invalid_encryption_key": 422,
     "live_unsupported": 415,
-    "live_not_ready": 503,
+    "live_not_ready": 409,
 }
 
 

@@ -90,7 +90,7 @@ class LiveUnsupported(MediaError):
 
 
 class LiveNotReady(MediaError):
-    """Nothing of a recording can be played yet, or its next part did not come in time."""
+    """Nothing of a recording can be played yet."""
 
     code = "live_not_ready"
     retryable = True

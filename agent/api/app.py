@@ -25,6 +25,7 @@ _ERRORS = {
     404: "No such room, track, recording, export or file",
     409: "It conflicts with what is there",
     413: "The body is too large",
+    415: "HLS does not carry the codec",
     422: "A value is missing or out of range",
     500: "A fault of the service; its log says more",
     502: "The LiveKit server refused or cannot be reached",

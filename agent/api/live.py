@@ -6,7 +6,7 @@ records, or whether one does. Only fMP4 can be played: H.264, AV1 and Opus.
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
@@ -15,11 +15,12 @@ from fastapi import Path as PathParameter
 from starlette.exceptions import HTTPException
 
 from agent.api.auth import Grant, GuardedRoute, check_room, needs
+from agent.api.errors import ServiceUnavailable
 from agent.api.live_recordings import LiveRecording
 from agent.api.models import Identity
 from agent.api.service import ApiService, Caller, Service
 from agent.tokens import ServiceGrants
-from media.errors import LiveNotReady, RecordingNotFound
+from media.errors import RecordingNotFound
 from media.package.live_playlist import LivePlaylist
 from media.package.live_program import LiveProgram, LiveTrackView, choose_program, live_programs, multivariant
 from media.package.live_reader import LiveBytes, LiveView
@@ -103,7 +104,7 @@ async def live_recording(recording_id: RecordingId, service: Service, caller: Ca
 
 
 def _answers(*types: str) -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": {name: {} for name in types}}, 415: {"description": "HLS does not carry its codec"}}
+    return {200: {"content": {name: {} for name in types}}}
 
 
 _MULTIVARIANT = "/v1/recordings/{recording_id}/live/multivariant.m3u8"
@@ -209,12 +210,16 @@ async def live_file(
 ) -> Response:
     """An init segment, or a segment on the recording's media timeline, whole or by ranges, finished or not."""
     found, view = await _recording(service, caller, recording_id)
-    view.track(track)
-    if name.endswith(".mp4"):
-        return _bytes(await found.init_segment(track, name), INIT_TYPE, request, cut=True)
+    segments = view.track(track).segments
     wanted = _range(request.headers.get("range"))
-    start, size_bytes = wanted or (0, None)
-    return _bytes(await found.segment(track, name, start, size_bytes), SEGMENT_TYPE, request)
+    if name.endswith(".mp4"):
+        init = await found.init_segment(track, name)
+        start, size_bytes = wanted or (0, None)
+        data = init.data[start : None if size_bytes is None else start + size_bytes]
+        return _bytes(replace(init, data=data, start=start), INIT_TYPE, ranged=wanted is not None, complete=True)
+    media = await found.segment(track, name, *(wanted or (0, None)))
+    complete = any(segment.uri == name and segment.complete for segment in segments)
+    return _bytes(media, SEGMENT_TYPE, ranged=wanted is not None, complete=complete)
 
 
 async def _recording(service: ApiService, caller: ServiceGrants, recording_id: str) -> tuple[LiveRecording, LiveView]:
@@ -237,9 +242,8 @@ async def _held(
     try:
         return await found.until(is_there, held_s)
     except TimeoutError as error:
-        raise LiveNotReady(
-            f"nothing new of track {track} came for {held_s:.0f} s; it may be muted, try again"
-        ) from error
+        message = f"track {track} had nothing new for {held_s:.0f} s; it may be muted, try again"
+        raise ServiceUnavailable("live_stalled", message) from error
 
 
 def _playlist_of(track: LiveTrackView) -> LivePlaylist:
@@ -273,20 +277,17 @@ def _range(header: str | None) -> tuple[int, int | None] | None:
     return start, None if last is None else last - start + 1
 
 
-def _bytes(found: LiveBytes, media_type: str, request: Request, *, cut: bool = False) -> Response:
-    """`found`, as the range that was asked for; `cut`: it is the whole file."""
-    wanted = _range(request.headers.get("range"))
-    headers = {"Accept-Ranges": "bytes", "Cache-Control": IMMUTABLE}
-    if wanted is None:
+def _bytes(found: LiveBytes, media_type: str, *, ranged: bool, complete: bool) -> Response:
+    """`found`, as the range that was asked for, or as the whole. A file that grows must not be kept by caches."""
+    headers = {"Accept-Ranges": "bytes", "Cache-Control": IMMUTABLE if complete else "private, no-store"}
+    if not ranged:
         return Response(found.data, media_type=media_type, headers=headers)
-    start, size_bytes = wanted
-    data = found.data[start : None if size_bytes is None else start + size_bytes] if cut else found.data
-    if start >= found.file_bytes:
-        raise HTTPException(
-            416, "the range lies behind the end", headers={"Content-Range": f"bytes */{found.file_bytes}"}
-        )
-    headers["Content-Range"] = f"bytes {start}-{start + len(data) - 1}/{found.file_bytes}"
-    return Response(data, 206, media_type=media_type, headers=headers)
+    if found.start >= found.file_bytes:
+        behind = {"Content-Range": f"bytes */{found.file_bytes}"}
+        raise HTTPException(416, "the range lies behind the end; load the playlist again", headers=behind)
+    last = found.start + len(found.data) - 1
+    headers["Content-Range"] = f"bytes {found.start}-{last}/{found.file_bytes}"
+    return Response(found.data, 206, media_type=media_type, headers=headers)
 
 
 def _playable(recording_id: str, program: LiveProgram) -> LivePlayable:

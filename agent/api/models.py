@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from agent.room.publish_options import PublishOptions, VideoCodec
+from agent.room.recording_plan import LayerPolicy, RecordingPlan, RecordWhen, StopConditions
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy, SubscriptionRule
-from agent.service.protocol import RoomOptions
+from agent.service.protocol import ChangeRecording, RoomOptions, StartRecording
 from media.e2ee.key_provider import RING_SIZE
 from media.record.recording_id import RECORDING_ID_PATTERN
 from quality.stats import TrackKind, TrackSource, VideoQuality
@@ -56,12 +57,16 @@ def _example(**values: Any) -> ConfigDict:
 
 
 class RuleBody(Body):
-    """One rule; all that is given must match. `participant`, `name`, `metadata`, `attributes` are glob patterns."""
+    """One rule; all that is given must match.
+
+    `participant`, `sid`, `name`, `metadata`, `attributes` are glob patterns.
+    """
 
     action: Literal["subscribe", "ignore"] = "subscribe"
     participant: Pattern = "*"
     kind: Literal["audio", "video"] | None = None
     source: Source | None = None
+    sid: Pattern = "*"
     name: Pattern = "*"
     metadata: Pattern = "*"
     attributes: dict[Pattern, Pattern] = Field(default_factory=dict, max_length=20)
@@ -75,6 +80,7 @@ class RuleBody(Body):
             participant=self.participant,
             kind=TrackKind(self.kind) if self.kind else None,
             source=TrackSource(self.source) if self.source else None,
+            sid=self.sid,
             name=self.name,
             metadata=self.metadata,
             attributes=tuple(sorted(self.attributes.items())),
@@ -98,6 +104,64 @@ class PolicyBody(Body):
         return SubscriptionPolicy(rules, SubscribeAction(self.default), self.max_tracks)
 
 
+Seconds = Annotated[float, Field(gt=0, le=30 * 86_400)]
+
+
+class StopBody(Body):
+    """When a recording ends by itself; null: not for that. Times are seconds, `size_bytes` is of its media.
+
+    `empty_s`: nobody else was in the room for so long. `silent_s`: nobody recorded was heard. `muted_s`: all that is
+    recorded was muted. `no_media_s`: not one packet came. `duration_s`: so much was recorded, pauses left out.
+    """
+
+    empty_s: Seconds | None = None
+    silent_s: Seconds | None = None
+    muted_s: Seconds | None = None
+    no_media_s: Seconds | None = None
+    duration_s: Seconds | None = None
+    size_bytes: Annotated[int, Field(gt=0)] | None = None
+
+
+class LayersBody(Body):
+    """Which simulcast layers are recorded: up to `quality`, within `budget_bps` over all videos (null: no budget).
+
+    A budget is spent on screen shares first, then on participants whose identities `focus` matches (glob
+    patterns), then on the others; each video is recorded, if need be in its lowest layer.
+    """
+
+    quality: Quality = "high"
+    budget_bps: Annotated[int, Field(gt=0, le=10_000_000_000)] | None = None
+    focus: list[Pattern] = Field(default_factory=list, max_length=_MAX_RULES)
+
+
+class PlanBody(Body):
+    """When recordings begin and end, and in which layers.
+
+    `when`: with the room ("now"), with the first track that is to be recorded ("published"), or as the
+    room's metadata say ("metadata"). `leave_when_stopped`: leave the room when its recording has ended by itself.
+    `decoded`: decode and encode again, for codecs that cannot be recorded as they are; counts for later recordings.
+    """
+
+    model_config = _example(when="published", stop={"empty_s": 30, "duration_s": 7200}, layers={"quality": "medium"})
+
+    when: Literal["now", "published", "metadata"] = "now"
+    stop: StopBody = Field(default_factory=StopBody)
+    layers: LayersBody = Field(default_factory=LayersBody)
+    leave_when_stopped: bool = False
+    decoded: bool = False
+
+    def plan(self) -> RecordingPlan:
+        """The plan that this describes."""
+        layers = self.layers
+        return RecordingPlan(
+            when=RecordWhen(self.when),
+            stop=StopConditions(**self.stop.model_dump()),
+            leave_when_stopped=self.leave_when_stopped,
+            decoded=self.decoded,
+            layers=LayerPolicy(VideoQuality[layers.quality.upper()], layers.budget_bps, tuple(layers.focus)),
+        )
+
+
 class StartRoomBody(Body):
     """A room to join. `publish` is "pattern" or a file below the service's sources folder."""
 
@@ -114,6 +178,7 @@ class StartRoomBody(Body):
     recording_id: RecordingId | None = Field(None, description="record, and go on with this recording if it exists")
     policy: PolicyBody | None = Field(None, description="which tracks to subscribe to; none without it")
     record_policy: PolicyBody | None = Field(None, description="which tracks to record; all without it")
+    recording_plan: PlanBody | None = Field(None, description="when recordings begin and end, and in which layers")
     e2ee_key: EncryptionKeyText | None = Field(
         None, description="key for end-to-end encryption: a passphrase, or base64: and a raw key"
     )
@@ -134,6 +199,7 @@ class StartRoomBody(Body):
             recording_id=self.recording_id,
             policy=self.policy.policy() if self.policy else None,
             record_policy=self.record_policy.policy() if self.record_policy else None,
+            recording_plan=self.recording_plan.plan() if self.recording_plan else None,
             e2ee_key=self.e2ee_key,
             e2ee_participant_keys=dict(self.e2ee_participant_keys),
         )
@@ -217,12 +283,43 @@ class TextBody(Body):
 
 
 class StartRecordingBody(Body):
-    """Which recording to write: a new one, or one that exists, which goes on."""
+    """Which recording to write, a new one or one that exists, which goes on; what of the room, and how.
 
-    model_config = _example(recording_id=None)
+    `policy` and `plan` null: as before. `plan.when` counts only where the room is started. `paused`: without media yet.
+    """
+
+    model_config = _example(recording_id=None, plan={"stop": {"duration_s": 3600}})
 
     recording_id: RecordingId | None = None
+    policy: PolicyBody | None = None
+    plan: PlanBody | None = None
+    paused: bool = False
     e2ee_key: EncryptionKeyText | None = Field(None, description="the room's key for end-to-end encryption from now on")
+
+    def command(self) -> StartRecording:
+        """The command that this describes; an empty id is a new recording."""
+        return StartRecording(
+            recording_id=self.recording_id or "",
+            policy=self.policy.policy() if self.policy else None,
+            plan=self.plan.plan() if self.plan else None,
+            paused=self.paused,
+            e2ee_key=self.e2ee_key,
+        )
+
+
+class ChangeRecordingBody(Body):
+    """What of the room is recorded, and how, from now on; null: as before. `plan.when` stays as it is."""
+
+    model_config = _example(policy={"rules": [{"participant": "ada"}], "default": "ignore"})
+
+    policy: PolicyBody | None = None
+    plan: PlanBody | None = None
+
+    def command(self) -> ChangeRecording:
+        """The command that this describes."""
+        return ChangeRecording(
+            policy=self.policy.policy() if self.policy else None, plan=self.plan.plan() if self.plan else None
+        )
 
 
 class EncryptionKeyBody(Body):

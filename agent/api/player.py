@@ -1,7 +1,7 @@
-"""The player page: plays an export's HLS in a browser.
+"""The player page: plays an export, or a recording while it goes on, in a browser.
 
 The page holds no data and needs no token; it takes one from the URL's fragment, which
-browsers do not send, and fetches the export with it.
+browsers do not send, and fetches what it plays with it.
 """
 
 from pathlib import Path
@@ -13,6 +13,7 @@ from agent.api.errors import ServiceUnavailable
 
 WEB = Path(__file__).parent / "web"
 FILES = {
+    "live.js": (WEB / "live.js", "text/javascript"),
     "player.js": (WEB / "player.js", "text/javascript"),
     "player.css": (WEB / "player.css", "text/css"),
     "hls.min.js": (WEB / "vendor" / "hls.min.js", "text/javascript"),
@@ -40,7 +41,7 @@ def _file(path: Path, media_type: str) -> Response:
 
 @router.get("/player")
 def page() -> Response:
-    """The page: /player?export=<id>&output=<number>#token=<access token>."""
+    """The page: /player?export=<id>&output=<number>#token=<access token>, or /player?recording=<id>#token=…"""
     if not FILES["hls.min.js"][0].is_file():
         return _file(*FILES["hls.min.js"])
     return _file(WEB / "player.html", "text/html")

@@ -7,10 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from agent.api.auth import Grant, GuardedRoute, needs
-from agent.api.models import StartRecordingBody
+from agent.api.models import ChangeRecordingBody, StartRecordingBody
 from agent.api.recording_files import check_continues, read_recording_for
 from agent.api.service import Caller, Service
 from agent.room.state import RecordingStatus
+from agent.service.protocol import PauseRecording, ResumeRecording
 from media.record.entries import RecordingState
 from media.record.reader import RecordingSummary, RecordingView, TrackView, list_recordings
 from media.record.recording_id import RECORDING_ID_PATTERN
@@ -42,7 +43,7 @@ class RecordedTrack:
 
 @dataclass(frozen=True, slots=True)
 class RecordingDetail:
-    """A recording and its tracks. `started_at` and `ended_at` are Unix seconds."""
+    """A recording and its tracks. `started_at` and `ended_at` are Unix seconds; `ended_reason` says what ended it."""
 
     recording_id: str
     room: str
@@ -52,6 +53,7 @@ class RecordingDetail:
     ended_at: float | None
     duration_s: float
     tracks: tuple[RecordedTrack, ...]
+    ended_reason: str
 
 
 @router.post("/v1/rooms/{room}/recording", status_code=201, openapi_extra=needs(Grant.ROOM_RECORD))
@@ -59,10 +61,34 @@ async def start_recording(
     room: str, service: Service, body: StartRecordingBody | None = None
 ) -> RecordingStatus | None:
     """Record a room. It goes on, in the same recording, whatever happens to the room's process."""
-    recording_id = body.recording_id if body else None
-    if recording_id is not None:
-        await asyncio.to_thread(check_continues, service.recordings_dir, recording_id, room)
-    done = await service.rooms.start_recording(room, recording_id, body.e2ee_key if body else None)
+    wanted = body or StartRecordingBody()
+    if wanted.recording_id is not None:
+        await asyncio.to_thread(check_continues, service.recordings_dir, wanted.recording_id, room)
+    done = await service.rooms.start_recording(room, wanted.command())
+    return done.recording
+
+
+@router.patch("/v1/rooms/{room}/recording", openapi_extra=needs(Grant.ROOM_RECORD))
+async def change_recording(room: str, body: ChangeRecordingBody, service: Service) -> RecordingStatus | None:
+    """Change what is recorded, when recordings end and in which layers they are, also while one runs."""
+    done = await service.rooms.command(room, body.command())
+    return done.recording
+
+
+@router.post("/v1/rooms/{room}/recording/pause", openapi_extra=needs(Grant.ROOM_RECORD))
+async def pause_recording(room: str, service: Service) -> RecordingStatus | None:
+    """Record nothing until it is resumed, in the same recording; its segments close and are handed off.
+
+    What people say or send is left out too; who is there, and what they publish, is still told on the timeline.
+    """
+    done = await service.rooms.command(room, PauseRecording())
+    return done.recording
+
+
+@router.post("/v1/rooms/{room}/recording/resume", openapi_extra=needs(Grant.ROOM_RECORD))
+async def resume_recording(room: str, service: Service) -> RecordingStatus | None:
+    """Record again after a pause, video from its next sync sample on."""
+    done = await service.rooms.command(room, ResumeRecording())
     return done.recording
 
 
@@ -104,6 +130,7 @@ def _detail(view: RecordingView) -> RecordingDetail:
         ended_at=view.ended_at,
         duration_s=view.duration_s,
         tracks=tuple(_track(track) for track in view.tracks),
+        ended_reason=view.ended_reason,
     )
 
 

@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from agent.api.live_recordings import LiveRecordings
 from agent.metrics import Metrics
 from agent.service.event_log import EventLog
-from agent.service.protocol import Command, Done, RoomOptions
+from agent.service.protocol import Command, Done, RoomOptions, StartRecording
 from agent.service.room_slot import RoomView
 from agent.tokens import Credentials, ServiceGrants
 from media.clock import SteadyClock
@@ -38,8 +38,8 @@ class Rooms(Protocol):
     async def command(self, name: str, command: Command) -> Done:
         """Have a room do something."""
 
-    async def start_recording(self, name: str, recording_id: str | None, e2ee_key: str | None = None) -> Done:
-        """Record a room."""
+    async def start_recording(self, name: str, wanted: StartRecording) -> Done:
+        """Record a room; an empty `recording_id` is a new recording."""
 
     async def stop_recording(self, name: str) -> Done:
         """Close a room's recording."""

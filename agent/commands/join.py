@@ -7,16 +7,20 @@ from typing import Annotated
 import typer
 
 from agent.commands.output import JsonOption, Output
+from agent.commands.record_options import plan_body, policy_body
 from agent.config import load_settings
 from agent.errors import InvalidSettings
 from agent.room.publish_options import PublishOptions, VideoCodec
+from agent.room.recording_plan import RecordWhen
 from media.errors import InvalidEncryptionKey
 from quality.stats import TrackSource
 
 
 def join(
     room: Annotated[str, typer.Argument(help="The room's name.")],
-    publish: Annotated[str | None, typer.Option(help="pattern, pattern:WIDTHxHEIGHT@FPS, or a media file.")] = None,
+    publish: Annotated[
+        str | None, typer.Option(help="pattern or sync, each also :WIDTHxHEIGHT@FPS, or a media file.")
+    ] = None,
     record: Annotated[bool, typer.Option("--record", help="Record the room, without transcoding.")] = False,
     seconds: Annotated[float | None, typer.Option("--for", min=0.1, help="Leave after so many seconds.")] = None,
     out: Annotated[Path | None, typer.Option(help="Recordings folder; default ROOMHAND_RECORDINGS_DIR.")] = None,
@@ -43,6 +47,33 @@ def join(
     data_track: Annotated[
         str | None, typer.Option(help="Publish a data track of that name, ten frames a second.")
     ] = None,
+    record_when: Annotated[
+        RecordWhen, typer.Option(help="Record now, when the first track is published, or as the room's metadata say.")
+    ] = RecordWhen.NOW,
+    participant: Annotated[
+        list[str] | None, typer.Option(help="Record this identity only (glob pattern; repeat).")
+    ] = None,
+    track: Annotated[
+        list[str] | None, typer.Option(help="Record tracks of this name or SID only (glob pattern; repeat).")
+    ] = None,
+    rules: Annotated[Path | None, typer.Option(help="Record by the rules in this JSON file.")] = None,
+    record_layer: Annotated[str, typer.Option(help="Best layer to record: low, medium, highest.")] = "highest",
+    record_budget: Annotated[int | None, typer.Option(help="Bits per second for all recorded videos.")] = None,
+    focus: Annotated[
+        list[str] | None, typer.Option(help="Identity that comes first within the budget (glob pattern; repeat).")
+    ] = None,
+    stop_empty: Annotated[str | None, typer.Option(help="End the recording when alone for so long: 30s, 10m.")] = None,
+    stop_silent: Annotated[str | None, typer.Option(help="End it when nobody is heard for so long.")] = None,
+    stop_muted: Annotated[str | None, typer.Option(help="End it when all is muted for so long.")] = None,
+    stop_no_media: Annotated[str | None, typer.Option(help="End it when no packet comes for so long.")] = None,
+    stop_after: Annotated[str | None, typer.Option(help="End it when so much is recorded: 90m, 2h.")] = None,
+    stop_size: Annotated[str | None, typer.Option(help="End it at this size: 500M, 4G.")] = None,
+    leave_when_stopped: Annotated[
+        bool, typer.Option("--leave-when-stopped", help="Leave when the recording has ended by itself.")
+    ] = False,
+    decoded: Annotated[
+        bool, typer.Option("--decoded", help="Decode and encode again, for codecs that cannot be recorded as they are.")
+    ] = False,
     e2ee_key: Annotated[
         str | None,
         typer.Option(help="Key for end-to-end encryption; others see it here, but not in ROOMHAND_E2EE_KEY."),
@@ -52,10 +83,30 @@ def join(
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Join a room; publish and record what is asked for; leave on Ctrl-C, SIGTERM or after --for seconds."""
+    """Join a room; publish and record what is asked for; leave on Ctrl-C, SIGTERM or after --for seconds.
+
+    SIGUSR1 pauses the recording, and has it go on.
+    """
     from agent.commands.visit import Chatter, Visit
     from agent.request import EVERYTHING, NOTHING, RoomRequest
 
+    chosen = policy_body(participant or [], track or [], rules)
+    plan = plan_body(
+        when=record_when.value,
+        stop={
+            "empty_s": stop_empty,
+            "silent_s": stop_silent,
+            "muted_s": stop_muted,
+            "no_media_s": stop_no_media,
+            "duration_s": stop_after,
+        },
+        stop_size=stop_size,
+        layer=record_layer,
+        budget_bps=record_budget,
+        focus=focus or [],
+        leave_when_stopped=leave_when_stopped,
+        decoded=decoded,
+    )
     request = RoomRequest(
         room=room,
         identity=identity,
@@ -73,10 +124,12 @@ def join(
             max_fps=fps,
         ),
         loop=loop,
-        record=record,
+        record=record or record_when is not RecordWhen.NOW,
         recording_id=recording_id,
         recordings_dir=out,
         policy=EVERYTHING if subscribe else NOTHING,
+        record_policy=chosen.policy() if chosen else EVERYTHING,
+        recording_plan=plan.plan(),
         e2ee_key=e2ee_key,
         e2ee_participant_keys=dict(_parse_participant_key(item) for item in e2ee_participant_key or []),
     )

@@ -12,11 +12,12 @@ from agent.bot import RoomAgent
 from agent.commands.output import Output
 from agent.commands.track_table import TRACK_COLUMNS, track_row
 from agent.config import Settings
-from agent.errors import ConnectionLost
+from agent.errors import ConnectionLost, RecordingConflict
 from agent.logs import bind_context
 from agent.request import RoomRequest
 from agent.room.state import RoomState
 from agent.room.undecryptable import ADVICE
+from agent.room_recordings import RECORDING_ENDED
 from agent.service.protocol import ErrorReport, error_from_report
 from agent.tasks import Tasks
 from media.record.recording_id import new_recording_id
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 DATA_INTERVAL_S = 1.0
 DATA_TRACK_INTERVAL_S = 0.1
-ENDED_WELL = {"client_initiated", "room_deleted", "room_closed", "participant_removed"}
+ENDED_WELL = {RECORDING_ENDED, "client_initiated", "room_deleted", "room_closed", "participant_removed"}
 
 
 class Chatter:
@@ -86,8 +87,12 @@ class Visit:
         queue = await asyncio.to_thread(_open_queue, self._settings) if self._request.recording_id else None
         agent = RoomAgent(credentials, self._request, self._settings, export_queue=queue)
         tasks = Tasks("join")
+        # Before the join, which takes seconds: by itself the signal would end the process.
+        pauses = asyncio.Event()
+        loop.add_signal_handler(signal.SIGUSR1, pauses.set)
         try:
             await agent.start()
+            tasks.start(self._toggle_pauses(agent, pauses), name="pauses")
             self._tell_joined(agent.state())
             await self._chatter.start(agent, tasks)
             reason = await self._stay(agent, stop, seconds, tasks)
@@ -102,6 +107,22 @@ class Visit:
             raise error_from_report(ErrorReport(recording.error_code, f"{recording.error}; {lost}"))
         if reason not in ENDED_WELL | {"asked to", "time is up"}:
             raise ConnectionLost(f"the room ended for us: {reason}; what was recorded is safe, join again to go on")
+
+    async def _toggle_pauses(self, agent: RoomAgent, asked: asyncio.Event) -> None:
+        """Each time it is asked for, pause the recording or have it go on."""
+        while True:
+            await asked.wait()
+            asked.clear()
+            recording = agent.state().recording
+            try:
+                if recording is not None and recording.state == "paused":
+                    status = await agent.resume_recording()
+                else:
+                    status = await agent.pause_recording()
+            except RecordingConflict as error:
+                self._output.note(str(error))
+            else:
+                self._output.note(f"{status.recording_id}: {status.state}")
 
     async def _stay(self, agent: RoomAgent, stop: asyncio.Event, seconds: float | None, tasks: Tasks) -> str:
         ended = tasks.start(agent.wait_closed(), name="ended")
@@ -142,7 +163,7 @@ class Visit:
             self._output.text(
                 f"{recording.recording_id}: {recording.state}, {recording.tracks} tracks, "
                 f"{recording.segments} segments, {recording.frames} frames, "
-                f"{recording.bytes / 1e6:.1f} MB in {recording.path}"
+                f"{recording.bytes / 1e6:.1f} MB in {recording.path} (ended: {recording.ended_reason or 'not yet'})"
             )
             for track in recording.undecryptable:
                 self._output.note(f"{track.kind} {track.name} of {track.participant_identity}: {ADVICE[track.reason]}")

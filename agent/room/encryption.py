@@ -65,6 +65,11 @@ class RoomEncryption:
             if key is not None:
                 self.keys.set_key(await asyncio.to_thread(KeyChain, key), identity=identity)
 
+    @property
+    def participant_decrypts(self) -> bool:
+        """Whether the participant's own connection has encryption: it joins with keys, or does without."""
+        return bool(self._first.derivations)
+
     def sdk_options(self) -> rtc.E2EEOptions | None:
         """How the participant's own connection encrypts; None without keys."""
         if not self._first.derivations:

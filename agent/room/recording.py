@@ -6,75 +6,42 @@ Decides nothing about media: which tracks is the policy's, where frames go is me
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
+from agent.room import events
 from agent.room.counters import RoomCounters
-from agent.room.decryption import DecryptionWatch, TrackDecryptable, TrackUndecryptable
-from agent.room.receiving import ReceiveJudge, tap_inbound_rtp
+from agent.room.decryption import DecryptionWatch
+from agent.room.receiving import ReceiveJudge
+from agent.room.recorded_layers import RecordedLayers
+from agent.room.recorded_tracks import RecordedTracks
+from agent.room.recorder_events import RecorderEvent, RecordingChanged, SegmentClosed
+from agent.room.recorder_options import RecorderOptions, open_recording
+from agent.room.recording_activity import RecordingActivity, is_heard
+from agent.room.recording_plan import EndedReason, LayerPolicy
 from agent.room.state import ReceiveState, RecordingStatus, TrackState
-from agent.room.subscription import Candidate, SubscriptionPolicy, decide
-from agent.room.tap_values import (
-    participant_state,
-    track_descriptor,
-    track_source,
-    track_state,
-    video_quality,
-)
+from agent.room.subscription import Candidate, Choice, SubscriptionPolicy, decide
+from agent.room.tap_snapshots import tap_snapshots
+from agent.room.tap_values import is_recordable, participant_state, track_state
 from agent.room.timeline import timeline_event
 from agent.tasks import Tasks
 from media.clock import SteadyClock
 from media.errors import MediaError, StorageError
-from media.frames import Codec, EncodedFrame
-from media.record.entries import SegmentEntry, TimelineEvent
-from media.record.handoff import Handoff, SegmentSink
+from media.frames import EncodedFrame, MediaKind
+from media.record.entries import GapReason, SegmentEntry, TimelineEvent
+from media.record.handoff import Handoff
 from media.record.recorder import Recording
-from media.record.recording_id import check_recording_id
-from media.record.recording_writer import RecordingCallbacks, RecordingConfig
-from media.record.segmenter import SegmenterConfig
-from media.record.track_recorder import TrackRecorder
-from media.tap.events import LayerQuality, RemoteParticipant
+from media.record.recording_writer import RecordingCallbacks
+from media.tap.events import RemoteParticipant
 from media.tap.tap import Tap, TapOptions, TapState
-from quality.stats import TrackKind, TrackSnapshot
+from quality.stats import VideoQuality
 
 log = structlog.get_logger(__name__)
 
 TICK_S = 0.25  # parts are at most 1 s; a quarter of that bounds how late one is closed
 TICKS_PER_SAMPLE = 4  # statistics and clock mappings once a second
-RECORDABLE = {"audio/opus": Codec.OPUS, "audio/red": Codec.OPUS, "video/vp8": Codec.VP8, "video/h264": Codec.H264}
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentClosed:
-    """A segment is on disk and on its way to the export pipeline."""
-
-    recording_id: str
-    segment: SegmentEntry
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingChanged:
-    """A recording began, went on, changed its state or ended."""
-
-    status: RecordingStatus
-
-
-RecorderEvent = SegmentClosed | RecordingChanged | TrackUndecryptable | TrackDecryptable
-
-
-@dataclass(frozen=True, slots=True)
-class RecorderOptions:
-    """What to record and where. `sink` None hands segments to nobody."""
-
-    room: str
-    recording_id: str
-    recordings_dir: Path
-    segment_duration_s: float
-    part_duration_s: float
-    policy: SubscriptionPolicy
-    sink: SegmentSink | None
+# What people say is not recorded while a recording is paused; who is there and what they publish is.
+_CONTENT = (events.TextReceived, events.DataReceived, events.DataTrackFrame)
 
 
 class RoomRecorder:
@@ -94,20 +61,22 @@ class RoomRecorder:
         self._clock = clock
         self._tell = tell
         self._tap = Tap(tap, self, clock)
-        self._decryption = DecryptionWatch(self._tap, tap.keys, clock, self._append_event, tell)
+        self._decryption = DecryptionWatch(self._tap, options.keys_of(tap), clock, self._append_event, tell)
         self._tasks = Tasks("recorder")
-        self._tracks: dict[str, TrackRecorder] = {}
+        self._tracks = RecordedTracks(self._tap, clock)
+        self._decoded = options.decoded
+        self._policy = options.policy
+        self._layers = RecordedLayers(self._tap, options.layers)
         self._judge = ReceiveJudge()
-        self._paused: set[str] = set()
         self._refused: set[str] = set()
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._recording: Recording | None = None
         self._handoff: Handoff | None = None
-        self._frames: Counter[str] = Counter()
         self._storage_errors: Counter[str] = Counter()
         self._last_error: StorageError | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._ended_reason = ""
 
     async def start(self) -> None:
         """Open the recording (a folder that is there is gone on with), join and record from now on.
@@ -121,7 +90,8 @@ class RoomRecorder:
                 self._handoff.start()
             await self._tap.start()
         except BaseException:
-            await self.aclose()
+            # Nobody asked for its end: who starts again goes on with it.
+            await self.aclose(EndedReason.LEFT)
             raise
         self._tasks.start(self._follow_policy(), name="policy")
         self._tasks.start(self._tick(), name="tick")
@@ -129,26 +99,10 @@ class RoomRecorder:
         self._tell(RecordingChanged(self.status()))
 
     def _open(self) -> Recording:
-        options, now = self._options, self._clock.now()
-        config = RecordingConfig(
-            segmenter=SegmenterConfig(
-                segment_duration_s=options.segment_duration_s, part_duration_s=options.part_duration_s
-            )
-        )
         callbacks = RecordingCallbacks(
             on_segment=self._on_segment, on_error=self._on_error, on_keyframe_request=self._on_keyframe_request
         )
-        path = options.recordings_dir / check_recording_id(options.recording_id)
-        if path.exists():
-            return Recording.resume(path, now, config=config, callbacks=callbacks)
-        return Recording.create(
-            options.recordings_dir,
-            options.recording_id,
-            options.room,
-            started_at=now,
-            config=config,
-            callbacks=callbacks,
-        )
+        return open_recording(self._options, callbacks, self._clock.now())
 
     @property
     def tap(self) -> Tap:
@@ -163,7 +117,9 @@ class RoomRecorder:
     # What the room and the tap tell
 
     def on_room_event(self, event: object) -> None:
-        """Put what belongs there on the recording's timeline."""
+        """Put what belongs there on the recording's timeline; while it is paused, nothing of what people say."""
+        if isinstance(event, _CONTENT) and self._recording is not None and self._recording.paused:
+            return
         entry = timeline_event(event, self._clock.now())
         if entry is not None:
             self._append_event(entry)
@@ -174,15 +130,11 @@ class RoomRecorder:
 
     def on_tap_frames(self, track_sid: str, frames: tuple[EncodedFrame, ...]) -> None:
         """Write frames of a track."""
-        recorder = self._tracks.get(track_sid) or self._open_track(track_sid, frames[0])
-        if recorder is None:
-            return
-        for frame in frames:
-            if recorder.write(frame):
-                self._frames[frame.codec.kind.value] += 1
+        self._tracks.write(self._open_recording, track_sid, frames)
 
     def on_tap_participants(self, participants: dict[str, RemoteParticipant]) -> None:
         """Somebody or something came, went or changed."""
+        self._tracks.note_interruptions()
         self._changed.set()
 
     def on_tap_state(self, state: TapState, reason: str) -> None:
@@ -192,24 +144,13 @@ class RoomRecorder:
 
     def on_tap_stream_state(self, track_sid: str, *, paused: bool) -> None:
         """The server paused or resumed a track for lack of bandwidth."""
-        if paused == (track_sid in self._paused):
-            return
-        (self._paused.add if paused else self._paused.discard)(track_sid)
-        log.warning("recording_stream_paused" if paused else "recording_stream_resumed", sid=track_sid)
+        if self._tracks.set_stream_paused(track_sid, paused=paused):
+            log.warning("recording_stream_paused" if paused else "recording_stream_resumed", sid=track_sid)
 
     def on_tap_refused(self, track_sid: str, reason: str) -> None:
         """A track cannot be had."""
         self._refused.add(track_sid)
         log.warning("recording_track_refused", sid=track_sid, reason=reason)
-
-    def _open_track(self, track_sid: str, frame: EncodedFrame) -> TrackRecorder | None:
-        found = self._tap.find_track(track_sid)
-        if found is None:
-            return None
-        recorder = self._open_recording.open_track(track_descriptor(*found, frame.codec), self._clock.now())
-        self._tracks[track_sid] = recorder
-        log.info("recording_track", sid=track_sid, codec=frame.codec.value, participant_identity=found[0].identity)
-        return recorder
 
     # What the writer thread tells
 
@@ -233,9 +174,9 @@ class RoomRecorder:
         self._loop.call_soon_threadsafe(self._request_keyframe, track)
 
     def _request_keyframe(self, number: int) -> None:
-        for sid, recorder in self._tracks.items():
-            if recorder.number == number:
-                self._tap.request_keyframe(sid)
+        sid = self._tracks.sid_of(number)
+        if sid is not None:
+            (self._decoded or self._tap).request_keyframe(sid)
 
     # Tasks
 
@@ -247,26 +188,40 @@ class RoomRecorder:
 
     async def _apply_policy(self) -> None:
         candidates = [
-            Candidate(
-                participant_state(participant), track_state(participant, track), track.sid in self._tap.subscribed
-            )
+            Candidate(participant_state(participant), track_state(participant, track), track.sid in self._wanted)
             for participant in self._tap.participants.values()
             for track in participant.tracks
         ]
         present = {candidate.track.sid for candidate in candidates}
-        for choice in decide(self._options.policy, [item for item in candidates if self._recordable(item.track)]):
-            if choice.subscribe and choice.sid not in self._tap.subscribed:
-                await self._tap.subscribe(choice.sid, LayerQuality(choice.quality.value))
-            elif not choice.subscribe and choice.sid in self._tap.subscribed:
-                await self._end_track(choice.sid)
-        for sid in (self._tap.subscribed | set(self._tracks)) - present:
-            await self._end_track(sid)
+        # First what is gone: a track that is published again goes on in its place.
+        for sid in (self._wanted | self._tracks.sids) - present:
+            await self._end_track(sid, GapReason.UNPUBLISHED)
+        for choice in decide(self._policy, [item for item in candidates if self._recordable(item.track)]):
+            if choice.subscribe:
+                await self._begin_track(choice)
+            elif choice.sid in self._wanted:
+                await self._end_track(choice.sid, GapReason.UNSUBSCRIBED)
+        await self._layers.apply(self._clock.now())
         self._decryption.check()
+
+    @property
+    def _wanted(self) -> frozenset[str]:
+        """SIDs of the tracks that are being recorded."""
+        return self._tap.subscribed if self._decoded is None else self._decoded.sids
+
+    async def _begin_track(self, choice: Choice) -> None:
+        first = self._layers.allow(choice.sid, choice.quality)
+        if choice.sid in self._wanted:
+            return
+        if self._decoded is None:
+            await self._tap.subscribe(choice.sid, first)
+        elif (found := self._tap.find_track(choice.sid)) is not None:
+            self._decoded.start_track(choice.sid, found[1].kind.value, self.on_tap_frames)
 
     def _recordable(self, track: TrackState) -> bool:
         if track.sid in self._refused:
             return False
-        if track.mime_type.lower() in RECORDABLE:
+        if self._decoded is not None or is_recordable(track):
             return self._decryption.has_key(track)
         self._refused.add(track.sid)
         log.warning("recording_codec_unsupported", sid=track.sid, mime_type=track.mime_type)
@@ -276,11 +231,12 @@ class RoomRecorder:
         """Keys were added: tracks that were left out for want of one may be recorded now."""
         self._changed.set()
 
-    async def _end_track(self, sid: str) -> None:
+    async def _end_track(self, sid: str, reason: GapReason) -> None:
+        if self._decoded is not None:
+            self._decoded.end_track(sid)
         await self._tap.unsubscribe(sid)
-        recorder = self._tracks.pop(sid, None)
-        if recorder is not None:
-            recorder.close(self._clock.now())
+        self._tracks.end(sid, reason)
+        self._layers.forget(sid)
 
     async def _tick(self) -> None:
         ticks = 0
@@ -290,36 +246,71 @@ class RoomRecorder:
             self._open_recording.tick(self._clock.now())
             if ticks % TICKS_PER_SAMPLE == 0:
                 self._sample()
+                # Budgets follow what is measured; and the participant may not have known a track yet.
+                if self._layers.policy.budget_bps is not None or self._decoded is not None:
+                    self._changed.set()
 
     def _sample(self) -> None:
         now = self._clock.now()
-        self._judge.take(self._snapshots(now), now)
-        self._map_clocks(now)
+        self._judge.take(tap_snapshots(self._tap, self._tracks.is_stream_paused, now), now)
+        self._layers.rates.take(self._bytes_received(), now)
+        self._tracks.map_clocks(now)
         self._decryption.check()
 
-    def _map_clocks(self, now: float) -> None:
-        for sid, mapping in self._tap.clock_mappings().items():
-            if recorder := self._tracks.get(sid):
-                recorder.set_clock_mapping(mapping, now)
-
-    def _snapshots(self, now: float) -> tuple[TrackSnapshot, ...]:
-        found = ((stats, self._tap.find_track(sid)) for sid, stats in self._tap.stats().items())
-        return tuple(
-            TrackSnapshot(
-                track_sid=item[1].sid,
-                kind=TrackKind(item[1].kind.value),
-                source=track_source(item[1]),
-                timestamp=now,
-                stats=tap_inbound_rtp(stats),
-                muted=item[1].muted,
-                stream_paused=item[1].sid in self._paused,
-                requested_quality=video_quality(self._tap.quality(item[1].sid)),
-            )
-            for stats, item in found
-            if item is not None
-        )
+    def _bytes_received(self) -> dict[str, int]:
+        if self._decoded is not None:
+            return dict(self._decoded.bytes_encoded)
+        return {sid: stats.bytes_received for sid, stats in self._tap.stats().items()}
 
     # What others ask
+
+    def pause(self) -> None:
+        """Record nothing from now on, within the same recording; idempotent."""
+        self._set_paused(paused=True)
+
+    def unpause(self) -> None:
+        """Record again: video from its next sync sample on; idempotent."""
+        self._set_paused(paused=False)
+
+    def _set_paused(self, *, paused: bool) -> None:
+        recording, now = self._open_recording, self._clock.now()
+        if self._closing is not None or recording.paused == paused:
+            return
+        (recording.pause if paused else recording.unpause)(now)
+        recording.append_event(TimelineEvent("recording_paused" if paused else "recording_unpaused", now))
+        self._tell(RecordingChanged(self.status()))
+
+    def set_policy(self, policy: SubscriptionPolicy) -> None:
+        """Record by these rules from now on."""
+        self._policy = policy
+        self._changed.set()
+
+    def set_layers(self, layers: LayerPolicy) -> None:
+        """Take layers by this policy from now on."""
+        self._layers.policy = layers
+        self._changed.set()
+
+    def pin_layer(self, track_sid: str, quality: VideoQuality | None) -> None:
+        """Take this layer of a recorded video, whatever the policy says; None leaves it to the policy again."""
+        self._layers.pin(track_sid, quality)
+        self._changed.set()
+
+    def activity(self) -> RecordingActivity:
+        """What tells whether the recording still has something to record."""
+        recording, decoded = self._open_recording, self._decoded
+        publishers = {
+            sid: found[0].sid
+            for sid in self._wanted
+            if (found := self._tap.find_track(sid)) is not None and found[1].kind is MediaKind.AUDIO
+        }
+        return RecordingActivity(
+            connected=self._tap.state is TapState.CONNECTED,
+            paused=recording.paused,
+            heard=is_heard(publishers, self._tap.speakers, self._layers.rates),
+            packets=decoded.frames_encoded if decoded else _packets(self._tap),
+            recorded_s=recording.recorded_s(self._clock.now()),
+            size_bytes=recording.size_bytes,
+        )
 
     def receive_state(self, track_sid: str) -> ReceiveState | None:
         """What the tap receives of a track."""
@@ -341,6 +332,8 @@ class RoomRecorder:
             frames_lost=totals.frames_lost_storage + totals.frames_lost_overflow,
             error_code=self._last_error.code if self._last_error else "",
             error=str(self._last_error or ""),
+            recorded_s=round(recording.recorded_s(self._clock.now()), 3),
+            ended_reason=self._ended_reason,
             undecryptable=self._decryption.undecryptable,
         )
 
@@ -351,7 +344,7 @@ class RoomRecorder:
         return RoomCounters(
             recording_segments=totals.segments,
             recording_bytes=totals.bytes_written,
-            recording_frames=dict(self._frames),
+            recording_frames=dict(self._tracks.frames),
             recording_frames_lost={kind.value: lost for kind, lost in totals.frames_lost.items()},
             recording_write_queue_bytes=totals.queue_bytes,
             storage_errors=dict(self._storage_errors),
@@ -359,18 +352,21 @@ class RoomRecorder:
             handoff_pending=handoff.pending if handoff else 0,
         )
 
-    async def aclose(self) -> None:
+    async def aclose(self, reason: EndedReason = EndedReason.REQUESTED) -> None:
         """Take what still comes, leave, close the recording and hand off its last segments."""
         if self._closing is None:
-            self._closing = asyncio.create_task(self._close(), name="recorder.close")
+            self._closing = asyncio.create_task(self._close(reason), name="recorder.close")
         await asyncio.shield(self._closing)
 
-    async def _close(self) -> None:
+    async def _close(self, reason: EndedReason) -> None:
+        if self._decoded is not None:
+            await self._decoded.aclose()
         await self._tap.aclose()
         await self._tasks.aclose()
         if self._recording is not None:
-            self._map_clocks(self._clock.now())
-            await self._recording.aclose(self._clock.now())
+            self._tracks.map_clocks(self._clock.now())
+            await self._recording.aclose(self._clock.now(), reason.value)
+            self._ended_reason = reason.value
             self._tell(RecordingChanged(self.status()))
         if self._handoff is not None:
             try:
@@ -379,3 +375,7 @@ class RoomRecorder:
                 # The cursor keeps them: whoever opens the recording next hands them off.
                 log.warning("recording_handoff_left", error=str(error))
             await self._handoff.aclose()
+
+
+def _packets(tap: Tap) -> int:
+    return sum(stats.packets_received for stats in tap.stats().values())

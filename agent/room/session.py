@@ -88,6 +88,11 @@ class RoomSession:
         return self._state
 
     @property
+    def decrypts(self) -> bool:
+        """Whether what comes with end-to-end encryption is decrypted: there were keys when we joined."""
+        return self._encryption is not None and self._encryption.participant_decrypts
+
+    @property
     def sdk_room(self) -> rtc.Room:
         """The SDK's room, for this package only; ConnectionLost before joining and after the end."""
         if self._room is None or self._state in {ConnectionState.CONNECTING, ConnectionState.DISCONNECTED}:
@@ -127,6 +132,11 @@ class RoomSession:
             for participant in self.sdk_room.remote_participants.values()
             for publication in participant.track_publications.values()
         )
+
+    @property
+    def room_metadata(self) -> str:
+        """The room's own metadata."""
+        return self.sdk_room.metadata or ""
 
     async def room_sid(self) -> str:
         """The room's SID, which the server may tell some time after we joined."""

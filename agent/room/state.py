@@ -103,7 +103,8 @@ class RecordingStatus:
     """The recording in progress, or the last one of this agent.
 
     `error_code` and `error` tell of the last refusal of the disk; empty where it never refused. While `state` is
-    storage_error, frames are lost; recording goes on by itself when the disk takes them again. `undecryptable` are the
+    storage_error, frames are lost; recording goes on by itself when the disk takes them again. `recorded_s`: seconds
+    recorded, pauses left out. `ended_reason`: what closed it, in a word; empty while it runs. `undecryptable` are the
     tracks that are left out for want of their key; they are recorded once it is given.
     """
 
@@ -118,6 +119,8 @@ class RecordingStatus:
     frames_lost: int
     error_code: str = ""
     error: str = ""
+    recorded_s: float = 0.0
+    ended_reason: str = ""
     undecryptable: tuple[UndecryptableTrack, ...] = ()
 
 

@@ -20,7 +20,7 @@ class SubscribeAction(StrEnum):
 class SubscriptionRule:
     """Matches tracks by glob patterns (`*` for anything); all that is given must match.
 
-    `participant` is matched with identities, `name` with track names, `metadata` with the
+    `participant` is matched with identities, `sid` with track SIDs, `name` with track names, `metadata` with the
     participant's metadata, `attributes` with its attributes by key (a missing attribute is empty).
     `max_tracks` limits how many tracks this rule subscribes to. `quality` is the best layer to
     take of its videos.
@@ -30,6 +30,7 @@ class SubscriptionRule:
     participant: str = "*"
     kind: TrackKind | None = None
     source: TrackSource | None = None
+    sid: str = "*"
     name: str = "*"
     metadata: str = "*"
     attributes: tuple[tuple[str, str], ...] = ()
@@ -42,6 +43,7 @@ class SubscriptionRule:
             (self.kind is None or track.kind == self.kind)
             and (self.source is None or track.source == self.source)
             and fnmatchcase(participant.identity, self.participant)
+            and fnmatchcase(track.sid, self.sid)
             and fnmatchcase(track.name, self.name)
             and fnmatchcase(participant.metadata, self.metadata)
             and all(fnmatchcase(participant.attributes.get(key, ""), glob) for key, glob in self.attributes)

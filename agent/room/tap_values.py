@@ -2,9 +2,19 @@
 
 from agent.room.state import ParticipantState, TrackState
 from media.frames import Codec
+from media.record.codec_config import RECORDABLE as RECORDABLE_CODECS
 from media.record.entries import TrackDescriptor
 from media.tap.events import LayerQuality, RemoteParticipant, RemoteTrack
 from quality.stats import TrackSource, VideoQuality
+
+# RED is a wrapping that the receiver takes off.
+RECORDABLE = {"audio/red": Codec.OPUS} | {f"{codec.kind}/{codec}": codec for codec in RECORDABLE_CODECS}
+"""Codecs that the tap can hand to a recording, by MIME type in lower case."""
+
+
+def is_recordable(track: TrackState) -> bool:
+    """Whether the track's codec can be recorded."""
+    return track.mime_type.lower() in RECORDABLE
 
 
 def participant_state(participant: RemoteParticipant) -> ParticipantState:

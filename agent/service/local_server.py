@@ -1,7 +1,7 @@
 """A LiveKit server on this machine: found on PATH, taken from the cache, or built from the pinned module.
 
-It listens on loopback only, on free ports, with a random secret, and ends when the process that
-started it ends.
+It listens on loopback only (or one other address of this machine), on free ports, with a random
+secret, and ends when the process that started it ends.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,17 +119,27 @@ def _build(go: str, target: Path, report: Callable[[str], None]) -> None:
     report("the LiveKit server is built")
 
 
-def _free_port(kind: socket.SocketKind) -> int:
+def _free_port(kind: socket.SocketKind, address: str) -> int:
     with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])
 
 
 class LocalServer:
     """Runs one server; `async with` gives a RunningServer and stops it at the end."""
 
-    def __init__(self, binary: Path, *, log_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        *,
+        log_file: Path | None = None,
+        address: str = "127.0.0.1",
+        rtc: Mapping[str, object] | None = None,
+    ) -> None:
+        """`address` is an IPv4 address of this machine; `rtc` is further configuration of that section."""
         self._binary = binary
+        self._address = address
+        self._rtc = dict(rtc or {})
         self._log_file = log_file
         self._process: asyncio.subprocess.Process | None = None
 
@@ -144,9 +154,9 @@ class LocalServer:
         attempts = 1 if credentials else START_ATTEMPTS
         for attempt in range(1, attempts + 1):
             wanted = credentials or Credentials(
-                f"ws://127.0.0.1:{_free_port(socket.SOCK_STREAM)}",
+                f"ws://{self._address}:{_free_port(socket.SOCK_STREAM, self._address)}",
                 f"API{secrets.token_hex(6)}",
-                secrets.token_urlsafe(36),
+                secrets.token_hex(24),
             )
             process = await self._spawn(wanted)
             self._process = process
@@ -160,21 +170,22 @@ class LocalServer:
 
     async def _spawn(self, credentials: Credentials) -> asyncio.subprocess.Process:
         port = int(credentials.url.rsplit(":", 1)[1])
-        udp_port = _free_port(socket.SOCK_DGRAM)
+        udp_port = _free_port(socket.SOCK_DGRAM, self._address)
         config = {
             "port": port,
-            "bind_addresses": ["127.0.0.1"],
+            "bind_addresses": [self._address],
             "keys": {credentials.api_key: credentials.api_secret},
             "logging": {"level": "info", "json": True},
             "rtc": {
-                "tcp_port": _free_port(socket.SOCK_STREAM),
+                "tcp_port": _free_port(socket.SOCK_STREAM, self._address),
                 "udp_port": udp_port,
                 # Without a STUN server of our own it would tell clients of public ones.
-                "stun_servers": [f"127.0.0.1:{udp_port}"],
-                "node_ip": "127.0.0.1",
+                "stun_servers": [f"{self._address}:{udp_port}"],
+                "node_ip": self._address,
                 "use_external_ip": False,
                 "enable_loopback_candidate": True,
-                "ips": {"includes": ["127.0.0.1/32"]},
+                "ips": {"includes": [f"{self._address}/32"]},
+                **self._rtc,
             },
         }
         environment = {key: value for key, value in os.environ.items() if not key.startswith("LIVEKIT_")}
@@ -184,7 +195,7 @@ class LocalServer:
             return await asyncio.create_subprocess_exec(
                 str(self._binary),
                 "--node-ip",
-                "127.0.0.1",
+                self._address,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=sink or subprocess.DEVNULL,

@@ -12,6 +12,7 @@ from pydantic import Base64Bytes, Field, JsonValue, TypeAdapter, ValidationError
 
 from agent.errors import RoomhandError
 from agent.room.publish_options import PublishOptions
+from agent.room.recording_plan import RecordingPlan
 from agent.room.state import PublicationState, RecordingStatus, RoomState
 from agent.room.subscription import SubscriptionPolicy
 from agent.service.room_metrics import RoomMetrics
@@ -42,7 +43,8 @@ class RoomOptions:
 
     `publish`: what to publish from the start, "pattern" or a path. `recording_id` is the recording that the
     room writes, or is to go on with. `policy` and `record_policy` say which tracks to subscribe to and which
-    to record; None leaves it to the agent's defaults. `e2ee_key` None is the setting's.
+    to record, `recording_plan` when and in which layers; None leaves it to the agent's defaults. `e2ee_key` None is
+    the setting's.
     """
 
     room: str
@@ -55,6 +57,7 @@ class RoomOptions:
     recording_id: str | None = None
     policy: SubscriptionPolicy | None = None
     record_policy: SubscriptionPolicy | None = None
+    recording_plan: RecordingPlan | None = None
     e2ee_key: str | None = field(default=None, repr=False)
     e2ee_participant_keys: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -69,9 +72,15 @@ class StartRoom:
 
 @dataclass(frozen=True, slots=True)
 class StartRecording:
-    """Record the room, or go on with the recording of that id; `e2ee_key` is the room's from now on."""
+    """Record the room, or go on with the recording of that id; policy and plan None: as before.
+
+    `e2ee_key` is the room's key for end-to-end encryption from now on; None: as before.
+    """
 
     recording_id: str
+    policy: SubscriptionPolicy | None = None
+    plan: RecordingPlan | None = None
+    paused: bool = False
     e2ee_key: str | None = field(default=None, repr=False)
     type: Literal["start_recording"] = "start_recording"
 
@@ -81,6 +90,29 @@ class StopRecording:
     """Close the room's recording."""
 
     type: Literal["stop_recording"] = "stop_recording"
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRecording:
+    """Record nothing until told otherwise, within the recording."""
+
+    type: Literal["pause_recording"] = "pause_recording"
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRecording:
+    """Record again after a pause."""
+
+    type: Literal["resume_recording"] = "resume_recording"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRecording:
+    """Change what is recorded and how; None leaves it as it is."""
+
+    policy: SubscriptionPolicy | None = None
+    plan: RecordingPlan | None = None
+    type: Literal["change_recording"] = "change_recording"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +199,9 @@ class SendText:
     type: Literal["send_text"] = "send_text"
 
 
+RecordingCommand: TypeAlias = StartRecording | StopRecording | PauseRecording | ResumeRecording | ChangeRecording
 Command: TypeAlias = (
-    StartRecording
-    | StopRecording
+    RecordingCommand
     | SetEncryptionKey
     | SetPolicy
     | SetSubscribed
@@ -193,7 +225,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a command brought: publications for Publish, the recording for Start/StopRecording."""
+    """What a command brought: publications for Publish, the recording for the four about it."""
 
     publications: tuple[PublicationState, ...] = ()
     recording: RecordingStatus | None = None

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from agent.room.counters import RoomCounters
 from agent.room.publish_options import PublishOptions
+from agent.room.recording_plan import RecordingPlan
 from agent.room.state import PublicationState, RecordingStatus, RoomState
 from agent.room.subscription import SubscriptionPolicy
 from agent.service.protocol import RoomOptions
@@ -51,8 +52,26 @@ class RoomAgentPort(Protocol):
     async def set_e2ee_key(self, key: str, *, participant_identity: str | None, key_index: int) -> None:
         """Use another key for end-to-end encryption."""
 
-    async def start_recording(self, recording_id: str) -> RecordingStatus:
+    async def start_recording(
+        self,
+        recording_id: str,
+        *,
+        policy: SubscriptionPolicy | None = None,
+        plan: RecordingPlan | None = None,
+        paused: bool = False,
+    ) -> RecordingStatus:
         """Record, or go on with the recording of that id."""
+
+    async def pause_recording(self) -> RecordingStatus:
+        """Record nothing for a while."""
+
+    async def resume_recording(self) -> RecordingStatus:
+        """Record again."""
+
+    async def change_recording(
+        self, *, policy: SubscriptionPolicy | None = None, plan: RecordingPlan | None = None
+    ) -> None:
+        """Change what is recorded and how."""
 
     async def stop_recording(self) -> RecordingStatus:
         """Close the recording."""

@@ -5,6 +5,7 @@ import asyncio
 from agent.bot import RoomAgent
 from agent.config import load_settings
 from agent.request import EVERYTHING, NOTHING, RoomRequest
+from agent.room.recording_plan import RecordingPlan, RecordWhen
 from agent.service.protocol import RoomOptions
 from agent.service.room_agent_port import RoomAgentPort
 from agent.service.room_shell import run_room_process
@@ -14,6 +15,7 @@ from media.export.queue import ExportQueue
 async def make_agent(options: RoomOptions) -> RoomAgentPort:
     """The agent for the room that the supervisor names, with this process's settings."""
     settings = load_settings()
+    plan = options.recording_plan or RecordingPlan()
     request = RoomRequest(
         room=options.room,
         identity=options.identity,
@@ -22,10 +24,11 @@ async def make_agent(options: RoomOptions) -> RoomAgentPort:
         attributes=options.attributes,
         hidden=options.hidden,
         publish=options.publish,
-        record=options.recording_id is not None,
+        record=options.recording_id is not None or plan.when is not RecordWhen.NOW,
         recording_id=options.recording_id,
         policy=options.policy or NOTHING,
         record_policy=options.record_policy or EVERYTHING,
+        recording_plan=plan,
         e2ee_key=options.e2ee_key,
         e2ee_participant_keys=options.e2ee_participant_keys,
     )

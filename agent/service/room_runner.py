@@ -7,15 +7,20 @@ import structlog
 
 from agent.errors import RoomhandError
 from agent.logs import bind_context
+from agent.room.state import RecordingStatus
 from agent.service import event_report
 from agent.service.line_writer import LineWriter
 from agent.service.protocol import (
+    ChangeRecording,
     Command,
     Done,
     ErrorReport,
+    PauseRecording,
     Publish,
+    RecordingCommand,
     Reply,
     Request,
+    ResumeRecording,
     RoomEnded,
     RoomEventReport,
     RoomOptions,
@@ -152,13 +157,8 @@ def _internal(error: Exception) -> ErrorReport:
 
 async def _carry_out(agent: RoomAgentPort, command: Command) -> Done:
     match command:
-        case StartRecording(recording_id, key):
-            bind_context(recording=recording_id)
-            if key is not None:
-                await agent.set_e2ee_key(key, participant_identity=None, key_index=0)
-            return Done(recording=await agent.start_recording(recording_id))
-        case StopRecording():
-            return Done(recording=await agent.stop_recording())
+        case StartRecording() | StopRecording() | PauseRecording() | ResumeRecording() | ChangeRecording():
+            return Done(recording=await _record(agent, command))
         case Publish(source, options):
             return Done(publications=await agent.publish(source, options))
         case SetEncryptionKey(key, participant_identity, key_index):
@@ -178,3 +178,21 @@ async def _carry_out(agent: RoomAgentPort, command: Command) -> Done:
         case SendText(text, topic, identities):
             await agent.send_text(text, topic, identities)
     return Done()
+
+
+async def _record(agent: RoomAgentPort, command: RecordingCommand) -> RecordingStatus | None:
+    match command:
+        case StartRecording(recording_id, policy, plan, paused, key):
+            bind_context(recording=recording_id)
+            if key is not None:
+                await agent.set_e2ee_key(key, participant_identity=None, key_index=0)
+            return await agent.start_recording(recording_id, policy=policy, plan=plan, paused=paused)
+        case StopRecording():
+            return await agent.stop_recording()
+        case PauseRecording():
+            return await agent.pause_recording()
+        case ResumeRecording():
+            return await agent.resume_recording()
+        case ChangeRecording(policy, plan):
+            await agent.change_recording(policy=policy, plan=plan)
+            return agent.state().recording

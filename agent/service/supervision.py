@@ -29,7 +29,8 @@ PERMANENT_CODES = frozenset(
     }
 )
 # LiveKit's DisconnectReason, lower case. Somebody ended the room or removed us on purpose:
-GONE_REASONS = frozenset({"room_deleted", "room_closed", "participant_removed"})
+# or the recording is over that we were there for.
+GONE_REASONS = frozenset({"room_deleted", "room_closed", "participant_removed", "recording_ended"})
 # Somebody else took our identity: coming back would throw them out, and they us, for ever.
 PERMANENT_REASONS = frozenset({"duplicate_identity", "user_rejected"})
 

@@ -10,10 +10,13 @@ from pydantic import JsonValue, TypeAdapter
 from agent.config import Settings
 from agent.errors import RecordingConflict, RoomConflict, RoomNotFound, RoomUnavailable
 from agent.metrics import Metrics
+from agent.room.recording_plan import EndedReason, RecordingPlan, RecordWhen
+from agent.room.subscription import SubscriptionPolicy
 from agent.service.desired_rooms import DesiredRooms
 from agent.service.environment import child_environment
 from agent.service.event_log import EventLog
 from agent.service.protocol import (
+    ChangeRecording,
     Command,
     Done,
     RoomOptions,
@@ -89,13 +92,17 @@ class Supervisor:
         return frozenset(item.recording_id for item in options if item.recording_id is not None)
 
     async def start_room(self, options: RoomOptions, *, record: bool) -> RoomView:
-        """Run a room, and wait until it is joined, or START_WAIT_S. With `record` it is recorded from the start.
+        """Run a room, and wait until it is joined, or START_WAIT_S. With `record` it is recorded as its plan says.
 
         Raises RoomConflict when it runs already, RoomUnavailable when there is no place for it, RoomFault when it could
         not be joined: it is not kept then.
         """
         self._check_free(options.room)
-        if record and options.recording_id is None:
+        plan = options.recording_plan or RecordingPlan()
+        if not record:
+            # What begins by itself is part of being asked for.
+            options = replace(options, recording_plan=replace(plan, when=RecordWhen.NOW))
+        elif options.recording_id is None and plan.when is RecordWhen.NOW:
             recording_id = new_recording_id(options.room, self._parts.clock.now())
             options = replace(options, recording_id=recording_id)
         slot = self._run(options)
@@ -134,20 +141,24 @@ class Supervisor:
     async def command(self, name: str, command: Command) -> Done:
         """Have a room carry out `command`. Raises RoomNotFound, RoomUnavailable or RoomFault.
 
-        A policy outlives the room's process, and so does a key with index 0: they hold for the next one too.
+        A policy outlives the room's process, and so does a key with index 0: they hold for the next one too, and so
+        does what changes its recordings.
         """
         slot = self._slot(name)
         done = await slot.call(command)
         if isinstance(command, SetPolicy):
             slot.options = replace(slot.options, policy=command.policy)
             await self._save()
+        elif isinstance(command, ChangeRecording):
+            slot.options = _changed(slot.options, command.policy, command.plan)
+            await self._save()
         elif isinstance(command, SetEncryptionKey) and command.key_index == 0:
             slot.options = _with_key(slot.options, command)
             await self._save()
         return done
 
-    async def start_recording(self, name: str, recording_id: str | None, e2ee_key: str | None = None) -> Done:
-        """Record a room, in a new recording or going on with `recording_id`.
+    async def start_recording(self, name: str, wanted: StartRecording) -> Done:
+        """Record a room, in a new recording (an empty `recording_id`) or going on with one.
 
         Raises RecordingConflict when it is being recorded, else as `command`.
         """
@@ -158,13 +169,17 @@ class Supervisor:
                 raise RecordingConflict(
                     f"room {name!r} is being recorded as {slot.options.recording_id}; stop that recording first"
                 )
-            wanted = recording_id or new_recording_id(name, self._parts.clock.now())
-            # Kept before the room is told: should its process die in between, the next one goes on with it.
+            recording_id = wanted.recording_id or new_recording_id(name, self._parts.clock.now())
             before = slot.options
-            slot.options = replace(before, recording_id=wanted, e2ee_key=e2ee_key or before.e2ee_key)
+            # Kept before the room is told: should its process die in between, the next one goes on with it.
+            slot.options = replace(
+                _changed(before, wanted.policy, wanted.plan),
+                recording_id=recording_id,
+                e2ee_key=wanted.e2ee_key or before.e2ee_key,
+            )
             try:
                 await self._save()
-                return await slot.call(StartRecording(wanted, e2ee_key))
+                return await slot.call(replace(wanted, recording_id=recording_id))
             except (RoomFault, StorageError):
                 slot.options = before
                 await self._save()
@@ -234,14 +249,42 @@ class Supervisor:
 
     def on_event(self, room: str, event: str, at: float, fields: Mapping[str, object]) -> None:
         """Pass a room's event on to the listeners."""
-        self._parts.events.append(event, room, at, _FIELDS.validate_python(dict(fields)))
+        checked = _FIELDS.validate_python(dict(fields))
+        self._parts.events.append(event, room, at, checked)
+        if event == "recording_changed":
+            self._note_recording(room, checked.get("status"))
         if event == "room_restarting":
             self._parts.metrics.room_restarts.inc()
             self._parts.metrics.forget_room(room)
 
+    def _note_recording(self, room: str, status: JsonValue) -> None:
+        """Recordings begin and end by themselves too; a process that dies is to go on with the one that runs."""
+        slot = self._slots.get(room)
+        if slot is None or not isinstance(status, dict):
+            return
+        recording_id, reason = str(status.get("recording_id", "")), status.get("ended_reason")
+        known = slot.options.recording_id
+        if not reason and known is None:
+            slot.options = replace(slot.options, recording_id=recording_id)
+        elif reason and reason != EndedReason.LEFT and known == recording_id:
+            slot.options = replace(slot.options, recording_id=None)
+        else:
+            return
+        self._tasks.start(self._save(), name=f"save.{room}")
+
     def on_metrics(self, room: str, process: int, sample: RoomMetrics) -> None:
         """Add a room's sample to the service's metrics."""
         self._parts.metrics.apply(room, process, sample)
+
+
+def _changed(options: RoomOptions, policy: SubscriptionPolicy | None, plan: RecordingPlan | None) -> RoomOptions:
+    """The options with another record policy and plan (None: as before); what begins recordings stays."""
+    if policy is not None:
+        options = replace(options, record_policy=policy)
+    if plan is not None:
+        before = options.recording_plan or RecordingPlan()
+        options = replace(options, recording_plan=replace(plan, when=before.when))
+    return options
 
 
 def _with_key(options: RoomOptions, command: SetEncryptionKey) -> RoomOptions:

@@ -1,4 +1,4 @@
-"""What a recorder reads of H.265 parameter sets (ITU-T H.265 section 7.3, pure)."""
+"""What is read of H.265: parameter sets, and which of them a slice names (ITU-T H.265 section 7.3, pure)."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,8 @@ NAL_VPS, NAL_SPS, NAL_PPS = 32, 33, 34
 """Types of the parameter sets (table 7-1)."""
 
 _HEADER_BYTES = 2
+_IDS_BYTES = 32
+"""Ids come first: no more of a PPS or a slice has to be unescaped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class H265SequenceParameterSet:
     """
 
     identifier: int
+    vps_id: int
     max_sub_layers: int
     temporal_id_nesting: bool
     profile_tier_level: bytes
@@ -34,10 +37,15 @@ def nal_type(nal: bytes) -> int:
     return nal[0] >> 1 & 0x3F if len(nal) >= _HEADER_BYTES else -1
 
 
+def parse_vps_id(nal: bytes) -> int:
+    """vps_video_parameter_set_id of a video parameter set NAL unit."""
+    return BitReader(nal[_HEADER_BYTES : _HEADER_BYTES + 1]).bits(4)
+
+
 def parse_sps(nal: bytes) -> H265SequenceParameterSet:
     """Read an SPS NAL unit (section 7.3.2.2.1). Raises RtpError when it is cut short or absurd."""
     reader = BitReader(unescape(nal[_HEADER_BYTES:]))
-    reader.bits(4)  # sps_video_parameter_set_id
+    vps_id = reader.bits(4)
     sub_layers = reader.bits(3) + 1
     nesting = reader.flag()
     profile_tier_level = reader.bits(96).to_bytes(12)
@@ -56,8 +64,21 @@ def parse_sps(nal: bytes) -> H265SequenceParameterSet:
         raise RtpError("an H.265 SPS crops the whole picture away; wait for a key frame")
     depths = 8 + reader.unsigned(), 8 + reader.unsigned()
     return H265SequenceParameterSet(
-        identifier, sub_layers, nesting, profile_tier_level, chroma_format, *depths, width, height
+        identifier, vps_id, sub_layers, nesting, profile_tier_level, chroma_format, *depths, width, height
     )
+
+
+def parse_pps_ids(nal: bytes) -> tuple[int, int]:
+    """(pps_pic_parameter_set_id, pps_seq_parameter_set_id) of a picture parameter set NAL unit."""
+    reader = BitReader(unescape(nal[_HEADER_BYTES:_IDS_BYTES]))
+    return reader.unsigned(), reader.unsigned()
+
+
+def parse_slice_pps_id(nal: bytes) -> int:
+    """The slice_pic_parameter_set_id that a slice of an IRAP picture names (section 7.3.6.1)."""
+    reader = BitReader(unescape(nal[_HEADER_BYTES:_IDS_BYTES]))
+    reader.bits(2)  # first_slice_segment_in_pic_flag, no_output_of_prior_pics_flag
+    return reader.unsigned()
 
 
 def _skip_sub_layers(reader: BitReader, count: int) -> None:

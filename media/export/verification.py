@@ -13,6 +13,7 @@ from av.error import FFmpegError
 from media.delivery.local import file_sha256
 from media.errors import ExportVerificationFailed
 from media.frames import Codec, MediaKind
+from media.process.audio_pacing import SILENCE_PACKETS
 from media.process.output import (
     Check,
     ExportOutput,
@@ -23,7 +24,6 @@ from media.process.output import (
     output_from_json,
     to_json,
 )
-from media.process.streams import SILENCE_PACKET
 from media.record.entries import JsonValue
 
 # One frame at 25 fps, two Opus packets: less is rounding.
@@ -59,7 +59,7 @@ class Measured:
         self.end_s = max(self.end_s, start_s + duration_s)
         self.longest_s = max(self.longest_s, duration_s)
         data = bytes(packet)
-        if not (self.codec == Codec.OPUS.value and data == SILENCE_PACKET):
+        if not (self.codec == Codec.OPUS.value and data in SILENCE_PACKETS):
             self.digest.update(data)
 
 
@@ -138,13 +138,19 @@ def measure(entry: Path, packets: int, on_progress: Callable[[float], None]) -> 
         }
         for stream in container.streams:
             if stream.index in kinds:
-                measured[kinds[stream.index]] = Measured(stream.codec_context.name.removeprefix("lib"))
+                measured[kinds[stream.index]] = Measured(_codec_name(stream))
         count = itertools.count(1)
         for packet in container.demux():
             if packet.size and packet.dts is not None and packet.stream_index in kinds:
                 measured[kinds[packet.stream_index]].take(packet)
                 on_progress(next(count) / max(packets, 1))
     return measured
+
+
+def _codec_name(stream: av.stream.Stream) -> str:
+    """The codec's name as ours, whatever decoder would be used for it."""
+    name = stream.codec_context.codec.canonical_name
+    return Codec.H265.value if name == "hevc" else name
 
 
 def _equal(name: str, expected: str, actual: str) -> Check:

@@ -1,4 +1,4 @@
-"""Packs one participant's audio and video as HLS with fMP4 segments; H.264 and Opus samples go in as recorded."""
+"""Packs one participant's audio and video as HLS with fMP4 segments; video but VP8 and Opus go in as recorded."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -75,7 +75,7 @@ def package_hls(
 ) -> ExportOutput:
     """Write an HLS presentation into `directory / program.stem` and say what it must hold. It is not verified yet.
 
-    All renditions share one timeline that starts at 0. A new H.264 picture size is a discontinuity
+    All renditions share one timeline that starts at 0. A new picture size is a discontinuity
     with an init segment of its own, in the audio too. Raises RecordingDamaged, UnsupportedCodec, OSError.
     """
     folder = directory / program.stem

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import cast
 
 import av
+from av.video.codeccontext import VideoCodecContext
 
-from media.frames import MediaKind
+from media.frames import Codec
 from media.process.output import ExportOutput, JsonObject, OutputFile, to_json
+from media.process.published import OUT_OF_BAND_ENTRIES, vp9_pixel_format
 from media.process.streams import OutputStream, ProgramReader, TimedSample
 from media.process.timeline import Program, program_from_json
 from media.record.entries import JsonValue
@@ -23,7 +25,7 @@ def write_mp4(
 ) -> ExportOutput:
     """Write `<program.stem>.mp4` into `directory` and say what it must hold. It is not verified yet.
 
-    H.264 of one picture size and Opus are copied; other video is transcoded to H.264. A track
+    H.264 and H.265 of one picture size, VP9, AV1 and Opus are copied; other video is transcoded to H.264. A track
     that starts later than the other does so in the file (edit list).
     Raises RecordingDamaged, UnsupportedCodec, OSError.
     """
@@ -57,12 +59,18 @@ def write_mp4(
 
 
 def _add_stream(container: av.container.OutputContainer, stream: OutputStream) -> av.stream.Stream:
-    with av.open(io.BytesIO(stream.inits[0].init_segment), format="mp4") as template:
-        output = container.add_stream_from_template(template.streams[0])
+    # Frames may be smaller than the track, not larger.
+    largest = max(stream.inits, key=lambda init: init.width * init.height)
+    with av.open(io.BytesIO(largest.init_segment), format="mp4") as template:
+        # Opaque: as it is, with no need of an encoder for the codec.
+        output = container.add_stream_from_template(template.streams[0], opaque=True)
     output.time_base = Fraction(1, stream.timescale)
-    if stream.kind is MediaKind.VIDEO and len(stream.inits) > 1:
-        # avc1 says that all parameter sets are in the header; here some only come in band (ISO/IEC 14496-15 5.3.3).
-        output.codec_context.codec_tag = "avc3"
+    if stream.codec in OUT_OF_BAND_ENTRIES:
+        # The first name says that all parameter sets are in the header; with several they come in band as well.
+        in_band, out_of_band = OUT_OF_BAND_ENTRIES[stream.codec]
+        output.codec_context.codec_tag = in_band if len(stream.inits) > 1 else out_of_band
+    if stream.codec is Codec.VP9:
+        cast(VideoCodecContext, output.codec_context).pix_fmt = vp9_pixel_format(largest.init_segment)
     return output
 
 

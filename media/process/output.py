@@ -46,10 +46,11 @@ class OutputFile:
 class OutputTrack:
     """What a track of an output must be; verification measures whether it is.
 
-    `samples` counts the recording's samples in it. `silence_packets` fill holes in the audio and
-    `concealed_frames` stand for pictures that could not be decoded. `reason` says why it was transcoded,
-    `payload_sha256` covers all copied samples in order (but silence). `start_s` and `duration_s` come from the
-    recording's journal; `clock_lag_s` is how far the end is off, as a correction of the clock is slewed in.
+    `samples` counts the recording's samples in it. `silence_packets` fill holes in the audio, `skipped_packets` were
+    left out where the sender's sound card ran too fast, and `concealed_frames` stand for pictures that could not be
+    decoded. `reason` says why it was transcoded, `payload_sha256` covers all copied samples in order (but silence).
+    `start_s` and `duration_s` come from the recording's journal; `clock_lag_s` is how far the end is off, as a
+    correction of the clock is slewed in.
     """
 
     kind: MediaKind
@@ -66,6 +67,7 @@ class OutputTrack:
     clock_lag_s: float
     width: int
     height: int
+    skipped_packets: int = 0
 
 
 @dataclass(frozen=True, slots=True)

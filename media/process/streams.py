@@ -10,8 +10,15 @@ from av.error import FFmpegError
 
 from media.errors import RecordingDamaged, RtpError, UnsupportedCodec
 from media.frames import Codec, MediaKind
-from media.process.avc import avc_codec_string, published_init, without_parameter_sets
+from media.process.audio_pacing import SILENCE_PACKETS, AudioPacer
+from media.process.avc import avc_codec_string
 from media.process.output import Handling, OutputTrack
+from media.process.published import (
+    OUT_OF_BAND_ENTRIES,
+    published_codec_string,
+    published_init,
+    without_parameter_sets,
+)
 from media.process.samples import WEBM_TOLERANCE_S, RecordedSample, read_samples
 from media.process.timeline import Program, Retimer, TrackPart, track_start_s
 from media.process.transcode import TIMESCALE, CodedPicture, H264Transcoder
@@ -20,9 +27,11 @@ from media.record.reader import RecordingView, TrackView
 from media.record.storage import translated
 from media.rtp.depacketise.opus import opus_duration
 
-# 20 ms of digital silence, mono, full band (RFC 6716 section 3.1: configuration 31, one frame).
-SILENCE_PACKET = b"\xf8\xff\xfe"
-_SILENCE_SAMPLES = 960
+_COPYABLE = frozenset({Codec.H264, Codec.H265, Codec.VP9, Codec.AV1})
+"""What players of MP4 and of HLS with fMP4 segments (Media Source Extensions) decode. VP8 is not among it."""
+
+_OUT_OF_BAND = frozenset({Codec.H264, Codec.H265, Codec.AV1})
+"""Codecs whose init segment has a decoder configuration; frames of the others say all themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,7 @@ class Tally:
     """What went through a stream so far; all of it once the stream is used up."""
 
     silence_packets: int = 0
+    skipped_packets: int = 0
     concealed_frames: int = 0
     clock_lag_s: float = 0.0
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
@@ -87,7 +97,7 @@ class OutputStream:
             handling=self.handling,
             reason=self.reason,
             recorded_tracks=tuple(part.number for part in self.lane),
-            samples=self.recorded_samples,
+            samples=self.recorded_samples - self.tally.skipped_packets,
             silence_packets=self.tally.silence_packets,
             concealed_frames=self.tally.concealed_frames,
             payload_sha256=self.tally.digest.hexdigest() if self.handling is Handling.COPIED else "",
@@ -96,6 +106,7 @@ class OutputStream:
             clock_lag_s=self.tally.clock_lag_s,
             width=max(init.width for init in self.inits),
             height=max(init.height for init in self.inits),
+            skipped_packets=self.tally.skipped_packets,
         )
 
 
@@ -146,10 +157,10 @@ class ProgramReader:
         )
 
     def video(self, *, for_segments: bool) -> OutputStream | None:
-        """The video: H.264 is copied, everything else transcoded to H.264. None without any.
+        """The video: H.264, H.265, VP9 and AV1 are copied, everything else transcoded to H.264. None without any.
 
-        In one file, H.264 whose size changes is transcoded too. `for_segments`, each size gets an init segment
-        of its own, and the first picture is shown from the output's zero on, however late it came.
+        In one file, H.264 and H.265 whose size changes are transcoded too. `for_segments`, each size gets an init
+        segment of its own, and the first picture is shown from the output's zero on, however late it came.
         """
         lane = self._program.video
         if not lane:
@@ -166,7 +177,7 @@ class ProgramReader:
             size = (transcoder.width, transcoder.height)
             stream_inits: tuple[StreamInit, ...] = (StreamInit(transcoder.init_segment, codec_string, *size),)
         else:
-            configs = {init.path: self._decoder_config(init) for init in inits}
+            configs = {init.path: (self._decoder_config(init), init.width, init.height) for init in inits}
             distinct = {configs[init.path]: init for init in inits}
             in_band = len(distinct) > 1
             indices = {path: list(distinct).index(config) for path, config in configs.items()}
@@ -175,7 +186,7 @@ class ProgramReader:
         start_s = 0.0 if for_segments else track_start_s(self._tracks[lane[0].number]) - self.origin_s
         return OutputStream(
             kind=MediaKind.VIDEO,
-            codec=Codec.H264,
+            codec=Codec.H264 if reason else inits[0].codec,
             timescale=TIMESCALE,
             handling=Handling.TRANSCODED if reason else Handling.COPIED,
             reason=reason,
@@ -205,8 +216,8 @@ class ProgramReader:
         return list(inits.values())
 
     def _stream_init(self, init: InitEntry, *, in_band: bool = False) -> StreamInit:
-        data = published_init(self._bytes_of(init), in_band=in_band)
-        codec_string = avc_codec_string(data) if init.codec is Codec.H264 else init.codec_string
+        data = published_init(init.codec, self._bytes_of(init), in_band=in_band)
+        codec_string = published_codec_string(init.codec, init.codec_string, in_band=in_band)
         return StreamInit(data, codec_string, init.width, init.height)
 
     def _bytes_of(self, init: InitEntry) -> bytes:
@@ -215,8 +226,8 @@ class ProgramReader:
             return path.read_bytes()
 
     def _decoder_config(self, init: InitEntry) -> bytes:
-        """The avcC of an H.264 init segment; nothing for codecs whose frames say all."""
-        if init.codec is not Codec.H264:
+        """The decoder configuration in an init segment; nothing for codecs whose frames say all."""
+        if init.codec not in _OUT_OF_BAND:
             return b""
         try:
             with av.open(io.BytesIO(self._bytes_of(init)), "r", format="mp4") as container:
@@ -243,16 +254,21 @@ class ProgramReader:
                 self._on_progress(self._read / self._total)
 
     def _audio_samples(self, lane: tuple[TrackPart, ...], tally: Tally) -> Iterator[TimedSample]:
-        end = 0
+        """Packets one after the other, with silence in holes; what a clock's drift adds up to goes in whole packets."""
+        pacer = AudioPacer()
         for sample, time, duration in self._placed(lane, tally, Codec.OPUS.clock_rate):
-            while time - end >= _SILENCE_SAMPLES:
+            placement = pacer.place(time, duration, len(sample.data))
+            if placement.skipped:
+                tally.skipped_packets += 1
+                continue
+            at = placement.time - sum(samples for samples, _ in placement.silence)
+            for samples, packet in placement.silence:
                 tally.silence_packets += 1
-                yield TimedSample(SILENCE_PACKET, end, _SILENCE_SAMPLES, sync=True)
-                end += _SILENCE_SAMPLES
-            if sample.data != SILENCE_PACKET:
+                yield TimedSample(packet, at, samples, sync=True)
+                at += samples
+            if sample.data not in SILENCE_PACKETS:
                 tally.digest.update(sample.data)
-            yield TimedSample(sample.data, time, duration, sync=True)
-            end = max(end, time + duration)
+            yield TimedSample(sample.data, placement.time, duration, sync=True)
 
     def _transcoded(self, transcoder: H264Transcoder, placed: Iterator[_Placed], tally: Tally) -> Iterator[TimedSample]:
         configs: dict[str, bytes] = {}
@@ -275,21 +291,31 @@ class ProgramReader:
 def _copied(
     placed: Iterator[_Placed], tally: Tally, indices: dict[str, int], *, in_band: bool
 ) -> Iterator[TimedSample]:
-    """H.264 as recorded. `indices` gives the stream's init segment for each recorded one."""
+    """Video as recorded. `indices` gives the stream's init segment for each recorded one."""
     for sample, time, duration in placed:
+        codec = sample.init.codec
+        as_it_is = in_band or not sample.sync or codec not in OUT_OF_BAND_ENTRIES
         try:
-            data = sample.data if in_band or not sample.sync else without_parameter_sets(sample.data)
+            data = sample.data if as_it_is else without_parameter_sets(codec, sample.data)
         except ValueError as error:
-            raise RecordingDamaged(f"a frame at decode time {sample.decode_time} is no H.264: {error}") from error
+            raise RecordingDamaged(f"a frame at decode time {sample.decode_time} is no {codec}: {error}") from error
         tally.digest.update(data)
         yield TimedSample(data, time, duration, sample.sync, indices[sample.init.path])
 
 
 def _why_transcode(inits: list[InitEntry], *, several_sizes: bool) -> str:
-    """Why video with these init segments cannot be copied into one H.264 track; empty when it can."""
+    """Why video with these init segments cannot be copied into one track; empty when it can.
+
+    VP9 and AV1 frames say their size themselves, and their decoders are made for one that changes. H.264 and H.265
+    need new parameter sets for it, which players of a file take from its header only.
+    """
     codecs = sorted({init.codec.value for init in inits})
-    if codecs != [Codec.H264.value]:
+    if len(codecs) > 1 or inits[0].codec not in _COPYABLE:
         return f"recorded as {', '.join(codecs)}"
+    if any(init.container is Container.WEBM for init in inits):
+        return f"recorded as {codecs[0]} in WebM"
+    if inits[0].codec not in OUT_OF_BAND_ENTRIES:
+        return ""
     sizes = sorted({(init.width, init.height) for init in inits})
     if len(sizes) > 1 and not several_sizes:
         listed = ", ".join(f"{width}x{height}" for width, height in sizes)

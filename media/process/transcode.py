@@ -29,7 +29,8 @@ _ENCODER_OPTIONS = {"preset": "veryfast", "crf": "20", "forced-idr": "1", "bf": 
 # Hint for rate control only; each frame keeps its own time.
 _NOMINAL_RATE = 30
 
-_DECODERS = {Codec.VP8: "vp8", Codec.VP9: "vp9", Codec.AV1: "av1", Codec.H264: "h264", Codec.H265: "hevc"}
+# FFmpeg's own "av1" decodes with hardware only.
+_DECODERS = {Codec.VP8: "vp8", Codec.VP9: "vp9", Codec.AV1: "libdav1d", Codec.H264: "h264", Codec.H265: "hevc"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,14 @@ JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, J
 class RecordingState(StrEnum):
     """What a recording is doing. `media.record.state` is the one place that moves it.
 
-    RECORDING: frames are written. STORAGE_ERROR: the disk refuses; what is there stays valid and
-    frames are counted as lost until it answers again. COMPLETE: closed in good order. INTERRUPTED:
-    its writer died; `Recording.resume` goes on with it, and all but the last part of it is there.
+    RECORDING: frames are written. PAUSED: somebody asked that none be for a while. STORAGE_ERROR: the disk
+    refuses; what is there stays valid and frames are counted as lost until it answers again. COMPLETE: closed in
+    good order. INTERRUPTED: its writer died; `Recording.resume` goes on with it, and all but the last part of it
+    is there.
     """
 
     RECORDING = "recording"
+    PAUSED = "paused"
     STORAGE_ERROR = "storage_error"
     COMPLETE = "complete"
     INTERRUPTED = "interrupted"
@@ -53,7 +55,10 @@ class GapReason(StrEnum):
     """Why there is no media for a while.
 
     MISSING: the receiver said that media was lost or that the sender started anew.
-    PAUSE: no frame came for over a second; nothing is known to be missing (mute, a still screen share).
+    PAUSE: no frame came for over a second; nothing is known to be missing (silence, a still screen share).
+    MUTED: as PAUSE, while the sender had muted the track. STREAM_PAUSED: the server withheld the track for want
+    of bandwidth. PAUSED: the recording was paused. UNPUBLISHED: the sender withdrew the track and published it
+    again. UNSUBSCRIBED: the recording's rules left the track out for a while.
     TIMESTAMP_RESET: RTP time jumped against arrival time, so decode time was anchored anew.
     OVERFLOW: our disk was too slow and frames were dropped.
     STORAGE: the disk refused. RESTART: the writer of the recording was not running.
@@ -62,6 +67,11 @@ class GapReason(StrEnum):
 
     MISSING = "missing"
     PAUSE = "pause"
+    MUTED = "muted"
+    STREAM_PAUSED = "stream_paused"
+    PAUSED = "paused"
+    UNPUBLISHED = "unpublished"
+    UNSUBSCRIBED = "unsubscribed"
     TIMESTAMP_RESET = "timestamp_reset"
     OVERFLOW = "overflow"
     STORAGE = "storage"
@@ -102,8 +112,20 @@ class RecordingResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingPaused:
+    """From here on nothing was written, as somebody asked; a writer that resumes the recording stays paused."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingUnpaused:
+    """From here on the recording was written again."""
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingClosed:
-    """The writer closed the recording in good order."""
+    """The writer closed the recording in good order. `reason`: what ended it, in a word; empty where nobody said."""
+
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +264,8 @@ def superseded(mappings: Iterable[ClockMapping], newer: ClockMapping) -> list[Cl
 JournalEntry: TypeAlias = (
     RecordingStarted
     | RecordingResumed
+    | RecordingPaused
+    | RecordingUnpaused
     | RecordingClosed
     | TrackOpened
     | TrackClosed

@@ -8,6 +8,7 @@ from media.record.entries import JournalEntry, RecordingState, SegmentEntry
 from media.record.journal import Journal
 from media.record.journal_line import JournalRecord
 from media.record.manifest import ManifestBuilder, write_manifest
+from media.record.recorded_time import RecordedTime
 
 _MANIFEST_INTERVAL_S = 30.0
 """A manifest is a summary for listings: that old at most, while segments come."""
@@ -63,6 +64,11 @@ class Ledger:
         except StorageError:
             return False
         return True
+
+    @property
+    def recorded_time(self) -> RecordedTime:
+        """For how long the recording has recorded, and whether it is paused; a copy."""
+        return self._builder.recorded_time
 
     def close(self) -> None:
         """Close the journal and give its lock back."""

@@ -1,7 +1,7 @@
 """The manifest: a summary of the journal for people and for listings; never the truth."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from media.errors import RecordingDamaged, RecordingNotFound
@@ -21,6 +21,7 @@ from media.record.entries import (
     superseded,
 )
 from media.record.journal_line import JournalRecord, from_json
+from media.record.recorded_time import RecordedTime
 from media.record.storage import translated, write_durably
 from media.rtp.clock_mapping import ClockSource
 
@@ -46,7 +47,10 @@ class ManifestTrack:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The summary of a recording at `updated_at`. `duration_s`: media time at which its last track ends."""
+    """The summary of a recording at `updated_at`. `duration_s`: media time at which its last track ends.
+
+    `recorded_s`: as `RecordedTime`. `ended_reason`: what closed it, in a word; empty while it is not closed.
+    """
 
     format_version: int
     recording_id: str
@@ -59,6 +63,8 @@ class Manifest:
     duration_s: float
     size_bytes: int
     tracks: tuple[ManifestTrack, ...]
+    recorded_s: float = 0.0
+    ended_reason: str = ""
 
 
 @dataclass(slots=True)
@@ -88,17 +94,20 @@ class ManifestBuilder:
     def __init__(self) -> None:
         self._started: RecordingStarted | None = None
         self._ended_at: float | None = None
+        self._ended_reason = ""
+        self._time = RecordedTime()
         self._tracks: dict[int, _TrackTotals] = {}
 
     def apply(self, record: JournalRecord) -> None:
         """Take the next journal record. Records of tracks that were never opened are left out."""
         entry = record.entry
+        self._time.apply(record)
         if isinstance(entry, RecordingStarted):
             self._started = entry
         elif isinstance(entry, RecordingClosed):
-            self._ended_at = record.at
+            self._ended_at, self._ended_reason = record.at, entry.reason
         elif isinstance(entry, RecordingResumed):
-            self._ended_at = None
+            self._ended_at, self._ended_reason = None, ""
         elif isinstance(entry, TrackOpened):
             if entry.track in self._tracks:
                 self._tracks[entry.track].opened = entry
@@ -128,6 +137,11 @@ class ManifestBuilder:
         """Whether the last thing the journal says about the whole is that it was closed."""
         return self._ended_at is not None
 
+    @property
+    def recorded_time(self) -> RecordedTime:
+        """For how long it has recorded, and whether it is paused; a copy."""
+        return replace(self._time)
+
     def build(self, state: RecordingState, now: float) -> Manifest:
         """The manifest as of `now`. Raises RecordingDamaged when no record said how the recording started."""
         started = self._started
@@ -146,6 +160,8 @@ class ManifestBuilder:
             duration_s=max((item.media_end_s() for item in totals), default=0.0),
             size_bytes=sum(item.size_bytes for item in totals),
             tracks=tuple(_manifest_track(item) for item in totals),
+            recorded_s=self._time.recorded_s(now),
+            ended_reason=self._ended_reason,
         )
 
 

@@ -3,7 +3,8 @@
 Sources: VP Codec ISO Media File Format Binding 1.0, AV1 Codec ISO Media File Format Binding 1.3.
 """
 
-from media.bitstream.av1 import OBU_SEQUENCE_HEADER, Av1SequenceHeader, parse_sequence_header, read_obus
+from media.bitstream.av1_obu import ObuType, read_obus, with_size
+from media.bitstream.av1_sequence_header import ColorConfig, SequenceHeader, parse_color_config, parse_sequence_header
 from media.bitstream.vp9 import parse_key_frame
 from media.frames import Codec, EncodedFrame
 from media.record.sample import CodecConfig
@@ -47,13 +48,14 @@ def vp9_config(frame: EncodedFrame) -> CodecConfig:
     told = parse_key_frame(frame.data)
     # A superframe of spatial layers begins with the smallest; the receiver knows the size of the whole.
     width, height = (frame.width, frame.height) if frame.width else (told.width, told.height)
-    subsampling = _VP9_SUBSAMPLING.get((told.subsampling_x, told.subsampling_y))
+    subsampling = _VP9_SUBSAMPLING.get((told.colors.subsampling_x, told.colors.subsampling_y))
     if subsampling is None:
         raise ValueError("VP9 with 4:4:0 sampling cannot be stored in MP4; publish 4:2:0")
     level = _vp9_level(width, height)
-    colors = (*_VP9_COLORS.get(told.color_space, _UNSPECIFIED), int(told.full_range))
-    record = bytes((1, 0, 0, 0, told.profile, level, told.bit_depth << 4 | subsampling << 1 | colors[3], *colors[:3]))
-    codec_string = f"vp09.{told.profile:02}.{level:02}.{told.bit_depth:02}"
+    colors = (*_VP9_COLORS.get(told.colors.color_space, _UNSPECIFIED), int(told.colors.full_range))
+    depth = told.colors.bit_depth
+    record = bytes((1, 0, 0, 0, told.profile, level, depth << 4 | subsampling << 1 | colors[3], *colors[:3]))
+    codec_string = f"vp09.{told.profile:02}.{level:02}.{depth:02}"
     if (subsampling, colors) != (1, _BT_709_LIMITED):
         codec_string += f".{subsampling:02}" + "".join(f".{value:02}" for value in colors)
     return CodecConfig(Codec.VP9, codec_string, width, height, codec_private=record + bytes(2))
@@ -64,12 +66,13 @@ def av1_config(data: bytes) -> CodecConfig | None:
 
     The size is the sequence's largest, as the sample entry must say (AV1 binding §2.2.4).
     """
-    header = next((obu for obu in read_obus(data) if obu.kind == OBU_SEQUENCE_HEADER), None)
+    header = next((obu for obu in read_obus(data) if obu.type == ObuType.SEQUENCE_HEADER), None)
     if header is None:
         return None
-    told = parse_sequence_header(header.payload)
-    record = bytes((0x81, told.profile << 5 | told.level_idx, _av1_format(told), 0)) + header.data
-    return CodecConfig(Codec.AV1, _av1_string(told), told.width, told.height, codec_private=record)
+    told, colors = parse_sequence_header(header.payload), parse_color_config(header.payload)
+    record = bytes((0x81, told.profile << 5 | told.level_idx, told.tier << 7 | _av1_format(colors), 0))
+    size = told.max_width, told.max_height
+    return CodecConfig(Codec.AV1, _av1_string(told, colors), *size, codec_private=record + with_size(header))
 
 
 def _vp9_level(width: int, height: int) -> int:
@@ -80,20 +83,25 @@ def _vp9_level(width: int, height: int) -> int:
     return _HIGHEST_VP9_LEVEL
 
 
-def _av1_format(told: Av1SequenceHeader) -> int:
-    """The third byte of `av1C` (AV1 binding §2.3.3)."""
-    depth = (told.bit_depth > 8) << 6 | (told.bit_depth == 12) << 5
-    sampling = told.subsampling_x << 3 | told.subsampling_y << 2 | told.chroma_sample_position
-    return told.tier << 7 | depth | told.monochrome << 4 | sampling
+def _av1_format(colors: ColorConfig) -> int:
+    """The third byte of `av1C` without the tier (AV1 binding §2.3.3)."""
+    depth = (colors.bit_depth > 8) << 6 | (colors.bit_depth == 12) << 5
+    sampling = colors.subsampling_x << 3 | colors.subsampling_y << 2 | colors.chroma_sample_position
+    return depth | colors.monochrome << 4 | sampling
 
 
-def _av1_string(told: Av1SequenceHeader) -> str:
+def _av1_string(told: SequenceHeader, colors: ColorConfig) -> str:
     """AV1 binding §5: the fields behind the bit depth are left out when all of them have their defaults."""
     tier = "H" if told.tier else "M"
-    text = f"av01.{told.profile}.{told.level_idx:02}{tier}.{told.bit_depth:02}"
-    colors = (told.color_primaries, told.transfer_characteristics, told.matrix_coefficients, int(told.full_range))
-    sampling = f"{told.subsampling_x}{told.subsampling_y}{told.chroma_sample_position}"
-    if (told.monochrome, sampling, colors) == (False, "110", _BT_709_LIMITED):
+    text = f"av01.{told.profile}.{told.level_idx:02}{tier}.{colors.bit_depth:02}"
+    values = (
+        colors.color_primaries,
+        colors.transfer_characteristics,
+        colors.matrix_coefficients,
+        int(colors.full_range),
+    )
+    sampling = f"{colors.subsampling_x}{colors.subsampling_y}{colors.chroma_sample_position}"
+    if (colors.monochrome, sampling, values) == (False, "110", _BT_709_LIMITED):
         return text
-    primaries, transfer, matrix, full_range = colors
-    return f"{text}.{told.monochrome:d}.{sampling}.{primaries:02}.{transfer:02}.{matrix:02}.{full_range}"
+    primaries, transfer, matrix, full_range = values
+    return f"{text}.{colors.monochrome:d}.{sampling}.{primaries:02}.{transfer:02}.{matrix:02}.{full_range}"

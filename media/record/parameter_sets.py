@@ -7,10 +7,10 @@ import struct
 from collections.abc import Sequence
 
 from media.bitstream import h265
+from media.bitstream.h264 import parse_sps
 from media.bitstream.nal import length_prefixed_units
 from media.frames import Codec
 from media.record.sample import CodecConfig
-from media.rtp.depacketise.h264_parameter_sets import parse_sps
 
 _AVC_SPS, _AVC_PPS = 7, 8
 

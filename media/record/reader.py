@@ -77,7 +77,10 @@ class TrackView:
 
 @dataclass(frozen=True, slots=True)
 class RecordingView:
-    """A recording as its journal told it when it was read. `ended_at` is None unless it was closed."""
+    """A recording as its journal told it when it was read.
+
+    `ended_at` is None unless it was closed; `ended_reason` then says by what, in a word.
+    """
 
     path: Path
     recording_id: str
@@ -87,6 +90,7 @@ class RecordingView:
     ended_at: float | None
     state: RecordingState
     tracks: tuple[TrackView, ...]
+    ended_reason: str = ""
 
     @property
     def duration_s(self) -> float:
@@ -182,6 +186,7 @@ def view_from_records(path: Path, records: tuple[JournalRecord, ...]) -> Recordi
         ended_at=manifest.ended_at,
         state=recording_state(path, closed=builder.closed),
         tracks=tuple(parts[number].view(path) for number in sorted(parts)),
+        ended_reason=manifest.ended_reason,
     )
 
 
@@ -273,4 +278,5 @@ def recording_state(path: Path, *, closed: bool) -> RecordingState:
         told = read_manifest(path).state
     except MediaError:
         return RecordingState.RECORDING
-    return told if told is RecordingState.STORAGE_ERROR else RecordingState.RECORDING
+    told_of = {RecordingState.STORAGE_ERROR, RecordingState.PAUSED}
+    return told if told in told_of else RecordingState.RECORDING

@@ -26,6 +26,7 @@ from media.record.journal import Journal, read_sound_journal
 from media.record.ledger import Ledger
 from media.record.manifest import ManifestBuilder
 from media.record.reader import EVENTS_NAME, RecordingView, TrackView, read_recording
+from media.record.recorded_time import RecordedTime
 from media.record.recording_id import is_recording_id
 from media.record.recording_writer import (
     RecordingCallbacks,
@@ -37,7 +38,7 @@ from media.record.recovery import TrackRecovery, find_inits, track_directories
 from media.record.storage import make_directory, translated
 from media.record.track_recorder import ITEM_BYTES, TrackRecorder
 from media.record.track_writer import RecordingContext, TrackProgress
-from media.record.writer_items import AppendEvent, Close, OpenTrack, Tick
+from media.record.writer_items import AppendEvent, Close, OpenTrack, Pause, Tick, Unpause
 
 _log = structlog.get_logger(__name__)
 
@@ -48,13 +49,24 @@ _MAX_TICKS_WAITING = 2
 class Recording:
     """One recording and its writer thread. Make it with `create` or `resume`; end it with `close` or `aclose`."""
 
-    def __init__(self, started: RecordingStarted, writer: RecordingWriter, path: Path, numbers: dict[str, int]) -> None:
+    def __init__(
+        self,
+        started: RecordingStarted,
+        writer: RecordingWriter,
+        path: Path,
+        descriptors: dict[int, TrackDescriptor],
+        time: RecordedTime,
+        size_bytes: int = 0,
+    ) -> None:
+        """`descriptors`, `time` and `size_bytes` are of what earlier writers recorded."""
         self.path = path
         self.recording_id = started.recording_id
         self.started_at = started.started_at
         self._writer = writer
-        self._numbers = numbers
-        self._last_number = max([0, *numbers.values(), *track_directories(path)])
+        self._descriptors = descriptors
+        self._time = time
+        self._size_before = size_bytes
+        self._last_number = max([0, *descriptors, *track_directories(path)])
         self._recorders: dict[int, TrackRecorder] = {}
         self._events_dropped = 0
         self._ticks_put = 0
@@ -95,7 +107,7 @@ class Recording:
         except MediaError:
             shutil.rmtree(path, ignore_errors=True)
             raise
-        return cls._start(path, started, ledger, RecordingState.INTERRUPTED, {}, {}, config, callbacks)
+        return cls._start(path, started, ledger, {}, {}, 0, config, callbacks)
 
     @classmethod
     def resume(
@@ -109,7 +121,8 @@ class Recording:
         """Go on with the recording in the folder `path`, however its last writer ended.
 
         Cuts torn tails, finishes what that writer left open and journals it with `recovered` true. A track with
-        a known `track_sid` goes on in its folder with the next segment number. Waits for the disk. Raises
+        a known `track_sid` goes on in its folder with the next segment number. A recording that was paused stays
+        so until `unpause`. Waits for the disk. Raises
         RecordingNotFound, RecordingDamaged (repair it first), RecordingBusy while another writer has it, StorageError.
         """
         read_sound_journal(path)
@@ -126,16 +139,18 @@ class Recording:
             recovered = _recover(before, ledger, now)
             ledger.record(RecordingResumed(recovered), now)
             ledger.commit(now, (callbacks or RecordingCallbacks()).on_segment)
-            ledger.write_manifest(RecordingState.RECORDING, now)
+            paused = ledger.recorded_time.paused
+            ledger.write_manifest(RecordingState.PAUSED if paused else RecordingState.RECORDING, now)
             view = read_recording(path)
         except BaseException:
             journal.close()
             raise
         _log.info("recording_resumed", recording=view.recording_id, recovered_segments=recovered)
         started = RecordingStarted(view.recording_id, view.room, view.room_sid, view.started_at)
-        numbers = {track.descriptor.track_sid: track.number for track in view.tracks}
+        descriptors = {track.number: track.descriptor for track in view.tracks}
         progress = {track.number: _progress(track, view.started_at) for track in view.tracks}
-        return cls._start(path, started, ledger, RecordingState.INTERRUPTED, numbers, progress, config, callbacks)
+        size_bytes = sum(segment.size_bytes for track in view.tracks for segment in track.segments)
+        return cls._start(path, started, ledger, descriptors, progress, size_bytes, config, callbacks)
 
     @classmethod
     def _start(
@@ -143,9 +158,9 @@ class Recording:
         path: Path,
         started: RecordingStarted,
         ledger: Ledger,
-        state: RecordingState,
-        numbers: dict[str, int],
+        descriptors: dict[int, TrackDescriptor],
         progress: dict[int, TrackProgress],
+        size_bytes: int,
         config: RecordingConfig | None,
         callbacks: RecordingCallbacks | None,
     ) -> "Recording":
@@ -160,13 +175,31 @@ class Recording:
             on_part=_guarded(callbacks.on_part),
             on_keyframe_request=_guarded(callbacks.on_keyframe_request),
         )
-        writer = RecordingWriter(context, config, _guarded(callbacks.on_error), state, progress)
-        return cls(started, writer, path, numbers)
+        time = ledger.recorded_time
+        writer = RecordingWriter(context, config, _guarded(callbacks.on_error), RecordingState.INTERRUPTED, progress)
+        return cls(started, writer, path, descriptors, time, size_bytes)
 
     @property
     def state(self) -> RecordingState:
-        """What the recording is doing."""
-        return self._writer.state
+        """What the recording is doing; a pause or its end counts from when it was asked for."""
+        state = self._writer.state
+        if state in {RecordingState.RECORDING, RecordingState.PAUSED}:
+            return RecordingState.PAUSED if self._time.paused else RecordingState.RECORDING
+        return state
+
+    @property
+    def paused(self) -> bool:
+        """Whether frames are left out, as somebody asked."""
+        return self._time.paused
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its media so far, those of earlier writers included."""
+        return self._size_before + self._writer.stats.bytes_written
+
+    def recorded_s(self, now: float) -> float:
+        """Seconds it has recorded until `now`; see `RecordedTime`."""
+        return self._time.recorded_s(now)
 
     @property
     def stats(self) -> RecordingStats:
@@ -177,15 +210,17 @@ class Recording:
     @property
     def tracks(self) -> int:
         """How many tracks the recording has, those of earlier writers included."""
-        return len(self._numbers)
+        return len(self._descriptors)
 
     def open_track(self, descriptor: TrackDescriptor, now: float) -> TrackRecorder:
-        """Start a track, or go on with the one of that `track_sid`.
+        """Start a track, or go on with one: that of the same `track_sid`, else a closed one of the same participant
+        identity, kind, source and name (a track that is published again gets another SID).
 
         Raises ValueError after `close`.
         """
         self._require_open()
-        number = self._number_of(descriptor.track_sid)
+        number = self._number_of(descriptor)
+        self._descriptors[number] = descriptor
         if number in self._recorders:
             self._recorders[number].close(now)
         opened = TrackOpened(number, f"tracks/{number}-{descriptor.kind}", descriptor.codec.clock_rate, descriptor)
@@ -211,8 +246,24 @@ class Recording:
             self._ticks_put += 1
             self._writer.queue.put_always(Tick(now))
 
-    def close(self, now: float) -> RecordingState:
+    def pause(self, now: float) -> None:
+        """Write no frames from now on and close all segments; idempotent. Raises ValueError after `close`."""
+        self._require_open()
+        if not self._time.paused:
+            self._time.pause(now)
+            self._writer.queue.put_always(Pause(now))
+
+    def unpause(self, now: float) -> None:
+        """Write again, after a gap: video from its next sync sample on; idempotent. Raises ValueError after `close`."""
+        self._require_open()
+        if self._time.paused:
+            self._time.unpause(now)
+            self._writer.queue.put_always(Unpause(now))
+
+    def close(self, now: float, reason: str = "") -> RecordingState:
         """Write all that is left and close; idempotent. Waits for the disk: from an event loop use `aclose`.
+
+        `reason` says what ended it, in a word.
 
         COMPLETE, or INTERRUPTED when the disk refused to the end: `resume` or `repair_recording` then finish it.
         """
@@ -220,23 +271,35 @@ class Recording:
             for recorder in self._recorders.values():
                 recorder.close(now)
             self._closed = True
-            self._writer.queue.put_always(Close(now), urgent=True)
+            self._writer.queue.put_always(Close(now, reason), urgent=True)
         self._thread.join()
         return self._writer.state
 
-    async def aclose(self, now: float) -> RecordingState:
+    async def aclose(self, now: float, reason: str = "") -> RecordingState:
         """As `close`, without blocking the event loop."""
-        return await asyncio.to_thread(self.close, now)
+        return await asyncio.to_thread(self.close, now, reason)
 
-    def _number_of(self, track_sid: str) -> int:
-        if track_sid not in self._numbers:
-            self._last_number += 1
-            self._numbers[track_sid] = self._last_number
-        return self._numbers[track_sid]
+    def _number_of(self, descriptor: TrackDescriptor) -> int:
+        free = []
+        for number, known in self._descriptors.items():
+            if known.track_sid == descriptor.track_sid:
+                return number
+            recorder = self._recorders.get(number)
+            if (recorder is None or recorder.closed) and _key(known) == _key(descriptor):
+                free.append(number)
+        if free:
+            return free[-1]
+        self._last_number += 1
+        return self._last_number
 
     def _require_open(self) -> None:
         if self._closed:
             raise ValueError("the recording was closed")
+
+
+def _key(descriptor: TrackDescriptor) -> tuple[str, str, str, str]:
+    """What a track is known by when it is published again."""
+    return descriptor.participant_identity, descriptor.kind, descriptor.source, descriptor.track_name
 
 
 def _first_ledger(path: Path, started: RecordingStarted) -> Ledger:

@@ -13,7 +13,9 @@ from media.record.byte_queue import ByteQueue
 from media.record.entries import (
     GapReason,
     RecordingClosed,
+    RecordingPaused,
     RecordingState,
+    RecordingUnpaused,
     SegmentEntry,
 )
 from media.record.event_log import EventLog
@@ -28,8 +30,11 @@ from media.record.writer_items import (
     Item,
     LoseFrames,
     MapClock,
+    NoteInterruption,
     OpenTrack,
+    Pause,
     Tick,
+    Unpause,
     WriteFrame,
 )
 
@@ -109,6 +114,9 @@ class RecordingWriter:
         self._config = config
         self._on_error = on_error
         self._state = next_state(state, RecordingEvent.RESUMED)
+        self._paused = context.ledger.recorded_time.paused
+        if self._paused:
+            self._state = next_state(self._state, RecordingEvent.PAUSED)
         self._progress = progress
         self._tracks: dict[int, TrackWriter] = {}
         self._open: set[int] = set()
@@ -179,7 +187,15 @@ class RecordingWriter:
             self._open_track(item)
         elif isinstance(item, CloseTrack):
             self._now = max(self._now, item.now)
-            self._close_track(item.track)
+            self._close_track(item)
+        elif isinstance(item, NoteInterruption):
+            self._tracks[item.track].note_interruption(item.reason)
+        elif isinstance(item, Pause):
+            self._now = max(self._now, item.now)
+            self._pause(item.now)
+        elif isinstance(item, Unpause):
+            self._now = max(self._now, item.now)
+            self._unpause(item.now)
         elif isinstance(item, LoseFrames):
             self._tracks[item.track].lose(item.frames, GapReason.OVERFLOW)
             if item.ask:
@@ -188,7 +204,7 @@ class RecordingWriter:
             self._tracks[item.track].set_clock_mapping(item.estimate, item.now)
         else:
             self._now = max(self._now, item.now)
-            self._close()
+            self._close(item.reason)
 
     def _move(self, event: RecordingEvent) -> None:
         """The one place that changes the state."""
@@ -198,6 +214,8 @@ class RecordingWriter:
 
     def _write(self, item: WriteFrame) -> None:
         self._now = max(self._now, item.frame.arrival_time)
+        if self._paused:
+            return
         track = self._tracks[item.track]
         if self._state is RecordingState.STORAGE_ERROR:
             track.lose(1, GapReason.STORAGE)
@@ -220,7 +238,7 @@ class RecordingWriter:
         if log is None:
             log = self._events[item.name] = EventLog(self._context.path / item.name)
         log.append(item.line)
-        if self._state is RecordingState.RECORDING:
+        if self._state is not RecordingState.STORAGE_ERROR:
             log.flush()
 
     def _open_track(self, item: OpenTrack) -> None:
@@ -232,13 +250,45 @@ class RecordingWriter:
         else:
             progress = self._progress.get(number, TrackProgress())
             self._tracks[number] = TrackWriter(self._context, item.opened, progress)
-        if self._state is RecordingState.RECORDING:
+        if self._paused:
+            self._tracks[number].pause(item.now)
+        if self._state is not RecordingState.STORAGE_ERROR:
             self._context.ledger.commit(item.now, self._context.on_segment)
             self._context.ledger.write_manifest(self._state, item.now)
 
-    def _close_track(self, number: int) -> None:
-        self._open.discard(number)
-        self._tracks[number].close(self._now)
+    def _close_track(self, item: CloseTrack) -> None:
+        self._open.discard(item.track)
+        self._tracks[item.track].close(self._now, item.reason)
+
+    def _pause(self, now: float) -> None:
+        """Close all segments and take no frames; where the disk refuses, as soon as it answers again."""
+        if self._paused:
+            return
+        self._paused = True
+        self._context.ledger.record(RecordingPaused(), now)
+        if self._state is not RecordingState.STORAGE_ERROR:
+            self._settle_pause(now)
+
+    def _settle_pause(self, now: float) -> None:
+        for number in sorted(self._open):
+            self._tracks[number].pause(now)
+        self._context.ledger.commit(now, self._context.on_segment)
+        self._move(RecordingEvent.PAUSED)
+        self._context.ledger.write_manifest(self._state, now)
+
+    def _unpause(self, now: float) -> None:
+        """Take frames again: video from its next sync sample on, which is asked for."""
+        if not self._paused:
+            return
+        self._paused = False
+        self._context.ledger.record(RecordingUnpaused(), now)
+        if self._state is RecordingState.STORAGE_ERROR:
+            return
+        self._move(RecordingEvent.UNPAUSED)
+        for number in sorted(self._open):
+            self._ask_for_keyframe(number)
+        self._context.ledger.commit(now, self._context.on_segment)
+        self._context.ledger.write_manifest(self._state, now)
 
     def _storage_failed(self, error: StorageError) -> None:
         """Suspend all tracks; ask again later when the error's type says that it may help."""
@@ -264,6 +314,8 @@ class RecordingWriter:
             return
         self._retry_s, self._retry_at = self._config.retry_first_s, None
         self._move(RecordingEvent.STORAGE_ANSWERED)
+        if self._paused:
+            self._settle_pause(self._now)
         lost = sum(track.counters.lost_storage for track in self._tracks.values())
         _log.warning("recording_storage_answered", frames_lost=lost)
         self._context.ledger.write_manifest(self._state, self._now)
@@ -292,7 +344,7 @@ class RecordingWriter:
                 os.close(descriptor)
                 Path(path).unlink(missing_ok=True)
 
-    def _close(self) -> None:
+    def _close(self, reason: str) -> None:
         """End in good order, or leave what cannot be finished to a resume or repair."""
         try:
             self._catch_up()
@@ -301,7 +353,7 @@ class RecordingWriter:
             self._open.clear()
             for log in self._events.values():
                 log.sync(self._now)
-            self._context.ledger.record(RecordingClosed(), self._now)
+            self._context.ledger.record(RecordingClosed(reason), self._now)
             self._context.ledger.commit(self._now, self._context.on_segment)
             if self._state is RecordingState.STORAGE_ERROR:
                 self._move(RecordingEvent.STORAGE_ANSWERED)
@@ -316,7 +368,7 @@ class RecordingWriter:
             self._context.ledger.close()
 
     def _abandon(self, error: StorageError) -> None:
-        if self._state is RecordingState.RECORDING:
+        if self._state is not RecordingState.STORAGE_ERROR:
             self._move(RecordingEvent.STORAGE_FAILED)
         self._move(RecordingEvent.ABANDONED)
         _log.error("recording_not_closed", code=error.code, error=str(error), state=self._state)

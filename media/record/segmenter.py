@@ -121,9 +121,14 @@ class Segmenter:
     """The state of one track. Each method returns the actions to carry out, in order."""
 
     def __init__(
-        self, kind: MediaKind, timescale: int, config: SegmenterConfig, resume: ResumePoint | None = None
+        self,
+        kind: MediaKind,
+        timescale: int,
+        config: SegmenterConfig,
+        resume: ResumePoint | None = None,
+        away: GapReason = GapReason.RESTART,
     ) -> None:
-        """`resume`: where an earlier writer of this track stopped."""
+        """`resume`: where the track stopped earlier; `away`: why."""
         self.counters = SegmenterCounters()
         self.timeline = DecodeTimeline(timescale, config.reset_after_s, config.max_backward_s, resume)
         self._kind = kind
@@ -141,9 +146,11 @@ class Segmenter:
         self._segment_start: int | None = None
         self._segment_arrival = 0.0
         self._needs_sync = kind is MediaKind.VIDEO
-        self._loss: GapReason | None = GapReason.RESTART if resume else None
+        self._loss: GapReason | None = away if resume else None
         self._lost_from: int | None = resume.decode_time if resume else None
         self._frames_lost = 0
+        self._quiet: GapReason | None = None
+        self._hint: GapReason | None = None
         self._asked_at = float("-inf")
 
     @property
@@ -163,7 +170,8 @@ class Segmenter:
         config = self._config_of(frame)
         if config is None:
             self.counters.refused += 1
-            self._frames_lost += 1
+            # What a pause holds back until its sync sample was not wanted either.
+            self._frames_lost += self._loss is not GapReason.PAUSED
             return self._ask_for_keyframe(frame.arrival_time)
         self.counters.accepted += 1
         placed = self.timeline.place(frame.rtp_timestamp, frame.arrival_time, self._min_step(frame))
@@ -171,11 +179,13 @@ class Segmenter:
         reason = self._interruption(frame, placed.anchor)
         current = _Placed(frame, placed.decode_time)
         long = self._end_last(current, reason, actions)
-        self._cut(current, config, reason is not None, long, actions)
+        withheld = long and self._hint is GapReason.STREAM_PAUSED
+        self._cut(current, config, reason is not None or withheld, long, actions)
         if not self._part:
             self._oldest_arrival = frame.arrival_time
         self._last, self._last_is_waiting = current, True
         self._loss, self._lost_from, self._frames_lost = None, None, 0
+        self._hint = self._quiet
         return actions
 
     def tick(self, now: float) -> list[Action]:
@@ -214,6 +224,22 @@ class Segmenter:
         self._frames_lost += frames
         self._loss = reason
         self._needs_sync = self._kind is MediaKind.VIDEO
+
+    def note_interruption(self, reason: GapReason | None) -> None:
+        """From now on frames may fail to come for `reason` (a mute, a pause by the server); None: no longer.
+
+        It names the gaps that come of it, and makes none: a muted track may send on for a while.
+        """
+        self._quiet = reason
+        self._hint = reason or self._hint
+
+    def pause(self, reason: GapReason) -> list[Action]:
+        """As `close`; what is written next comes after a gap for `reason`, and video starts with a sync sample."""
+        actions = self.close()
+        if self._last is not None or self._loss is not None:
+            self._loss = reason
+        self._needs_sync = self._kind is MediaKind.VIDEO
+        return actions
 
     def abort(self, reason: GapReason, unwritten: tuple[Sample, ...] = ()) -> None:
         """Writing failed: what is in memory, and `unwritten` of earlier actions, is lost; the segment is over."""
@@ -277,10 +303,16 @@ class Segmenter:
         if long or (reason is not None and (self._frames_lost or distance > _MISSING_FACTOR * typical)):
             start = min(last.decode_time + typical, current.decode_time)
             start = start if self._lost_from is None else self._lost_from
-            self._report_gap(start, current.decode_time, reason or GapReason.PAUSE, actions)
+            self._report_gap(start, current.decode_time, self._gap_reason(reason), actions)
         elif reason is None:
             self._distances.append(distance)
         return long
+
+    def _gap_reason(self, interruption: GapReason | None) -> GapReason:
+        """What is known to have kept frames away says more than that they are missing; a loss of ours comes first."""
+        if self._loss is not None:
+            return self._loss
+        return self._hint or interruption or GapReason.PAUSE
 
     def _report_gap(self, start: int, end: int, reason: GapReason, actions: list[Action]) -> None:
         actions.append(ReportGap(start, max(0, end - start), reason, self._frames_lost))

@@ -9,6 +9,8 @@ class RecordingEvent(StrEnum):
     """What moves a recording from one state to another."""
 
     RESUMED = "resumed"
+    PAUSED = "paused"
+    UNPAUSED = "unpaused"
     STORAGE_FAILED = "storage_failed"
     STORAGE_ANSWERED = "storage_answered"
     CLOSED = "closed"
@@ -20,10 +22,14 @@ class RecordingEvent(StrEnum):
 _TRANSITIONS = {
     (RecordingState.COMPLETE, RecordingEvent.RESUMED): RecordingState.RECORDING,
     (RecordingState.INTERRUPTED, RecordingEvent.RESUMED): RecordingState.RECORDING,
+    (RecordingState.RECORDING, RecordingEvent.PAUSED): RecordingState.PAUSED,
+    (RecordingState.PAUSED, RecordingEvent.UNPAUSED): RecordingState.RECORDING,
     (RecordingState.RECORDING, RecordingEvent.STORAGE_FAILED): RecordingState.STORAGE_ERROR,
+    (RecordingState.PAUSED, RecordingEvent.STORAGE_FAILED): RecordingState.STORAGE_ERROR,
     (RecordingState.STORAGE_ERROR, RecordingEvent.STORAGE_FAILED): RecordingState.STORAGE_ERROR,
     (RecordingState.STORAGE_ERROR, RecordingEvent.STORAGE_ANSWERED): RecordingState.RECORDING,
     (RecordingState.RECORDING, RecordingEvent.CLOSED): RecordingState.COMPLETE,
+    (RecordingState.PAUSED, RecordingEvent.CLOSED): RecordingState.COMPLETE,
     (RecordingState.STORAGE_ERROR, RecordingEvent.ABANDONED): RecordingState.INTERRUPTED,
 }
 

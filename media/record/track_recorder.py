@@ -3,9 +3,9 @@
 import structlog
 
 from media.frames import EncodedFrame, MediaKind
-from media.record.entries import TrackDescriptor
+from media.record.entries import GapReason, TrackDescriptor
 from media.record.recording_writer import RecordingWriter
-from media.record.writer_items import CloseTrack, LoseFrames, MapClock, WriteFrame
+from media.record.writer_items import CloseTrack, LoseFrames, MapClock, NoteInterruption, WriteFrame
 from media.rtp.clock_mapping import RtpClockMapping
 
 _log = structlog.get_logger(__name__)
@@ -26,6 +26,12 @@ class TrackRecorder:
         self._dropped_at_start = 0
         self._untold = 0
         self._closed = False
+        self._interruption: GapReason | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more frames."""
+        return self._closed
 
     def write(self, frame: EncodedFrame) -> bool:
         """Take a frame, in decoding order; False when the disk is so far behind that it had to be dropped.
@@ -48,12 +54,21 @@ class TrackRecorder:
         if not self._closed:
             self._writer.queue.put_always(MapClock(self.number, estimate, now))
 
-    def close(self, now: float) -> None:
-        """No more frames; idempotent. The last segment closes soon after."""
+    def note_interruption(self, reason: GapReason | None) -> None:
+        """Say why frames may fail to come from now on (a mute, a pause by the server); None: no longer."""
+        if not self._closed and reason is not self._interruption:
+            self._interruption = reason
+            self._writer.queue.put_always(NoteInterruption(self.number, reason))
+
+    def close(self, now: float, reason: GapReason = GapReason.UNPUBLISHED) -> None:
+        """No more frames; idempotent. The last segment closes soon after.
+
+        `reason` is told of the gap, should the track be opened again.
+        """
         if not self._closed:
             self._closed = True
             self._end_skipping()
-            self._writer.queue.put_always(CloseTrack(self.number, now))
+            self._writer.queue.put_always(CloseTrack(self.number, now, reason))
 
     def _drop(self) -> None:
         if not self._skipping:

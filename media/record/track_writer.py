@@ -96,6 +96,7 @@ class TrackWriter:
         self.opened = opened
         self._context = context
         self._progress = progress
+        self._away = GapReason.RESTART
         self._segmenter = self._new_segmenter()
         self._past = TrackCounters()
         self._lost = {GapReason.STORAGE: 0, GapReason.OVERFLOW: 0}
@@ -162,8 +163,20 @@ class TrackWriter:
             self._finish(self._unfinished[0], now)
             self._unfinished.pop(0)
 
-    def close(self, now: float) -> None:
-        """Write what is in memory and close the segment. Raises StorageError."""
+    def note_interruption(self, reason: GapReason | None) -> None:
+        """Frames may fail to come for `reason`; None: no longer."""
+        self._segmenter.note_interruption(reason)
+
+    def pause(self, now: float) -> None:
+        """Write what is in memory and close the segment; what comes next is after a pause. Raises StorageError."""
+        self._perform_all(self._segmenter.pause(GapReason.PAUSED), now)
+
+    def close(self, now: float, reason: GapReason = GapReason.UNPUBLISHED) -> None:
+        """Write what is in memory and close the segment. Raises StorageError.
+
+        `reason` is told of the gap, should the track be opened again.
+        """
+        self._away = reason
         self._perform_all(self._segmenter.close(), now)
         self._context.ledger.record(TrackClosed(self.opened.track), now)
         self._context.ledger.commit(now, self._context.on_segment)
@@ -321,5 +334,9 @@ class TrackWriter:
     def _new_segmenter(self) -> Segmenter:
         opened = self.opened
         return Segmenter(
-            opened.descriptor.kind, opened.timescale, self._context.segmenter_config, self._progress.resume
+            opened.descriptor.kind,
+            opened.timescale,
+            self._context.segmenter_config,
+            self._progress.resume,
+            self._away,
         )

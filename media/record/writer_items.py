@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from media.frames import EncodedFrame
-from media.record.entries import TrackOpened
+from media.record.entries import GapReason, TrackOpened
 from media.rtp.clock_mapping import RtpClockMapping
 
 
@@ -43,10 +43,19 @@ class MapClock:
 
 @dataclass(frozen=True, slots=True)
 class CloseTrack:
-    """A track ends."""
+    """A track ends. `reason`: of the gap, should it come again."""
 
     track: int
     now: float
+    reason: GapReason
+
+
+@dataclass(frozen=True, slots=True)
+class NoteInterruption:
+    """From now on a track's frames may fail to come for `reason`; None: no longer."""
+
+    track: int
+    reason: GapReason | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +74,37 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Close:
-    """The recording ends."""
+class Pause:
+    """Write no frames from here on."""
 
     now: float
 
 
-Item = OpenTrack | WriteFrame | LoseFrames | MapClock | CloseTrack | AppendEvent | Tick | Close
+@dataclass(frozen=True, slots=True)
+class Unpause:
+    """Write frames again."""
+
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The recording ends; `reason` says why, in a word."""
+
+    now: float
+    reason: str = ""
+
+
+Item = (
+    OpenTrack
+    | WriteFrame
+    | LoseFrames
+    | MapClock
+    | NoteInterruption
+    | CloseTrack
+    | AppendEvent
+    | Tick
+    | Pause
+    | Unpause
+    | Close
+)

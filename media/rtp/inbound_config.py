@@ -14,15 +14,16 @@ class InboundStreamConfig:
     """What was negotiated for one track.
 
     `codecs`: payload type to codec, all of one kind. `rtx`: RTX payload type to the payload type it
-    repeats (apt). `nack`: whether the server answers NACKs; where it does not, a hole waits for
-    reordered packets only, `jitter_buffer.start_wait_s` long. `abs_capture_time_id` and
-    `dependency_descriptor_id` (used for AV1): ids of those header extensions. `parameter_sets`:
-    H.264 NAL units from the SDP. `drop_blank_frames`: the server closes a video track with tiny key
-    frames, which no recording wants.
+    repeats (apt). `red`: RED payload type (RFC 2198) to that of the primary in it. `nack`: whether the
+    server answers NACKs; where it does not, a hole waits for reordered packets and redundancy only,
+    `jitter_buffer.start_wait_s` long. `abs_capture_time_id` and `dependency_descriptor_id` (used for
+    AV1): ids of those header extensions. `parameter_sets`: H.264 NAL units from the SDP.
+    `drop_blank_frames`: the server closes a video track with tiny key frames, which no recording wants.
     """
 
     codecs: Mapping[int, Codec]
     rtx: Mapping[int, int] = field(default_factory=dict)
+    red: Mapping[int, int] = field(default_factory=dict)
     nack: bool = True
     abs_capture_time_id: int | None = None
     dependency_descriptor_id: int | None = None

@@ -31,6 +31,9 @@ class InboundRtpStats:
     retransmitted_bytes_received: int
     packets_recovered: int
     """Packets that came after a NACK asked for them, by whatever way."""
+    packets_repaired: int
+    """Packets of audio that were taken from the redundancy (RFC 2198) in later ones; `packets_lost` has them too
+    where they never came."""
     nack_count: int
     pli_count: int
     frames_received: int

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from media.e2ee.frame_decryptor import FrameDecryptor
+from media.errors import RtpError
 from media.frames import EncodedFrame, MediaKind
 from media.rtp.clock_mapping import ClockMapper, RtpClockMapping
 from media.rtp.depacketise.formats import PayloadFormats
@@ -15,6 +16,7 @@ from media.rtp.minimum_offset import NtpOffset
 from media.rtp.nack import NackTracker
 from media.rtp.packet import RtpPacket
 from media.rtp.receive_statistics import ReceiveStatistics
+from media.rtp.red import RedReceiver
 from media.rtp.rtcp import ReportBlock, SenderReport
 from media.rtp.sequence import SEQUENCE_JUMP, SequenceUnwrapper
 
@@ -53,6 +55,7 @@ class InboundStream:
         self._jitter = JitterBuffer(self._formats, config.hole_bounds, packet_is_frame=not self._is_video)
         self._sequences = SequenceUnwrapper()
         self._nacks = NackTracker(config.nack_timing)
+        self._red = RedReceiver(self._jitter.is_missing)
         self._keyframes = KeyframeRequester()
         self._statistics = ReceiveStatistics(config.clock_rate)
         self._mapper = ClockMapper(config.clock_rate, ntp_offset or NtpOffset())
@@ -160,6 +163,7 @@ class InboundStream:
         """Another SSRC takes over the track: frames so far stay, everything numbered starts anew."""
         self._drain_into_outbox(now)
         self._jitter.restart()
+        self._red.restart()
         self._sequences = SequenceUnwrapper()
         self._held = None
         self._payload_type = -1
@@ -184,7 +188,7 @@ class InboundStream:
 
     def stats(self, now: float) -> InboundRtpStats:
         """A snapshot of all counters."""
-        return self._statistics.snapshot(self._jitter, self._nacks.packets_recovered, now)
+        return self._statistics.snapshot(self._jitter, self._nacks.packets_recovered, self._red.packets_repaired, now)
 
     def _place(self, packet: RtpPacket, now: float) -> int | None:
         """The extended number of a packet that is not the next in order; None: not to be used (yet)."""
@@ -224,6 +228,7 @@ class InboundStream:
             return None
         self._held = None
         self._jitter.restart()
+        self._red.restart()
         self._nacks.clear()
         self._statistics.restart_sequence()
         lower = packet if distance < 0 else held[0]
@@ -238,11 +243,26 @@ class InboundStream:
         if packet.payload_start == packet.payload_end and (self._is_video or packet.padding_bytes):
             self._statistics.padding_packets += 1
             self._jitter.consume(extended, now)
+        elif packet.payload_type in self._config.red:
+            self._receive_red(packet, extended, now)
         elif packet.payload_type in self._formats:
             self._look_for_sync_sample(packet, now)
+            self._red.note(extended, packet.timestamp)
             self._jitter.receive(packet, extended, now)
         else:
             self._statistics.unusable_packets += 1
+            self._jitter.consume(extended, now)
+
+    def _receive_red(self, packet: RtpPacket, extended: int, now: float) -> None:
+        """Redundant audio: what it recovers goes before it into the jitter buffer."""
+        try:
+            carried = self._red.receive(packet, extended, self._config.red[packet.payload_type])
+        except RtpError:
+            self._statistics.unusable_packets += 1
+            carried = []
+        for number, inner in carried:
+            self._jitter.receive(inner, number, now)
+        if not carried or carried[-1][0] != extended:
             self._jitter.consume(extended, now)
 
     def _look_for_sync_sample(self, packet: RtpPacket, now: float) -> None:
@@ -252,7 +272,8 @@ class InboundStream:
             self._media_started = True
             self._keyframes.start(now)
         if not self._assembler.awaits_sync_sample:
-            self._payload_type = packet.payload_type
+            # Where there is RED, plain packets among it tell where its blocks belong.
+            self._payload_type = -1 if self._config.red else packet.payload_type
         elif self._formats.starts_sync_sample(packet):
             self._keyframes.sync_sample_started(now)
 

@@ -134,6 +134,13 @@ class JitterBuffer:
         config = self._config
         return self._hole_since + (config.start_wait_s if self._next < 0 else config.max_wait_s)
 
+    def is_missing(self, extended_sequence: int) -> bool:
+        """Whether it would still take a packet of this number, between those that came."""
+        if extended_sequence in self._waiting:
+            return False
+        earliest = self._next if self._next >= 0 else min(self._waiting, default=extended_sequence + 1)
+        return extended_sequence >= earliest
+
     def receive(self, packet: RtpPacket, extended_sequence: int, now: float) -> None:
         """Take a packet with media."""
         if extended_sequence == self._next and not self._waiting:

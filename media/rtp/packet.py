@@ -128,17 +128,24 @@ class RtpPacket:
         start = self.payload_start
         if self.payload_end - start < 2:
             raise RtpError("an RTX payload starts with a two-byte sequence number; drop the packet")
-        original = object.__new__(type(self))
-        original.data = self.data
-        original.marker = self.marker
-        original.padding_bytes = self.padding_bytes
-        original.payload_type = payload_type
+        original = self.carried(payload_type, start + 2)
         original.sequence_number = self.data[start] << 8 | self.data[start + 1]
-        original.timestamp = self.timestamp
         original.ssrc = ssrc
-        original.payload_start = start + 2
-        original.payload_end = self.payload_end
         return original
+
+    def carried(self, payload_type: int, payload_start: int) -> Self:
+        """The packet of another payload type whose payload this one carries from `payload_start` on."""
+        inner = object.__new__(type(self))
+        inner.data = self.data
+        inner.marker = self.marker
+        inner.padding_bytes = self.padding_bytes
+        inner.payload_type = payload_type
+        inner.sequence_number = self.sequence_number
+        inner.timestamp = self.timestamp
+        inner.ssrc = self.ssrc
+        inner.payload_start = payload_start
+        inner.payload_end = self.payload_end
+        return inner
 
     def serialize(self) -> bytes:
         """The packet as bytes, from its fields; equal to what was parsed where nothing was restored."""

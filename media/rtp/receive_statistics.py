@@ -141,8 +141,10 @@ class ReceiveStatistics:
             dlsr=round((now - self._last_report_arrival) * 65536) & 0xFFFF_FFFF if report else 0,
         )
 
-    def snapshot(self, jitter_buffer: JitterBuffer, packets_recovered: int, now: float) -> InboundRtpStats:
-        """All counters as a value, with those that the jitter buffer and the NACK tracker keep."""
+    def snapshot(
+        self, jitter_buffer: JitterBuffer, packets_recovered: int, packets_repaired: int, now: float
+    ) -> InboundRtpStats:
+        """All counters as a value, with those that its neighbours keep."""
         return InboundRtpStats(
             timestamp=now,
             packets_received=self.packets_received,
@@ -158,6 +160,7 @@ class ReceiveStatistics:
             retransmitted_packets_received=self.retransmitted_packets,
             retransmitted_bytes_received=self.retransmitted_bytes,
             packets_recovered=packets_recovered,
+            packets_repaired=packets_repaired,
             nack_count=self.nack_count,
             pli_count=self.pli_count,
             frames_received=self.frames_received,

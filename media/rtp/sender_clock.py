@@ -15,7 +15,8 @@ _MAX_OUTLIERS = 5
 _MAX_SLOPE_REPORTS = 200
 # One report of a usual sender is that good (measured on the SDK: 5 ms of one sigma for audio, 0.3 ms for video).
 _REPORT_SIGMA_S = 0.008
-# The first reports are not averaged when they are further apart than that: the sender's clock was just set.
+# The first reports are not averaged when they are further apart than that. The earlier one is right then: a sender that
+# was late with its media has counted too little RTP time for the hour, and catches up (seen on the SDK under load).
 _DISAGREEMENT_S = 0.05
 # Crystals are within 100 ppm. A slope that is not known better than that is left at nominal; a few reports that lie
 # well by chance do not make it known.
@@ -76,9 +77,12 @@ class SenderClock:
         """Take a report; False when it was set aside as an outlier."""
         if self._reports and (rtp_timestamp, ntp_time) == self._reports[-1]:
             return True
-        if self._is_outlier(rtp_timestamp, ntp_time):
+        ahead_s = self._ahead_s(rtp_timestamp, ntp_time)
+        if len(self._reports) < _SETTLED_REPORTS and ahead_s < -_DISAGREEMENT_S:
+            self._start_from([(rtp_timestamp, ntp_time)])
+        elif self._is_outlier(rtp_timestamp, ahead_s):
             self._outliers.append((rtp_timestamp, ntp_time))
-            if len(self._outliers) < self._outliers_allowed():
+            if len(self._outliers) < _MAX_OUTLIERS:
                 return False
             self._start_from(self._outliers)
         else:
@@ -107,21 +111,21 @@ class SenderClock:
             kept.clear()
             kept.extend(reports)
 
-    def _outliers_allowed(self) -> int:
-        """Of two or three early reports the newest is as good as the others: believe it at once."""
-        return _MAX_OUTLIERS if len(self._reports) >= _SETTLED_REPORTS else 1
+    def _ahead_s(self, rtp_timestamp: int, ntp_time: float) -> float:
+        """How much later a report is than the line says; 0 while there is none."""
+        expected = self.ntp_time(rtp_timestamp)
+        return 0.0 if expected is None else ntp_time - expected
 
-    def _is_outlier(self, rtp_timestamp: int, ntp_time: float) -> bool:
+    def _is_outlier(self, rtp_timestamp: int, ahead_s: float) -> bool:
         """Beyond 3 sigma of what the line predicts there, its own error included."""
         line = self._line
         if line is None:
             return False
-        x = (rtp_timestamp - line.reference_rtp) / self._clock_rate
-        error = abs(ntp_time - (line.ntp_s + x + x * line.drift))
         if line.reports < _SETTLED_REPORTS:
-            return error > _DISAGREEMENT_S
+            return abs(ahead_s) > _DISAGREEMENT_S
+        x = (rtp_timestamp - line.reference_rtp) / self._clock_rate
         leverage = 1 + 1 / line.reports + (x - line.mean_x) ** 2 / max(line.spread_xx, 1e-9)
-        return error > _OUTLIER_SIGMAS * max(_SIGMA_FLOOR_S, line.sigma_s) * sqrt(leverage)
+        return abs(ahead_s) > _OUTLIER_SIGMAS * max(_SIGMA_FLOOR_S, line.sigma_s) * sqrt(leverage)
 
     def _fit(self) -> _Line:
         """The level of the last reports, at the slope of many more; at the nominal one while that is not known."""

@@ -38,7 +38,7 @@ Luma = npt.NDArray[np.uint8]
 
 
 def parse_sync(spec: str) -> VideoFormat:
-    """`sync` or `sync:WIDTHxHEIGHT[@FPS]`, whole frames per second; SourceUnreadable says what is wrong with another."""
+    """`sync` or `sync:WIDTHxHEIGHT[@FPS]`, whole frames per second. Raises SourceUnreadable that says what is wrong."""
     match = _SPEC.fullmatch(spec)
     if match is None:
         raise SourceUnreadable(f"{spec!r} is no sync source; give sync or sync:WIDTHxHEIGHT@FPS, FPS a whole number")

@@ -13,8 +13,9 @@ from media.errors import MediaError
 from media.frames import EncodedFrame
 from media.tap.datagram_reader import Datagram
 from media.tap.events import CandidateReceived, Joined, LayerQuality, LeaveRequested, OfferReceived, SignalEvent
+from media.tap.layer_guard import LayerGuard
 from media.tap.receiver import Receivers
-from media.tap.sdp import Offer, build_answer, parse_offer
+from media.tap.sdp import Offer, build_answer, parse_offer, without_bandwidth_feedback
 from media.tap.signalling import SignalClient
 from media.tap.transport import MediaTransport
 
@@ -24,6 +25,7 @@ READ_INTERVAL_S = 0.02  # a frame lasts 33 to 66 ms; NACK timers are of the orde
 # With this many datagrams at once the socket's buffer may fill within READ_INTERVAL_S: Linux's default holds about 180.
 BUSY_BATCH = 48
 BUSY_INTERVAL_S = 0.005
+GUARD_INTERVAL_S = 0.25  # well below the second after which a too large layer has filled a queue
 REPORT_INTERVAL_S = 1.0  # RFC 3550 6.2 would allow less often; the server's quality score reads these
 
 
@@ -47,13 +49,24 @@ class ConnectionOwner(Protocol):
 class Connection:
     """`open`, `run` until it ends, `aclose`. Never used again afterwards."""
 
-    def __init__(self, signal: SignalClient, owner: ConnectionOwner, receivers: Receivers, clock: SteadyClock) -> None:
+    def __init__(
+        self,
+        signal: SignalClient,
+        owner: ConnectionOwner,
+        receivers: Receivers,
+        clock: SteadyClock,
+        *,
+        bandwidth_feedback: bool,
+    ) -> None:
         self._signal = signal
         self._owner = owner
         self._clock = clock
         self.joined: Joined = signal.joined
         self._transport = MediaTransport(self, clock, _ice_servers(signal.joined))
         self._receivers = receivers
+        self._bandwidth_feedback = bandwidth_feedback
+        self._wanted: dict[str, LayerQuality] = {}
+        self._layer_guard = LayerGuard()
         receivers.begin_connection()
         self._tasks: set[asyncio.Task[None]] = set()
         self._first_answer = asyncio.Event()
@@ -63,11 +76,18 @@ class Connection:
 
     @classmethod
     async def open(
-        cls, url: str, token: str, owner: ConnectionOwner, receivers: Receivers, clock: SteadyClock
+        cls,
+        url: str,
+        token: str,
+        owner: ConnectionOwner,
+        receivers: Receivers,
+        clock: SteadyClock,
+        *,
+        bandwidth_feedback: bool = True,
     ) -> "Connection":
         """Join and start reading; the transport comes up as the server offers it."""
         signal = await SignalClient.connect(url, token)
-        connection = cls(signal, owner, receivers, clock)
+        connection = cls(signal, owner, receivers, clock, bandwidth_feedback=bandwidth_feedback)
         connection._start(connection._read_signals(), "tap.signals")
         connection._start(signal.keep_alive(), "tap.keep_alive")
         return connection
@@ -87,11 +107,14 @@ class Connection:
 
     async def unsubscribe(self, track_sid: str) -> None:
         """End a subscription."""
+        self._wanted.pop(track_sid, None)
         await self._signal.update_subscription([track_sid], subscribe=False)
 
     async def apply_layer(self, track_sid: str, intent: LayerIntent) -> None:
         """Send the whole intent of a subscription."""
-        await self._signal.update_track_settings(track_sid, quality=intent.quality)
+        self._wanted[track_sid] = intent.quality
+        quality = min(intent.quality, self._layer_guard.ceiling(track_sid))
+        await self._signal.update_track_settings(track_sid, quality=quality)
 
     async def aclose(self) -> None:
         """Leave, hand on what is complete, close everything; idempotent."""
@@ -155,6 +178,8 @@ class Connection:
 
     async def _answer(self, event: OfferReceived) -> None:
         offer = parse_offer(event.sdp)
+        if not self._bandwidth_feedback:
+            offer = without_bandwidth_feedback(offer)
         local = await self._transport.gather()
         self._receivers.configure(offer, self._clock.now())
         await self._signal.answer(build_answer(offer, local), event.offer_id)
@@ -169,6 +194,7 @@ class Connection:
         await self._transport.connect(offer)
         self._start(self._read(), "tap.read")
         self._start(self._report(), "tap.report")
+        self._start(self._guard_layers(), "tap.guard_layers")
 
     async def _read(self) -> None:
         """One wake-up for everything: read, look at timers, send feedback."""
@@ -184,6 +210,15 @@ class Connection:
             await asyncio.sleep(REPORT_INTERVAL_S)
             for packet in self._receivers.reports(self._clock.now()):
                 await self._transport.send_rtcp(packet)
+
+    async def _guard_layers(self) -> None:
+        while True:
+            await asyncio.sleep(GUARD_INTERVAL_S)
+            now = self._clock.now()
+            frames, decreases = self._receivers.video_frames(now), self._receivers.bandwidth_decreases
+            for track_sid, quality in self._layer_guard.step(now, frames, self._wanted, decreases=decreases).items():
+                log.info("tap_layer_guarded", track_sid=track_sid, quality=quality.name)
+                await self._signal.update_track_settings(track_sid, quality=quality)
 
     def _deliver(self, frames: dict[str, tuple[EncodedFrame, ...]]) -> None:
         for track_sid, complete in frames.items():

@@ -10,16 +10,21 @@ from media.tap.events import (
     CandidateReceived,
     ConnectionQualityUpdated,
     Joined,
+    LayerQuality,
     LeaveRequested,
     OfferReceived,
     ParticipantsUpdated,
     RemoteParticipant,
     RemoteTrack,
     SignalEvent,
+    SpeakersChanged,
     StreamStateUpdated,
     SubscriptionRefused,
     TokenRefreshed,
+    VideoLayer,
 )
+
+_LAYER_QUALITIES = frozenset(int(quality) for quality in LayerQuality)
 
 
 def decode_join(join: rtc.JoinResponse) -> Joined:
@@ -65,6 +70,11 @@ def _track(info: models.TrackInfo) -> RemoteTrack:
         encrypted=info.encryption != models.Encryption.Type.NONE,
         width=info.width,
         height=info.height,
+        layers=tuple(
+            VideoLayer(LayerQuality(item.quality), item.width, item.height, item.bitrate)
+            for item in info.layers
+            if int(item.quality) in _LAYER_QUALITIES
+        ),
     )
 
 
@@ -92,6 +102,10 @@ def _decode_quality(response: rtc.SignalResponse) -> list[SignalEvent]:
         ConnectionQualityUpdated(item.participant_sid, models.ConnectionQuality.Name(item.quality).lower(), item.score)
         for item in response.connection_quality.updates
     ]
+
+
+def _decode_speakers(response: rtc.SignalResponse) -> list[SignalEvent]:
+    return [SpeakersChanged({item.sid: item.active for item in response.speakers_changed.speakers})]
 
 
 def _decode_permission(response: rtc.SignalResponse) -> list[SignalEvent]:
@@ -126,6 +140,7 @@ _DECODERS: dict[str, Callable[[rtc.SignalResponse], list[SignalEvent]]] = {
     "update": _decode_update,
     "stream_state_update": _decode_stream_state,
     "connection_quality": _decode_quality,
+    "speakers_changed": _decode_speakers,
     "subscription_permission_update": _decode_permission,
     "subscription_response": _decode_subscription,
     "refresh_token": lambda response: [TokenRefreshed(response.refresh_token)],

@@ -15,6 +15,16 @@ class LayerQuality(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class VideoLayer:
+    """A simulcast layer as its publisher declares it; `bitrate_bps` 0 where it does not say."""
+
+    quality: LayerQuality
+    width: int
+    height: int
+    bitrate_bps: int
+
+
+@dataclass(frozen=True, slots=True)
 class RemoteTrack:
     """A track some participant publishes; `mime_type` as in TrackInfo (`video/VP8`)."""
 
@@ -28,6 +38,7 @@ class RemoteTrack:
     encrypted: bool
     width: int = 0
     height: int = 0
+    layers: tuple[VideoLayer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +109,13 @@ class ConnectionQualityUpdated:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeakersChanged:
+    """Participants (by SID) among those we subscribe to who began or ceased to speak, as the server measures it."""
+
+    speaking: dict[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
 class SubscriptionRefused:
     """The server could not subscribe us to a track, or the publisher does not allow it."""
 
@@ -126,6 +144,7 @@ SignalEvent = (
     | ParticipantsUpdated
     | StreamStateUpdated
     | ConnectionQualityUpdated
+    | SpeakersChanged
     | SubscriptionRefused
     | TokenRefreshed
     | LeaveRequested

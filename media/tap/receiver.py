@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 
 from media.e2ee.frame_decryptor import FrameDecryptor
 from media.errors import RtpError
-from media.frames import EncodedFrame
+from media.frames import EncodedFrame, MediaKind
 from media.rtp.clock_mapping import RtpClockMapping
 from media.rtp.inbound_rtp_stats import InboundRtpStats
 from media.rtp.inbound_stream import InboundStream, InboundStreamConfig, StreamOutput
 from media.rtp.minimum_offset import NtpOffset
 from media.rtp.packet import RtpPacket
 from media.rtp.rtcp import SenderReport, build_nack, build_pli, build_receiver_report, parse_compound
+from media.tap.bandwidth import BandwidthFeedback, negotiated_feedback
 from media.tap.sdp import ABS_CAPTURE_TIME, DEPENDENCY_DESCRIPTOR, MediaSection, Offer, receive_formats
 
 REPORT_BLOCKS_MAX = 31  # the 5-bit count of RFC 3550 6.4.1
@@ -52,17 +53,20 @@ class Receivers:
     _touched: dict[str, _Track] = field(default_factory=dict)
     _offsets: dict[str, NtpOffset] = field(default_factory=dict)
     _feedback: list[bytes] = field(default_factory=list)
+    _bandwidth: BandwidthFeedback | None = None
 
     def begin_connection(self) -> None:
         """Forget the SSRCs of the connection that was lost."""
         self._by_ssrc.clear()
         self._by_rtx_ssrc.clear()
         self._touched.clear()
+        self._bandwidth = None
         for track in self._tracks.values():
             track.connected = False
 
     def configure(self, offer: Offer, now: float) -> None:
         """Take the tracks of an offer; sections whose track is the same as before stay untouched."""
+        self._bandwidth = self._bandwidth or negotiated_feedback(offer)
         present = set()
         for section in offer.sections:
             if section.kind in {"audio", "video"} and section.ssrcs and section.direction in {"sendrecv", "sendonly"}:
@@ -80,6 +84,7 @@ class Receivers:
         config = InboundStreamConfig(
             codecs=chosen.codecs,
             rtx=chosen.rtx,
+            red=chosen.red,
             nack=any("nack" in item.feedback for item in section.formats if item.payload_type in chosen.codecs),
             abs_capture_time_id=chosen.extensions.get(ABS_CAPTURE_TIME),
             dependency_descriptor_id=chosen.extensions.get(DEPENDENCY_DESCRIPTOR),
@@ -108,6 +113,7 @@ class Receivers:
             self.malformed_packets += 1
             return
         track = self._by_ssrc.get(packet.ssrc)
+        retransmission = False
         if track is not None:
             track.stream.receive(packet, now)
         else:
@@ -116,6 +122,9 @@ class Receivers:
                 self.unrouted_packets += 1
                 return
             track.stream.receive_rtx(packet, now)
+            retransmission = True
+        if self._bandwidth is not None:
+            self._bandwidth.receive(packet, now, retransmission=retransmission)
         self._touched[track.sid] = track
 
     def receive_rtcp(self, data: bytes, now: float) -> None:
@@ -141,7 +150,14 @@ class Receivers:
             for sid, track in self._tracks.items()
             if track.connected and (deadline := track.stream.next_deadline(now)) is not None and deadline <= now
         }
+        if self._bandwidth is not None:
+            self._queue_bandwidth(self._bandwidth, now)
         return self._poll(due, now)
+
+    def _queue_bandwidth(self, bandwidth: BandwidthFeedback, now: float) -> None:
+        video = (item.ssrc for item in self._tracks.values() if item.connected and item.config.kind is MediaKind.VIDEO)
+        if packet := bandwidth.poll(now, self.local_ssrc, tuple(video)):
+            self._feedback.append(packet)
 
     def _poll(self, tracks: dict[str, _Track], now: float) -> Frames:
         frames: Frames = {}
@@ -196,6 +212,19 @@ class Receivers:
             build_receiver_report(self.local_ssrc, blocks[at : at + REPORT_BLOCKS_MAX], self.cname)
             for at in range(0, len(blocks), REPORT_BLOCKS_MAX)
         ]
+
+    @property
+    def bandwidth_decreases(self) -> int:
+        """How often the way to us was found too narrow on this connection."""
+        return self._bandwidth.decreases if self._bandwidth else 0
+
+    def video_frames(self, now: float) -> dict[str, int]:
+        """Frames received so far of each connected video, by track SID."""
+        return {
+            sid: track.stream.stats(now).frames_received
+            for sid, track in self._tracks.items()
+            if track.connected and track.config.kind is MediaKind.VIDEO
+        }
 
     def stats(self, now: float) -> dict[str, InboundRtpStats]:
         """Statistics by track SID."""

@@ -6,18 +6,20 @@ header extensions that the recorder wants are negotiated, and every SSRC is know
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from media.errors import TapError
 from media.frames import Codec
 
 ABS_CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
-# abs-send-time and transport-cc stay out: with them the server trusts our feedback as a bandwidth
-# estimate and drops layers; without them it sent the full frame rate.
+ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
+TRANSPORT_WIDE_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 # The AV1 payload format's own extension: numbers frames and tells where they end.
 DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
-ACCEPTED_EXTENSIONS = (ABS_CAPTURE_TIME, DEPENDENCY_DESCRIPTOR)
-ACCEPTED_FEEDBACK = ("nack", "nack pli")
+ACCEPTED_EXTENSIONS = (ABS_CAPTURE_TIME, ABS_SEND_TIME, TRANSPORT_WIDE_CC, DEPENDENCY_DESCRIPTOR)
+# A server offers the bandwidth feedback that it reads: goog-remb, or transport-cc if so configured.
+BANDWIDTH_FEEDBACK = ("goog-remb", "transport-cc")
+ACCEPTED_FEEDBACK = ("nack", "nack pli", *BANDWIDTH_FEEDBACK)
 RECORDABLE_ENCODINGS = {
     "opus": Codec.OPUS,
     "vp8": Codec.VP8,
@@ -47,6 +49,12 @@ class PayloadFormat:
             if name == "apt" and value.isdigit():
                 return int(value)
         return None
+
+    @property
+    def red_primary(self) -> int | None:
+        """The payload type in all blocks of a red format (RFC 2198 section 5), where it is one."""
+        types = set(self.fmtp.strip().split("/"))
+        return int(types.pop()) if len(types) == 1 and self.fmtp.replace("/", "").strip().isdigit() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +98,11 @@ class LocalTransport:
 
 @dataclass(frozen=True, slots=True)
 class ReceiveFormats:
-    """What was accepted of one section: codec by payload type, rtx payload type to its original."""
+    """What was accepted of one section: codec by payload type; rtx to its original, red to its primary."""
 
     codecs: dict[int, Codec] = field(default_factory=dict)
     rtx: dict[int, int] = field(default_factory=dict)
+    red: dict[int, int] = field(default_factory=dict)
     extensions: dict[str, int] = field(default_factory=dict)
 
 
@@ -117,6 +126,20 @@ def parse_offer(text: str) -> Offer:
     )
 
 
+def without_bandwidth_feedback(offer: Offer) -> Offer:
+    """The offer without what a server learns our bandwidth from; it then sends all that was asked for."""
+    return replace(offer, sections=tuple(map(_without_bandwidth_feedback, offer.sections)))
+
+
+def _without_bandwidth_feedback(section: MediaSection) -> MediaSection:
+    extensions = tuple(item for item in section.extensions if item[1] not in {ABS_SEND_TIME, TRANSPORT_WIDE_CC})
+    formats = tuple(
+        replace(item, feedback=tuple(kind for kind in item.feedback if kind not in BANDWIDTH_FEEDBACK))
+        for item in section.formats
+    )
+    return replace(section, extensions=extensions, formats=formats)
+
+
 def receive_formats(section: MediaSection) -> ReceiveFormats:
     """The formats of `section` that are recorded here, with their rtx and extensions; may be empty."""
     codecs = {
@@ -129,13 +152,18 @@ def receive_formats(section: MediaSection) -> ReceiveFormats:
         for item in section.formats
         if item.encoding.lower() == "rtx" and item.apt is not None and item.apt in codecs
     }
+    red = {
+        item.payload_type: primary
+        for item in section.formats
+        if item.encoding.lower() == "red" and (primary := item.red_primary) in codecs
+    }
     has_av1 = Codec.AV1 in codecs.values()
     extensions = {
         uri: number
         for number, uri in section.extensions
         if uri in ACCEPTED_EXTENSIONS and (has_av1 or uri != DEPENDENCY_DESCRIPTOR)
     }
-    return ReceiveFormats(codecs, rtx, extensions)
+    return ReceiveFormats(codecs, rtx, red, extensions)
 
 
 def _depacketisable(item: PayloadFormat) -> bool:
@@ -185,7 +213,7 @@ def _transport_lines(section: MediaSection, local: LocalTransport) -> list[str]:
 
 def _media_lines(section: MediaSection, local: LocalTransport) -> list[str]:
     chosen = receive_formats(section)
-    types = {*chosen.codecs, *chosen.rtx}
+    types = {*chosen.codecs, *chosen.rtx, *chosen.red}
     formats = [item for item in section.formats if item.payload_type in types]
     receives = section.direction in {"sendrecv", "sendonly"}
     lines = [

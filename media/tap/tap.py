@@ -30,6 +30,7 @@ from media.tap.events import (
     RemoteParticipant,
     RemoteTrack,
     SignalEvent,
+    SpeakersChanged,
     StreamStateUpdated,
     SubscriptionRefused,
     TokenRefreshed,
@@ -75,12 +76,14 @@ class TapListener(Protocol):
 class TapOptions:
     """Where the tap joins. `token` gives a fresh access token for each attempt to join.
 
-    `keys` decrypt tracks with end-to-end encryption.
+    `keys` decrypt tracks with end-to-end encryption. `bandwidth_feedback`: tell the server what the way to us
+    carries, so that it sends layers that fit; without, it sends all that was asked for.
     """
 
     url: str
     token: Callable[[], str]
     keys: KeyProvider = field(default_factory=KeyProvider, repr=False)
+    bandwidth_feedback: bool = True
 
 
 class Tap:
@@ -93,6 +96,7 @@ class Tap:
         self._participants: dict[str, RemoteParticipant] = {}
         self._intents: dict[str, LayerIntent] = {}
         self._decryptors: dict[str, FrameDecryptor] = {}
+        self._speakers: dict[str, bool] = {}
         self._receivers = Receivers(random.getrandbits(32), "roomhand", self._decryptor)
         self._connection: Connection | None = None
         self._runner: asyncio.Task[None] | None = None
@@ -109,6 +113,11 @@ class Tap:
     def subscribed(self) -> frozenset[str]:
         """SIDs of the tracks that are wanted."""
         return frozenset(self._intents)
+
+    @property
+    def speakers(self) -> dict[str, bool]:
+        """Whether they speak now, of the participants (by SID) that the server told of since we joined."""
+        return dict(self._speakers)
 
     def find_track(self, track_sid: str) -> tuple[RemoteParticipant, RemoteTrack] | None:
         """A track and who publishes it."""
@@ -195,10 +204,18 @@ class Tap:
 
     async def _join(self) -> Connection:
         token = self._refreshed_token or self._options.token()
-        connection = await Connection.open(self._options.url, token, self, self._receivers, self._clock)
+        connection = await Connection.open(
+            self._options.url,
+            token,
+            self,
+            self._receivers,
+            self._clock,
+            bandwidth_feedback=self._options.bandwidth_feedback,
+        )
         self._connection = connection
         for decryptor in self._decryptors.values():
             decryptor.sif_trailer = connection.joined.sif_trailer
+        self._speakers.clear()
         self._replace_participants(connection.joined.participants)
         known = {track.sid for item in self._participants.values() for track in item.tracks}
         for track_sid in [sid for sid in self._intents if sid not in known]:
@@ -261,6 +278,8 @@ class Tap:
             case StreamStateUpdated():
                 self._receivers.note_pause(event.track_sid)
                 self._listener.on_tap_stream_state(event.track_sid, paused=event.paused)
+            case SpeakersChanged():
+                self._speakers |= event.speaking
             case SubscriptionRefused():
                 self._listener.on_tap_refused(event.track_sid, event.reason)
             case TokenRefreshed():

@@ -24,16 +24,20 @@ NAMES = [
     "NOTHING",
     "ConnectionState",
     "Credentials",
+    "LayerPolicy",
     "ParticipantState",
     "PublicationState",
     "PublishOptions",
     "ReceiveState",
+    "RecordWhen",
+    "RecordingPlan",
     "RecordingStatus",
     "RoomAgent",
     "RoomRequest",
     "RoomState",
     "RoomhandError",
     "Settings",
+    "StopConditions",
     "SubscribeAction",
     "SubscriptionPolicy",
     "SubscriptionRule",
@@ -64,9 +68,13 @@ ROOM_AGENT = [
     "async set_policy(self, policy: SubscriptionPolicy) -> None",
     "async set_subscribed(self, track_sid: str, subscribed: bool | None) -> None",
     "async set_layer(self, track_sid: str, quality: str | None, target: str='subscription') -> None",
-    "async start_recording(self, recording_id: str | None=None) -> RecordingStatus",
+    "async start_recording(self, recording_id: str | None=None, *, policy: SubscriptionPolicy | None=None,"
+    " plan: RecordingPlan | None=None, paused: bool=False) -> RecordingStatus",
     "async set_e2ee_key(self, key: str, *, participant_identity: str | None=None, key_index: int=0) -> None",
     "async stop_recording(self) -> RecordingStatus",
+    "async pause_recording(self) -> RecordingStatus",
+    "async resume_recording(self) -> RecordingStatus",
+    "async change_recording(self, *, policy: SubscriptionPolicy | None=None, plan: RecordingPlan | None=None) -> None",
     "async export(self, recording_id: str, export_format: str, out_dir: Path, *,"
     " participant_identity: str | None=None) -> str",
     "state(self) -> RoomState",
@@ -89,6 +97,7 @@ ROOM_REQUEST = {
     "recordings_dir": "Path | None",
     "policy": "SubscriptionPolicy",
     "record_policy": "SubscriptionPolicy",
+    "recording_plan": "RecordingPlan",
     "data_tracks": "tuple[str, ...]",
     "e2ee_key": "str | None",
     "e2ee_participant_keys": "dict[str, str]",
@@ -101,6 +110,7 @@ COMMANDS = {
     "serve": [],
     "export": [],
     "demo": [],
+    "recording": ["start", "change", "stop", "pause", "resume"],
     "recordings": ["list", "show", "verify", "repair"],
     "exports": ["list", "show", "cancel"],
 }
@@ -199,7 +209,7 @@ def test_help_lists_these_commands() -> None:
 
 
 @pytest.mark.usefixtures("logging_kept")
-@pytest.mark.parametrize("name", [*COMMANDS, "recordings list", "exports list"])
+@pytest.mark.parametrize("name", [*COMMANDS, "recordings list", "recording change", "exports list"])
 def test_each_command_has_help(name: str) -> None:
     shown = CliRunner().invoke(app, [*name.split(), "--help"])
     assert shown.exit_code == 0

@@ -19,7 +19,13 @@ T = TypeVar("T")
 FPS = 25
 SAMPLE_RATE = 48_000
 AUDIO_CHUNK = 480
-_CODECS = {Codec.VP8: rtc.VideoCodec.VP8, Codec.H264: rtc.VideoCodec.H264}
+_CODECS = {
+    Codec.VP8: rtc.VideoCodec.VP8,
+    Codec.VP9: rtc.VideoCodec.VP9,
+    Codec.AV1: rtc.VideoCodec.AV1,
+    Codec.H264: rtc.VideoCodec.H264,
+    Codec.H265: rtc.VideoCodec.H265,
+}
 
 
 async def eventually(probe: Callable[[], T | None], *, timeout_s: float = 10.0) -> T:

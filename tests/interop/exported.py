@@ -19,8 +19,16 @@ from tests.media.export.recordings import Track, encode_audio, encode_video, wri
 LARGE = (640, 360)
 SMALL = (320, 180)
 
-CASES = ("h264", "vp8", "layers")
-"""A camera that stays as it is, in either codec, and one in H.264 whose layer changes from large to small and back."""
+CASES = ("h264", "vp8", "h265", "vp9", "av1", "layers", "vp9-layers", "av1-layers")
+"""A camera that stays as it is, in each codec, and one whose layer changes from large to small and back."""
+
+RECORDED = {case: Codec.H264 if case == "layers" else Codec(case.removesuffix("-layers")) for case in CASES}
+
+PRODUCED = {case: Codec.H264 if codec is Codec.VP8 else codec for case, codec in RECORDED.items()}
+"""The codec of a case's exports."""
+
+ONE_SIZE = frozenset({("layers", "mp4")})
+"""Exports that are scaled to one size: H.264 in one file."""
 
 _STEPS = json.dumps({"recording_poll_s": 0.05})
 
@@ -84,16 +92,16 @@ async def _complete(queue: ExportQueue, ids: list[str]) -> None:
 
 def _tracks(case: str) -> list[Track]:
     """Sound from the start; the camera comes 0.2 s later."""
-    match case:
-        case "h264":
-            duration_s, video = 5.0, encode_video(Codec.H264, 0.2, 4.8, LARGE)
-        case "vp8":
-            duration_s, video = 4.0, encode_video(Codec.VP8, 0.2, 3.8, SMALL)  # libvpx is slow to encode
-        case _:
-            duration_s = 6.0
-            video = (
-                encode_video(Codec.H264, 0.2, 1.8, LARGE)
-                + encode_video(Codec.H264, 2.0, 2.0, SMALL)
-                + encode_video(Codec.H264, 4.0, 2.0, LARGE)
-            )
+    codec, duration_s = RECORDED[case], 4.0
+    if case == "vp8":
+        video = encode_video(codec, 0.2, 3.8, SMALL)  # libvpx is slow to encode
+    elif case == codec.value:
+        duration_s, video = 5.0, encode_video(codec, 0.2, 4.8, LARGE)
+    else:
+        duration_s = 6.0
+        video = (
+            encode_video(codec, 0.2, 1.8, LARGE)
+            + encode_video(codec, 2.0, 2.0, SMALL)
+            + encode_video(codec, 4.0, 2.0, LARGE)
+        )
     return [Track("microphone", encode_audio(0.0, duration_s)), Track("camera", video)]

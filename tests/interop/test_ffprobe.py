@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from media.frames import MediaKind
+from media.frames import Codec, MediaKind
 from media.process.output import OutputTrack
-from tests.interop.exported import CASES, Exported
+from tests.interop.exported import CASES, PRODUCED, Exported
 
 pytestmark = [
     pytest.mark.interop,
@@ -20,6 +20,9 @@ pytestmark = [
         not (shutil.which("ffprobe") and shutil.which("ffmpeg")), reason="no ffprobe and ffmpeg on PATH"
     ),
 ]
+
+
+FFMPEG_NAMES = {codec: "hevc" if codec is Codec.H265 else codec.value for codec in Codec}
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def test_exports_hold_every_recorded_frame_at_its_time(case: str, kind: str, exp
     streams = probe(Path(output.entry))
     tracks = by_kind(output.tracks)
     recorded = {track.descriptor.kind.value: track.samples for track in exports.view(case).tracks}
-    assert {stream.kind: stream.codec for stream in streams} == {"video": "h264", "audio": "opus"}
+    assert {stream.kind: stream.codec for stream in streams} == {"video": FFMPEG_NAMES[PRODUCED[case]], "audio": "opus"}
     for stream in streams:
         track = tracks[stream.kind]
         assert stream.frames == len(stream.times_s) == recorded[stream.kind] + track.silence_packets
@@ -105,7 +108,7 @@ def test_raw_recordings_play_when_init_and_segments_are_joined(case: str, export
             paths = [view.path / init_path, *(view.path / entry.path for entry in entries)]
             joined.write_bytes(b"".join(path.read_bytes() for path in paths))
             (stream,) = probe(joined)
-            assert stream.codec == track.descriptor.codec.value
+            assert stream.codec == FFMPEG_NAMES[track.descriptor.codec]
             assert rises(stream.times_s)
             assert stream.times_s[0] == pytest.approx(entries[0].decode_time / track.timescale, abs=0.001)
             decode(joined)

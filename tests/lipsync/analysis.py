@@ -81,7 +81,8 @@ def find_marks(entry: Path) -> Marks:
                     mark = _flash(frame)
                     pictures += 1
                     unreadable += mark is None
-                    if mark is not None and mark.frame == 0 and frame.time is not None:
+                    # HLS shows the first picture from zero on, however late it came.
+                    if mark is not None and mark.frame == 0 and frame.time is not None and pictures > 1:
                         flashes[mark.second] = frame.time
                 elif isinstance(frame, av.AudioFrame) and frame.time is not None:
                     samples = np.abs(frame.to_ndarray()[0].astype(np.float64))

@@ -1,7 +1,8 @@
 """Publishes flashes and beeps through the LiveKit SDK and knows when each was captured.
 
-Sound goes in without the SDK's queue, 10 ms at a time, so that a sample's capture time is known; what is between a
-flash and its beep at capture is then ours (the event loop's), and is taken off what is measured.
+A picture's RTP time is the time with which it was handed over. Sound is counted by the SDK, not timed: it goes in
+without the SDK's queue, 10 ms at a time, and when the event loop is late with some it catches up, so a sample's time is
+the one at which it was due. What is between a flash and its beep by these times is the event loop's and no recorder's.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ _CHUNK_S = 0.01
 
 @dataclass
 class SyncPublisher:
-    """`async with` publishes a camera and a microphone. `flashes` and `beeps`: capture times by the second they spell."""
+    """`async with` publishes a camera and a microphone. `flashes` and `beeps`: capture times by their second."""
 
     server: Credentials
     room_name: str
@@ -92,11 +93,10 @@ class SyncPublisher:
             for index in range(len(chunk.data) // size):
                 at_s = chunk.pts_s + index * _CHUNK_S
                 await asyncio.sleep(max(0.0, self._started + at_s - time.monotonic()))
-                captured = time.monotonic()
                 data = chunk.data[index * size : (index + 1) * size]
                 await self._audio.capture_frame(rtc.AudioFrame(data, 48_000, 1, size // 2))
                 if index == 0 and abs(chunk.pts_s - round(chunk.pts_s)) < 1e-6:
-                    self.beeps[self._second(chunk.pts_s)] = captured
+                    self.beeps[self._second(chunk.pts_s)] = self._started + chunk.pts_s
 
     def skew_ms(self, second: int) -> float | None:
         """How much later the sound of `second` was captured than its picture."""

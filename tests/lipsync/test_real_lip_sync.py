@@ -33,9 +33,9 @@ WRITERS = {"mp4": write_mp4, "hls": package_hls}
 Course = Callable[[RoomAgent, SyncPublisher, SyncPublisher], Awaitable[None]]
 
 
-async def record(server: Credentials, folder: Path, room: str, course: Course, *, wide: bool = False) -> tuple[
-    RecordingView, SyncPublisher, SyncPublisher
-]:
+async def record(
+    server: Credentials, folder: Path, room: str, course: Course, *, wide: bool = False
+) -> tuple[RecordingView, SyncPublisher, SyncPublisher]:
     """The recording of a room in which alice and bob publish while `course` runs."""
     settings = load_settings().model_copy(update={"recordings_dir": folder, "segment_duration_s": 2.0})
     size = (960, 540) if wide else (640, 360)
@@ -66,8 +66,8 @@ def judge(
 ) -> None:
     """Print the figures and hold them against the limits."""
     shown: list[dict[int, float]] = []
-    for publisher in publishers:
-        marks, start_s = measure(view, out, publisher, export_format)
+    measured = [measure(view, out, publisher, export_format) for publisher in publishers]
+    for publisher, (marks, start_s) in zip(publishers, measured, strict=True):
         differences = [
             offset - skew
             for second, offset in marks.offsets_ms().items()
@@ -106,7 +106,9 @@ async def test_after_joining(livekit_server: Credentials, tmp_path: Path) -> Non
 async def test_over_layer_switches_and_mutes(livekit_server: Credentials, tmp_path: Path) -> None:
     async def course(agent: RoomAgent, alice: SyncPublisher, bob: SyncPublisher) -> None:
         camera = next(
-            track.sid for track in agent.state().tracks if (track.participant_identity, track.kind) == ("alice", "video")
+            track.sid
+            for track in agent.state().tracks
+            if (track.participant_identity, track.kind) == ("alice", "video")
         )
         await asyncio.sleep(3)
         await agent.set_layer(camera, "low", target="tap")

@@ -2,7 +2,7 @@
 
 Pure and fast: two hours of two participants take some seconds. What is simulated is the sender and the network; RTP
 packets, sender reports, `InboundStream`, `Segmenter`, `TrackClock`, the journal's entries and the export's placing of
-samples are the real ones. Media are coarse (a frame each 500 ms, an Opus packet each 250 ms), which tells clocks no less.
+samples are the real ones. Media are coarse (a frame each 500 ms, an Opus packet each 250 ms): clocks show no less.
 """
 
 import random
@@ -60,8 +60,9 @@ class Participant:
     """A sender and its network.
 
     Its NTP clock is `ntp_error_s` off and drifts by `ntp_drift_ppm`; its media clocks drift against that.
-    `delay_s` is the way of audio; video takes `video_extra_s` more (encoder, pacer). From `delay_change` = (at, by) on, all takes longer.
-    `burst_s`: all of the first so many seconds arrives at once. In a stall nothing is captured and RTP time stands still.
+    `delay_s` is the way of audio; video takes `video_extra_s` more (encoder, pacer). From `delay_change` = (at, by) on,
+    all takes longer. `burst_s`: all of the first so many seconds arrives at once. In a stall nothing is captured and
+    RTP time stands still.
     """
 
     name: str
@@ -195,10 +196,8 @@ class SimulatedTrack:
     def _packet(self, time_s: float) -> bytes:
         number = len(self.captured)
         self.captured.append(time_s)
-        if self.kind is MediaKind.AUDIO:
-            head = _OPUS_20_MS
-        else:
-            head = _VP8_SYNC if number % 25 == 0 else _VP8_OTHER
+        video_head = _VP8_SYNC if number % 25 == 0 else _VP8_OTHER
+        head = _OPUS_20_MS if self.kind is MediaKind.AUDIO else video_head
         rtp_header = struct.pack("!BBHII", 0x80, 0xE0, number & 0xFFFF, self.rtp(time_s) % 2**32, self.number)
         return rtp_header + head + struct.pack("!I", number)
 

@@ -3,7 +3,6 @@
 // itself fetches an MP4 and sends no headers, as `access_token`.
 "use strict";
 
-const query = new URLSearchParams(location.search);
 const exportId = query.get("export") ?? "";
 const video = document.getElementById("video");
 const outputs = document.getElementById("outputs");
@@ -33,6 +32,7 @@ const STATES = {
 };
 
 const TITLES = {
+  recording_not_found: "There is no such recording",
   unauthorized: "The access token is not valid",
   token_expired: "The access token has expired",
   permission_denied: "The access token does not allow this",
@@ -40,9 +40,10 @@ const TITLES = {
 };
 
 class PlayerError extends Error {
-  constructor(title, text) {
+  constructor(title, text, code = "") {
     super(text);
     this.title = title;
+    this.code = code;
   }
 }
 
@@ -85,7 +86,7 @@ function fail(error) {
   stop();
   // Messages of the API begin in lower case, as they follow a colon elsewhere.
   const text = error.message.charAt(0).toUpperCase() + error.message.slice(1);
-  notice("error", error.title ?? "This export cannot be played", /[.!?]$/.test(text) ? text : `${text}.`);
+  notice("error", error.title ?? `This ${recordingId ? "recording" : "export"} cannot be played`, /[.!?]$/.test(text) ? text : `${text}.`);
 }
 
 function formatDuration(seconds) {
@@ -110,6 +111,9 @@ function handlingOf(track) {
   const notes = [track.handling === "copied" ? "copied as recorded" : `transcoded (${track.reason})`];
   if (track.silence_packets) {
     notes.push(`${track.silence_packets} packets of silence where nothing came`);
+  }
+  if (track.skipped_packets) {
+    notes.push(`${track.skipped_packets} packets left out to keep time`);
   }
   if (track.concealed_frames) {
     notes.push(`${track.concealed_frames} frames concealed`);
@@ -176,15 +180,15 @@ function withToken(url) {
   return `${url}?access_token=${encodeURIComponent(token)}`;
 }
 
-async function fetchExport() {
+async function fetchJson(path) {
   const headers = { Authorization: `Bearer ${token}` };
-  const answer = await fetch(`/v1/exports/${encodeURIComponent(exportId)}`, { headers, cache: "no-store" }).catch(() => {
+  const answer = await fetch(path, { headers, cache: "no-store" }).catch(() => {
     throw new PlayerError("The service does not answer", "Check that it runs, then reload this page.");
   });
   const body = await answer.json().catch(() => ({}));
   if (!answer.ok) {
     const { code, message } = body.error ?? {};
-    throw new PlayerError(TITLES[code], message ?? `The service answered with HTTP status ${answer.status}.`);
+    throw new PlayerError(TITLES[code], message ?? `The service answered with HTTP status ${answer.status}.`, code);
   }
   return body;
 }
@@ -305,7 +309,7 @@ function showUnfinished(item) {
 
 async function load(mine) {
   try {
-    const item = await fetchExport();
+    const item = await fetchJson(`/v1/exports/${encodeURIComponent(exportId)}`);
     if (mine === attempt) {
       show(item, mine);
     }
@@ -339,12 +343,24 @@ function start() {
   element("subtitle").textContent = exportId;
   element("details").hidden = true;
   notice("loading", "Loading…", "");
-  if (exportId && token) {
+  if (token && recordingId) {
+    startLive(attempt);
+    return;
+  }
+  if (token && exportId) {
     load(attempt);
     return;
   }
-  const text = "Open this page as `/player?export=EXPORT_ID#token=TOKEN` with an access token from `roomhand token --grant roomRecord`.";
-  fail(new PlayerError(exportId ? "An access token is missing" : "Which export?", text));
+  const address = recordingId ? "recording=RECORDING_ID" : "export=EXPORT_ID";
+  const text = `Open this page as \`/player?${address}#token=TOKEN\` with an access token from \`roomhand token --grant roomRecord\`.`;
+  fail(new PlayerError(exportId || recordingId ? "An access token is missing" : "Which export?", text));
+}
+
+function showPicture() {
+  const picture = element("picture");
+  if (picture && video.videoWidth) {
+    picture.textContent = `${video.videoWidth}×${video.videoHeight}`;
+  }
 }
 
 function isIn(...states) {
@@ -356,12 +372,7 @@ video.addEventListener("waiting", onWaiting);
 video.addEventListener("canplay", () => isIn("buffering") && say(video.paused ? "paused" : "playing"));
 video.addEventListener("pause", () => isIn("playing", "buffering") && !video.ended && say("paused"));
 video.addEventListener("ended", () => (trouble ? fail(trouble) : say("ended")));
-video.addEventListener("resize", () => {
-  const picture = element("picture");
-  if (picture && video.videoWidth) {
-    picture.textContent = `${video.videoWidth}×${video.videoHeight}`;
-  }
-});
+video.addEventListener("resize", showPicture);
 video.addEventListener("error", () => {
   if (isIn("error") || (hls !== null && recovered())) {
     return;

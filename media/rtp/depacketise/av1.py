@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from media.bitstream.av1_obu import Obu, ObuType, with_size
+from media.bitstream.av1_sequence_header import SequenceHeader, parse_sequence_header
 from media.bitstream.bits import read_leb128
 from media.errors import RtpError
 from media.frames import Codec
 from media.rtp.depacketise.av1_frames import is_key_frame, picture_size
-from media.rtp.depacketise.av1_obus import Obu, ObuType, with_size
-from media.rtp.depacketise.av1_sequence_header import SequenceHeader, parse_sequence_header
 from media.rtp.depacketise.depacketiser import Assembled, Decrypt
 from media.rtp.depacketise.dependency_descriptor import DependencyDescriptor
 from media.rtp.packet import RtpPacket

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from enum import IntEnum
 
+from media.bitstream.av1_obu import Obu
+from media.bitstream.av1_sequence_header import SELECTED_BY_FRAME, SequenceHeader
 from media.bitstream.bits import BitReader
-from media.rtp.depacketise.av1_obus import Obu
-from media.rtp.depacketise.av1_sequence_header import SELECTED_BY_FRAME, SequenceHeader
 
 # The longest way to the end of the size: seven references with frame ids, eight order hints.
 _HEADER_BYTES = 64

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 
-from media.bitstream.nal import with_lengths
-from media.e2ee.frame_format import join_annex_b, split_annex_b
-from media.errors import RtpError
-from media.frames import Codec
-from media.rtp.depacketise.depacketiser import Assembled, Decrypt
-from media.rtp.depacketise.h264_parameter_sets import (
+from media.bitstream.h264 import (
     SequenceParameterSet,
     parse_pps_ids,
     parse_slice_pps_id,
     parse_sps,
 )
+from media.bitstream.nal import with_lengths
+from media.e2ee.frame_format import join_annex_b, split_annex_b
+from media.errors import RtpError
+from media.frames import Codec
+from media.rtp.depacketise.depacketiser import Assembled, Decrypt
 from media.rtp.packet import RtpPacket
 
 _TYPE_MASK = 0x1F

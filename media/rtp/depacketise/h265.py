@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 
-from media.bitstream.nal import with_lengths
-from media.e2ee.frame_format import join_annex_b, split_annex_b
-from media.errors import RtpError
-from media.frames import Codec
-from media.rtp.depacketise.depacketiser import Assembled, Decrypt
-from media.rtp.depacketise.h265_parameter_sets import (
-    SequenceParameterSet,
+from media.bitstream.h265 import (
+    H265SequenceParameterSet,
     parse_pps_ids,
     parse_slice_pps_id,
     parse_sps,
     parse_vps_id,
 )
+from media.bitstream.nal import with_lengths
+from media.e2ee.frame_format import join_annex_b, split_annex_b
+from media.errors import RtpError
+from media.frames import Codec
+from media.rtp.depacketise.depacketiser import Assembled, Decrypt
 from media.rtp.packet import RtpPacket
 
 _HEADER_BYTES = 2
@@ -46,7 +46,7 @@ class H265Depacketiser:
 
     def __init__(self) -> None:
         self._vps: dict[int, bytes] = {}
-        self._sps: dict[int, tuple[bytes, SequenceParameterSet]] = {}
+        self._sps: dict[int, tuple[bytes, H265SequenceParameterSet]] = {}
         self._pps: dict[int, tuple[bytes, int]] = {}
 
     def starts_frame(self, packet: RtpPacket) -> bool:

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from media.errors import RtpError
-from media.frames import Codec
-from media.rtp.depacketise.depacketiser import Assembled, Decrypt
-from media.rtp.depacketise.vp9_frames import (
+from media.bitstream.vp9 import (
     build_superframe,
     is_frame,
     picture_size,
     split_superframe,
     starts_key_frame,
 )
+from media.errors import RtpError
+from media.frames import Codec
+from media.rtp.depacketise.depacketiser import Assembled, Decrypt
 from media.rtp.packet import RtpPacket
 
 _HAS_PICTURE_ID = 0x80

@@ -21,6 +21,7 @@ from agent.service.protocol import (
     SetLayer,
     SetMuted,
     SetSubscribed,
+    StartRecording,
     Unpublish,
 )
 from agent.service.room_child import RoomFault
@@ -94,11 +95,12 @@ class FakeRooms:
         self.commands.append(command)
         return Done(publications=(PUBLICATION,)) if isinstance(command, Publish) else Done()
 
-    async def start_recording(self, name: str, recording_id: str | None, e2ee_key: str | None = None) -> Done:
+    async def start_recording(self, name: str, wanted: StartRecording) -> Done:
         view = self.room(name)
         if view.recording_id:
             raise RecordingConflict("it is being recorded")
-        recording_id = recording_id or "new"
+        self.commands.append(wanted)
+        recording_id = wanted.recording_id or "new"
         self.views[name] = replace(view, recording_id=recording_id)
         return Done(recording=_recording(recording_id, "recording"))
 

@@ -18,7 +18,15 @@ FIELD_OF_GRANT = {
     "roomCreate": "room_create",
     "roomRecord": "room_record",
 }
-FILLED = {"room": "lobby", "sid": "TR_1", "recording_id": "rec-1", "export_id": EXPORT_ID, "path": "a.m3u8"}
+FILLED = {
+    "room": "lobby",
+    "sid": "TR_1",
+    "recording_id": "rec-1",
+    "export_id": EXPORT_ID,
+    "path": "a.m3u8",
+    "track": 1,
+    "name": "000001.m4s",
+}
 
 
 def guarded_routes() -> Iterator[tuple[str, str, str]]:
@@ -56,7 +64,7 @@ def assert_refused(answer: httpx.Response, status: int, code: str) -> None:
 
 
 def test_the_routes_are_the_documented_ones() -> None:
-    assert len(ROUTES) == 27
+    assert len(ROUTES) == 34
     assert {grant for _, _, grant in ROUTES} == {*FIELD_OF_GRANT, "any"}
 
 

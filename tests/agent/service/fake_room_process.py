@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.config import load_settings
-from agent.errors import ServerUnreachable, TrackNotFound, Unauthorized
+from agent.errors import RecordingConflict, ServerUnreachable, TrackNotFound, Unauthorized
 from agent.room.counters import RoomCounters
 from agent.room.publish_options import PublishOptions
+from agent.room.recording_plan import RecordingPlan
 from agent.room.state import (
     ConnectionState,
     ParticipantState,
@@ -37,6 +38,13 @@ class TrackSubscribed:
 
     track_sid: str
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingChanged:
+    """As the agent's event of that name."""
+
+    status: RecordingStatus
 
 
 class FakeRoomAgent:
@@ -142,13 +150,50 @@ class FakeRoomAgent:
         """Known from then on."""
         self._options = replace(self._options, e2ee_key=key)
 
-    async def start_recording(self, recording_id: str) -> RecordingStatus:
+    async def start_recording(
+        self,
+        recording_id: str,
+        *,
+        policy: SubscriptionPolicy | None = None,
+        plan: RecordingPlan | None = None,
+        paused: bool = False,
+    ) -> RecordingStatus:
         """A folder with a log of its own."""
         folder = self._recordings_dir / recording_id
         await asyncio.to_thread(_note, folder, "start")
         await asyncio.to_thread((folder / "e2ee_key").write_text, self._options.e2ee_key or "")
         self._recording = RecordingStatus(recording_id, str(folder), "recording", 0.0, 1, 0, 0, 0, 0)
+        return await self.pause_recording() if paused else self._recording
+
+    async def pause_recording(self) -> RecordingStatus:
+        """Say so."""
+        return self._moved("paused")
+
+    async def resume_recording(self) -> RecordingStatus:
+        """Say so."""
+        return self._moved("recording")
+
+    def _moved(self, state: str) -> RecordingStatus:
+        if self._recording is None:
+            raise RecordingConflict("the room is not being recorded; start a recording first")
+        self._recording = replace(self._recording, state=state)
         return self._recording
+
+    async def change_recording(
+        self, *, policy: SubscriptionPolicy | None = None, plan: RecordingPlan | None = None
+    ) -> None:
+        """A duration ends the recording at once; a size has one begin by itself; nothing comes of the rest."""
+        if plan is not None and plan.stop.duration_s is not None and self._recording is not None:
+            self._recording = replace(self._recording, state="complete", ended_reason="duration")
+            self._tell_recording()
+        if plan is not None and plan.stop.size_bytes is not None:
+            await self.start_recording("by-itself")
+            self._tell_recording()
+
+    def _tell_recording(self) -> None:
+        for listener in self._listeners:
+            assert self._recording is not None
+            listener(RecordingChanged(self._recording))
 
     async def stop_recording(self) -> RecordingStatus:
         """Close it."""

@@ -7,17 +7,21 @@ from hypothesis import strategies as st
 from agent.errors import EXIT_CODES, RoomhandError, TrackNotFound
 from agent.room.counters import RoomCounters
 from agent.room.publish_options import PublishOptions
+from agent.room.recording_plan import LayerPolicy, RecordingPlan, RecordWhen, StopConditions
 from agent.room.state import ConnectionState, ReceiveState, RoomState, TrackState
 from agent.room.subscription import SubscriptionPolicy, SubscriptionRule
 from agent.service.protocol import (
+    ChangeRecording,
     Command,
     Done,
     Down,
     ErrorReport,
+    PauseRecording,
     ProtocolError,
     Publish,
     Reply,
     Request,
+    ResumeRecording,
     RoomEnded,
     RoomEventReport,
     RoomOptions,
@@ -58,6 +62,12 @@ _rules = st.builds(
 _policies = st.builds(
     SubscriptionPolicy, st.lists(_rules, max_size=2).map(tuple), max_tracks=st.none() | st.integers(0, 9)
 )
+_plans = st.builds(
+    RecordingPlan,
+    when=st.sampled_from(RecordWhen),
+    stop=st.builds(StopConditions, empty_s=st.none() | st.floats(1, 100), size_bytes=st.none() | st.integers(1, 2**40)),
+    layers=st.builds(LayerPolicy, st.sampled_from(VideoQuality), st.none() | st.integers(1, 10**9), focus=_texts),
+)
 _publish_options = st.builds(
     PublishOptions, metadata=st.dictionaries(_text, st.none() | _text | st.integers(), max_size=2)
 )
@@ -67,10 +77,14 @@ _options = st.builds(
     attributes=st.dictionaries(_text, _text, max_size=3),
     publish=st.none() | _text,
     policy=st.none() | _policies,
+    recording_plan=st.none() | _plans,
 )
 _commands: st.SearchStrategy[Command] = st.one_of(
-    st.builds(StartRecording, _text),
+    st.builds(StartRecording, _text, st.none() | _policies, st.none() | _plans, st.booleans()),
     st.builds(StopRecording),
+    st.builds(PauseRecording),
+    st.builds(ResumeRecording),
+    st.builds(ChangeRecording, st.none() | _policies, st.none() | _plans),
     st.builds(SetPolicy, _policies),
     st.builds(SetEncryptionKey, _text, st.none() | _text, st.integers(0, 15)),
     st.builds(SetSubscribed, _text, st.none() | st.booleans()),

@@ -16,17 +16,22 @@ from agent.config import Settings
 from agent.errors import RecordingConflict, RoomConflict, RoomNotFound, RoomUnavailable, TrackNotFound, Unauthorized
 from agent.metrics import build_metrics
 from agent.room.publish_options import PublishOptions
+from agent.room.recording_plan import RecordingPlan, RecordWhen, StopConditions
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy, SubscriptionRule
 from agent.service.desired_rooms import DesiredRooms
 from agent.service.event_log import EventLog
 from agent.service.protocol import (
+    ChangeRecording,
+    PauseRecording,
     Publish,
+    ResumeRecording,
     RoomOptions,
     SendData,
     SetEncryptionKey,
     SetLayer,
     SetPolicy,
     SetSubscribed,
+    StartRecording,
 )
 from agent.service.room_child import RoomFault
 from agent.service.room_slot import RoomView
@@ -34,6 +39,7 @@ from agent.service.supervision import Phase
 from agent.service.supervisor import Supervisor, SupervisorParts
 from media.clock import SteadyClock
 from quality.stats import TrackKind
+from tests.integration.publishing import eventually
 
 FAKE_ROOM = (sys.executable, str(Path(__file__).with_name("fake_room_process.py")))
 WAIT_S = 20.0
@@ -153,10 +159,10 @@ async def test_recordings_and_rules_outlive_the_process(
     started = await supervisor.start_room(RoomOptions("one"), record=False)
     with pytest.raises(RecordingConflict):
         await supervisor.stop_recording("one")
-    done = await supervisor.start_recording("one", None)
+    done = await supervisor.start_recording("one", StartRecording(""))
     assert done.recording is not None
     with pytest.raises(RecordingConflict, match=done.recording.recording_id):
-        await supervisor.start_recording("one", None)
+        await supervisor.start_recording("one", StartRecording(""))
     await supervisor.command("one", SetPolicy(POLICY))
     saved = DesiredRooms(service_settings.state_dir).load()
     assert [(item.recording_id, item.policy) for item in saved] == [(done.recording.recording_id, POLICY)]
@@ -170,6 +176,31 @@ async def test_recordings_and_rules_outlive_the_process(
     assert supervisor.room("one").recording_id is None
 
 
+async def test_recordings_that_begin_and_end_by_themselves_are_remembered(
+    running: tuple[Supervisor, EventLog], service_settings: Settings
+) -> None:
+    supervisor, _ = running
+    desired = DesiredRooms(service_settings.state_dir)
+    plan = RecordingPlan(RecordWhen.PUBLISHED, StopConditions(empty_s=30))
+    started = await supervisor.start_room(RoomOptions("one", recording_plan=plan), record=True)
+    assert started.recording_id is None, "it has not begun"
+    await supervisor.command("one", ChangeRecording(POLICY, RecordingPlan(stop=StopConditions(size_bytes=1))))
+    assert await eventually(lambda: supervisor.room("one").recording_id) == "by-itself"
+    (saved,) = await eventually(lambda: [item for item in desired.load() if item.recording_id] or None)
+    assert saved.record_policy == POLICY
+    assert saved.recording_plan == RecordingPlan(RecordWhen.PUBLISHED, StopConditions(size_bytes=1))
+    done = await supervisor.command("one", PauseRecording())
+    assert done.recording is not None
+    assert done.recording.state == "paused"
+    await supervisor.command("one", ResumeRecording())
+    await supervisor.command("one", ChangeRecording(plan=RecordingPlan(stop=StopConditions(duration_s=1))))
+    await eventually(lambda: supervisor.room("one").recording_id is None or None)
+    with pytest.raises(RecordingConflict):
+        await supervisor.stop_recording("one")
+    await supervisor.start_recording("one", StartRecording("by-hand", paused=True))
+    assert supervisor.room("one").recording_id == "by-hand"
+
+
 async def test_keys_for_end_to_end_encryption_reach_a_room_through_its_pipe_only(service_settings: Settings) -> None:
     settings = service_settings.model_copy(update={"e2ee_key": SecretStr("the setting's key")})
     supervisor, events = make(settings)
@@ -181,7 +212,7 @@ async def test_keys_for_end_to_end_encryption_reach_a_room_through_its_pipe_only
 
     plain = await supervisor.start_room(RoomOptions("plain"), record=True)
     own = await supervisor.start_room(RoomOptions("own", e2ee_key="the room's key"), record=False)
-    started = await supervisor.start_recording("own", None, "a newer key")
+    started = await supervisor.start_recording("own", StartRecording("", e2ee_key="a newer key"))
     assert started.recording is not None
     assert told(plain.recording_id) == "the setting's key"
     assert told(started.recording.recording_id) == "a newer key"

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 
 from media.frames import Codec, EncodedFrame
-from media.process.avc import annexb_to_length_prefixed
 from media.record.entries import RecordingState, SegmentEntry, TrackDescriptor
 from media.record.journal import JOURNAL_NAME
 from media.record.recorder import Recording
@@ -22,6 +22,7 @@ from media.record.recording_writer import RecordingCallbacks, RecordingConfig
 from media.record.segmenter import SegmenterConfig
 from media.record.track_recorder import TrackRecorder
 from media.rtp.clock_mapping import ClockSource, RtpClockMapping
+from tests.media.record.encoded_media import OPTIONS, stored
 
 STARTED_AT = 1_700_000_000.0
 FLASH_S = 0.120
@@ -31,8 +32,12 @@ SMALLER = (160, 90)
 
 _ENCODERS = {
     Codec.H264: ("libx264", {"preset": "ultrafast", "tune": "zerolatency"}),
-    Codec.VP8: ("libvpx", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "auto-alt-ref": "0"}),
+    Codec.H265: ("libx265", {"preset": "ultrafast", "tune": "zerolatency"}),
+    Codec.VP8: ("libvpx", OPTIONS[Codec.VP8]),
+    Codec.VP9: ("libvpx-vp9", OPTIONS[Codec.VP9]),
+    Codec.AV1: ("libsvtav1", OPTIONS[Codec.AV1]),
 }
+_X265 = f"repeat-headers=1:no-open-gop=1:scenecut=0:pools=1:log-level=none:keyint={FPS}:min-keyint={FPS}"
 
 
 @functools.cache
@@ -49,8 +54,12 @@ def encode_video(
     encoder.framerate = Fraction(FPS)
     encoder.gop_size = FPS
     encoder.thread_count = 1  # libvpx waits for its threads by spinning: on a busy machine more of them take minutes
-    encoder.options = {**options, "preset": preset} if codec is Codec.H264 else options
-    frames: list[EncodedFrame] = []
+    encoder.options = {**options, "preset": preset} if codec is Codec.H264 else dict(options)
+    if codec is Codec.AV1:
+        encoder.bit_rate = 500_000
+    if codec is Codec.H265:
+        encoder.options = {**options, "x265-params": _X265}
+    packets: list[av.Packet[Any]] = []
     for index in range(round(duration_s * FPS)):
         time_s = start_s + index / FPS
         picture = np.full((size[1] * 3 // 2, size[0]), 128, np.uint8)
@@ -59,20 +68,20 @@ def encode_video(
         frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
         frame.pts = round(time_s * 90_000)
         frame.time_base = Fraction(1, 90_000)
-        for packet in encoder.encode(frame):
-            data = bytes(packet)
-            frames.append(
-                EncodedFrame(
-                    codec,
-                    annexb_to_length_prefixed(data) if codec is Codec.H264 else data,
-                    round(time_s * 90_000),
-                    time_s,
-                    packet.is_keyframe,
-                    width=size[0],
-                    height=size[1],
-                )
-            )
-    return tuple(frames)
+        packets += encoder.encode(frame)
+    packets += encoder.encode(None)
+    return tuple(
+        EncodedFrame(
+            codec,
+            stored(codec, bytes(packet)),
+            round((start_s + index / FPS) * 90_000),
+            start_s + index / FPS,
+            packet.is_keyframe,
+            width=size[0],
+            height=size[1],
+        )
+        for index, packet in enumerate(packets)
+    )
 
 
 @functools.cache
@@ -110,6 +119,8 @@ class Track:
     identity: str = "alice"
     mapping_error_s: float = 0.0
     """The clock is first taken wrong by this much, and right after one second."""
+    drift_ppm: float = 0.0
+    """Media time runs that much faster than the track's RTP time, and all marks of the track come later by it."""
 
 
 def write_recording(path: Path, tracks: Sequence[Track], *, segment_s: float = 2.0) -> Path:
@@ -145,10 +156,10 @@ def start_recording(
         track, now = tracks[number], STARTED_AT + time_s
         if number not in recorders:
             recorders[number] = recording.open_track(_descriptor(number, track), now)
-            recorders[number].set_clock_mapping(_clock(track.mapping_error_s), now)
+            recorders[number].set_clock_mapping(_clock(track.mapping_error_s, track.drift_ppm), now)
         if track.mapping_error_s and number not in corrected and time_s >= track.frames[0].arrival_time + 1.0:
             corrected.add(number)
-            recorders[number].set_clock_mapping(_clock(0.0), now)
+            recorders[number].set_clock_mapping(_clock(0.0, track.drift_ppm), now)
         assert recorders[number].write(replace(frame, arrival_time=now))
         if frame is track.frames[-1]:
             recorders[number].close(now)
@@ -162,9 +173,9 @@ def interrupt(path: Path) -> None:
     journal.write_bytes(b"".join(line for line in lines if b"recording_closed" not in line))
 
 
-def _clock(error_s: float) -> RtpClockMapping:
-    """RTP time is media time, or so the recorder is told, give or take `error_s`."""
-    return RtpClockMapping(0, STARTED_AT + error_s, 0.0, 5.0, ClockSource.SENDER_REPORT)
+def _clock(error_s: float, drift_ppm: float) -> RtpClockMapping:
+    """RTP time is media time, or so the recorder is told, give or take `error_s` and a drift."""
+    return RtpClockMapping(0, STARTED_AT + error_s, drift_ppm, 5.0, ClockSource.SENDER_REPORT)
 
 
 def _descriptor(number: int, track: Track) -> TrackDescriptor:

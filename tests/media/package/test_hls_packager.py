@@ -91,8 +91,18 @@ def test_vp8_is_transcoded_first(tmp_path: Path) -> None:
     assert list(playback.flashes) == pytest.approx([1.0, 2.0], abs=0.04)
 
 
-def test_a_new_picture_size_is_a_discontinuity_in_both_renditions(tmp_path: Path) -> None:
-    video = encode_video(Codec.H264, 0.0, 2.0) + encode_video(Codec.H264, 2.0, 2.0, SMALLER)
+@pytest.mark.parametrize(("codec", "named"), [(Codec.H265, "hvc1.1."), (Codec.VP9, "vp09.00."), (Codec.AV1, "av01.0.")])
+def test_newer_codecs_are_packaged_as_recorded(tmp_path: Path, codec: Codec, named: str) -> None:
+    output, folder, playback = package(tmp_path, camera_and_microphone(codec))
+    assert {track.handling for track in output.tracks} == {Handling.COPIED}
+    assert playback.frames == 70
+    assert list(playback.flashes) == pytest.approx([1.0, 2.0], abs=0.04)
+    assert m3u8.load(str(folder / "index.m3u8")).playlists[0].stream_info.codecs.startswith(named)
+
+
+@pytest.mark.parametrize("codec", [Codec.H264, Codec.H265, Codec.VP9, Codec.AV1])
+def test_a_new_picture_size_is_a_discontinuity_in_both_renditions(tmp_path: Path, codec: Codec) -> None:
+    video = encode_video(codec, 0.0, 2.0) + encode_video(codec, 2.0, 2.0, SMALLER)
     output, folder, playback = package(tmp_path, [Track("camera", video), Track("microphone", encode_audio(0.0, 4.0))])
     assert output.tracks[0].handling is Handling.COPIED
     segments = media_playlist(folder, "video.m3u8").segments

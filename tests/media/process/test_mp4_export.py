@@ -11,6 +11,8 @@ from media.frames import Codec
 from media.process.mp4 import write_mp4
 from media.process.output import ExportOutput, Handling
 from media.process.timeline import plan_programs
+from media.record.codec_config import RECORDABLE
+from media.record.entries import Container
 from media.record.reader import read_recording
 from tests.media.export.playback import Playback, play
 from tests.media.export.recordings import (
@@ -50,6 +52,48 @@ def test_h264_and_opus_are_copied_in_sync(tmp_path: Path) -> None:
     assert playback.frames == 70
 
 
+@pytest.mark.parametrize(("codec", "entry"), [(Codec.H265, "hvc1"), (Codec.VP9, "vp09"), (Codec.AV1, "av01")])
+def test_newer_codecs_are_copied_in_sync(tmp_path: Path, codec: Codec, entry: str) -> None:
+    output, playback = export(tmp_path, camera_and_microphone(codec))
+    video = output.tracks[0]
+    assert (video.handling, video.codec, video.samples) == (Handling.COPIED, codec, 70)
+    assert playback.frames == 70
+    assert_together(playback.flashes, [1.0, 2.0])
+    assert_together(playback.tones, [0.0, 1.0, 2.0])
+    with av.open(str(tmp_path / "out" / output.entry), "r") as container:
+        assert container.streams.video[0].codec_context.codec_tag == entry
+
+
+@pytest.mark.parametrize("codec", [Codec.VP9, Codec.AV1])
+def test_codecs_that_may_change_their_size_are_copied_when_they_do(tmp_path: Path, codec: Codec) -> None:
+    video = encode_video(codec, 0.0, 1.0, SMALLER) + encode_video(codec, 1.0, 2.0)
+    output, playback = export(tmp_path, [Track("camera", video), Track("microphone", encode_audio(0.0, 3.0))])
+    track = output.tracks[0]
+    assert (track.handling, track.reason, (track.width, track.height)) == (Handling.COPIED, "", SMALL)
+    assert playback.sizes == {SMALL, SMALLER}
+    assert playback.frames == 75
+    assert_together(playback.flashes, [0.0, 1.0, 2.0])
+
+
+def test_a_camera_that_changes_its_codec_is_transcoded(tmp_path: Path) -> None:
+    tracks = [
+        Track("camera", encode_video(Codec.VP9, 0.0, 1.0)),
+        Track("camera", encode_video(Codec.AV1, 1.0, 1.0)),
+        Track("camera", encode_video(Codec.H265, 2.0, 1.0)),
+    ]
+    output, playback = export(tmp_path, tracks)
+    assert output.tracks[0].reason == "recorded as av1, h265, vp9"
+    assert (playback.frames, output.tracks[0].concealed_frames) == (75, 0)
+    assert_together(playback.flashes, [0.0, 1.0, 2.0])
+
+
+def test_vp9_of_earlier_versions_is_transcoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RECORDABLE, Codec.VP9, Container.WEBM)
+    output, playback = export(tmp_path, camera_and_microphone(Codec.VP9))
+    assert output.tracks[0].reason == "recorded as vp9 in WebM"
+    assert_together(playback.flashes, [1.0, 2.0])
+
+
 def test_vp8_becomes_h264_frame_by_frame(tmp_path: Path) -> None:
     output, playback = export(tmp_path, camera_and_microphone(Codec.VP8))
     video = output.tracks[0]
@@ -59,8 +103,9 @@ def test_vp8_becomes_h264_frame_by_frame(tmp_path: Path) -> None:
     assert_together(playback.tones, [0.0, 1.0, 2.0])
 
 
-def test_h264_of_changing_size_is_transcoded_to_the_largest_and_says_why(tmp_path: Path) -> None:
-    video = encode_video(Codec.H264, 0.0, 1.0, SMALLER) + encode_video(Codec.H264, 1.0, 2.0)
+@pytest.mark.parametrize("codec", [Codec.H264, Codec.H265])
+def test_parameter_sets_of_changing_size_are_transcoded_to_the_largest(tmp_path: Path, codec: Codec) -> None:
+    video = encode_video(codec, 0.0, 1.0, SMALLER) + encode_video(codec, 1.0, 2.0)
     output, playback = export(tmp_path, [Track("camera", video), Track("microphone", encode_audio(0.0, 3.0))])
     assert output.tracks[0].handling is Handling.TRANSCODED
     assert "160x90, 320x180" in output.tracks[0].reason
@@ -193,3 +238,18 @@ def test_progress_reaches_one_and_never_falls(tmp_path: Path) -> None:
     write_mp4(view, program, tmp_path, seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
+
+
+@pytest.mark.parametrize("drift_ppm", [2000.0, -2000.0])
+def test_a_sound_card_that_drifts_is_made_up_for_in_samples_that_players_count(
+    tmp_path: Path, drift_ppm: float
+) -> None:
+    """Ten times what a bad crystal does. The tone stays where its clock says, and so does the number of samples."""
+    seconds, speed = 20, 1 + drift_ppm * 1e-6
+    output, playback = export(tmp_path, [Track("microphone", encode_audio(0.0, float(seconds)), drift_ppm=drift_ppm)])
+    (audio,) = output.tracks
+    assert (audio.silence_packets > 0) == (drift_ppm > 0)
+    assert (audio.skipped_packets > 0) == (drift_ppm < 0)
+    assert audio.samples + audio.skipped_packets == seconds * 50
+    assert list(playback.tones) == pytest.approx([second * speed for second in range(seconds)], abs=0.023)
+    assert playback.audio_s == pytest.approx(seconds * speed, abs=0.02)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import av
 import numpy as np
 
-from media.bitstream.av1 import read_obus
+from media.bitstream.av1_obu import ObuType, read_obus, with_size
 from media.frames import Codec, EncodedFrame
 from media.process.avc import annexb_to_length_prefixed
 from media.record.entries import TrackDescriptor
@@ -30,7 +30,6 @@ OPTIONS: dict[Codec, dict[str, str]] = {
     Codec.H265: {"preset": "ultrafast", "tune": "zerolatency"},
 }
 _X265 = "repeat-headers=1:no-open-gop=1:scenecut=0:pools=1:frame-threads=1:log-level=none"
-_OBU_TEMPORAL_DELIMITER = 2
 
 
 def video(
@@ -98,7 +97,7 @@ def stored(codec: Codec, data: bytes) -> bytes:
     if codec in {Codec.H264, Codec.H265}:
         return annexb_to_length_prefixed(data)
     if codec is Codec.AV1:
-        return b"".join(obu.data for obu in read_obus(data) if obu.kind != _OBU_TEMPORAL_DELIMITER)
+        return b"".join(with_size(obu) for obu in read_obus(data) if obu.type != ObuType.TEMPORAL_DELIMITER)
     return data
 
 

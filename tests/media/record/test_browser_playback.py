@@ -49,6 +49,7 @@ async function play(name, type, urls) {
 onload = async () => {
   const results = [];
   for (const [name, type, urls] of await (await fetch("/cases")).json()) {
+    if (!MediaSource.isTypeSupported(type)) { results.push({name, unsupported: type}); continue; }
     try { results.push(await play(name, type, urls)); }
     catch (error) { results.push({name, error: String(error)}); }
   }
@@ -107,7 +108,7 @@ def record(root: Path, name: str, codec: Codec) -> tuple[str, str, list[str]]:
         track.write(frame)
     recording.close(START + 5)
     (view,) = read_recording(recording.path).tracks
-    container = "mp4" if codec in {Codec.H264, Codec.OPUS} else "webm"
+    container = "webm" if codec is Codec.VP8 else "mp4"
     urls: list[str] = []
     for segment in view.segments:
         urls += [f"/{name}/{segment.init_path}", f"/{name}/{segment.path}"]
@@ -120,7 +121,7 @@ def test_chromium_plays_every_container_we_write(tmp_path: Path) -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("needs Chromium on PATH")
-    codecs = [Codec.H264, Codec.VP8, Codec.VP9, Codec.OPUS]
+    codecs = list(Codec)
     site = Site(tmp_path, [record(tmp_path, codec.value, codec) for codec in codecs])
     thread = threading.Thread(target=site.server.serve_forever, daemon=True)
     thread.start()
@@ -143,8 +144,14 @@ def test_chromium_plays_every_container_we_write(tmp_path: Path) -> None:
         site.server.shutdown()
         site.server.server_close()
         thread.join()
-    assert [result["name"] for result in site.results if "error" not in result] == list(codecs), site.results
-    for result in site.results:
+    # Only H.265 may be missing: many builds leave it out.
+    unsupported = [result["name"] for result in site.results if "unsupported" in result]
+    assert unsupported in ([], [Codec.H265]), site.results
+    played = [result for result in site.results if "ranges" in result]
+    assert [result["name"] for result in played] == [codec for codec in codecs if codec not in unsupported], (
+        site.results
+    )
+    for result in played:
         ((start, end),) = result["ranges"]
         assert start == pytest.approx(0, abs=0.01)
         assert end == pytest.approx(4, abs=0.05)

@@ -9,7 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from media.bitstream.av1 import OBU_SEQUENCE_HEADER, read_obus
+from media.bitstream.av1_obu import ObuType, read_obus, with_size
+from media.bitstream.h264 import parse_sps
 from media.bitstream.h265 import NAL_VPS, nal_type
 from media.bitstream.nal import length_prefixed_units, with_lengths
 from media.errors import RtpError
@@ -17,7 +18,6 @@ from media.frames import Codec, EncodedFrame
 from media.process.avc import annexb_to_length_prefixed
 from media.record.codec_config import codec_config
 from media.record.fmp4 import VISUAL_ENTRIES
-from media.rtp.depacketise.h264_parameter_sets import parse_sps
 from tests.media.record.encoded_media import ENCODERS, OPTIONS, opus, stored, video
 
 
@@ -118,7 +118,7 @@ def test_configurations_are_those_that_ffmpeg_writes(codec: Codec, pix_fmt: str,
     else:
         # The encoder tells FFmpeg another sequence header than it then writes.
         assert ours[:4] == theirs[:4]
-        assert ours[4:] == next(obu.data for obu in read_obus(frame.data) if obu.kind == OBU_SEQUENCE_HEADER)
+        assert ours[4:] == next(with_size(obu) for obu in read_obus(frame.data) if obu.type == ObuType.SEQUENCE_HEADER)
 
 
 def muxed_by_ffmpeg(codec: Codec, pix_fmt: str, width: int, height: int) -> tuple[EncodedFrame, bytes]:

@@ -208,7 +208,7 @@ def test_a_track_that_comes_back_goes_on_in_its_folder(tmp_path: Path) -> None:
     assert [segment.sequence for segment in track.segments] == [1, 2]
     assert track.segments[1].discontinuity
     assert track.segments[1].decode_time == 11 * 48_000
-    assert [gap.reason for gap in track.gaps] == [GapReason.RESTART]
+    assert [gap.reason for gap in track.gaps] == [GapReason.UNPUBLISHED]
     assert track.media_time_s(track.segments[1].decode_time) == pytest.approx(11)
     assert verify_recording(view.path).problems == ()
 

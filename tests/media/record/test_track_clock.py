@@ -99,3 +99,20 @@ def test_only_told_transitions_of_a_recording_can_happen() -> None:
     assert next_state(RecordingState.STORAGE_ERROR, RecordingEvent.STORAGE_ANSWERED) is RecordingState.RECORDING
     with pytest.raises(ValueError, match="cannot be"):
         next_state(RecordingState.COMPLETE, RecordingEvent.CLOSED)
+
+
+def test_a_line_that_began_within_the_track_holds_from_there_whatever_its_source() -> None:
+    """The sender stalled at 50 s of RTP time, which RTP time does not show; it is told at 54 s."""
+    clock = started()
+    clock.estimated(estimate(500_000, 1_001.9, ClockSource.SENDER_REPORT), 60)
+    clock.estimated(estimate(500_000, 1_001.95, ClockSource.ARRIVAL), 52 * HZ)
+    since = 500_000 + 50 * HZ
+    stalled = RtpClockMapping(since + 4 * HZ, 1_073.9, 0.0, 5.0, ClockSource.ARRIVAL, since)
+    mapping = clock.estimated(stalled, 54 * HZ)
+    assert mapping is not None
+    assert mapping.decode_time == 50 * HZ
+    assert mapping.media_time_s == pytest.approx(69.9)
+    better = RtpClockMapping(since + 40 * HZ, 1_109.8, 0.0, 5.0, ClockSource.SENDER_REPORT, since)
+    mapping = clock.estimated(better, 90 * HZ)
+    assert mapping is not None
+    assert (mapping.decode_time, mapping.media_time_s) == (50 * HZ, pytest.approx(69.8))

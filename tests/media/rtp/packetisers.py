@@ -11,6 +11,7 @@ AV1_PAYLOAD_TYPE = 35
 H265_PAYLOAD_TYPE = 116
 H264_PAYLOAD_TYPE = 102
 OPUS_PAYLOAD_TYPE = 111
+RED_PAYLOAD_TYPE = 63
 RTX_PAYLOAD_TYPE = 97
 SSRC = 0x1234_5678
 RTX_SSRC = 0x8765_4321
@@ -196,6 +197,15 @@ def without_size(obu: bytes) -> bytes:
 
 def _leb128(value: int) -> bytes:
     return bytes((value,)) if value < 0x80 else bytes((value & 0x7F | 0x80,)) + _leb128(value >> 7)
+
+
+def red_payload(primary: bytes, redundant: Sequence[tuple[int, bytes]] = ()) -> bytes:
+    """RFC 2198 with Opus in all blocks; `redundant` are (timestamp offset, payload), oldest first."""
+    headers = b"".join(
+        (0x80 | OPUS_PAYLOAD_TYPE).to_bytes(1, "big") + (offset << 10 | len(block)).to_bytes(3, "big")
+        for offset, block in redundant
+    )
+    return headers + bytes((OPUS_PAYLOAD_TYPE,)) + b"".join(block for _, block in redundant) + primary
 
 
 def split_annex_b(data: bytes) -> list[bytes]:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from media.bitstream.av1_obu import Obu
+from media.bitstream.av1_sequence_header import ColorConfig, SequenceHeader, parse_color_config, parse_sequence_header
 from media.bitstream.bits import read_leb128, write_leb128
 from media.errors import RtpError
 from media.rtp.depacketise.av1 import Av1Depacketiser, split_obus
 from media.rtp.depacketise.av1_frames import picture_size
-from media.rtp.depacketise.av1_obus import Obu
-from media.rtp.depacketise.av1_sequence_header import SequenceHeader, parse_sequence_header
 from media.rtp.packet import RtpPacket
 from tests.media.rtp.encodings import decode, encode_av1
 from tests.media.rtp.packetisers import AV1_PAYLOAD_TYPE, Sender, av1_payloads, split_temporal_unit, without_size
@@ -181,6 +181,9 @@ def test_a_sequence_header_is_read_past_everything_optional(timing: bool, decode
     decoder_model = decoder_model and timing
     payload = sequence_payload(timing=timing, decoder_model=decoder_model, frame_ids=frame_ids)
     assert parse_sequence_header(payload) == SequenceHeader(
+        profile=0,
+        level_idx=5,
+        tier=0,
         reduced_still_picture=False,
         decoder_model_info=decoder_model,
         width_bits=11,
@@ -193,6 +196,7 @@ def test_a_sequence_header_is_read_past_everything_optional(timing: bool, decode
         force_integer_mv=2,
         order_hint_bits=7,
     )
+    assert parse_color_config(payload) == ColorConfig(8, False, 1, 1, 0, 2, 2, 2, full_range=False)
 
 
 def test_a_still_picture_is_a_key_frame_of_the_sequences_size() -> None:

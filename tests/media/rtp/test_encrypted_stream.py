@@ -1,10 +1,10 @@
 """A track with end-to-end encryption from packets to frames: in the clear with the key, withheld without."""
 
+from media.bitstream.vp9 import split_superframe
 from media.e2ee.frame_decryptor import FrameDecryptor
 from media.e2ee.key_provider import KeyProvider
 from media.e2ee.keys import EncryptionKey, KeyChain
 from media.frames import Codec, EncodedFrame
-from media.rtp.depacketise.vp9_frames import split_superframe
 from media.rtp.inbound_stream import InboundStream, InboundStreamConfig, StreamOutput
 from tests.media.e2ee import sender as encryption
 from tests.media.rtp.encodings import encode_h264, encode_h265, encode_vp9

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media.bitstream.bits import unescape
+from media.bitstream.h264 import parse_pps_ids, parse_slice_pps_id, parse_sps
 from media.errors import RtpError
 from media.rtp.depacketise.h264 import H264Depacketiser
-from media.rtp.depacketise.h264_parameter_sets import parse_pps_ids, parse_slice_pps_id, parse_sps
 from media.rtp.packet import RtpPacket
 from tests.media.rtp.encodings import decode, encode, encode_h264
 from tests.media.rtp.packetisers import H264_PAYLOAD_TYPE, Sender, annex_b, h264_payloads, split_annex_b

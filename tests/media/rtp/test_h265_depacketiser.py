@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from media.bitstream.h265 import parse_pps_ids, parse_slice_pps_id, parse_sps, parse_vps_id
 from media.errors import RtpError
 from media.rtp.depacketise.h265 import H265Depacketiser
-from media.rtp.depacketise.h265_parameter_sets import parse_pps_ids, parse_slice_pps_id, parse_sps, parse_vps_id
 from media.rtp.packet import RtpPacket
 from tests.media.rtp.encodings import decode, encode_h265
 from tests.media.rtp.packetisers import H265_PAYLOAD_TYPE, Sender, annex_b, h265_payloads, split_annex_b
@@ -70,8 +70,8 @@ def test_a_sequence_of_sub_layers_is_read_past_their_profiles() -> None:
 
 
 def _sps(start: str, width: int, height: int, window: str) -> bytes:
-    """An SPS NAL unit up to its window, escaped as encoders do."""
-    bits = start + _ue(width) + _ue(height) + window + "1"
+    """An SPS NAL unit up to its bit depths, escaped as encoders do."""
+    bits = start + _ue(width) + _ue(height) + window + _ue(0) + _ue(0) + "1"
     bits += "0" * (-len(bits) % 8)
     nal = bytearray(b"\x42\x01")
     for byte in int(bits, 2).to_bytes(len(bits) // 8, "big"):

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from media.bitstream.vp9 import build_superframe, picture_size, split_superframe, starts_key_frame
 from media.errors import RtpError
 from media.rtp.depacketise.vp9 import Vp9Depacketiser, descriptor_bytes, picture_id, spatial_id
-from media.rtp.depacketise.vp9_frames import build_superframe, picture_size, split_superframe, starts_key_frame
 from media.rtp.packet import RtpPacket
 from tests.media.rtp.encodings import decode, encode_vp9
 from tests.media.rtp.packetisers import VP9_PAYLOAD_TYPE, Sender, vp9_payloads

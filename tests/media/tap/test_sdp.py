@@ -9,12 +9,15 @@ from media.errors import TapError
 from media.frames import Codec
 from media.tap.sdp import (
     ABS_CAPTURE_TIME,
+    ABS_SEND_TIME,
     DEPENDENCY_DESCRIPTOR,
     LocalTransport,
+    MediaSection,
     Offer,
     build_answer,
     parse_offer,
     receive_formats,
+    without_bandwidth_feedback,
 )
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -58,13 +61,13 @@ def test_formats_that_are_recorded_are_chosen_with_their_retransmissions() -> No
         116: Codec.H265,
     }
     assert chosen.rtx == {97: 96, 99: 98, 101: 100, 109: 108, 36: 35, 117: 116}
-    assert chosen.extensions == {ABS_CAPTURE_TIME: 2, DEPENDENCY_DESCRIPTOR: 1}
+    assert chosen.extensions == {ABS_CAPTURE_TIME: 2, DEPENDENCY_DESCRIPTOR: 1, ABS_SEND_TIME: 3}
 
 
 def test_the_dependency_descriptor_is_accepted_for_av1_only() -> None:
     text = (FIXTURES / "offer_opus_vp8.sdp").read_text().replace("AV1/90000", "AVX/90000")
     video = next(section for section in parse_offer(text).sections if section.kind == "video")
-    assert receive_formats(video).extensions == {ABS_CAPTURE_TIME: 2}
+    assert receive_formats(video).extensions == {ABS_CAPTURE_TIME: 2, ABS_SEND_TIME: 3}
 
 
 def test_the_answer_is_one_another_implementation_reads() -> None:
@@ -77,16 +80,20 @@ def test_the_answer_is_one_another_implementation_reads() -> None:
     assert video.direction == "recvonly"
     assert [codec.payloadType for codec in video.rtp.codecs] == [96, 97, 98, 99, 100, 101, 108, 109, 35, 36, 116, 117]
     feedback = {(item.type, item.parameter or "") for item in video.rtp.codecs[0].rtcpFeedback}
-    assert feedback == {("nack", ""), ("nack", "pli")}
-    assert [extension.uri for extension in video.rtp.headerExtensions] == [DEPENDENCY_DESCRIPTOR, ABS_CAPTURE_TIME]
+    assert feedback == {("nack", ""), ("nack", "pli"), ("goog-remb", "")}
+    extensions = {extension.uri for extension in video.rtp.headerExtensions}
+    assert extensions == {DEPENDENCY_DESCRIPTOR, ABS_CAPTURE_TIME, ABS_SEND_TIME}
     assert video.dtls is not None
     assert video.dtls.role == "client"
 
 
-def test_the_answer_never_lets_the_server_take_feedback_for_a_bandwidth_estimate() -> None:
-    answer = build_answer(load("offer_opus_vp8.sdp"), LOCAL)
+def test_an_answer_without_bandwidth_feedback_gives_the_server_nothing_to_estimate_from() -> None:
+    offer = without_bandwidth_feedback(load("offer_opus_vp8.sdp"))
+    answer = build_answer(offer, LOCAL)
     for refused in ("abs-send-time", "transport-wide-cc", "goog-remb", "transport-cc"):
         assert refused not in answer
+    assert "nack pli" in answer
+    assert ABS_CAPTURE_TIME in answer
 
 
 def test_a_section_without_a_recordable_codec_is_rejected_and_left_out_of_the_bundle() -> None:
@@ -103,3 +110,23 @@ def test_a_section_without_a_recordable_codec_is_rejected_and_left_out_of_the_bu
 def test_an_offer_without_a_transport_is_an_error(broken: str) -> None:
     with pytest.raises(TapError, match="offer"):
         parse_offer(broken)
+
+
+def audio_of(offer: Offer) -> MediaSection:
+    return next(section for section in offer.sections if section.kind == "audio")
+
+
+def test_redundant_audio_is_accepted_with_its_primary() -> None:
+    offer = load("offer_opus_vp8.sdp")
+    chosen = receive_formats(audio_of(offer))
+    assert (chosen.codecs, chosen.red, chosen.rtx) == ({111: Codec.OPUS}, {63: 111}, {})
+    answer = SessionDescription.parse(build_answer(offer, LOCAL))
+    audio = next(media for media in answer.media if media.kind == "audio")
+    assert [codec.payloadType for codec in audio.rtp.codecs] == [111, 63]
+    assert "a=fmtp:63 111/111" in build_answer(offer, LOCAL)
+
+
+@pytest.mark.parametrize("fmtp", ["0/0", "111/0", "x/x", ""])
+def test_redundancy_of_another_codec_is_refused(fmtp: str) -> None:
+    text = (FIXTURES / "offer_opus_vp8.sdp").read_text().replace("a=fmtp:63 111/111", f"a=fmtp:63 {fmtp}")
+    assert receive_formats(audio_of(parse_offer(text))).red == {}

@@ -1,5 +1,6 @@
-"""Open bitstream units of AV1 (AV1 specification section 5.3): read without a size, written with one."""
+"""Open bitstream units of AV1 (AV1 Bitstream & Decoding Process Specification section 5.3, pure)."""
 
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple, Self
 
@@ -34,7 +35,7 @@ class Obu(NamedTuple):
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """The OBU that `data` is. Raises `RtpError` when its header or size does not fit."""
+        """The OBU that `data` is, with a size or without. Raises `RtpError` when its header or size does not fit."""
         first = data[0]
         header_bytes = 2 if first & _HAS_EXTENSION else 1
         if first & _FORBIDDEN or len(data) < header_bytes:
@@ -51,3 +52,20 @@ def with_size(obu: Obu) -> bytes:
     """The OBU in low-overhead format: obu_has_size_field is 1 (section 5.2)."""
     header = bytes((obu.header[0] | _HAS_SIZE,)) + obu.header[1:]
     return header + write_leb128(len(obu.payload)) + obu.payload
+
+
+def read_obus(data: bytes) -> Iterator[Obu]:
+    """The OBUs of a temporal unit in low-overhead format (section 5.2).
+
+    Raises `RtpError` for one that has no size or is longer than what is there.
+    """
+    at = 0
+    while at < len(data):
+        if not data[at] & _HAS_SIZE:
+            raise RtpError("this is no AV1 OBU with a size; wait for a key frame")
+        size, payload_at = read_leb128(data, at + (2 if data[at] & _HAS_EXTENSION else 1), len(data))
+        end = payload_at + size
+        if end > len(data):
+            raise RtpError("an AV1 OBU is longer than its temporal unit; wait for a key frame")
+        yield Obu.parse(data[at:end])
+        at = end

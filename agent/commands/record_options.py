@@ -1,0 +1,101 @@
+"""What the command line says of recordings, as the control API's bodies take it: one place checks both."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from agent.commands.token import parse_duration_s
+from agent.errors import InvalidSettings
+
+if TYPE_CHECKING:
+    from agent.api.models import PlanBody, PolicyBody
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+
+
+def policy_body(participants: Sequence[str], tracks: Sequence[str], rules: Path | None) -> "PolicyBody | None":
+    """Which tracks to record: those of `participants` (identities), `tracks` (names or SIDs), both glob patterns.
+
+    Or what the JSON file `rules` says, as the API's `record_policy`; None where nothing was said.
+    Raises InvalidSettings.
+    """
+    from agent.api.models import PolicyBody
+
+    if rules is not None:
+        if participants or tracks:
+            raise InvalidSettings("--rules says which tracks to record, and so do --participant and --track; give one")
+        return _read_rules(rules)
+    if not participants and not tracks:
+        return None
+    chosen = [
+        {"participant": participant, key: track}
+        for participant in participants or ["*"]
+        for track in tracks or ["*"]
+        for key in (("name", "sid") if tracks else ("name",))
+    ]
+    return _checked(PolicyBody, {"rules": chosen, "default": "ignore"}, "--participant and --track")
+
+
+def _read_rules(path: Path) -> "PolicyBody":
+    from agent.api.models import PolicyBody
+
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise InvalidSettings(f"cannot read rules from {path}: {error.strerror}; give a JSON file") from error
+    try:
+        return PolicyBody.model_validate_json(text)
+    except ValidationError as error:
+        raise InvalidSettings(f"{path} holds no rules: {_first(error)}; see docs/recording.md") from error
+
+
+def plan_body(
+    *,
+    when: str,
+    stop: dict[str, str | None],
+    stop_size: str | None,
+    layer: str,
+    budget_bps: int | None,
+    focus: Sequence[str],
+    leave_when_stopped: bool,
+    decoded: bool,
+) -> "PlanBody":
+    """When recordings begin and end, and in which layers. `stop`: durations such as 30s or 2h, by field of StopBody.
+
+    Raises InvalidSettings.
+    """
+    from agent.api.models import PlanBody
+
+    times = {name: parse_duration_s(text) for name, text in stop.items() if text is not None}
+    size = {} if stop_size is None else {"size_bytes": parse_size_bytes(stop_size)}
+    values = {
+        "when": when,
+        "stop": {**times, **size},
+        "layers": {"quality": "high" if layer == "highest" else layer, "budget_bps": budget_bps, "focus": [*focus]},
+        "leave_when_stopped": leave_when_stopped,
+        "decoded": decoded,
+    }
+    return _checked(PlanBody, values, "the recording's options")
+
+
+def parse_size_bytes(text: str) -> int:
+    """Bytes in `500000`, `500K`, `200M` or `4G`; InvalidSettings otherwise."""
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
+    if unit not in _UNITS or not number.isdecimal() or not number.isascii():
+        raise InvalidSettings(f"{text!r} is no size; write it like 500000, 500K, 200M or 4G")
+    return int(number) * _UNITS[unit]
+
+
+def _checked(body: Any, values: dict[str, Any], what: str) -> Any:
+    try:
+        return body.model_validate_json(json.dumps(values))
+    except ValidationError as error:
+        raise InvalidSettings(f"{what} cannot be used: {_first(error)}") from error
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}".removeprefix(": ")

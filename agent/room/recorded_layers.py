@@ -1,0 +1,80 @@
+"""Asks the tap for the layers that a recording shall have: what the policy allocates, and what people chose."""
+
+import structlog
+
+from agent.room.recording_layers import LayerAllocator, RecordedVideo
+from agent.room.recording_plan import LayerPolicy
+from agent.room.recording_rates import ReceiveRates
+from agent.room.tap_values import video_quality
+from media.frames import MediaKind
+from media.tap.events import LayerQuality, RemoteParticipant, RemoteTrack
+from media.tap.tap import Tap
+from quality.stats import VideoQuality
+
+log = structlog.get_logger(__name__)
+
+
+class RecordedLayers:
+    """The layers of the recorded videos. `policy` may be replaced at any time; `apply` then follows it.
+
+    `rates` wants to be told what comes about once a second.
+    """
+
+    def __init__(self, tap: Tap, policy: LayerPolicy) -> None:
+        self.policy = policy
+        self.rates = ReceiveRates()
+        self._tap = tap
+        self._allocator = LayerAllocator()
+        self._caps: dict[str, VideoQuality] = {}
+        self._pinned: dict[str, VideoQuality] = {}
+
+    def allow(self, track_sid: str, cap: VideoQuality) -> LayerQuality:
+        """The track is recorded, in `cap` at best; the layer to begin with."""
+        self._caps[track_sid] = cap
+        return LayerQuality(min(cap, self.policy.quality).value)
+
+    def forget(self, track_sid: str) -> None:
+        """The track is no longer recorded."""
+        self._caps.pop(track_sid, None)
+        self._pinned.pop(track_sid, None)
+
+    def pin(self, track_sid: str, quality: VideoQuality | None) -> None:
+        """Take this layer whatever the policy says; None leaves it to the policy again."""
+        if quality is None:
+            self._pinned.pop(track_sid, None)
+        else:
+            self._pinned[track_sid] = quality
+
+    async def apply(self, now: float) -> None:
+        """Ask for the layers that are wanted at `now`, where others are asked for now."""
+        videos = [video for sid in self._caps if (video := self._video(sid)) is not None]
+        for sid, quality in self._allocator.step(self.policy, videos, now).items():
+            wanted = LayerQuality(self._pinned.get(sid, quality).value)
+            if self._tap.quality(sid) in {None, wanted}:
+                continue
+            await self._tap.set_quality(sid, wanted)
+            self.rates.forget(sid)
+            reason = "asked for by a person" if sid in self._pinned else "the recording's layer policy"
+            log.info("layer_decision", sid=sid, target="tap", to_quality=wanted.name, reason=reason)
+
+    def _video(self, sid: str) -> RecordedVideo | None:
+        found, taken = self._tap.find_track(sid), video_quality(self._tap.quality(sid))
+        if found is None or taken is None or found[1].kind is not MediaKind.VIDEO:
+            return None
+        return recorded_video(*found, self._caps[sid], taken, self.rates.smooth_bps(sid))
+
+
+def recorded_video(
+    participant: RemoteParticipant, track: RemoteTrack, cap: VideoQuality, taken: VideoQuality, measured_bps: float
+) -> RecordedVideo:
+    """A track as the allocation sees it."""
+    return RecordedVideo(
+        sid=track.sid,
+        participant_identity=participant.identity,
+        source=track.source,
+        simulcasted=track.simulcasted,
+        cap=cap,
+        taken=taken,
+        measured_bps=measured_bps,
+        declared_bps={VideoQuality(item.quality.value): item.bitrate_bps for item in track.layers if item.bitrate_bps},
+    )

@@ -1,0 +1,105 @@
+"""Retention as the service and the command line run it: exports and rooms are asked, deletions counted."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from typer.testing import CliRunner
+
+from agent.cli import app
+from agent.config import Settings
+from agent.metrics import Metrics, build_metrics
+from agent.service.retention import Retention, in_use
+from media.clock import SteadyClock
+from media.export.job import ExportFormat, ExportRequest, ExportState, ExportStatus
+from media.record.prune import TRASH_NAME
+from tests.media.record.test_prune import names, recorded
+
+
+class Exports:
+    """A queue that remembers what it was told to forget."""
+
+    def __init__(self, *statuses: ExportStatus) -> None:
+        self._statuses = statuses
+        self.forgotten: list[str] = []
+
+    def list(self) -> tuple[ExportStatus, ...]:
+        return self._statuses
+
+    def forget_recording(self, recording_path: Path) -> None:
+        self.forgotten.append(recording_path.name)
+
+
+def export_of(path: Path, state: ExportState) -> ExportStatus:
+    return ExportStatus("EX_1", ExportRequest(path, ExportFormat.MP4, Path("out")), state, 1.0, 1.0)
+
+
+def retention(root: Path, exports: Exports, recorded_ids: Iterable[str], **limits: float) -> tuple[Retention, Metrics]:
+    metrics = build_metrics(CollectorRegistry(), "0")
+    settings = Settings(_env_file=None, recordings_dir=root, **limits)  # type: ignore[call-arg, arg-type]
+    return Retention(settings, lambda: recorded_ids, exports, metrics, SteadyClock()), metrics
+
+
+@pytest.mark.parametrize("state", ExportState)
+def test_an_export_holds_its_recording_until_it_ends(tmp_path: Path, state: ExportState) -> None:
+    uses = in_use(tmp_path, ["room"], [export_of(tmp_path / "one", state)])
+    assert uses.recorded == {"room"}
+    assert uses.exported == (set() if state.final else {"one"})
+    elsewhere = in_use(tmp_path, [], [export_of(tmp_path / "other" / "one", state)])
+    assert elsewhere.exported == set()
+
+
+async def test_a_run_deletes_counts_and_forgets(tmp_path: Path) -> None:
+    for name in ("old", "wanted", "exported"):
+        recorded(tmp_path, name)
+    exports = Exports(export_of(tmp_path / "exported", ExportState.QUEUED))
+    keeper, metrics = retention(tmp_path, exports, ["wanted"], retention_max_age_s=1.0)
+    await keeper.run_once()
+    assert names(tmp_path) == ["exported", "wanted"]
+    assert exports.forgotten == ["old"]
+    text = generate_latest(metrics.registry).decode()
+    assert 'roomhand_recordings_deleted_total{reason="age"} 1.0' in text
+    assert "roomhand_retention_failures_total 0.0" in text
+
+
+async def test_a_run_that_fails_is_counted_and_the_next_one_works(tmp_path: Path) -> None:
+    recorded(tmp_path, "old")
+    (tmp_path / TRASH_NAME).write_text("a file where the folder should be")
+    keeper, metrics = retention(tmp_path, Exports(), [], retention_max_bytes=0)
+    await keeper.run_once()
+    assert "roomhand_retention_failures_total 1.0" in generate_latest(metrics.registry).decode()
+    (tmp_path / TRASH_NAME).unlink()
+    await keeper.run_once()
+    assert names(tmp_path) == []
+    assert 'roomhand_recordings_deleted_total{reason="size"} 1.0' in generate_latest(metrics.registry).decode()
+
+
+async def test_without_limits_nothing_runs(tmp_path: Path) -> None:
+    recorded(tmp_path, "old")
+    keeper, _ = retention(tmp_path, Exports(), [])
+    keeper.start()
+    await keeper.aclose()
+    assert names(tmp_path) == ["old"]
+
+
+def test_the_command_says_first_and_then_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "recordings"
+    for name in ("one", "two"):
+        recorded(root, name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ROOMHAND_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("ROOMHAND_RECORDINGS_DIR", str(root))
+    monkeypatch.setenv("ROOMHAND_RETENTION_MAX_AGE_S", "")
+    runner = CliRunner()
+    refused = runner.invoke(app, ["recordings", "prune"])
+    assert "say what to keep" in str(refused.exception)
+    dry = runner.invoke(app, ["recordings", "prune", "--max-age", "1", "--dry-run", "--json"])
+    assert [item["recording_id"] for item in json.loads(dry.stdout)["deleted"]] == ["one", "two"]
+    assert names(root) == ["one", "two"]
+    done = runner.invoke(app, ["recordings", "prune", "--max-age", "1"])
+    assert "deleted one: age" in done.stdout
+    assert names(root) == []
+    again = runner.invoke(app, ["recordings", "prune", "--max-bytes", "0"])
+    assert "nothing to delete" in again.stdout

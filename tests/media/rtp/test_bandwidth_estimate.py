@@ -1,0 +1,233 @@
+"""The bandwidth estimator on links and with a server of the tests' own, stepped in time."""
+
+import itertools
+import random
+from collections import deque
+from dataclasses import dataclass, field
+
+import pytest
+
+from media.rtp.bandwidth_estimate import CEILING_BPS, BandwidthEstimator
+from media.rtp.packet import RtpPacket
+
+LAYERS_BPS = (150_000, 450_000, 1_700_000)
+PACKET_BYTES = 1000
+FPS = 25
+STEP_S = 0.02
+START = 1_700_000_000.0
+
+
+@dataclass
+class Link:
+    """A bottleneck with a queue of 300 ms; delivers in wake-ups of 10 ms as the tap's reader does."""
+
+    rate_bps: float
+    loss: float = 0.0
+    jitter_s: float = 0.0
+    queue_s: float = 0.3
+    free_at: float = 0.0
+    chance: random.Random = field(default_factory=lambda: random.Random(1))
+
+    def carry(self, size: int, now: float) -> float | None:
+        """When a packet arrives, or None."""
+        if self.free_at - now > self.queue_s or self.chance.random() < self.loss:
+            return None
+        self.free_at = max(self.free_at, now) + size * 8 / self.rate_bps
+        return self.free_at + 0.02 + self.chance.random() * self.jitter_s
+
+
+@dataclass
+class Server:
+    """What livekit-server 1.13.4 does with REMB, as far as one simulcast video goes.
+
+    Congestion is seen in 12 falling values, the layer changes 0.5 s later; a probe of 0.2 s is sent
+    every 3 s while a layer is missing, longer each time, and fails with falling values.
+    """
+
+    layer: int = 2
+    capacity: float = CEILING_BPS
+    values: deque[int] = field(default_factory=lambda: deque(maxlen=12))
+    switch_at: float | None = None
+    probe_until: float = 0.0
+    next_probe: float = 0.0
+    probe_interval: float = 3.0
+    probe_duration: float = 0.2
+    probe_values: list[int] = field(default_factory=list)
+    switches: int = 0
+
+    def handle(self, value: int, now: float) -> None:
+        """Take a REMB."""
+        if self.probe_until:
+            self.probe_values.append(value)
+            return
+        self.values.append(value)
+        falling = sum(b < a for a, b in itertools.pairwise(self.values))
+        if len(self.values) == 12 and falling >= 10 and value <= 0.95 * LAYERS_BPS[self.layer]:
+            self.capacity = value
+            self.switch_at = self.switch_at or now + 0.5
+
+    def rate(self, now: float) -> tuple[float, float]:
+        """Bits per second of media and of probing."""
+        if self.switch_at is not None and now >= self.switch_at:
+            fitting = [index for index, bps in enumerate(LAYERS_BPS) if bps <= self.capacity]
+            self.switches += max(fitting, default=0) != self.layer
+            self.layer, self.switch_at = max(fitting, default=0), None
+            self.next_probe = now + self.probe_interval
+        media = LAYERS_BPS[self.layer]
+        if self.layer == 2:
+            return media, 0
+        if self.probe_until and now > self.probe_until + 0.35:
+            self._judge(now)
+        elif not self.probe_until and self.switch_at is None and now >= self.next_probe:
+            self.probe_until, self.probe_values = now + self.probe_duration, []
+        probing = 1.2 * (LAYERS_BPS[self.layer + 1] - media) if now < self.probe_until else 0
+        return media, probing
+
+    def _judge(self, now: float) -> None:
+        values, self.probe_until = self.probe_values, 0.0
+        failed = any(b < a for a, b in itertools.pairwise(values))
+        self.probe_interval = min(120.0, self.probe_interval * 1.5) if failed else 3.0
+        self.probe_duration = 0.2 if failed else self.probe_duration * 1.5
+        self.next_probe = now + self.probe_interval
+        if not failed and len(values) >= 3 and max(values) >= LAYERS_BPS[self.layer + 1]:
+            self.capacity, self.switch_at = max(values), now
+        self.values.clear()
+
+
+class Session:
+    """A server, a link and the estimator; `run` lets time pass."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.server = Server()
+        self.estimator = BandwidthEstimator()
+        self.now = START
+        self.sent: list[tuple[float, int]] = []
+        self._way: deque[tuple[float, float, RtpPacket, bool]] = deque()
+        self._media_debt = self._probe_debt = 0.0
+        self._numbers = {1: 0, 2: 0}
+
+    def run(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            self.now += STEP_S
+            media, probing = self.server.rate(self.now)
+            self._media_debt += media / 8 * STEP_S
+            self._probe_debt += probing / 8 * STEP_S
+            if round(self.now / STEP_S) % round(1 / FPS / STEP_S) == 0:
+                self._send(1, self._media_debt)
+                self._media_debt %= PACKET_BYTES
+            self._send(2, self._probe_debt)
+            self._probe_debt %= PACKET_BYTES
+            while self._way and self._way[0][0] <= self.now:
+                arrival, sent, packet, again = self._way.popleft()
+                send_time = round(sent * (1 << 18)) % (1 << 24)
+                self.estimator.receive(packet, send_time, arrival, retransmission=again)
+            value = self.estimator.poll(self.now)
+            if value is not None:
+                self.sent.append((self.now, value))
+                self.server.handle(value, self.now)
+
+    def _send(self, ssrc: int, debt: float) -> None:
+        for _ in range(int(debt // PACKET_BYTES)):
+            self._numbers[ssrc] += 1
+            packet = RtpPacket.build(
+                payload_type=96,
+                sequence_number=self._numbers[ssrc],
+                timestamp=0,
+                ssrc=ssrc,
+                payload=bytes(PACKET_BYTES - 12),
+            )
+            arrival = self.link.carry(PACKET_BYTES, self.now)
+            if arrival is not None:
+                last = self._way[-1][0] if self._way else 0.0
+                self._way.append((max(last, arrival), self.now, packet, ssrc == 2))
+
+
+@pytest.mark.parametrize("rate_bps", [2_500_000, 5_000_000, 50_000_000])
+def test_a_way_that_is_wide_enough_is_never_limited(rate_bps: float) -> None:
+    session = Session(Link(rate_bps))
+    session.run(60)
+    assert session.estimator.limit_bps is None
+    assert session.server.layer == 2
+    assert {value for _, value in session.sent} == {CEILING_BPS}
+
+
+def test_a_narrow_way_gets_the_layer_that_fits_and_keeps_it() -> None:
+    session = Session(Link(1_000_000))
+    session.run(3)
+    assert session.server.layer == 1
+    switches = session.server.switches
+    session.run(60)
+    assert session.server.layer == 1
+    assert session.server.switches == switches
+    limit = session.estimator.limit_bps
+    assert limit is not None
+    assert 700_000 <= limit <= 1_000_000
+
+
+def test_a_step_down_is_below_the_way_within_two_seconds() -> None:
+    session = Session(Link(5_000_000))
+    session.run(20)
+    session.link.rate_bps = 600_000
+    session.run(2)
+    assert session.server.capacity < 600_000
+    session.run(1)
+    assert LAYERS_BPS[session.server.layer] < 600_000
+
+
+def test_a_step_up_is_found_by_the_servers_probes_within_ten_seconds() -> None:
+    session = Session(Link(1_000_000))
+    session.run(40)
+    session.link.rate_bps = 5_000_000
+    session.run(10)
+    assert session.server.layer == 2
+    session.run(30)
+    assert session.server.layer == 2
+
+
+@pytest.mark.parametrize("loss", [0.02, 0.05])
+def test_loss_without_congestion_takes_nothing_away(loss: float) -> None:
+    session = Session(Link(5_000_000, loss=loss))
+    session.run(120)
+    assert session.estimator.decreases == 0
+
+
+def test_jitter_is_no_queue() -> None:
+    session = Session(Link(5_000_000, jitter_s=0.04))
+    session.run(60)
+    assert session.estimator.decreases == 0
+
+
+def test_a_shallow_buffer_shows_in_loss() -> None:
+    session = Session(Link(1_000_000, queue_s=0.03))
+    session.run(5)
+    assert session.server.layer == 1
+
+
+def test_key_frames_that_drain_are_no_congestion() -> None:
+    session = Session(Link(2_500_000))
+    for _ in range(20):
+        session.run(2.9)
+        session._send(1, 60_000)
+        session.run(0.1)
+    assert session.estimator.decreases == 0
+
+
+def test_values_fall_fast_enough_for_the_server_and_rest_while_it_would_count_nacks() -> None:
+    session = Session(Link(1_000_000))
+    session.run(12)
+    falls = [(at, value) for at, value in session.sent if value < CEILING_BPS]
+    began = falls[0][0]
+    falling = [value for at, value in falls if at < began + 0.7]
+    assert len(falling) >= 12
+    assert falling == sorted(falling, reverse=True)
+    assert len(set(falling)) == len(falling)
+    rising = [value for at, value in falls if began + 1.0 < at < began + 2.0]
+    assert len(rising) >= 6
+    assert rising == sorted(rising)
+    assert not [at for at, _ in falls if began + 2.0 < at < began + 2.9]
+
+
+def test_nothing_is_due_before_the_first_packet() -> None:
+    assert BandwidthEstimator().poll(START) is None
