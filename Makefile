@@ -1,4 +1,4 @@
-# make setup, demo, test, lint, interop, bench: each does the set-up it needs, once.
+# make setup, demo, test, lint, interop, faults, bench: each does the set-up it needs, once.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 BIN := .venv/bin
@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TESTS ?= tests
 WORKERS ?= 2
 
-.PHONY: help setup demo test lint format interop lipsync bench clean
+.PHONY: help setup demo test lint format interop lipsync faults bench clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -20,13 +20,16 @@ demo: setup ## the main job on a local server: DURATION=20 CLIP=file KEEP=1
 	@$(BIN)/roomhand demo --duration $(DURATION) $(if $(CLIP),--clip "$(CLIP)") $(if $(KEEP),--keep)
 
 test: setup ## all tests but those that need a browser
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not interop and not bench and not slow" $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not interop and not bench and not slow and not faults" $(TESTS)
 
 interop: setup ## tests with a browser and other people's software
 	@$(BIN)/python -m pytest -m interop $(TESTS)
 
 lipsync: setup ## flashes and beeps through a real server, and two simulated hours
 	@$(BIN)/python -m pytest -s -m slow $(TESTS)
+
+faults: setup ## kill -9, outages, loss and bad disks against a real server, with figures (10 minutes)
+	@$(BIN)/python -m pytest -m faults -rA --timeout 900 $(TESTS)/faults
 
 lint: .venv/.python ## ruff, mypy strict, import contracts
 	@$(BIN)/ruff check .

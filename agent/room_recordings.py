@@ -129,6 +129,7 @@ class RoomRecordings:
                 layers=self._control.plan.layers,
                 paused=paused,
                 decoded=self._decoded_tracks() if self._control.plan.decoded else None,
+                mux_participants=self._request.mux,
             )
             recorder = RoomRecorder(options, self._tap, self._clock, self._tell)
             await recorder.start()

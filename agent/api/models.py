@@ -179,6 +179,7 @@ class StartRoomBody(Body):
     policy: PolicyBody | None = Field(None, description="which tracks to subscribe to; none without it")
     record_policy: PolicyBody | None = Field(None, description="which tracks to record; all without it")
     recording_plan: PlanBody | None = Field(None, description="when recordings begin and end, and in which layers")
+    mux: bool = Field(default=False, description="each participant's audio and video in one file of the recording too")
     e2ee_key: EncryptionKeyText | None = Field(
         None, description="key for end-to-end encryption: a passphrase, or base64: and a raw key"
     )
@@ -200,6 +201,7 @@ class StartRoomBody(Body):
             policy=self.policy.policy() if self.policy else None,
             record_policy=self.record_policy.policy() if self.record_policy else None,
             recording_plan=self.recording_plan.plan() if self.recording_plan else None,
+            mux=self.mux,
             e2ee_key=self.e2ee_key,
             e2ee_participant_keys=dict(self.e2ee_participant_keys),
         )

@@ -22,6 +22,9 @@ def join(
         str | None, typer.Option(help="pattern or sync, each also :WIDTHxHEIGHT@FPS, or a media file.")
     ] = None,
     record: Annotated[bool, typer.Option("--record", help="Record the room, without transcoding.")] = False,
+    mux: Annotated[
+        bool, typer.Option("--mux", help="Record each participant's audio and video in one file as well.")
+    ] = False,
     seconds: Annotated[float | None, typer.Option("--for", min=0.1, help="Leave after so many seconds.")] = None,
     out: Annotated[Path | None, typer.Option(help="Recordings folder; default ROOMHAND_RECORDINGS_DIR.")] = None,
     recording_id: Annotated[
@@ -125,6 +128,7 @@ def join(
         ),
         loop=loop,
         record=record or record_when is not RecordWhen.NOW,
+        mux=mux,
         recording_id=recording_id,
         recordings_dir=out,
         policy=EVERYTHING if subscribe else NOTHING,

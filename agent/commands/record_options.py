@@ -3,15 +3,17 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from agent.commands.token import parse_duration_s
 from agent.errors import InvalidSettings
 
 if TYPE_CHECKING:
     from agent.api.models import PlanBody, PolicyBody
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
@@ -89,7 +91,7 @@ def parse_size_bytes(text: str) -> int:
     return int(number) * _UNITS[unit]
 
 
-def _checked(body: Any, values: dict[str, Any], what: str) -> Any:
+def _checked(body: type[BodyT], values: dict[str, Any], what: str) -> BodyT:
     try:
         return body.model_validate_json(json.dumps(values))
     except ValidationError as error:

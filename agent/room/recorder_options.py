@@ -19,7 +19,8 @@ from media.tap.tap import TapOptions
 class RecorderOptions:
     """What to record and where. `sink` None hands segments to nobody.
 
-    `paused`: begin without media. `decoded` None records what comes, without decoding it.
+    `paused`: begin without media. `decoded` None records what comes, without decoding it. `mux_participants`: as in
+    `RecordingConfig`.
     """
 
     room: str
@@ -32,6 +33,7 @@ class RecorderOptions:
     layers: LayerPolicy = field(default_factory=LayerPolicy)
     paused: bool = False
     decoded: DecodedTracks | None = None
+    mux_participants: bool = False
 
     def keys_of(self, tap: TapOptions) -> KeyProvider:
         """The keys that decrypt what is recorded: the tap's, or none where a decoder without keys comes first."""
@@ -44,7 +46,7 @@ def open_recording(options: RecorderOptions, callbacks: RecordingCallbacks, now:
     Raises StorageError, RecordingBusy or RecordingDamaged.
     """
     segmenter = SegmenterConfig(segment_duration_s=options.segment_duration_s, part_duration_s=options.part_duration_s)
-    config = RecordingConfig(segmenter=segmenter)
+    config = RecordingConfig(segmenter=segmenter, mux_participants=options.mux_participants)
     path = options.recordings_dir / check_recording_id(options.recording_id)
     if path.exists():
         recording = Recording.resume(path, now, config=config, callbacks=callbacks)

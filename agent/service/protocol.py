@@ -43,8 +43,8 @@ class RoomOptions:
 
     `publish`: what to publish from the start, "pattern" or a path. `recording_id` is the recording that the
     room writes, or is to go on with. `policy` and `record_policy` say which tracks to subscribe to and which
-    to record, `recording_plan` when and in which layers; None leaves it to the agent's defaults. `e2ee_key` None is
-    the setting's.
+    to record, `recording_plan` when and in which layers; None leaves it to the agent's defaults. `mux`: as in
+    `RoomRequest`. `e2ee_key` None is the setting's.
     """
 
     room: str
@@ -58,6 +58,7 @@ class RoomOptions:
     policy: SubscriptionPolicy | None = None
     record_policy: SubscriptionPolicy | None = None
     recording_plan: RecordingPlan | None = None
+    mux: bool = False
     e2ee_key: str | None = field(default=None, repr=False)
     e2ee_participant_keys: dict[str, str] = field(default_factory=dict, repr=False)
 

@@ -29,6 +29,7 @@ async def make_agent(options: RoomOptions) -> RoomAgentPort:
         policy=options.policy or NOTHING,
         record_policy=options.record_policy or EVERYTHING,
         recording_plan=plan,
+        mux=options.mux,
         e2ee_key=options.e2ee_key,
         e2ee_participant_keys=options.e2ee_participant_keys,
     )

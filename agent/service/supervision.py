@@ -15,6 +15,7 @@ BACKOFF_FACTOR = 2.0
 BACKOFF_LONGEST_S = 30.0  # a server that is back is joined within half a minute
 HEALTHY_AFTER_S = 60.0  # longer than any start, so a crash loop never looks healthy
 REPORT_TIMEOUT_S = 30.0  # reports come each second; a process silent for so long hangs
+FIRST_REPORT_TIMEOUT_S = 180.0  # loading takes 2 s, and on a machine with no CPU to spare a minute or more
 
 # Codes that another try cannot mend: the settings, the key, the token or the request must change first.
 PERMANENT_CODES = frozenset(
@@ -174,11 +175,16 @@ def _stopping(state: RoomSupervisionState, for_good: bool) -> tuple[RoomSupervis
     return replace(state, phase=Phase.DRAINING, gone=gone), (Action.TERMINATE,)
 
 
+def _silence_allowed_s(state: RoomSupervisionState) -> float:
+    still_loading = state.phase is Phase.STARTING and state.reported_at == state.started_at
+    return FIRST_REPORT_TIMEOUT_S if still_loading else REPORT_TIMEOUT_S
+
+
 def _ticked(state: RoomSupervisionState, now: float) -> tuple[RoomSupervisionState, tuple[Action, ...]]:
     if state.phase is Phase.BACKING_OFF and state.restart_at is not None and now >= state.restart_at:
         # reported_at moves too: the hang watch must not count the pause.
         again = replace(state, phase=Phase.STARTING, restarts=state.restarts + 1, restart_at=None, reported_at=now)
         return again, (Action.SPAWN,)
-    if state.phase in {Phase.STARTING, Phase.RUNNING} and now - state.reported_at > REPORT_TIMEOUT_S:
+    if state.phase in {Phase.STARTING, Phase.RUNNING} and now - state.reported_at > _silence_allowed_s(state):
         return replace(state, reported_at=now), (Action.KILL,)
     return state, ()

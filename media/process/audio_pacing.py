@@ -54,7 +54,7 @@ class AudioPacer:
 
 def _silence(samples: int) -> tuple[tuple[int, bytes], ...]:
     """Packets that fill `samples` to within 2.5 ms, the longest first."""
-    packets = []
+    packets: list[tuple[int, bytes]] = []
     for length, packet in SILENCE:
         count, samples = divmod(samples, length)
         packets += [(length, packet)] * count

@@ -145,7 +145,7 @@ def _video_encoder(width: int, height: int) -> VideoCodecContext:
 def _audio_encoder() -> AudioCodecContext:
     encoder = av.CodecContext.create("libopus", "w")
     assert isinstance(encoder, AudioCodecContext)
-    encoder.sample_rate, encoder.format, encoder.layout = AUDIO_HZ, "s16", "mono"  # type: ignore[assignment]  # by name
+    encoder.sample_rate, encoder.format, encoder.layout = AUDIO_HZ, "s16", "mono"
     encoder.bit_rate = 32_000  # LiveKit's preset for speech
     encoder.options = {"application": "voip", "frame_duration": "20"}
     return encoder

@@ -244,6 +244,31 @@ class GapEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class MuxedFileEntry:
+    """A file with a participant's audio and video together, closed.
+
+    `tracks` are the numbers of the recorded tracks in it, video first; in the file they count from 1. `source` is
+    "camera" (with the microphone) or "screen_share" (with its sound). `start_media_time_s` is the media time of the
+    file's zero. `recovered`: its writer died and what was complete was kept. `closed_at`: Unix seconds.
+    """
+
+    path: str
+    sequence: int
+    participant_identity: str
+    source: str
+    container: Container
+    tracks: tuple[int, ...]
+    sha256: str
+    size_bytes: int
+    start_media_time_s: float
+    duration_s: float
+    samples: int
+    parts: int
+    recovered: bool
+    closed_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class TimelineEvent:
     """Something that happened in the room: chat, data, a participant or track event (data.jsonl).
 
@@ -274,4 +299,5 @@ JournalEntry: TypeAlias = (
     | RtpAnchor
     | ClockMapping
     | GapEntry
+    | MuxedFileEntry
 )

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Sequence
 
 from media.frames import Codec
-from media.record.sample import CodecConfig, Sample
+from media.record.sample import CodecConfig, MovieTrack, Sample
 
 NOTE_MAGIC = b"roomhand"
 """Marks the one `free` box whose text is ours: what repair needs when the journal is gone."""
@@ -61,11 +61,19 @@ def note_box(note: bytes) -> bytes:
 
 def init_segment(config: CodecConfig, timescale: int, note: bytes = b"") -> bytes:
     """`ftyp`, `moov` and the note for one track. `timescale` in Hz."""
-    codec_brand = b"av01" if config.codec is Codec.AV1 else b""  # AV1 binding §2.1
+    return movie_header([MovieTrack(_TRACK_ID, config, timescale)], note)
+
+
+def movie_header(tracks: Sequence[MovieTrack], note: bytes = b"") -> bytes:
+    """`ftyp`, `moov` and the note for any number of tracks, whose fragments follow."""
+    has_av1 = any(track.config.codec is Codec.AV1 for track in tracks)
+    codec_brand = b"av01" if has_av1 else b""  # AV1 binding §2.1
     brands = box(b"ftyp", b"iso6", bytes(4), b"iso6", b"cmfc", b"mp41", codec_brand)
-    movie = struct.pack(">IIIIIH10x", 0, 0, timescale, 0, 0x10000, 0x100) + _MATRIX + bytes(24) + (2).to_bytes(4)
-    extends = box(b"mvex", full_box(b"trex", 0, 0, struct.pack(">5I", _TRACK_ID, 1, 0, 0, 0)))
-    moov = box(b"moov", full_box(b"mvhd", 0, 0, movie), _track(config, timescale), extends)
+    next_id = max(track.track_id for track in tracks) + 1
+    movie = struct.pack(">IIIIIH10x", 0, 0, tracks[0].timescale, 0, 0x10000, 0x100) + _MATRIX + bytes(24)
+    movie += next_id.to_bytes(4)
+    extends = [full_box(b"trex", 0, 0, struct.pack(">5I", track.track_id, 1, 0, 0, 0)) for track in tracks]
+    moov = box(b"moov", full_box(b"mvhd", 0, 0, movie), *map(_track, tracks), box(b"mvex", *extends))
     return brands + moov + note_box(note)
 
 
@@ -74,13 +82,13 @@ def segment_head(note: bytes) -> bytes:
     return box(b"styp", b"cmfs", bytes(4), b"iso6", b"cmfc", b"cmfs") + note_box(note)
 
 
-def media_part(codec: Codec, sequence_number: int, samples: Sequence[Sample]) -> bytes:
+def media_part(codec: Codec, sequence_number: int, samples: Sequence[Sample], track_id: int = _TRACK_ID) -> bytes:
     """One `moof` with its `mdat`. Samples must follow each other without a hole; the first gives `tfdt`.
 
-    `sequence_number` (taken modulo 2**32) must grow from part to part of a track.
+    `sequence_number` (taken modulo 2**32) must grow from part to part of a track, or of a file with several.
     """
     header = full_box(b"mfhd", 0, 0, (sequence_number & 0xFFFFFFFF).to_bytes(4))
-    track_header = full_box(b"tfhd", 0, _DEFAULT_BASE_IS_MOOF, _TRACK_ID.to_bytes(4))
+    track_header = full_box(b"tfhd", 0, _DEFAULT_BASE_IS_MOOF, track_id.to_bytes(4))
     decode_time = full_box(b"tfdt", 1, 0, samples[0].decode_time.to_bytes(8))
     runs = b"".join(
         struct.pack(">III", s.duration, len(s.data), _FLAGS_SYNC if s.sync_sample else _FLAGS_NOT_SYNC) for s in samples
@@ -95,13 +103,14 @@ def media_part(codec: Codec, sequence_number: int, samples: Sequence[Sample]) ->
     return moof + box(b"mdat", *(sample.data for sample in samples))
 
 
-def _track(config: CodecConfig, timescale: int) -> bytes:
+def _track(track: MovieTrack) -> bytes:
+    config, timescale = track.config, track.timescale
     video = config.width > 0
     header = full_box(
         b"tkhd",
         0,
         7,
-        struct.pack(">IIIII8xHHHH", 0, 0, _TRACK_ID, 0, 0, 0, 0, 0 if video else 0x100, 0),
+        struct.pack(">IIIII8xHHHH", 0, 0, track.track_id, 0, 0, 0, 0, 0 if video else 0x100, 0),
         _MATRIX,
         struct.pack(">II", config.width << 16, config.height << 16),
     )

@@ -65,13 +65,25 @@ def scan_segment(data: bytes) -> SegmentScan:
     return SegmentScan(complete, parts, tuple(samples), note)
 
 
+def first_sample(data: bytes) -> bytes | None:
+    """The first sample of a segment's first part; None where no part is whole."""
+    scan = scan_segment(data)
+    if not scan.samples:
+        return None
+    start = next(item.start for item in walk(data, 0, len(data)) if item.kind == b"mdat")
+    return data[start : start + scan.samples[0].size_bytes]
+
+
 def fragment_samples(data: bytes, moof: Box) -> list[ScannedSample] | None:
     """The samples that a `moof` announces; None when it is not one of ours."""
     times: int | None = None
     run: Box | None = None
+    track_id = 1
     for item in descendants(data, moof):
         if item.kind == b"tfdt" and item.end - item.start == 12:
             times = int.from_bytes(data[item.start + 4 : item.end])
+        elif item.kind == b"tfhd" and item.end - item.start >= 8:
+            track_id = int.from_bytes(data[item.start + 4 : item.start + 8])
         elif item.kind == b"trun":
             run = item
     if times is None or run is None or run.end - run.start < 12:
@@ -81,7 +93,7 @@ def fragment_samples(data: bytes, moof: Box) -> list[ScannedSample] | None:
         return None
     samples: list[ScannedSample] = []
     for duration, size, sample_flags in struct.iter_unpack(">III", data[run.start + 12 : run.end]):
-        samples.append(ScannedSample(times, duration, size, not sample_flags & _NOT_SYNC))
+        samples.append(ScannedSample(times, duration, size, not sample_flags & _NOT_SYNC, track_id))
         times += duration
     return samples
 

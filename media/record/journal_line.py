@@ -15,6 +15,7 @@ from media.record.entries import (
     GapEntry,
     InitEntry,
     JournalEntry,
+    MuxedFileEntry,
     RecordingClosed,
     RecordingPaused,
     RecordingResumed,
@@ -39,6 +40,7 @@ _TYPES: dict[str, type[JournalEntry]] = {
     "rtp_anchor": RtpAnchor,
     "clock_mapping": ClockMapping,
     "gap": GapEntry,
+    "muxed_file": MuxedFileEntry,
 }
 _NAMES = {entry_type: name for name, entry_type in _TYPES.items()}
 _CHECKSUM = re.compile(rb',"crc32":"([0-9a-f]{8})"\}$')

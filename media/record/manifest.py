@@ -10,6 +10,7 @@ from media.record.entries import (
     ClockMapping,
     InitEntry,
     JournalEntry,
+    MuxedFileEntry,
     RecordingClosed,
     RecordingResumed,
     RecordingStarted,
@@ -50,6 +51,7 @@ class Manifest:
     """The summary of a recording at `updated_at`. `duration_s`: media time at which its last track ends.
 
     `recorded_s`: as `RecordedTime`. `ended_reason`: what closed it, in a word; empty while it is not closed.
+    `size_bytes` are those of the segments; `muxed` are files that hold the same media again, tracks together.
     """
 
     format_version: int
@@ -65,6 +67,7 @@ class Manifest:
     tracks: tuple[ManifestTrack, ...]
     recorded_s: float = 0.0
     ended_reason: str = ""
+    muxed: tuple[MuxedFileEntry, ...] = ()
 
 
 @dataclass(slots=True)
@@ -97,6 +100,7 @@ class ManifestBuilder:
         self._ended_reason = ""
         self._time = RecordedTime()
         self._tracks: dict[int, _TrackTotals] = {}
+        self._muxed: list[MuxedFileEntry] = []
 
     def apply(self, record: JournalRecord) -> None:
         """Take the next journal record. Records of tracks that were never opened are left out."""
@@ -106,6 +110,8 @@ class ManifestBuilder:
             self._started = entry
         elif isinstance(entry, RecordingClosed):
             self._ended_at, self._ended_reason = record.at, entry.reason
+        elif isinstance(entry, MuxedFileEntry):
+            self._muxed.append(entry)
         elif isinstance(entry, RecordingResumed):
             self._ended_at, self._ended_reason = None, ""
         elif isinstance(entry, TrackOpened):
@@ -162,6 +168,7 @@ class ManifestBuilder:
             tracks=tuple(_manifest_track(item) for item in totals),
             recorded_s=self._time.recorded_s(now),
             ended_reason=self._ended_reason,
+            muxed=tuple(self._muxed),
         )
 
 

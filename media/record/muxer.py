@@ -36,6 +36,9 @@ class Muxer(Protocol):
     def scan(self, data: bytes) -> SegmentScan:
         """What of a segment's bytes is whole."""
 
+    def first_sample(self, data: bytes) -> bytes | None:
+        """The first whole sample of a segment; None when there is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fmp4Muxer:
@@ -62,6 +65,10 @@ class Fmp4Muxer:
     def scan(self, data: bytes) -> SegmentScan:
         """As `fmp4_scan.scan_segment`."""
         return fmp4_scan.scan_segment(data)
+
+    def first_sample(self, data: bytes) -> bytes | None:
+        """As `fmp4_scan.first_sample`."""
+        return fmp4_scan.first_sample(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,10 @@ class WebmMuxer:
             for s in scan.samples
         )
         return SegmentScan(scan.complete_bytes, scan.parts, samples, scan.note)
+
+    def first_sample(self, data: bytes) -> bytes | None:
+        """As `webm_scan.first_sample`."""
+        return webm_scan.first_sample(data)
 
     def _ticks(self, milliseconds: int) -> int:
         return milliseconds * self.timescale // webm.TIMESTAMP_HZ

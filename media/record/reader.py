@@ -13,6 +13,7 @@ from media.record.entries import (
     InitEntry,
     JournalEntry,
     JsonValue,
+    MuxedFileEntry,
     RecordingState,
     RtpAnchor,
     SegmentEntry,
@@ -91,6 +92,7 @@ class RecordingView:
     state: RecordingState
     tracks: tuple[TrackView, ...]
     ended_reason: str = ""
+    muxed: tuple[MuxedFileEntry, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -98,7 +100,7 @@ class RecordingView:
         ends = (t.media_time_s(t.segments[-1].end_decode_time) for t in self.tracks if t.segments)
         return max(ends, default=0.0)
 
-    def file_of(self, entry: SegmentEntry | InitEntry) -> Path:
+    def file_of(self, entry: SegmentEntry | InitEntry | MuxedFileEntry) -> Path:
         """Where the file of `entry` is."""
         return self.path / entry.path
 
@@ -187,6 +189,7 @@ def view_from_records(path: Path, records: tuple[JournalRecord, ...]) -> Recordi
         state=recording_state(path, closed=builder.closed),
         tracks=tuple(parts[number].view(path) for number in sorted(parts)),
         ended_reason=manifest.ended_reason,
+        muxed=manifest.muxed,
     )
 
 

@@ -25,8 +25,10 @@ from media.record.event_log import encode_event
 from media.record.journal import Journal, read_sound_journal
 from media.record.ledger import Ledger
 from media.record.manifest import ManifestBuilder
+from media.record.muxed_recovery import next_muxed_numbers, recover_muxed
 from media.record.reader import EVENTS_NAME, RecordingView, TrackView, read_recording
 from media.record.recorded_time import RecordedTime
+from media.record.recording_context import RecordingContext
 from media.record.recording_id import is_recording_id
 from media.record.recording_writer import (
     RecordingCallbacks,
@@ -37,7 +39,7 @@ from media.record.recording_writer import (
 from media.record.recovery import TrackRecovery, find_inits, track_directories
 from media.record.storage import make_directory, translated
 from media.record.track_recorder import ITEM_BYTES, TrackRecorder
-from media.record.track_writer import RecordingContext, TrackProgress
+from media.record.track_writer import TrackProgress
 from media.record.writer_items import AppendEvent, Close, OpenTrack, Pause, Tick, Unpause
 
 _log = structlog.get_logger(__name__)
@@ -175,8 +177,9 @@ class Recording:
             on_part=_guarded(callbacks.on_part),
             on_keyframe_request=_guarded(callbacks.on_keyframe_request),
         )
-        time = ledger.recorded_time
-        writer = RecordingWriter(context, config, _guarded(callbacks.on_error), RecordingState.INTERRUPTED, progress)
+        time, interrupted = ledger.recorded_time, RecordingState.INTERRUPTED
+        next_muxed = next_muxed_numbers(path)
+        writer = RecordingWriter(context, config, _guarded(callbacks.on_error), interrupted, progress, next_muxed)
         return cls(started, writer, path, descriptors, time, size_bytes)
 
     @property
@@ -331,6 +334,8 @@ def _recover(view: RecordingView, ledger: Ledger, now: float) -> int:
         ):
             ledger.record(recovered.entry, now)
             count += 1
+    for muxed in recover_muxed(view.path, {entry.path for entry in view.muxed}, now):
+        ledger.record(muxed, now)
     return count
 
 

@@ -19,10 +19,12 @@ from media.record.entries import (
     SegmentEntry,
 )
 from media.record.event_log import EventLog
+from media.record.muxed_writer import MuxedWriter
+from media.record.recording_context import RecordingContext
 from media.record.segmenter import SegmenterConfig
 from media.record.state import RecordingEvent, next_state
 from media.record.storage import TEMPORARY_SUFFIX, translated, write_all
-from media.record.track_writer import RecordingContext, TrackProgress, TrackWriter
+from media.record.track_writer import TrackProgress, TrackWriter
 from media.record.writer_items import (
     AppendEvent,
     Close,
@@ -49,6 +51,7 @@ class RecordingConfig:
     newest frames are dropped (video up to its next sync sample), counted, and told as a gap.
     `fsync_parts`: make each part survive a power cut (an fsync per track and second); without it a power cut
     can cost the open segments, while the death of the process costs at most their last part.
+    `mux_participants`: write each participant's audio and video into one file as well (twice the bytes).
     A disk that refused is asked again with `probe_bytes` after `retry_first_s`, then ever later up to `retry_max_s`.
     """
 
@@ -58,6 +61,7 @@ class RecordingConfig:
     probe_bytes: int = 256 << 10
     retry_first_s: float = 1.0
     retry_max_s: float = 30.0
+    mux_participants: bool = False
 
 
 def _ignore(*_: object) -> None:
@@ -108,9 +112,12 @@ class RecordingWriter:
         on_error: Callable[[StorageError], None],
         state: RecordingState,
         progress: dict[int, TrackProgress],
+        next_muxed: dict[str, int],
     ) -> None:
+        """`progress` by track number, and by folder the next number of muxed files: where earlier writers stopped."""
         self.queue: ByteQueue[Item] = ByteQueue(config.queue_bytes)
-        self._context = context
+        self._muxed = MuxedWriter(context, next_muxed) if config.mux_participants else None
+        self._context = context if self._muxed is None else replace(context, on_samples=self._muxed.take)
         self._config = config
         self._on_error = on_error
         self._state = next_state(state, RecordingEvent.RESUMED)
@@ -144,6 +151,7 @@ class RecordingWriter:
             for item, size_bytes in items:
                 try:
                     self._handle(item)
+                    self._write_muxed()
                 except StorageError as error:
                     self._storage_failed(error)
                 except Exception as error:  # noqa: BLE001 - the thread's border: log, tell, go on
@@ -233,6 +241,10 @@ class RecordingWriter:
             log.tick(self._now)
         self._context.ledger.tick(self._now, self._state, self._context.on_segment)
 
+    def _write_muxed(self) -> None:
+        if self._muxed is not None and self._state is RecordingState.RECORDING:
+            self._muxed.write(self._now)
+
     def _append_event(self, item: AppendEvent) -> None:
         log = self._events.get(item.name)
         if log is None:
@@ -245,6 +257,8 @@ class RecordingWriter:
         number = item.opened.track
         self._context.ledger.record(item.opened, item.now)
         self._open.add(number)
+        if self._muxed is not None:
+            self._muxed.open_track(item.opened)
         if number in self._tracks:
             self._tracks[number].reopen(item.opened)
         else:
@@ -259,6 +273,8 @@ class RecordingWriter:
     def _close_track(self, item: CloseTrack) -> None:
         self._open.discard(item.track)
         self._tracks[item.track].close(self._now, item.reason)
+        if self._muxed is not None:
+            self._muxed.close_track(item.track)
 
     def _pause(self, now: float) -> None:
         """Close all segments and take no frames; where the disk refuses, as soon as it answers again."""
@@ -272,6 +288,8 @@ class RecordingWriter:
     def _settle_pause(self, now: float) -> None:
         for number in sorted(self._open):
             self._tracks[number].pause(now)
+        if self._muxed is not None:
+            self._muxed.close(now)
         self._context.ledger.commit(now, self._context.on_segment)
         self._move(RecordingEvent.PAUSED)
         self._context.ledger.write_manifest(self._state, now)
@@ -296,6 +314,8 @@ class RecordingWriter:
         self._move(RecordingEvent.STORAGE_FAILED)
         for track in self._tracks.values():
             track.suspend()
+        if self._muxed is not None:
+            self._muxed.suspend()
         if first:
             self._retry_at = self._now + self._retry_s if error.retryable else None
             _log.error("recording_storage_failed", code=error.code, error=str(error), retryable=error.retryable)
@@ -329,6 +349,8 @@ class RecordingWriter:
     def _catch_up(self) -> None:
         for track in self._tracks.values():
             track.finish_unfinished(self._now)
+        if self._muxed is not None:
+            self._muxed.finish_unfinished(self._now)
         for log in self._events.values():
             log.flush()
         self._context.ledger.commit(self._now, self._context.on_segment)
@@ -351,6 +373,8 @@ class RecordingWriter:
             for number in sorted(self._open):
                 self._tracks[number].close(self._now)
             self._open.clear()
+            if self._muxed is not None:
+                self._muxed.close(self._now)
             for log in self._events.values():
                 log.sync(self._now)
             self._context.ledger.record(RecordingClosed(reason), self._now)
@@ -375,4 +399,6 @@ class RecordingWriter:
         self._on_error(error)
         for track in self._tracks.values():
             track.abandon()
+        if self._muxed is not None:
+            self._muxed.abandon()
         self._context.ledger.try_write_manifest(self._state, self._now)

@@ -77,7 +77,7 @@ class TrackRecovery:
                 with translated(f"remove {file.path}"):
                     file.path.unlink()
             return None
-        path = _finish(file, scan.complete_bytes, len(data))
+        path = finish_file(file.path, scan.complete_bytes, len(data))
         digest = hashlib.sha256(memoryview(data)[: scan.complete_bytes]).hexdigest()
         note = decode_segment_note(scan.note)
         entry = self._entry(file.sequence, path.name, digest, scan, note, muxer.min_step)
@@ -157,18 +157,18 @@ def read_init(recording_path: Path, path: Path) -> tuple[InitEntry, InitNote] | 
     return entry, note
 
 
-def _finish(file: SegmentFile, complete_bytes: int, size_bytes: int) -> Path:
+def finish_file(found: Path, complete_bytes: int, size_bytes: int) -> Path:
     """Cut the file to its whole parts and give it its name; the path it then has."""
-    path = file.path if file.finished else file.path.with_name(file.path.name.removesuffix(TEMPORARY_SUFFIX))
-    with translated(f"recover {file.path}"):
-        descriptor = os.open(file.path, os.O_WRONLY)
+    path = found.with_name(found.name.removesuffix(TEMPORARY_SUFFIX))
+    with translated(f"recover {found}"):
+        descriptor = os.open(found, os.O_WRONLY)
         try:
             if complete_bytes < size_bytes:
                 os.ftruncate(descriptor, complete_bytes)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        if path != file.path:
-            file.path.replace(path)
+        if path != found:
+            found.replace(path)
         fsync_directory(path.parent)
     return path

@@ -1,7 +1,7 @@
 """Makes a damaged recording readable again: its journal and manifest from the files that are there."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -13,24 +13,26 @@ from media.record.entries import (
     GapReason,
     InitEntry,
     JournalEntry,
+    MuxedFileEntry,
     RecordingClosed,
     RecordingStarted,
     RtpAnchor,
     SegmentEntry,
     TrackOpened,
 )
+from media.record.init_recovery import InitRecovery
 from media.record.journal import JOURNAL_NAME, Journal, JournalContents, read_journal
 from media.record.journal_line import JournalRecord, encode_entry
 from media.record.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
+from media.record.muxed_recovery import recover_muxed
 from media.record.note import InitNote
 from media.record.reader import manifest_from_records, view_from_records
-from media.record.recovery import TrackRecovery, find_inits, track_directories
+from media.record.recovery import TrackRecovery, find_inits, segment_files, track_directories
+from media.record.segment_damage import damaged_name, set_damage_aside
 from media.record.storage import translated, write_durably
 from media.rtp.clock_mapping import ClockSource
 
 _log = structlog.get_logger(__name__)
-
-_DAMAGED_SUFFIX = ".damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,12 @@ class RepairReport:
 
 
 def repair_recording(path: Path) -> RepairReport:
-    """Rebuild journal and manifest of the recording in the folder `path`; of segments only torn tails are cut.
+    """Rebuild journal, manifest and init segments of the recording in the folder `path` from what is there.
 
-    Sound journal lines are kept, and what is missing comes from the manifest and from the notes in the media
-    files. The damaged journal is kept beside the new one. Segments found count as closed at the time of the
-    last line. Raises RecordingNotFound without any trace of a recording, RecordingBusy while it is being written,
-    RecordingDamaged when nothing says what it is of, StorageError.
+    Sound journal lines are kept, and what is missing comes from the manifest and from the notes in the media files.
+    Of segments what is whole is kept. What was damaged, journal or segment, is kept beside the new one. Segments
+    found count as closed at the time of the last line. Raises RecordingNotFound without any trace of a recording,
+    RecordingBusy while it is being written, RecordingDamaged when nothing says what it is of, StorageError.
     """
     if not (path / "tracks").exists() and not (path / JOURNAL_NAME).exists() and not (path / MANIFEST_NAME).exists():
         raise RecordingNotFound(f"there is no recording at {path}")
@@ -73,6 +75,7 @@ class _Repair:
         tracks = self._tracks()
         for opened in tracks:
             self._repair_track(started, opened)
+        self._repair_muxed()
         self._repair_end()
         if self._actions or self._contents.torn_bytes or self._contents.bad_lines:
             self._write_journal(self._contents)
@@ -134,16 +137,35 @@ class _Repair:
     def _repair_track(self, started: RecordingStarted, opened: TrackOpened) -> None:
         inits = self._repair_inits(opened)
         self._drop_missing(opened)
+        cut = self._drop_damaged(opened)
+        inits = self._rebuild_inits(started, opened, inits)
         self._repair_clock(opened, self._known_clock(opened))
         known = {segment.sequence for segment in self._segments(opened)}
         recovery = TrackRecovery(self._path, started.recording_id, opened, inits, self._now)
+        with translated(f"look at {opened.directory}"):
+            sizes = {file.sequence: file.path.stat().st_size for file in segment_files(self._path / opened.directory)}
         for segment in recovery.recover(known):
             entry = segment.entry
+            if entry.size_bytes < sizes[entry.sequence]:
+                cut.add(entry.sequence)
             self._add(entry, self._now)
             self._actions.append(f"found segment {entry.id} with {entry.samples} samples")
             note_clock = [item for item in (segment.rtp_anchor, segment.clock_mapping) if item is not None]
             self._repair_clock(opened, note_clock)
+        self._settle_ends(opened, cut)
         self._tell_gaps(opened)
+
+    def _repair_muxed(self) -> None:
+        listed = [entry for entry in self._entries() if isinstance(entry, MuxedFileEntry)]
+        for entry in listed:
+            with translated(f"look at {entry.path}"):
+                there = (self._path / entry.path).exists()
+            if not there:
+                self._records = [record for record in self._records if record.entry != entry]
+                self._actions.append(f"dropped {entry.path}: the file is gone")
+        for entry in recover_muxed(self._path, {item.path for item in listed}, self._now):
+            self._add(entry, self._now)
+            self._actions.append(f"found {entry.path} with {entry.samples} samples")
 
     def _repair_inits(self, opened: TrackOpened) -> list[InitEntry]:
         known = [e for e in self._entries() if isinstance(e, InitEntry) and e.track == opened.track]
@@ -163,6 +185,35 @@ class _Repair:
             if not there:
                 self._records = [record for record in self._records if record.entry != segment]
                 self._actions.append(f"dropped segment {segment.id}: its file is gone")
+
+    def _drop_damaged(self, opened: TrackOpened) -> set[int]:
+        """Segments cut short or broken inside are found anew, with what is whole of them; their numbers."""
+        cut: set[int] = set()
+        told = {segment.sequence: segment for segment in self._segments(opened)}
+        for file in segment_files(self._path / opened.directory):
+            if not file.finished:
+                continue
+            entry = told.get(file.sequence)
+            damage = set_damage_aside(file, opened.descriptor.codec, entry)
+            if damage:
+                cut.add(file.sequence)
+                self._actions.append(damage)
+                self._records = [record for record in self._records if entry is None or record.entry != entry]
+        return cut
+
+    def _rebuild_inits(self, started: RecordingStarted, opened: TrackOpened, known: list[InitEntry]) -> list[InitEntry]:
+        files = segment_files(self._path / opened.directory)
+        made = {e.path: e for e in InitRecovery(self._path, started, opened, known).recover(files)}
+        for entry in made.values():
+            self._actions.append(f"made init segment {entry.path} again")
+            if entry not in known:
+                self._records = [
+                    record
+                    for record in self._records
+                    if not isinstance(record.entry, InitEntry) or record.entry.path != entry.path
+                ]
+                self._add(entry, self._start_at())
+        return [entry for entry in known if entry.path not in made] + list(made.values())
 
     def _known_clock(self, opened: TrackOpened) -> list[RtpAnchor | ClockMapping]:
         found: list[RtpAnchor | ClockMapping] = []
@@ -189,6 +240,17 @@ class _Repair:
             self._records.insert(later[0] if later else len(self._records), JournalRecord(self._start_at(), item))
             self._actions.append(f"found a {type(item).__name__} of track {opened.track} at {item.decode_time}")
 
+    def _settle_ends(self, opened: TrackOpened, cut: set[int]) -> None:
+        """A WebM file does not say how long its last frame lasted; the segment after one that is not cut does."""
+        for before, after in itertools.pairwise(self._segments(opened)):
+            away = after.decode_time - before.end_decode_time
+            follows = after.sequence == before.sequence + 1 and not after.discontinuity and before.sequence not in cut
+            if before.recovered and away and (away < 0 or (follows and before.path.endswith(".webm"))):
+                settled = replace(before, duration=after.decode_time - before.decode_time)
+                self._records = [
+                    JournalRecord(record.at, settled) if record.entry == before else record for record in self._records
+                ]
+
     def _tell_gaps(self, opened: TrackOpened) -> None:
         """Every hole between segments gets an entry."""
         told = {
@@ -205,21 +267,17 @@ class _Repair:
         path = self._path / JOURNAL_NAME
         if contents.bad_lines:
             self._actions.append(f"dropped {len(contents.bad_lines)} damaged lines of the journal")
-            write_durably(self._free_name(), path.read_bytes())
+            write_durably(damaged_name(path), path.read_bytes())
         if contents.torn_bytes:
             self._actions.append(f"cut a torn tail of {contents.torn_bytes} bytes off the journal")
         lines = [encode_entry(record.entry, record.at) for record in self._records if record.entry is not None]
         write_durably(path, b"".join(lines))
 
-    def _free_name(self) -> Path:
-        names = (f"{JOURNAL_NAME}{_DAMAGED_SUFFIX}-{number}" for number in itertools.count(1))
-        return next(self._path / name for name in names if not (self._path / name).exists())
-
     def _repair_manifest(self) -> None:
         told = manifest_from_records(tuple(self._records))
         view_from_records(self._path, tuple(self._records))
         current = self._manifest
-        if current is None or (current.state, current.tracks) != (told.state, told.tracks):
+        if current is None or (current.state, current.tracks, current.muxed) != (told.state, told.tracks, told.muxed):
             write_manifest(self._path, told)
             self._actions.append("rebuilt the manifest")
 

@@ -38,13 +38,23 @@ class CodecConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MovieTrack:
+    """A track as a file's header tells of it: its number in the file (from 1) and its ticks per second."""
+
+    track_id: int
+    config: CodecConfig
+    timescale: int
+
+
+@dataclass(frozen=True, slots=True)
 class ScannedSample:
-    """A sample found in a file: ticks of the timescale of the scan, and its size."""
+    """A sample found in a file: ticks of the timescale of the scan, its size, and which track of the file it is of."""
 
     decode_time: int
     duration: int
     size_bytes: int
     sync_sample: bool
+    track_id: int = 1
 
 
 @dataclass(frozen=True, slots=True)

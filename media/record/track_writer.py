@@ -1,9 +1,7 @@
 """The files of one track: carries out what its segmenter says. Lives in the recording's writer thread."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from media.errors import StorageError
 from media.frames import EncodedFrame
@@ -13,15 +11,14 @@ from media.record.entries import (
     GapEntry,
     GapReason,
     InitEntry,
-    RecordingStarted,
     SegmentEntry,
     TrackClosed,
     TrackOpened,
 )
-from media.record.ledger import Ledger
 from media.record.muxer import muxer_for
 from media.record.note import InitNote, SegmentNote, encode_note
-from media.record.sample import CodecConfig
+from media.record.recording_context import RecordingContext
+from media.record.sample import CodecConfig, Sample
 from media.record.segment_writer import SegmentWriter
 from media.record.segmenter import (
     Action,
@@ -30,29 +27,12 @@ from media.record.segmenter import (
     ReportGap,
     RequestKeyframe,
     Segmenter,
-    SegmenterConfig,
     SetAnchor,
     StartSegment,
 )
 from media.record.storage import make_directory, write_durably
 from media.record.track_clock import TrackClock
 from media.rtp.clock_mapping import RtpClockMapping
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingContext:
-    """What all tracks of a recording share."""
-
-    path: Path
-    started: RecordingStarted
-    ledger: Ledger
-    segmenter_config: SegmenterConfig
-    fsync_parts: bool
-    on_segment: Callable[[SegmentEntry], None]
-    on_part: Callable[[int, int, int, int], None]
-    """Track number, sequence, parts and samples of the open segment, after each part."""
-    on_keyframe_request: Callable[[int], None]
-    """The number of the track whose sender to ask for a sync sample."""
 
 
 @dataclass(slots=True)
@@ -249,6 +229,7 @@ class TrackWriter:
             self._context.path / relative, muxer, sequence, encode_note(note), fsync_parts=self._context.fsync_parts
         )
         self._open = _OpenSegment(writer, sequence, init_path, action)
+        self._tell_samples(action.config, action.decode_time, ())
         self._progress.next_sequence += 1
 
     def _append(self, action: AppendPart) -> None:
@@ -259,6 +240,12 @@ class TrackWriter:
         self._bytes_written += segment.writer.size_bytes - before
         writer = segment.writer
         self._context.on_part(self.opened.track, segment.sequence, writer.parts, writer.samples)
+        self._tell_samples(segment.start.config, action.samples[0].decode_time, action.samples)
+
+    def _tell_samples(self, config: CodecConfig, decode_time: int, samples: tuple[Sample, ...]) -> None:
+        media_time_s = self._clock.media_time_s(decode_time)
+        assert media_time_s is not None, "the segmenter sets an anchor before anything else"
+        self._context.on_samples(self.opened.track, config, samples, media_time_s)
 
     def _close_segment(self, end_decode_time: int, now: float) -> None:
         segment = self._open

@@ -8,10 +8,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from media.errors import MediaError, RecordingDamaged, StorageError
-from media.record.entries import InitEntry, RecordingState, SegmentEntry
+from media.record.entries import InitEntry, MuxedFileEntry, RecordingState, SegmentEntry
 from media.record.journal import JOURNAL_NAME, read_journal
 from media.record.journal_line import JournalRecord
 from media.record.manifest import read_manifest
+from media.record.movie import scan_movie
+from media.record.muxed_recovery import muxed_files
 from media.record.muxer import Muxer, muxer_for
 from media.record.reader import RecordingView, TrackView, manifest_from_records, view_from_records
 from media.record.recovery import segment_files, track_directories
@@ -39,6 +41,8 @@ class ProblemCode(StrEnum):
     TRACK_UNLISTED = "track_unlisted"
     SEGMENT_UNLISTED = "segment_unlisted"
     SEGMENT_UNFINISHED = "segment_unfinished"
+    MUXED_FILE_UNLISTED = "muxed_file_unlisted"
+    MUXED_FILE_UNFINISHED = "muxed_file_unfinished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,11 @@ def verify_recording(path: Path) -> VerificationReport:
     problems += _manifest_problems(path, contents.records, live=live)
     for track in view.tracks:
         problems += _track_problems(view, track, live=live)
+    for muxed in view.muxed:
+        problems += _muxed_problems(view, muxed)
     if not live:
         problems += _stray_tracks(view)
+        problems += _stray_muxed(view)
     segments = [segment for track in view.tracks for segment in track.segments]
     return VerificationReport(
         recording_id=view.recording_id,
@@ -117,7 +124,7 @@ def _track_problems(view: RecordingView, track: TrackView, *, live: bool) -> Ite
         yield from _stray_problems(view, track)
 
 
-def _file_problems(path: Path, entry: InitEntry | SegmentEntry) -> Iterator[Problem]:
+def _file_problems(path: Path, entry: InitEntry | SegmentEntry | MuxedFileEntry) -> Iterator[Problem]:
     data = _read(path / entry.path)
     if data is None:
         yield Problem(ProblemCode.FILE_MISSING, entry.path, "the file is not there")
@@ -191,6 +198,32 @@ def _stray_tracks(view: RecordingView) -> Iterator[Problem]:
     for number, directory in sorted(track_directories(view.path).items()):
         if number not in known:
             yield Problem(ProblemCode.TRACK_UNLISTED, directory, "the journal does not list it; repair the recording")
+
+
+def _muxed_problems(view: RecordingView, entry: MuxedFileEntry) -> Iterator[Problem]:
+    problems = list(_file_problems(view.path, entry))
+    yield from problems
+    data = _read(view.file_of(entry))
+    if data is None:
+        return
+    scan = scan_movie(entry.container, data)
+    if lost := len(data) - scan.complete_bytes:
+        yield Problem(ProblemCode.SEGMENT_TORN, entry.path, f"{lost} bytes at its end are no whole part")
+    found, told = (len(scan.samples), scan.parts), (entry.samples, entry.parts)
+    if found != told:
+        yield Problem(ProblemCode.SAMPLES_DIFFER, entry.path, f"samples, parts: {found}, the journal says {told}")
+
+
+def _stray_muxed(view: RecordingView) -> Iterator[Problem]:
+    known = {entry.path for entry in view.muxed}
+    for file in muxed_files(view.path):
+        relative = str(file.path.relative_to(view.path))
+        if not file.finished:
+            text = "its writer died; resume or repair the recording"
+            yield Problem(ProblemCode.MUXED_FILE_UNFINISHED, relative, text)
+        elif relative not in known:
+            text = "the journal does not list it; repair the recording"
+            yield Problem(ProblemCode.MUXED_FILE_UNLISTED, relative, text)
 
 
 def _read(path: Path) -> bytes | None:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Sequence
 
 from media.frames import Codec
-from media.record.sample import CodecConfig, Sample
+from media.record.sample import CodecConfig, MovieTrack, Sample
 
 TIMESTAMP_HZ = 1000
 """Ticks per second of block timestamps: TimestampScale is 1 ms, which WebM asks for."""
@@ -56,6 +56,11 @@ def note_element(note: bytes) -> bytes:
 
 def init_segment(config: CodecConfig, note: bytes = b"") -> bytes:
     """The EBML header, the start of the `Segment`, the note, `Info` and `Tracks` for one track."""
+    return movie_header([MovieTrack(_TRACK_NUMBER, config, config.codec.clock_rate)], note)
+
+
+def movie_header(tracks: Sequence[MovieTrack], note: bytes = b"") -> bytes:
+    """As `init_segment`, for any number of tracks."""
     header = element(
         ID_EBML,
         _unsigned(0x4286, 1),
@@ -73,7 +78,7 @@ def init_segment(config: CodecConfig, note: bytes = b"") -> bytes:
         element(0x5741, b"roomhand"),
     )
     segment = _id_bytes(ID_SEGMENT) + _UNKNOWN_SIZE
-    return header + segment + note_element(note) + information + element(_ID_TRACKS, _track_entry(config))
+    return header + segment + note_element(note) + information + element(_ID_TRACKS, *map(_track_entry, tracks))
 
 
 def segment_head(note: bytes) -> bytes:
@@ -81,7 +86,7 @@ def segment_head(note: bytes) -> bytes:
     return note_element(note)
 
 
-def media_part(samples: Sequence[Sample], timescale: int) -> bytes:
+def media_part(samples: Sequence[Sample], timescale: int, track_number: int = _TRACK_NUMBER) -> bytes:
     """One cluster with `samples` as SimpleBlocks; more only when they span over 32 s.
 
     WebM keeps no durations; a block ends where the next begins.
@@ -95,23 +100,26 @@ def media_part(samples: Sequence[Sample], timescale: int) -> bytes:
             clusters.append(element(ID_CLUSTER, _unsigned(ID_TIMESTAMP, start), *blocks))
             blocks = []
             start, offset = start + offset, 0
-        header = struct.pack(">BhB", 0x80 | _TRACK_NUMBER, offset, KEYFRAME_FLAG if sample.sync_sample else 0)
+        header = struct.pack(">BhB", 0x80 | track_number, offset, KEYFRAME_FLAG if sample.sync_sample else 0)
         blocks.append(element(ID_SIMPLE_BLOCK, header, sample.data))
     clusters.append(element(ID_CLUSTER, _unsigned(ID_TIMESTAMP, start), *blocks))
     return b"".join(clusters)
 
 
-def _track_entry(config: CodecConfig) -> bytes:
+def _track_entry(track: MovieTrack) -> bytes:
+    config = track.config
     video = config.width > 0
     parts = [
-        _unsigned(0xD7, _TRACK_NUMBER),
-        _unsigned(0x73C5, _TRACK_NUMBER),
+        _unsigned(0xD7, track.track_id),
+        _unsigned(0x73C5, track.track_id),
         _unsigned(0x83, 1 if video else 2),
         _unsigned(0x9C, 0),
         element(0x22B59C, b"und"),
         element(0x86, CODEC_IDS[config.codec].encode()),
     ]
-    if config.codec_private:
+    if config.codec is Codec.OPUS:
+        parts.append(element(0x63A2, _opus_head(config.codec_private)))
+    elif config.codec_private:
         parts.append(element(0x63A2, config.codec_private))
     if video:
         parts.append(element(0xE0, _unsigned(0xB0, config.width), _unsigned(0xBA, config.height)))
@@ -120,6 +128,12 @@ def _track_entry(config: CodecConfig) -> bytes:
         frequency = element(0xB5, struct.pack(">d", 48_000.0))
         parts.append(element(0xE1, frequency, _unsigned(0x9F, config.channels)))
     return element(0xAE, *parts)
+
+
+def _opus_head(specific: bytes) -> bytes:
+    """The `OpusHead` (RFC 7845 §5.1) that says what `dOps` says: other byte order, other version."""
+    _, channels, pre_skip, rate, gain, family = struct.unpack(">BBHIhB", specific)
+    return b"OpusHead" + struct.pack("<BBHIhB", 1, channels, pre_skip, rate, gain, family)
 
 
 def _unsigned(identifier: int, value: int) -> bytes:

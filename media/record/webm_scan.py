@@ -21,6 +21,8 @@ _LAST_BLOCK_MS = 33
 """How long the only block of a segment is taken to last: a frame at 30 fps."""
 
 _BLOCK_HEADER_BYTES = 4
+
+_Block = tuple[int, int, bool, int]
 _TOP_LEVEL = frozenset({ID_EBML, ID_VOID, ID_CLUSTER, 0x1549A966, 0x1654AE6B})
 
 
@@ -56,7 +58,7 @@ def walk(data: bytes, start: int, end: int) -> Iterator[Element]:
 
 def scan_segment(data: bytes) -> SegmentScan:
     """Walk a segment (with or without its init segment before it) as far as it is whole. Times are milliseconds."""
-    blocks: list[tuple[int, int, bool]] = []
+    blocks: list[_Block] = []
     note = b""
     complete = parts = 0
     for item in walk(data, 0, len(data)):
@@ -74,10 +76,19 @@ def scan_segment(data: bytes) -> SegmentScan:
     return SegmentScan(complete, parts, _with_durations(blocks), note)
 
 
-def _cluster(data: bytes, cluster: Element) -> list[tuple[int, int, bool]] | None:
-    """Time, size and sync of each block; None when the cluster is not one of ours."""
+def first_sample(data: bytes) -> bytes | None:
+    """The first block's frame of a segment's first cluster; None where no cluster is whole."""
+    if not scan_segment(data).samples:
+        return None
+    cluster = next(item for item in walk(data, 0, len(data)) if item.identifier == ID_CLUSTER)
+    block = next(item for item in walk(data, cluster.start, cluster.end) if item.identifier == ID_SIMPLE_BLOCK)
+    return data[block.start + _BLOCK_HEADER_BYTES : block.end]
+
+
+def _cluster(data: bytes, cluster: Element) -> list[_Block] | None:
+    """Time, size, sync and track number of each block; None when the cluster is not one of ours."""
     start: int | None = None
-    blocks: list[tuple[int, int, bool]] = []
+    blocks: list[_Block] = []
     position = cluster.start
     for item in walk(data, cluster.start, cluster.end):
         position = item.end
@@ -88,22 +99,26 @@ def _cluster(data: bytes, cluster: Element) -> list[tuple[int, int, bool]] | Non
                 return None
             offset = int.from_bytes(data[item.start + 1 : item.start + 3], signed=True)
             sync = bool(data[item.start + 3] & KEYFRAME_FLAG)
-            blocks.append((start + offset, item.end - item.start - _BLOCK_HEADER_BYTES, sync))
+            size = item.end - item.start - _BLOCK_HEADER_BYTES
+            blocks.append((start + offset, size, sync, data[item.start] & 0x7F))
         else:
             return None
     return blocks if position == cluster.end else None
 
 
-def _with_durations(blocks: list[tuple[int, int, bool]]) -> tuple[ScannedSample, ...]:
-    if not blocks:
-        return ()
-    times = [time for time, _, _ in blocks]
-    durations = [after - before for before, after in itertools.pairwise(times)]
-    durations.append(median_low(durations) if durations else _LAST_BLOCK_MS)
+def _with_durations(blocks: list[_Block]) -> tuple[ScannedSample, ...]:
+    """Each block lasts until the next of its track."""
+    numbers = {number for *_, number in blocks}
+    durations = {number: _distances([time for time, _, _, of in blocks if of == number]) for number in numbers}
     return tuple(
-        ScannedSample(time, duration, size, sync)
-        for (time, size, sync), duration in zip(blocks, durations, strict=True)
+        ScannedSample(time, next(durations[number]), size, sync, number) for time, size, sync, number in blocks
     )
+
+
+def _distances(times: list[int]) -> Iterator[int]:
+    distances = [after - before for before, after in itertools.pairwise(times)]
+    distances.append(median_low(distances) if distances else _LAST_BLOCK_MS)
+    return iter(distances)
 
 
 def _length(first: int) -> int:

@@ -25,6 +25,9 @@ READ_INTERVAL_S = 0.02  # a frame lasts 33 to 66 ms; NACK timers are of the orde
 # With this many datagrams at once the socket's buffer may fill within READ_INTERVAL_S: Linux's default holds about 180.
 BUSY_BATCH = 48
 BUSY_INTERVAL_S = 0.005
+MEDIA_SILENCE_S = 5.0
+"""The server's ICE agent pings every 2 s where nothing else is sent. It takes a silent path for dead after 15 s, and
+then offers TCP alone for a while: a network interface that went away is found out here first, and joined past."""
 GUARD_INTERVAL_S = 0.25  # well below the second after which a too large layer has filled a queue
 REPORT_INTERVAL_S = 1.0  # RFC 3550 6.2 would allow less often; the server's quality score reads these
 
@@ -208,7 +211,12 @@ class Connection:
     async def _report(self) -> None:
         while True:
             await asyncio.sleep(REPORT_INTERVAL_S)
-            for packet in self._receivers.reports(self._clock.now()):
+            self._transport.read()  # what waits in the sockets has been heard, however late this loop is
+            now = self._clock.now()
+            if self._transport.silent_s(now) > MEDIA_SILENCE_S:
+                self._end("nothing came from the server's media address for seconds")
+                return
+            for packet in self._receivers.reports(now):
                 await self._transport.send_rtcp(packet)
 
     async def _guard_layers(self) -> None:

@@ -40,7 +40,7 @@ from media.tap.receiver import Receivers
 log = structlog.get_logger(__name__)
 
 FIRST_RETRY_S = 0.1  # a server that restarts is back within a second or two; losing less matters more than load
-MAX_RETRY_S = 2.0
+MAX_RETRY_S = 0.75  # with the join itself, under 2 s from the server's return to media
 RETRY_GROWTH = 1.5
 
 

@@ -78,6 +78,7 @@ class MediaTransport:
         self._sctp = RTCSctpTransport(self._dtls)
         self._readers: list[DatagramReader] = []
         self._closed = False
+        self._heard_at = clock.now()
 
     async def gather(self) -> LocalTransport:
         """Gather candidates; what the answer says of this side."""
@@ -136,11 +137,17 @@ class MediaTransport:
         rtp: list[Datagram] = []
         rtcp: list[Datagram] = []
         count = sum(reader.read(rtp, rtcp) for reader in self._readers)
+        if count:
+            self._heard_at = self._clock.now()
         for packet in rtcp:
             self._listener.on_rtcp(packet)
         if rtp:
             self._listener.on_rtp(rtp)
         return count
+
+    def silent_s(self, now: float) -> float:
+        """For how long no datagram of any kind has come from the server."""
+        return now - self._heard_at if self._readers else 0.0
 
     async def send_rtcp(self, packet: bytes) -> None:
         """Encrypt and send one RTCP packet; after the transport closed, nothing happens."""
@@ -166,6 +173,7 @@ class MediaTransport:
 
     def _take_over_sockets(self) -> None:
         srtp = SrtpReceiver(self._dtls._rx_srtp)
+        self._heard_at = self._clock.now()
         connection = self._ice._connection
         for pair in connection._nominated.values():
             protocol = pair.protocol

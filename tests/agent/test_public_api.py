@@ -98,6 +98,7 @@ ROOM_REQUEST = {
     "policy": "SubscriptionPolicy",
     "record_policy": "SubscriptionPolicy",
     "recording_plan": "RecordingPlan",
+    "mux": "bool",
     "data_tracks": "tuple[str, ...]",
     "e2ee_key": "str | None",
     "e2ee_participant_keys": "dict[str, str]",

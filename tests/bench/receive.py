@@ -19,7 +19,8 @@ import numpy as np
 from livekit import rtc
 
 from agent.logs import configure_logs
-from agent.room.recording import RecorderOptions, RoomRecorder
+from agent.room.recorder_options import RecorderOptions
+from agent.room.recording import RoomRecorder
 from agent.room.subscription import SubscriptionPolicy
 from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
 from media.clock import SteadyClock

@@ -34,7 +34,6 @@ class SyncPublisher:
     flashes: dict[int, float] = field(default_factory=dict)
     beeps: dict[int, float] = field(default_factory=dict)
     room: rtc.Room = field(default_factory=rtc.Room)
-    muted: set[str] = field(default_factory=set)
 
     async def __aenter__(self) -> "SyncPublisher":
         token = mint_participant_token(self.server, ParticipantTokenRequest(self.room_name, self.identity))

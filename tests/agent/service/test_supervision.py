@@ -7,6 +7,7 @@ from agent.service.protocol import ErrorReport, RoomEnded
 from agent.service.supervision import (
     BACKOFF_FIRST_S,
     BACKOFF_LONGEST_S,
+    FIRST_REPORT_TIMEOUT_S,
     HEALTHY_AFTER_S,
     REPORT_TIMEOUT_S,
     Action,
@@ -92,6 +93,14 @@ def test_a_silent_process_is_killed_once_per_silence() -> None:
     state, actions = step(state, Tick(), 5.1 + REPORT_TIMEOUT_S)
     assert actions == (Action.KILL,)
     assert step(state, Tick(), 6.0 + REPORT_TIMEOUT_S)[1] == ()
+
+
+def test_a_process_that_loads_is_given_more_time_than_one_that_had_something_to_say() -> None:
+    loading = run(RoomSupervisionState(), (ProcessSpawned(), 10.0))
+    assert step(loading, Tick(), 10.0 + FIRST_REPORT_TIMEOUT_S)[1] == ()
+    assert step(loading, Tick(), 10.1 + FIRST_REPORT_TIMEOUT_S)[1] == (Action.KILL,)
+    joining = run(loading, (ProcessReported(running=False), 20.0))
+    assert step(joining, Tick(), 20.1 + REPORT_TIMEOUT_S)[1] == (Action.KILL,)
 
 
 def test_a_pause_does_not_count_as_silence() -> None:

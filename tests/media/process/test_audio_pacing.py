@@ -16,7 +16,8 @@ USUAL_BYTES = 100
 def played(times: list[int], sizes: list[int] | None = None) -> tuple[list[int], int, int]:
     """How far each packet is from its time, how many were skipped, and how many samples of silence went in."""
     pacer = AudioPacer()
-    errors, skipped, silence, end = [], 0, 0, 0
+    errors: list[int] = []
+    skipped = silence = end = 0
     for index, time in enumerate(times):
         placement = pacer.place(time, PACKET, sizes[index] if sizes else USUAL_BYTES)
         if placement.skipped:
@@ -52,7 +53,7 @@ def test_a_pause_is_where_a_correction_goes() -> None:
 
 
 @given(st.lists(st.integers(0, 48_000), min_size=1, max_size=60))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_whatever_the_holes_a_packet_is_where_it_belongs(holes: list[int]) -> None:
     times, end = [], 0
     for hole in holes:

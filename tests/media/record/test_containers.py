@@ -146,9 +146,9 @@ def test_ebml_sizes_avoid_the_unknown_size(size: int) -> None:
 
 
 def test_a_webm_can_carry_the_other_codecs() -> None:
-    head = b"OpusHead\x01\x02\x00\x00\x80\xbb\x00\x00\x00\x00\x00"
-    config = CodecConfig(Codec.OPUS, "opus", channels=2, codec_private=head)
+    config = OPUS_CONFIG
     samples = [Sample(f.data, index * 960, 960, True) for index, f in enumerate(opus(packets=20))]
     data = webm.init_segment(config) + webm.media_part(samples, 48_000)
+    assert b"OpusHead\x01\x02\x00\x00\x80\xbb\x00\x00\x00\x00\x00" in data
     assert packet_payloads(data) == [sample.data for sample in samples]
     assert b"V_AV1" in webm.init_segment(CodecConfig(Codec.AV1, "av01.0.04M.08", 320, 180, codec_private=b"\x81\0\0\0"))

@@ -1,6 +1,7 @@
 """Damage of all kinds: verify names it, repair makes of it what can be made."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,68 @@ def test_repair_keeps_off_a_running_recording_and_off_strangers(tmp_path: Path) 
     running.close(START)
     with pytest.raises(RecordingNotFound):
         repair_recording(tmp_path / "nothing")
+
+
+def test_init_segments_are_made_again_from_the_pictures(path: Path) -> None:
+    before = read_recording(path)
+    for number, track in enumerate(before.tracks):
+        file = before.path / track.inits[0].path
+        if number:
+            file.write_bytes(file.read_bytes()[:-1])
+        else:
+            file.unlink()
+    assert codes(path) == {ProblemCode.FILE_MISSING, ProblemCode.SIZE_DIFFERS}
+    assert len(repair_recording(path).actions) == 2
+    after = read_recording(path)
+    assert codes(path) == set()
+    assert [track.inits for track in after.tracks] == [track.inits for track in before.tracks]
+    assert media_of(after) == media_of(before)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_is_whole_of_a_cut_segment_is_kept(path: Path, number: int) -> None:
+    before = read_recording(path).tracks[number]
+    segment = before.segments[1]
+    file = path / segment.path
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2])
+    repair_recording(path)
+    assert codes(path) == set()
+    after = read_recording(path).tracks[number]
+    kept = after.segments[1]
+    assert 0 < kept.samples < segment.samples
+    assert kept.recovered
+    (gap,) = after.gaps
+    assert (gap.decode_time, gap.decode_time + gap.duration) == (kept.end_decode_time, segment.end_decode_time)
+    assert file.with_name(f"{file.name}.damaged-1").read_bytes() == data[: len(data) // 2]
+    assert repair_recording(path).actions == ()
+
+
+@pytest.mark.parametrize("damage", [lambda _: None, without_both])
+def test_a_segment_with_nothing_in_it_is_set_aside(path: Path, damage: Callable[[Path], None]) -> None:
+    segment = read_recording(path).tracks[1].segments[1]
+    (path / segment.path).write_bytes(b"")
+    damage(path)
+    repair_recording(path)
+    assert codes(path) == {ProblemCode.SEGMENT_NUMBER_MISSING}
+    (gap,) = read_recording(path).tracks[1].gaps
+    assert (gap.decode_time, gap.duration) == (segment.decode_time, segment.duration)
+
+
+def test_frames_at_uneven_distances_end_where_the_next_segment_starts(tmp_path: Path) -> None:
+    recording = Recording.create(tmp_path, "one", "room", started_at=START)
+    track = recording.open_track(descriptor(Codec.VP8), START)
+    for index, frame in enumerate(video(Codec.VP8, frames=450, gop=30, start=START)):
+        late = 2_700 if index % 60 < 30 else 0
+        track.write(replace(frame, rtp_timestamp=frame.rtp_timestamp + late))
+    recording.close(START + 16)
+    before = read_recording(recording.path)
+    assert len(before.tracks[0].segments) > 2
+    without_both(recording.path)
+    repair_recording(recording.path)
+    assert codes(recording.path) == set()
+    after = read_recording(recording.path).tracks[0]
+    assert [s.end_decode_time for s in after.segments[:-1]] == [
+        s.end_decode_time for s in before.tracks[0].segments[:-1]
+    ]
+    assert after.gaps == before.tracks[0].gaps

@@ -25,7 +25,7 @@ def test_each_second_begins_white_and_loud_and_the_rest_is_black_and_silent() ->
         marks.append(read_mark(luma))
         if read_white(luma) > 0.5:
             white.append(frame.pts_s)
-    sound = []
+    sound: list[np.ndarray[tuple[int], np.dtype[np.int16]]] = []
     while len(sound) < 150:
         chunk = source.read_audio()
         assert chunk is not None
