@@ -112,7 +112,7 @@ COMMANDS = {
     "export": [],
     "demo": [],
     "recording": ["start", "change", "stop", "pause", "resume"],
-    "recordings": ["list", "show", "verify", "repair"],
+    "recordings": ["list", "show", "verify", "repair", "prune"],
     "exports": ["list", "show", "cancel"],
 }
 

@@ -4,6 +4,8 @@ import io
 from pathlib import Path
 
 import av
+import numpy as np
+import numpy.typing as npt
 import pytest
 from livekit import rtc
 
@@ -12,7 +14,7 @@ from agent.config import Settings
 from agent.room.state import RecordingStatus, UndecryptableTrack
 from agent.tokens import Credentials
 from media.frames import Codec, MediaKind
-from media.record.entries import GapReason
+from media.record.entries import GapReason, JsonValue
 from media.record.reader import RecordingView, TrackView, read_events, read_recording
 from media.record.verify import verify_recording
 from media.sources.pattern import read_frame_number
@@ -65,6 +67,10 @@ def track_of(view: RecordingView, kind: MediaKind) -> TrackView:
     return track
 
 
+def luma_of(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+    return frame.to_ndarray()[: frame.height].astype(np.uint8, copy=False)
+
+
 def frame_numbers(view: RecordingView) -> list[int | None]:
     """The numbers in all recorded pictures, as PyAV's decoder shows them."""
     track = track_of(view, MediaKind.VIDEO)
@@ -72,8 +78,8 @@ def frame_numbers(view: RecordingView) -> list[int | None]:
     numbers: list[int | None] = []
     for init in inits:
         parts = [init, *(segment.path for segment in track.segments if segment.init_path == init)]
-        with av.open(io.BytesIO(b"".join((view.path / part).read_bytes() for part in parts))) as container:
-            numbers += [read_frame_number(frame.to_ndarray()[: frame.height]) for frame in container.decode(video=0)]
+        with av.open(io.BytesIO(b"".join((view.path / part).read_bytes() for part in parts)), "r") as container:
+            numbers += [read_frame_number(luma_of(frame)) for frame in container.decode(video=0)]
     return numbers
 
 
@@ -84,7 +90,7 @@ def assert_sound(view: RecordingView) -> None:
         (view.path / part).read_bytes()
         for part in (track.segments[0].init_path, *[segment.path for segment in track.segments])
     )
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         loud = [abs(frame.to_ndarray()).max() for frame in container.decode(audio=0)]
     assert len(loud) >= track.samples - 2
     assert sorted(loud)[len(loud) // 2] > 0.1, "the tone is there"
@@ -96,7 +102,7 @@ def view_of(status: RecordingStatus) -> RecordingView:
     return view
 
 
-def timeline(view: RecordingView, event_type: str) -> list[dict[str, object]]:
+def timeline(view: RecordingView, event_type: str) -> list[dict[str, JsonValue]]:
     return [event for event in read_events(view.path) if event["type"] == event_type]
 
 
@@ -223,7 +229,7 @@ async def test_participants_have_keys_of_their_own(livekit_server: Credentials, 
             assert provider is not None
             provider.set_key("publisher", KEY.encode(), 0)
 
-        sender.room.connect = connect_with_a_key  # type: ignore[method-assign]
+        sender.room.connect = connect_with_a_key  # type: ignore[method-assign, assignment]
         async with sender:
             await recorded(agent)
             status = await agent.stop_recording()
