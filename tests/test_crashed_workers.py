@@ -1,5 +1,6 @@
 """A dead worker is forgiven once, a failing test never."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,10 +32,9 @@ def test_after():
 def test_a_test_whose_worker_died_runs_once_more(tmp_path: Path, always: bool, passed: int, failed: int) -> None:
     file = tmp_path / "test_native.py"
     file.write_text(_TESTS.format(mark=str(tmp_path / "mark"), always=always))
-    options = ["-n", "1", "-p", "tests.crashed_workers", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, str(file)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "pytest", "-n", "1", "-p", "tests.crashed_workers", "--rootdir", ".", file.name]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert f"{passed} passed" in run.stdout, run.stdout + run.stderr
     assert (f"{failed} failed" in run.stdout) is bool(failed)
     assert run.returncode == (1 if failed else 0)

@@ -22,7 +22,7 @@ AUDIO_HZ = Codec.OPUS.clock_rate
 KEYFRAME_INTERVAL_S = 2.0  # a recording cuts its segments at sync samples
 SAMPLES_PER_PACKET = 960  # 20 ms, Opus' usual packet
 _JUMP_S = 0.2  # audio that comes later than its samples say by more than this was interrupted
-_OPTIONS = {"preset": "veryfast", "tune": "zerolatency", "crf": "23", "forced-idr": "1"}
+_OPTIONS = {"preset": "veryfast", "tune": "zerolatency", "crf": "23", "forced-idr": "1", "sc_threshold": "0"}
 _NOMINAL_RATE = 30  # hint for rate control only
 
 

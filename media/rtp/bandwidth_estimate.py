@@ -1,6 +1,6 @@
 """What the way to us carries, for REMB: nothing is held back until a queue stands or packets are lost.
 
-docs/decisions/0012-bandwidth-feedback.md explains the estimator and the server it talks to.
+docs/decisions/0010-bandwidth-feedback.md explains the estimator and the server it talks to.
 """
 
 import math

@@ -2,7 +2,7 @@
 
 On a way too narrow for the layer asked for, livekit-server keeps the largest picture of which a few
 frames a second fit: 720p at 6 frames/s where 360p at 25 would. A recording wants the latter, and only a
-lower layer asked for gets it. docs/decisions/0012-bandwidth-feedback.md has the figures.
+lower layer asked for gets it. docs/decisions/0010-bandwidth-feedback.md has the figures.
 """
 
 from collections.abc import Mapping

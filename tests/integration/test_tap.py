@@ -141,7 +141,8 @@ async def join_and_receive(server: Credentials, room: str) -> list[TapState]:
 def decode_all(frames: list[EncodedFrame]) -> int:
     """How many pictures FFmpeg makes of the frames."""
     codec = frames[0].codec
-    decoder = av.CodecContext.create("libdav1d" if codec is Codec.AV1 else codec, "r")
+    decoder = av.CodecContext.create("libdav1d" if codec is Codec.AV1 else codec.value, "r")
+    assert isinstance(decoder, av.VideoCodecContext)
     pictures = 0
     for frame in frames:
         pictures += len(decoder.decode(av.Packet(annex_b(frame) if codec is Codec.H264 else frame.data)))

@@ -56,7 +56,7 @@ async def _send(sender: RTCPeerConnection, receiver: RTCPeerConnection, codec: C
     async def keep(data: bytes, arrival_time_ms: int) -> None:
         packets.append((time.monotonic(), data))
 
-    dtls._handle_rtp_data = keep
+    dtls._handle_rtp_data = keep  # type: ignore[method-assign]
     await receiver.setLocalDescription(await receiver.createAnswer())
     await sender.setRemoteDescription(receiver.localDescription)
     await eventually(lambda: len({data[4:8] for _, data in packets}) > frames or None, timeout_s=60)
@@ -64,6 +64,7 @@ async def _send(sender: RTCPeerConnection, receiver: RTCPeerConnection, codec: C
     last = packets[-1][1][4:8]
     whole = [(at - packets[0][0], data) for at, data in packets if data[4:8] != last]
     answer = SessionDescription.parse(receiver.localDescription.sdp)
-    payload_type = int(answer.media[0].rtp.codecs[0].payloadType)
+    payload_type = answer.media[0].rtp.codecs[0].payloadType
+    assert payload_type is not None
     ssrc = int.from_bytes(packets[0][1][8:12], "big")
     return RtpFixture(Description(f"aiortc, {codec}", {payload_type: codec}, ssrc), whole)

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +123,20 @@ class Capture:
         """FRAMES of the first track of a kind; of each of `layers` where there are some."""
         sid = await self.listener.track(kind)
         for quality in layers or (LayerQuality.HIGH,):
-            height = max((frame.height for frame in self.listener.frames.get(sid, [])), default=0)
+            lower = max((frame.height for frame in self.listener.frames.get(sid, [])), default=0)
             await self.tap.subscribe(sid, quality)
             await self.tap.set_quality(sid, quality)
-            await self.listener.heard(sid, lambda frame, lower=height: kind is MediaKind.AUDIO or frame.height > lower)
-            wanted = len(self.listener.frames[sid]) + FRAMES
-            await eventually(lambda end=wanted: len(self.listener.frames[sid]) >= end or None, timeout_s=100)
+            await self.listener.heard(sid, partial(_is_of_layer_above, kind, lower))
+            await self._more(sid, FRAMES)
         return self.receivers.capture(sid, sender)
+
+    async def _more(self, sid: str, count: int) -> None:
+        wanted = len(self.listener.frames[sid]) + count
+        await eventually(lambda: len(self.listener.frames[sid]) >= wanted or None, timeout_s=100)
+
+
+def _is_of_layer_above(kind: MediaKind, height: int, frame: EncodedFrame) -> bool:
+    return kind is MediaKind.AUDIO or frame.height > height
 
 
 @asynccontextmanager

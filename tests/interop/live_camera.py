@@ -4,7 +4,7 @@ import base64
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -37,6 +37,10 @@ class NumberedCamera(Publisher):
         super().__init__(server, room, **options)
         self.captured_at: dict[int, float] = {}
 
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        return self
+
     def _moving_pictures(self) -> Iterator[bytes]:
         width, height = self._size
         painter = PatternPainter(VideoFormat(width, height, FPS))
@@ -68,7 +72,15 @@ async def look(page: Page) -> Shown:
     return Shown(read_frame_number(luma), at, position_s, (width, height))
 
 
-def latency_s(camera: NumberedCamera, shown: Shown) -> float:
+class Numbered(Protocol):
+    """Whatever says when its pictures were taken."""
+
+    @property
+    def captured_at(self) -> dict[int, float]:
+        """Unix time by the picture's number."""
+
+
+def latency_s(camera: Numbered, shown: Shown) -> float:
     """From the camera to the screen."""
     assert shown.number is not None, "the picture cannot be read"
     return shown.at - camera.captured_at[shown.number]

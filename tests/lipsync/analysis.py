@@ -82,7 +82,7 @@ def find_marks(entry: Path) -> Marks:
                     pictures += 1
                     unreadable += mark is None
                     # HLS shows the first picture from zero on, however late it came.
-                    if mark is not None and mark.frame == 0 and frame.time is not None and pictures > 1:
+                    if mark is not None and mark.frame == 0 and pictures > 1:
                         flashes[mark.second] = frame.time
                 elif isinstance(frame, av.AudioFrame) and frame.time is not None:
                     samples = np.abs(frame.to_ndarray()[0].astype(np.float64))
@@ -96,7 +96,7 @@ def find_marks(entry: Path) -> Marks:
 
 def _flash(frame: av.VideoFrame) -> Mark | None:
     """The mark of a picture; None when it cannot be read or when mark and brightness contradict each other."""
-    luma = frame.to_ndarray(format="gray")
+    luma = frame.to_ndarray(format="gray").astype(np.uint8, copy=False)
     mark = read_mark(luma)
     if mark is None or (mark.frame == 0) > (read_white(luma) > 0.5):
         return None

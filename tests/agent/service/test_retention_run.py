@@ -38,7 +38,7 @@ def export_of(path: Path, state: ExportState) -> ExportStatus:
 
 def retention(root: Path, exports: Exports, recorded_ids: Iterable[str], **limits: float) -> tuple[Retention, Metrics]:
     metrics = build_metrics(CollectorRegistry(), "0")
-    settings = Settings(_env_file=None, recordings_dir=root, **limits)  # type: ignore[call-arg, arg-type]
+    settings = Settings(_env_file=None, recordings_dir=root, **limits)  # type: ignore[arg-type]
     return Retention(settings, lambda: recorded_ids, exports, metrics, SteadyClock()), metrics
 
 

@@ -311,7 +311,7 @@ async def test_room_processes_end_when_the_supervisor_is_killed(service_settings
     program = tmp_path / "supervise.py"
     program.write_text(
         "import asyncio, sys\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[3])!r}]\n"
         "from agent.config import load_settings\n"
         "from agent.logs import configure_logs\n"
         "from agent.service.protocol import RoomOptions\n"

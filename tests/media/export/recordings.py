@@ -119,6 +119,8 @@ class Track:
     identity: str = "alice"
     mapping_error_s: float = 0.0
     """The clock is first taken wrong by this much, and right after one second."""
+    name: str = ""
+    """Empty: as the source. A track of another name is another recorded track."""
     drift_ppm: float = 0.0
     """Media time runs that much faster than the track's RTP time, and all marks of the track come later by it."""
 
@@ -181,7 +183,9 @@ def _clock(error_s: float, drift_ppm: float) -> RtpClockMapping:
 def _descriptor(number: int, track: Track) -> TrackDescriptor:
     codec = track.frames[0].codec
     sid = f"TR_{number}"
-    return TrackDescriptor(sid, track.source, track.source, codec.kind, codec, track.identity, track.identity, "PA_1")
+    return TrackDescriptor(
+        sid, track.name or track.source, track.source, codec.kind, codec, track.identity, track.identity, "PA_1"
+    )
 
 
 def camera_and_microphone(codec: Codec, duration_s: float = 3.0, identity: str = "alice") -> list[Track]:

@@ -157,15 +157,16 @@ def test_audio_that_starts_late_is_preceded_by_silence(tmp_path: Path) -> None:
     assert_together(playback.tones, [2.0])
 
 
-def test_a_republished_camera_goes_on_in_the_same_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "recorded"), [("camera", (1,)), ("another camera", (1, 3))])
+def test_a_republished_camera_goes_on_in_the_same_file(tmp_path: Path, name: str, recorded: tuple[int, ...]) -> None:
     tracks = [
         Track("camera", encode_video(Codec.H264, 0.0, 1.2)),
-        Track("camera", encode_video(Codec.H264, 2.0, 1.2)),
+        Track("camera", encode_video(Codec.H264, 2.0, 1.2), name=name),
         Track("microphone", encode_audio(0.0, 3.2)),
     ]
     output, playback = export(tmp_path, tracks)
     # Numbers are given in the order of arrival; the microphone is track 2.
-    assert output.tracks[0].recorded_tracks == (1, 3)
+    assert output.tracks[0].recorded_tracks == recorded
     assert output.tracks[0].handling is Handling.COPIED
     assert_together(playback.flashes, [0.0, 1.0, 2.0, 3.0])
     assert playback.frames == 60

@@ -87,7 +87,8 @@ def test_every_codec_is_in_one_file_with_the_sound(tmp_path: Path, codec: Codec)
     (entry,) = view.muxed
     assert entry.path == f"participants/ada/0001.{'webm' if codec is Codec.VP8 else 'mp4'}"
     assert (entry.participant_identity, entry.source, entry.recovered) == ("ada", "camera", False)
-    assert (entry.samples, entry.start_media_time_s) == (320, pytest.approx(0))
+    assert entry.samples == 320
+    assert entry.start_media_time_s == pytest.approx(0)
     assert entry.duration_s == pytest.approx(4)
     found = packets(view.file_of(entry))
     assert [data for _, data in found["video"]] == sequences(camera)
