@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import structlog
 
 from agent.room.state import TrackState, UndecryptableTrack
+from agent.room.tap_values import RECORDABLE
 from agent.room.undecryptable import ADVICE, UndecryptableTracks, decryption_event
 from media.clock import SteadyClock
-from media.e2ee.frame_decryptor import DecryptionOutcome
+from media.e2ee.frame_decryptor import UNSUPPORTED_CODECS, DecryptionOutcome
 from media.e2ee.key_provider import KeyProvider
 from media.record.entries import TimelineEvent
 from media.tap.tap import Tap
@@ -49,7 +50,7 @@ class DecryptionWatch:
         self._clock = clock
         self._append_event = append_event
         self._tell = tell
-        self._keyless: set[str] = set()
+        self._withheld: dict[str, DecryptionOutcome] = {}
         self._undecryptable = UndecryptableTracks()
 
     @property
@@ -57,11 +58,21 @@ class DecryptionWatch:
         """The tracks that are left out now."""
         return self._undecryptable.tracks
 
-    def has_key(self, track: TrackState) -> bool:
-        """Whether there is any key for a track; without, there is no use in having its media sent."""
-        keyless = track.encrypted and not self._keys.has_keys(track.participant_identity)
-        (self._keyless.add if keyless else self._keyless.discard)(track.sid)
-        return not keyless
+    def may_decrypt(self, track: TrackState) -> bool:
+        """Whether a track's codec and the keys at hand let it be tried; without, its media need not be sent."""
+        reason = self._hindrance(track)
+        if reason is None:
+            self._withheld.pop(track.sid, None)
+        else:
+            self._withheld[track.sid] = reason
+        return reason is None
+
+    def _hindrance(self, track: TrackState) -> DecryptionOutcome | None:
+        if not track.encrypted:
+            return None
+        if RECORDABLE.get(track.mime_type.lower()) in UNSUPPORTED_CODECS:
+            return DecryptionOutcome.UNSUPPORTED
+        return None if self._keys.has_keys(track.participant_identity) else DecryptionOutcome.MISSING_KEY
 
     async def derive_keys(self) -> None:
         """Keep keys ready ahead of their ratchet, until cancelled. It takes CPU, so a thread does it."""
@@ -74,8 +85,8 @@ class DecryptionWatch:
         """Tell what changed since the last time."""
         now = self._clock.now()
         found = {track.sid: (item, track) for item in self._tap.participants.values() for track in item.tracks}
-        self._keyless &= set(found)
-        failures = dict.fromkeys(self._keyless, DecryptionOutcome.MISSING_KEY) | self._tap.undecryptable()
+        self._withheld = {sid: reason for sid, reason in self._withheld.items() if sid in found}
+        failures = self._withheld | self._tap.undecryptable()
         news, mended = self._undecryptable.update(failures, found)
         for track in news:
             advice, identity = ADVICE[track.reason], track.participant_identity

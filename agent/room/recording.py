@@ -222,7 +222,7 @@ class RoomRecorder:
         if track.sid in self._refused:
             return False
         if self._decoded is not None or is_recordable(track):
-            return self._decryption.has_key(track)
+            return self._decryption.may_decrypt(track)
         self._refused.add(track.sid)
         log.warning("recording_codec_unsupported", sid=track.sid, mime_type=track.mime_type)
         return False

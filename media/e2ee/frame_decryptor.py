@@ -13,6 +13,9 @@ from media.frames import Codec
 FAILURE_TOLERANCE = 10
 """Frames in a row that may fail before it is told: a sender that turns to a new key leaves some under way."""
 
+UNSUPPORTED_CODECS = frozenset({Codec.AV1})
+"""Ciphertext is cut into OBUs that it does not have: senders put nothing on the wire, or nothing that can be joined."""
+
 _SILENCE = b"\xf8\xff\xfe" + bytes(77)
 """The Opus packet that livekit-server sends for a microphone that is muted or gone."""
 
@@ -74,7 +77,7 @@ class FrameDecryptor:
         return result
 
     def _open(self, codec: Codec, frame: bytes) -> Decryption:
-        if codec is Codec.AV1:
+        if codec in UNSUPPORTED_CODECS:
             return Decryption(DecryptionOutcome.UNSUPPORTED)
         parts = split_frame(codec, frame)
         if parts is None:

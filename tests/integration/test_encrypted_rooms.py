@@ -11,6 +11,7 @@ from livekit import rtc
 
 from agent import RoomAgent, RoomRequest, load_settings
 from agent.config import Settings
+from agent.room.recording_plan import RecordingPlan
 from agent.room.state import RecordingStatus, UndecryptableTrack
 from agent.tokens import Credentials
 from media.frames import Codec, MediaKind
@@ -38,13 +39,13 @@ def settings_for(folder: Path) -> Settings:
     return load_settings().model_copy(update={"recordings_dir": folder, "segment_duration_s": 1.0})
 
 
-async def recorded(agent: RoomAgent, more: int = 50) -> None:
-    """Until so many more frames of each kind are recorded."""
+async def recorded(agent: RoomAgent, more: int = 50, kinds: tuple[str, ...] = ("video", "audio")) -> None:
+    """Until so many more frames of each of `kinds` are recorded."""
     before = agent.counters().recording_frames
 
     def enough() -> bool | None:
         now = agent.counters().recording_frames
-        return all(now.get(kind, 0) >= before.get(kind, 0) + more for kind in ("video", "audio")) or None
+        return all(now.get(kind, 0) >= before.get(kind, 0) + more for kind in kinds) or None
 
     await eventually(enough, timeout_s=40)
 
@@ -91,7 +92,7 @@ def assert_sound(view: RecordingView) -> None:
         for part in (track.segments[0].init_path, *[segment.path for segment in track.segments])
     )
     with av.open(io.BytesIO(data), "r") as container:
-        loud = [abs(frame.to_ndarray()).max() for frame in container.decode(audio=0)]
+        loud = [float(np.abs(frame.to_ndarray()).max()) for frame in container.decode(audio=0)]
     assert len(loud) >= track.samples - 2
     assert sorted(loud)[len(loud) // 2] > 0.1, "the tone is there"
 
@@ -106,7 +107,12 @@ def timeline(view: RecordingView, event_type: str) -> list[dict[str, JsonValue]]
     return [event for event in read_events(view.path) if event["type"] == event_type]
 
 
-@pytest.mark.parametrize("codec", [Codec.VP8, Codec.H264])
+def payloads(view: RecordingView, event_type: str) -> list[dict[str, JsonValue]]:
+    found = [event["payload"] for event in timeline(view, event_type)]
+    return [payload for payload in found if isinstance(payload, dict)]
+
+
+@pytest.mark.parametrize("codec", [Codec.VP8, Codec.VP9, Codec.H264])
 async def test_with_the_key_the_room_is_recorded_in_the_clear_past_a_ratchet(
     livekit_server: Credentials, tmp_path: Path, codec: Codec
 ) -> None:
@@ -134,7 +140,7 @@ async def test_with_the_key_the_room_is_recorded_in_the_clear_past_a_ratchet(
     assert numbers == sorted(numbers, key=lambda number: number or 0)
     assert_sound(view)
     assert not [gap for track in view.tracks for gap in track.gaps if gap.reason is GapReason.ENCRYPTED]
-    assert [event["payload"]["text"] for event in timeline(view, "text")] == ["between us"]  # type: ignore[index]
+    assert [payload["text"] for payload in payloads(view, "text")] == ["between us"]
 
 
 async def test_without_the_key_nothing_is_recorded_and_each_track_is_told_of_once(
@@ -159,11 +165,49 @@ async def test_without_the_key_nothing_is_recorded_and_each_track_is_told_of_onc
     assert (status.tracks, status.frames, len(status.undecryptable)) == (0, 0, 2)
     view = view_of(status)
     assert view.tracks == ()
-    assert sorted(str(event["payload"]["name"]) for event in timeline(view, "track_undecryptable")) == [  # type: ignore[index]
-        "camera",
-        "microphone",
-    ]
+    assert sorted(str(payload["name"]) for payload in payloads(view, "track_undecryptable")) == ["camera", "microphone"]
     assert timeline(view, "text") == [], "nobody but the talker spoke, and that was encrypted"
+
+
+async def test_av1_cannot_be_decrypted_which_is_told_while_the_sound_beside_it_is_recorded(
+    livekit_server: Credentials, tmp_path: Path
+) -> None:
+    request = RoomRequest("e2ee-av1", record=True, e2ee_key=KEY)
+    async with (
+        publisher(livekit_server, "e2ee-av1", encrypted(), Codec.AV1),
+        RoomAgent(livekit_server, request, settings_for(tmp_path)) as agent,
+    ):
+        (track,) = await undecryptable(agent, 1)
+        await recorded(agent, kinds=("audio",))
+        status = await agent.stop_recording()
+    assert (track.kind, track.reason) == ("video", "unsupported")
+    assert status.undecryptable == (track,)
+    view = view_of(status)
+    assert [item.descriptor.kind for item in view.tracks] == [MediaKind.AUDIO]
+    assert_sound(view)
+    assert len(timeline(view, "track_undecryptable")) == 1
+
+
+async def test_a_decoded_recording_has_what_the_participant_decrypts(
+    livekit_server: Credentials, tmp_path: Path
+) -> None:
+    plan = RecordingPlan(decoded=True)
+    with_key = RoomRequest("e2ee-decoded", record=True, e2ee_key=KEY, recording_plan=plan)
+    without = RoomRequest("e2ee-decoded", identity="keyless", record=True, recording_plan=plan)
+    async with (
+        publisher(livekit_server, "e2ee-decoded", encrypted()),
+        RoomAgent(livekit_server, with_key, settings_for(tmp_path / "with")) as agent,
+        RoomAgent(livekit_server, without, settings_for(tmp_path / "without")) as keyless,
+    ):
+        await undecryptable(keyless, 2)
+        await keyless.set_e2ee_key(KEY)  # too late: the participant has joined without
+        await recorded(agent)
+        status = await agent.stop_recording()
+        left_out = await keyless.stop_recording()
+    assert (left_out.tracks, len(left_out.undecryptable)) == (0, 2)
+    view = view_of(status)
+    assert [number for number in frame_numbers(view) if number is not None]
+    assert_sound(view)
 
 
 async def test_with_a_wrong_key_nothing_garbled_is_recorded_and_the_right_one_lets_it_go_on(
