@@ -14,7 +14,7 @@ FAILURE_TOLERANCE = 10
 """Frames in a row that may fail before it is told: a sender that turns to a new key leaves some under way."""
 
 UNSUPPORTED_CODECS = frozenset({Codec.AV1})
-"""Ciphertext is cut into OBUs that it does not have: senders put nothing on the wire, or nothing that can be joined."""
+"""The sender's packetiser cuts ciphertext into OBUs that it does not have; nobody can join it again."""
 
 _SILENCE = b"\xf8\xff\xfe" + bytes(77)
 """The Opus packet that livekit-server sends for a microphone that is muted or gone."""
