@@ -57,14 +57,15 @@ class RecordingControl:
         state = PolicyState()
         while True:
             after, action = step(self.plan, state, self._clock.now(), self._look())
-            wait_s = STEP_INTERVAL_S
             if action is None or await self._carried_out(action):
                 state = after
+                # Not wait_for: on Python 3.11 it can swallow a cancellation that comes together with the event.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(STEP_INTERVAL_S):
+                        await self._changed.wait()
+                self._changed.clear()
             else:
-                wait_s = RETRY_AFTER_S
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), wait_s)
-            self._changed.clear()
+                await asyncio.sleep(RETRY_AFTER_S)
 
     async def _carried_out(self, action: PolicyAction) -> bool:
         log.info("recording_trigger", action=type(action).__name__.lower(), why=getattr(action, "reason", ""))

@@ -236,7 +236,8 @@ class Handoff:
         now = asyncio.get_running_loop().time()
         due = [queue.not_before - now for queue in self._queues.values() if queue.waiting]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), max(0.0, min([_POLL_S, *due])))
+            async with asyncio.timeout(max(0.0, min([_POLL_S, *due]))):
+                await self._wake.wait()
 
 
 class _SinkBug(MediaError):

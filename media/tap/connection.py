@@ -28,6 +28,8 @@ BUSY_INTERVAL_S = 0.005
 MEDIA_SILENCE_S = 5.0
 """The server's ICE agent pings every 2 s where nothing else is sent. It takes a silent path for dead after 15 s, and
 then offers TCP alone for a while: a network interface that went away is found out here first, and joined past."""
+ICE_LITE_SILENCE_S = 15.0
+"""An ICE-lite server pings nobody: in a muted room only its answers to our consent checks come, every 4 to 6 s."""
 GUARD_INTERVAL_S = 0.25  # well below the second after which a too large layer has filled a queue
 REPORT_INTERVAL_S = 1.0  # RFC 3550 6.2 would allow less often; the server's quality score reads these
 
@@ -196,7 +198,8 @@ class Connection:
         self._first_answer.set()
         await self._transport.connect(offer)
         self._start(self._read(), "tap.read")
-        self._start(self._report(), "tap.report")
+        silence_s = ICE_LITE_SILENCE_S if offer.ice_lite else MEDIA_SILENCE_S
+        self._start(self._report(silence_s), "tap.report")
         self._start(self._guard_layers(), "tap.guard_layers")
 
     async def _read(self) -> None:
@@ -208,12 +211,12 @@ class Connection:
                 await self._transport.send_rtcp(packet)
             await asyncio.sleep(BUSY_INTERVAL_S if count >= BUSY_BATCH else READ_INTERVAL_S)
 
-    async def _report(self) -> None:
+    async def _report(self, silence_s: float) -> None:
         while True:
             await asyncio.sleep(REPORT_INTERVAL_S)
             self._transport.read()  # what waits in the sockets has been heard, however late this loop is
             now = self._clock.now()
-            if self._transport.silent_s(now) > MEDIA_SILENCE_S:
+            if self._transport.silent_s(now) > silence_s:
                 self._end("nothing came from the server's media address for seconds")
                 return
             for packet in self._receivers.reports(now):
