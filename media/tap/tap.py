@@ -134,7 +134,7 @@ class Tap:
 
     async def subscribe(self, track_sid: str, quality: LayerQuality = LayerQuality.HIGH) -> None:
         """Receive a track from now on, and again after reconnects."""
-        self._intents.setdefault(track_sid, LayerIntent(quality=quality))
+        self._intents.setdefault(track_sid, self._intent(track_sid, quality))
         if self._connection:
             await self._connection.subscribe({track_sid: self._intents[track_sid]})
 
@@ -156,9 +156,13 @@ class Tap:
         """Ask for a simulcast layer of a subscribed track."""
         if track_sid not in self._intents:
             raise TapError(f"track {track_sid} is not subscribed by the tap")
-        self._intents[track_sid] = LayerIntent(quality=quality)
+        self._intents[track_sid] = self._intent(track_sid, quality)
         if self._connection:
             await self._connection.apply_layer(track_sid, self._intents[track_sid])
+
+    def _intent(self, track_sid: str, quality: LayerQuality) -> LayerIntent:
+        found = self.find_track(track_sid)
+        return LayerIntent(quality, guarded=found is None or found[1].source != "screen_share")
 
     def request_keyframe(self, track_sid: str) -> None:
         """Ask the sender of a track for a sync sample."""
