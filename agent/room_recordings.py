@@ -15,7 +15,7 @@ from agent.room.decoded_tracks import DecodedTracks
 from agent.room.events import DataReceived, DataTrackFrame, ParticipantConnected, TrackPublished
 from agent.room.recorder_options import RecorderOptions
 from agent.room.recording import RoomRecorder
-from agent.room.recording_control import RecordingControl, RoomMetadata, snapshot
+from agent.room.recording_control import RecordingControl, RoomMetadata, cut_off, snapshot
 from agent.room.recording_plan import EndedReason, RecordingPlan, RecordWhen
 from agent.room.recording_policy import Begin, End, Pause, PolicyAction, RecordingSnapshot
 from agent.room.session import RoomSession
@@ -93,10 +93,11 @@ class RoomRecordings:
 
     async def begin(self) -> None:
         """Record from now on if that is asked for; later recordings begin as the plan says."""
-        if await self._records_at_once():
+        at_once = await self._records_at_once()
+        if at_once:
             await self.start(self._next_id)
             self._next_id = None
-        self._control.start()
+        self._control.start(going_on=at_once)
 
     async def aclose(self) -> None:
         """Close the recording; none begins any more. Idempotent."""
@@ -208,7 +209,7 @@ class RoomRecordings:
         """How things are, for the plan."""
         activity = self._recorder.activity() if self._recorder else None
         if self._session.connection is not ConnectionState.CONNECTED:
-            return RecordingSnapshot(connected=False, recording=activity is not None)
+            return cut_off(activity)
         wish = self._metadata.wish(self._session.room_metadata)
         return snapshot(
             self._session.participants,

@@ -12,7 +12,7 @@ import structlog
 
 from agent.room import events
 from agent.room.counters import RoomCounters
-from agent.room.receiving import ReceiveJudge, tap_inbound_rtp
+from agent.room.receiving import ReceiveJudge
 from agent.room.recorded_layers import RecordedLayers
 from agent.room.recorded_tracks import RecordedTracks
 from agent.room.recorder_options import RecorderOptions, open_recording
@@ -20,7 +20,8 @@ from agent.room.recording_activity import RecordingActivity, is_heard
 from agent.room.recording_plan import EndedReason, LayerPolicy
 from agent.room.state import ReceiveState, RecordingStatus, TrackState
 from agent.room.subscription import Candidate, Choice, SubscriptionPolicy, decide
-from agent.room.tap_values import is_recordable, participant_state, track_source, track_state, video_quality
+from agent.room.tap_snapshots import tap_snapshots
+from agent.room.tap_values import is_recordable, participant_state, track_state
 from agent.room.timeline import timeline_event
 from agent.tasks import Tasks
 from media.clock import SteadyClock
@@ -32,7 +33,7 @@ from media.record.recorder import Recording
 from media.record.recording_writer import RecordingCallbacks
 from media.tap.events import RemoteParticipant
 from media.tap.tap import Tap, TapOptions, TapState
-from quality.stats import TrackKind, TrackSnapshot, VideoQuality
+from quality.stats import VideoQuality
 
 log = structlog.get_logger(__name__)
 
@@ -257,7 +258,7 @@ class RoomRecorder:
 
     def _sample(self) -> None:
         now = self._clock.now()
-        self._judge.take(self._snapshots(now), now)
+        self._judge.take(tap_snapshots(self._tap, now, self._tracks.is_stream_paused), now)
         self._layers.rates.take(self._bytes_received(), now)
         self._tracks.map_clocks(now)
 
@@ -265,23 +266,6 @@ class RoomRecorder:
         if self._decoded is not None:
             return dict(self._decoded.bytes_encoded)
         return {sid: stats.bytes_received for sid, stats in self._tap.stats().items()}
-
-    def _snapshots(self, now: float) -> tuple[TrackSnapshot, ...]:
-        found = ((stats, self._tap.find_track(sid)) for sid, stats in self._tap.stats().items())
-        return tuple(
-            TrackSnapshot(
-                track_sid=item[1].sid,
-                kind=TrackKind(item[1].kind.value),
-                source=track_source(item[1]),
-                timestamp=now,
-                stats=tap_inbound_rtp(stats),
-                muted=item[1].muted,
-                stream_paused=self._tracks.is_stream_paused(item[1].sid),
-                requested_quality=video_quality(self._tap.quality(item[1].sid)),
-            )
-            for stats, item in found
-            if item is not None
-        )
 
     # What others ask
 
@@ -324,10 +308,13 @@ class RoomRecorder:
             for sid in self._wanted
             if (found := self._tap.find_track(sid)) is not None and found[1].kind is MediaKind.AUDIO
         }
+        closed = self._tap.state is TapState.CLOSED  # for good; who spoke last speaks no more
+        speakers = {} if closed else self._tap.speakers
         return RecordingActivity(
-            connected=self._tap.state is TapState.CONNECTED,
+            recording_id=self._options.recording_id,
+            connected=closed or self._tap.state is TapState.CONNECTED,
             paused=recording.paused,
-            heard=is_heard(publishers, self._tap.speakers, self._layers.rates),
+            heard=is_heard(publishers, speakers, self._layers.rates),
             packets=decoded.frames_encoded if decoded else _packets(self._tap),
             recorded_s=recording.recorded_s(self._clock.now()),
             size_bytes=recording.size_bytes,

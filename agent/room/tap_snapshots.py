@@ -1,0 +1,30 @@
+"""The tap's statistics as the quality package takes them, a snapshot for each track."""
+
+from collections.abc import Callable
+
+from agent.room.receiving import tap_inbound_rtp
+from agent.room.tap_values import track_source, video_quality
+from media.tap.tap import Tap
+from quality.stats import TrackKind, TrackSnapshot
+
+
+def tap_snapshots(tap: Tap, now: float, is_stream_paused: Callable[[str], bool]) -> tuple[TrackSnapshot, ...]:
+    """What the tap has received by `now` (Unix seconds) of each track that is published still.
+
+    `is_stream_paused` tells of a track's SID whether the server withholds it.
+    """
+    found = ((stats, tap.find_track(sid)) for sid, stats in tap.stats().items())
+    return tuple(
+        TrackSnapshot(
+            track_sid=item[1].sid,
+            kind=TrackKind(item[1].kind.value),
+            source=track_source(item[1]),
+            timestamp=now,
+            stats=tap_inbound_rtp(stats),
+            muted=item[1].muted,
+            stream_paused=is_stream_paused(item[1].sid),
+            requested_quality=video_quality(tap.quality(item[1].sid)),
+        )
+        for stats, item in found
+        if item is not None
+    )
