@@ -342,6 +342,7 @@ class RoomRecorder:
             error=str(self._last_error or ""),
             recorded_s=round(recording.recorded_s(self._clock.now()), 3),
             ended_reason=self._ended_reason,
+            paused=recording.paused and not self._ended_reason,
         )
 
     def counters(self) -> RoomCounters:

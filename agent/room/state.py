@@ -89,7 +89,8 @@ class RecordingStatus:
 
     `error_code` and `error` tell of the last refusal of the disk; empty where it never refused. While `state` is
     storage_error, frames are lost; recording goes on by itself when the disk takes them again. `recorded_s`: seconds
-    recorded, pauses left out. `ended_reason`: what closed it, in a word; empty while it runs.
+    recorded, pauses left out. `ended_reason`: what closed it, in a word; empty while it runs. `paused`: somebody has
+    it paused, whatever else `state` tells of it.
     """
 
     recording_id: str
@@ -105,6 +106,7 @@ class RecordingStatus:
     error: str = ""
     recorded_s: float = 0.0
     ended_reason: str = ""
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
