@@ -29,7 +29,7 @@ lipsync: setup ## flashes and beeps through a real server, and two simulated hou
 	@$(BIN)/python -m pytest -s -m slow $(TESTS)
 
 faults: setup ## kill -9, outages, loss and bad disks against a real server, with figures (10 minutes)
-	@$(BIN)/python -m pytest -m faults -rA --timeout 900 $(TESTS)/faults
+	@$(BIN)/python -m pytest -m faults -rA --timeout 900 $(TESTS)
 
 lint: .venv/.python ## ruff, mypy strict, import contracts
 	@$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from agent.export_queue import submit_export
 from agent.request import RoomRequest
 from agent.room.counters import RoomCounters
 from agent.room.data import DataPublisher
+from agent.room.encryption import RoomEncryption, RoomKeys
 from agent.room.events import ConnectionStateChanged, LayerChanged
 from agent.room.layers import LayerAdapter
 from agent.room.publish_options import PublishOptions
@@ -67,16 +68,17 @@ class RoomAgent:
         self._clock = clock or SteadyClock()
         self._queue = export_queue
         self._listeners: list[Listener] = []
-        self._session = RoomSession(
-            credentials.url, self._token(), SessionOptions(data_tracks=request.data_tracks), clock=self._clock
-        )
+        key = settings.e2ee_key.get_secret_value() if request.e2ee_key is None else request.e2ee_key
+        self._encryption = RoomEncryption(RoomKeys.parse(key, request.e2ee_participant_keys))
+        options = SessionOptions(data_tracks=request.data_tracks, encryption=self._encryption)
+        self._session = RoomSession(credentials.url, self._token(), options, clock=self._clock)
         self._publisher = Publisher(self._session)
         self._subscriber = Subscriber(self._session, request.policy)
         self._data = DataPublisher(self._session)
         self._stats = StatsPoller(self._session, self._subscriber, self._publisher, clock=self._clock)
         self._layers = LayerAdapter(self._session, self._subscriber)
         self._judge = ReceiveJudge()
-        tap = TapOptions(credentials.url, self._tap_token)
+        tap = TapOptions(credentials.url, self._tap_token, self._encryption.keys)
         self._recordings = RoomRecordings(
             request, settings, self._session, self._subscriber, tap, self._clock, export_queue, self._tell
         )
@@ -130,6 +132,7 @@ class RoomAgent:
     async def start(self) -> None:
         """Join, then publish and record what the request says. Leaves again where that fails."""
         try:
+            await self._encryption.prepare()
             await self._session.connect()
             self._stats.start()
             self._tasks.start(self._learn_room_sid(), name="room_sid")
@@ -246,6 +249,14 @@ class RoomAgent:
         `policy` and `plan` hold for the recordings that follow too (None: as before). `paused`: without media yet.
         """
         return await self._recordings.start(recording_id, policy=policy, plan=plan, paused=paused)
+
+    async def set_e2ee_key(self, key: str, *, participant_identity: str | None = None, key_index: int = 0) -> None:
+        """Use another key for end-to-end encryption: of the room, or of one participant, at one of 16 places.
+
+        A recording that lacked it goes on with the next sync sample. Raises InvalidEncryptionKey.
+        """
+        await self._encryption.set_key(key, identity=participant_identity, index=key_index)
+        self._recordings.on_keys()
 
     async def stop_recording(self) -> RecordingStatus:
         """Close the recording; all of it is on disk when this returns. RecordingConflict where there is none."""

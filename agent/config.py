@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     livekit_api_secret: SecretStr = Field(
         SecretStr(""), validation_alias=_livekit("API_SECRET"), description="LiveKit API secret"
     )
+    e2ee_key: SecretStr = Field(
+        SecretStr(""), description="key of rooms with end-to-end encryption: a passphrase, or base64: and a raw key"
+    )
     recordings_dir: Path = Field(Path("recordings"), description="where recordings are written")
     exports_dir: Path = Field(Path("exports"), description="where the API's exports are written")
     sources_dir: Path = Field(Path("sources"), description="files that callers of the API may have published")

@@ -147,6 +147,7 @@ EXIT_CODES: dict[str, int] = {
     "media_error": 35,
     "room_unavailable": 36,
     "delivery_conflict": 37,
+    "invalid_encryption_key": 45,
     "live_unsupported": 60,
     "live_not_ready": 61,
     "interrupted": 130,
@@ -175,6 +176,7 @@ HTTP_STATUSES: dict[str, int] = {
     "unsupported_codec": 422,
     "export_not_found": 404,
     "delivery_conflict": 409,
+    "invalid_encryption_key": 422,
     "live_unsupported": 415,
     "live_not_ready": 409,
 }

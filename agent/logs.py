@@ -14,7 +14,7 @@ import structlog
 LogFormat = Literal["auto", "json", "console"]
 
 REDACTED = "[redacted]"
-_SECRET_KEY = re.compile(r"(secret|token|password|authorization|api_key|private_key|e2ee_key)", re.IGNORECASE)
+_SECRET_KEY = re.compile(r"(secret|token|password|authorization|api_key|private_key|e2ee\w*key)", re.IGNORECASE)
 _JWT = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+")
 _QUERY_TOKEN = re.compile(r"(access_token=)[^&\s\"']+")
 

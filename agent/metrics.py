@@ -23,6 +23,7 @@ CONNECTIONS = ("participant", "tap")
 CONNECTION_EVENTS = ("connected", "reconnecting", "reconnected", "disconnected")
 DIRECTIONS = ("up", "down")
 HANDOFF_RESULTS = ("ok", "failed")
+UNDECRYPTABLE_REASONS = ("missing_key", "wrong_key", "unsupported")
 RECORDING_STATES = tuple(state.value for state in RecordingState)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -121,6 +122,12 @@ class Metrics:
             "roomhand_recording_frames_lost_total",
             "Frames received but not recorded, for want of disk or time.",
             ["kind"],
+            registry=registry,
+        )
+        self.recording_undecryptable_tracks = Gauge(
+            "roomhand_recording_undecryptable_tracks",
+            "Tracks with end-to-end encryption that are not recorded for want of the right key.",
+            ["reason"],
             registry=registry,
         )
         self.recording_write_queue_bytes = Gauge(
@@ -238,11 +245,14 @@ class Metrics:
         self.handoff_pending.set(sum(item.counters.handoff_pending for item in samples))
         publications: Tally[str] = Tally()
         subscriptions: Tally[tuple[str, str]] = Tally()
+        undecryptable: Tally[str] = Tally()
         for sample in samples:
+            undecryptable.update(sample.undecryptable)
             publications.update(sample.publications)
             for item in sample.receive:
                 subscriptions[_one_of(KINDS, item.kind), _one_of(CONNECTIONS, item.connection)] += item.subscriptions
         _set_each(self.publications, KINDS, publications)
+        _set_each(self.recording_undecryptable_tracks, UNDECRYPTABLE_REASONS, undecryptable)
         _set_each(
             self.recordings, RECORDING_STATES, Tally(item.recording_state for item in samples if item.recording_state)
         )

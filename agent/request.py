@@ -20,6 +20,8 @@ class RoomRequest:
     `recording_plan` says when recordings end, in which layers they are, and with `record`, when they begin.
     `mux` has each participant's audio and video in one file of the recording as well.
     `recordings_dir` None is the setting's. `data_tracks` are glob patterns of data tracks to read.
+    `e2ee_key` is the room's key for end-to-end encryption (None: the setting's), `e2ee_participant_keys` are those of
+    single participants, by identity: a passphrase, or "base64:" and a raw key.
     """
 
     room: str
@@ -40,3 +42,5 @@ class RoomRequest:
     recording_plan: RecordingPlan = field(default_factory=RecordingPlan)
     mux: bool = False
     data_tracks: tuple[str, ...] = ("*",)
+    e2ee_key: str | None = field(default=None, repr=False)
+    e2ee_participant_keys: dict[str, str] = field(default_factory=dict, repr=False)

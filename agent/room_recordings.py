@@ -129,7 +129,7 @@ class RoomRecordings:
                 sink=QueueSink(self._queue) if self._queue else None,
                 layers=self._control.plan.layers,
                 paused=paused,
-                decoded=DecodedTracks(self._subscriber, self._clock) if self._control.plan.decoded else None,
+                decoded=self._decoded_tracks() if self._control.plan.decoded else None,
                 mux_participants=self._request.mux,
             )
             recorder = RoomRecorder(options, self._tap, self._clock, self._tell)
@@ -137,6 +137,9 @@ class RoomRecordings:
             self._recorder = recorder
             self._tell_present(recorder)
             return recorder.status()
+
+    def _decoded_tracks(self) -> DecodedTracks:
+        return DecodedTracks(self._subscriber, self._clock, decrypts=self._session.decrypts)
 
     def _tell_present(self, recorder: RoomRecorder) -> None:
         """Who and what was there before the recording began belongs on its timeline too."""
@@ -184,6 +187,11 @@ class RoomRecordings:
         if self._recorder.tap.quality(track_sid) is None:
             raise TrackNotFound(f"no track {track_sid!r} is being recorded in this room")
         self._recorder.pin_layer(track_sid, quality)
+
+    def on_keys(self) -> None:
+        """Keys for end-to-end encryption were added."""
+        if self._recorder is not None:
+            self._recorder.on_keys()
 
     def on_room_event(self, event: object) -> None:
         """Put the event on the recording's timeline; it may begin or end a recording too."""

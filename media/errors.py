@@ -102,6 +102,12 @@ class UnsupportedCodec(MediaError):
     code = "unsupported_codec"
 
 
+class InvalidEncryptionKey(MediaError):
+    """A key for end-to-end encryption that cannot be one, or an index that no key ring has."""
+
+    code = "invalid_encryption_key"
+
+
 class ExportError(MediaError):
     """Base of export errors."""
 

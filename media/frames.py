@@ -50,8 +50,9 @@ class EncodedFrame:
     `rtp_timestamp` is unwrapped: it never goes back and does not wrap at 2**32; unit 1/clock rate.
     `arrival_time` is when the first packet of the frame came, in Unix seconds of a steady clock.
     `discontinuity` says that media between the previous frame and this one is missing or that the
-    sender started anew. `width` and `height` are of the coded picture, of its highest spatial layer; 0
-    for audio and where a frame that is no sync sample does not carry them.
+    sender started anew. `undecryptable_before` counts the frames right before this one that were withheld for want
+    of a key. `width` and `height` are of the coded picture, of its highest spatial layer; 0 for audio and where a frame
+    that is no sync sample does not carry them.
     """
 
     codec: Codec
@@ -62,3 +63,4 @@ class EncodedFrame:
     discontinuity: bool = False
     width: int = 0
     height: int = 0
+    undecryptable_before: int = 0

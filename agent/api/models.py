@@ -9,6 +9,7 @@ from agent.room.publish_options import PublishOptions, VideoCodec
 from agent.room.recording_plan import LayerPolicy, RecordingPlan, RecordWhen, StopConditions
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy, SubscriptionRule
 from agent.service.protocol import ChangeRecording, RoomOptions, StartRecording
+from media.e2ee.key_provider import RING_SIZE
 from media.record.recording_id import RECORDING_ID_PATTERN
 from quality.stats import TrackKind, TrackSource, VideoQuality
 
@@ -39,6 +40,8 @@ RecordingId = Annotated[str, Field(pattern=RECORDING_ID_PATTERN)]
 Pattern = Annotated[str, Field(max_length=_MAX_NAME_CHARS)]
 Topic = Annotated[str, Field(max_length=_MAX_NAME_CHARS)]
 Destinations = Annotated[list[Identity], Field(max_length=1000)]
+EncryptionKeyText = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={"writeOnly": True})]
+KeyIndex = Annotated[int, Field(ge=0, lt=RING_SIZE)]
 Quality = Literal["low", "medium", "high"]
 Source = Literal["camera", "microphone", "screen_share", "screen_share_audio"]
 
@@ -177,6 +180,12 @@ class StartRoomBody(Body):
     record_policy: PolicyBody | None = Field(None, description="which tracks to record; all without it")
     recording_plan: PlanBody | None = Field(None, description="when recordings begin and end, and in which layers")
     mux: bool = Field(default=False, description="each participant's audio and video in one file of the recording too")
+    e2ee_key: EncryptionKeyText | None = Field(
+        None, description="key for end-to-end encryption: a passphrase, or base64: and a raw key"
+    )
+    e2ee_participant_keys: dict[Identity, EncryptionKeyText] = Field(
+        default_factory=dict, max_length=1000, description="keys of single participants, by identity"
+    )
 
     def options(self, publish: str | None) -> RoomOptions:
         """The options that this describes; `publish` is the source, resolved."""
@@ -193,6 +202,8 @@ class StartRoomBody(Body):
             record_policy=self.record_policy.policy() if self.record_policy else None,
             recording_plan=self.recording_plan.plan() if self.recording_plan else None,
             mux=self.mux,
+            e2ee_key=self.e2ee_key,
+            e2ee_participant_keys=dict(self.e2ee_participant_keys),
         )
 
 
@@ -285,6 +296,7 @@ class StartRecordingBody(Body):
     policy: PolicyBody | None = None
     plan: PlanBody | None = None
     paused: bool = False
+    e2ee_key: EncryptionKeyText | None = Field(None, description="the room's key for end-to-end encryption from now on")
 
     def command(self) -> StartRecording:
         """The command that this describes; an empty id is a new recording."""
@@ -293,6 +305,7 @@ class StartRecordingBody(Body):
             policy=self.policy.policy() if self.policy else None,
             plan=self.plan.plan() if self.plan else None,
             paused=self.paused,
+            e2ee_key=self.e2ee_key,
         )
 
 
@@ -309,6 +322,16 @@ class ChangeRecordingBody(Body):
         return ChangeRecording(
             policy=self.policy.policy() if self.policy else None, plan=self.plan.plan() if self.plan else None
         )
+
+
+class EncryptionKeyBody(Body):
+    """Another key for end-to-end encryption, of the room or of one participant, at one of 16 places (`key_index`)."""
+
+    model_config = _example(key="correct horse battery staple", key_index=1)
+
+    key: EncryptionKeyText
+    key_index: KeyIndex = 0
+    participant_identity: Identity | None = None
 
 
 class ExportBody(Body):

@@ -6,10 +6,11 @@ from urllib.parse import quote
 from fastapi import APIRouter, Response
 
 from agent.api.auth import Grant, GuardedRoute, check_room, needs
-from agent.api.models import StartRoomBody
+from agent.api.models import EncryptionKeyBody, StartRoomBody
 from agent.api.recording_files import check_continues
 from agent.api.service import Caller, Service
 from agent.api.sources import resolve_source
+from agent.service.protocol import SetEncryptionKey
 from agent.service.room_slot import RoomView
 
 router = APIRouter(route_class=GuardedRoute, tags=["rooms"])
@@ -43,3 +44,9 @@ async def get_room(room: str, service: Service) -> RoomView:
 async def stop_room(room: str, service: Service) -> None:
     """Leave a room in order: publications end, the recording is closed. It does not run again by itself."""
     await service.rooms.stop_room(room)
+
+
+@router.put("/v1/rooms/{room}/e2ee-key", status_code=204, openapi_extra=needs(Grant.ROOM_ADMIN))
+async def set_encryption_key(room: str, body: EncryptionKeyBody, service: Service) -> None:
+    """Use another key for end-to-end encryption. Tracks that could not be decrypted are recorded from then on."""
+    await service.rooms.command(room, SetEncryptionKey(body.key, body.participant_identity, body.key_index))

@@ -12,6 +12,7 @@ from agent.config import load_settings
 from agent.errors import InvalidSettings
 from agent.room.publish_options import PublishOptions, VideoCodec
 from agent.room.recording_plan import RecordWhen
+from media.errors import InvalidEncryptionKey
 from quality.stats import TrackSource
 
 
@@ -76,6 +77,13 @@ def join(
     decoded: Annotated[
         bool, typer.Option("--decoded", help="Decode and encode again, for codecs that cannot be recorded as they are.")
     ] = False,
+    e2ee_key: Annotated[
+        str | None,
+        typer.Option(help="Key for end-to-end encryption; others see it here, but not in ROOMHAND_E2EE_KEY."),
+    ] = None,
+    e2ee_participant_key: Annotated[
+        list[str] | None, typer.Option(help="Key of one participant, IDENTITY=KEY.")
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Join a room; publish and record what is asked for; leave on Ctrl-C, SIGTERM or after --for seconds.
@@ -145,6 +153,8 @@ def join(
         policy=EVERYTHING if subscribe else NOTHING,
         record_policy=chosen.policy() if chosen else EVERYTHING,
         recording_plan=plan.plan(),
+        e2ee_key=e2ee_key,
+        e2ee_participant_keys=dict(_parse_participant_key(item) for item in e2ee_participant_key or []),
     )
     visit = Visit(load_settings(), request, Output(as_json=json_output), Chatter(chat, data, data_track))
     asyncio.run(visit.run(seconds))
@@ -155,3 +165,10 @@ def _parse_attribute(text: str) -> tuple[str, str]:
     if not key or not equals:
         raise InvalidSettings(f"{text!r} is no attribute; write KEY=VALUE")
     return key, value
+
+
+def _parse_participant_key(text: str) -> tuple[str, str]:
+    identity, equals, key = text.partition("=")
+    if not identity or not equals:
+        raise InvalidEncryptionKey("a participant's key is written IDENTITY=KEY")  # not quoted: it may hold the key
+    return identity, key

@@ -16,6 +16,7 @@ from agent.errors import ConnectionLost, RecordingConflict
 from agent.logs import bind_context
 from agent.request import RoomRequest
 from agent.room.state import RoomState
+from agent.room.undecryptable import ADVICE
 from agent.room_recordings import RECORDING_ENDED
 from agent.service.protocol import ErrorReport, error_from_report
 from agent.tasks import Tasks
@@ -162,6 +163,8 @@ class Visit:
                 f"{recording.segments} segments, {recording.frames} frames, "
                 f"{recording.bytes / 1e6:.1f} MB in {recording.path} (ended: {recording.ended_reason or 'not yet'})"
             )
+            for track in recording.undecryptable:
+                self._output.note(f"{track.kind} {track.name} of {track.participant_identity}: {ADVICE[track.reason]}")
         self._output.note(f"left {before.room}: {reason}")
 
 

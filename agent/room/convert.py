@@ -56,6 +56,7 @@ def track_state(publication: rtc.TrackPublication, participant: rtc.Participant)
         simulcasted=publication.simulcasted,
         width=publication.width,
         height=publication.height,
+        encrypted=publication.encryption_type != rtc.EncryptionType.NONE,
     )
 
 

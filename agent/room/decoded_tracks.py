@@ -107,7 +107,9 @@ class _TrackEncoder:
 class DecodedTracks:
     """Has chosen tracks subscribed to, decoded and encoded; `deliver` gets their frames in the event loop."""
 
-    def __init__(self, subscriber: Subscriber, clock: SteadyClock) -> None:
+    def __init__(self, subscriber: Subscriber, clock: SteadyClock, *, decrypts: bool) -> None:
+        """`decrypts`: the participant joined with keys for end-to-end encryption."""
+        self.decrypts = decrypts
         self._subscriber = subscriber
         self._clock = clock
         self._encoders: dict[str, _TrackEncoder] = {}

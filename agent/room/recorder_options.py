@@ -6,11 +6,13 @@ from pathlib import Path
 from agent.room.decoded_tracks import DecodedTracks
 from agent.room.recording_plan import LayerPolicy
 from agent.room.subscription import SubscriptionPolicy
+from media.e2ee.key_provider import KeyProvider
 from media.record.handoff import SegmentSink
 from media.record.recorder import Recording
 from media.record.recording_id import check_recording_id
 from media.record.recording_writer import RecordingCallbacks, RecordingConfig
 from media.record.segmenter import SegmenterConfig
+from media.tap.tap import TapOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,10 @@ class RecorderOptions:
     paused: bool = False
     decoded: DecodedTracks | None = None
     mux_participants: bool = False
+
+    def keys_of(self, tap: TapOptions) -> KeyProvider:
+        """The keys that decrypt what is recorded: the tap's, or none where a decoder without keys comes first."""
+        return tap.keys if self.decoded is None or self.decoded.decrypts else KeyProvider()
 
 
 def open_recording(options: RecorderOptions, callbacks: RecordingCallbacks, now: float) -> Recording:

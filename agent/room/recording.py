@@ -6,15 +6,16 @@ Decides nothing about media: which tracks is the policy's, where frames go is me
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import structlog
 
 from agent.room import events
 from agent.room.counters import RoomCounters
+from agent.room.decryption import DecryptionWatch
 from agent.room.receiving import ReceiveJudge
 from agent.room.recorded_layers import RecordedLayers
 from agent.room.recorded_tracks import RecordedTracks
+from agent.room.recorder_events import RecorderEvent, RecordingChanged, SegmentClosed
 from agent.room.recorder_options import RecorderOptions, open_recording
 from agent.room.recording_activity import RecordingActivity, is_heard
 from agent.room.recording_plan import EndedReason, LayerPolicy
@@ -43,24 +44,6 @@ TICKS_PER_SAMPLE = 4  # statistics and clock mappings once a second
 _CONTENT = (events.TextReceived, events.DataReceived, events.DataTrackFrame)
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentClosed:
-    """A segment is on disk and on its way to the export pipeline."""
-
-    recording_id: str
-    segment: SegmentEntry
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingChanged:
-    """A recording began, went on, was paused, changed its state or ended (`status.ended_reason` then says why)."""
-
-    status: RecordingStatus
-
-
-RecorderEvent = SegmentClosed | RecordingChanged
-
-
 class RoomRecorder:
     """One recording of one room, from `start` to `aclose`; `aclose` is idempotent and loses nothing.
 
@@ -78,6 +61,7 @@ class RoomRecorder:
         self._clock = clock
         self._tell = tell
         self._tap = Tap(tap, self, clock)
+        self._decryption = DecryptionWatch(self._tap, options.keys_of(tap), clock, self._append_event, tell)
         self._tasks = Tasks("recorder")
         self._tracks = RecordedTracks(self._tap, clock)
         self._decoded = options.decoded
@@ -111,6 +95,7 @@ class RoomRecorder:
             raise
         self._tasks.start(self._follow_policy(), name="policy")
         self._tasks.start(self._tick(), name="tick")
+        self._tasks.start(self._decryption.derive_keys(), name="derive_keys")
         self._tell(RecordingChanged(self.status()))
 
     def _open(self) -> Recording:
@@ -136,7 +121,11 @@ class RoomRecorder:
         if isinstance(event, _CONTENT) and self._recording is not None and self._recording.paused:
             return
         entry = timeline_event(event, self._clock.now())
-        if entry is not None and self._recording is not None and self._closing is None:
+        if entry is not None:
+            self._append_event(entry)
+
+    def _append_event(self, entry: TimelineEvent) -> None:
+        if self._recording is not None and self._closing is None:
             self._recording.append_event(entry)
 
     def on_tap_frames(self, track_sid: str, frames: tuple[EncodedFrame, ...]) -> None:
@@ -213,6 +202,7 @@ class RoomRecorder:
             elif choice.sid in self._wanted:
                 await self._end_track(choice.sid, GapReason.UNSUBSCRIBED)
         await self._layers.apply(self._clock.now())
+        self._decryption.check()
 
     @property
     def _wanted(self) -> frozenset[str]:
@@ -232,10 +222,14 @@ class RoomRecorder:
         if track.sid in self._refused:
             return False
         if self._decoded is not None or is_recordable(track):
-            return True
+            return self._decryption.may_decrypt(track)
         self._refused.add(track.sid)
         log.warning("recording_codec_unsupported", sid=track.sid, mime_type=track.mime_type)
         return False
+
+    def on_keys(self) -> None:
+        """Keys were added: tracks that were left out for want of one may be recorded now."""
+        self._changed.set()
 
     async def _end_track(self, sid: str, reason: GapReason) -> None:
         if self._decoded is not None:
@@ -258,9 +252,10 @@ class RoomRecorder:
 
     def _sample(self) -> None:
         now = self._clock.now()
-        self._judge.take(tap_snapshots(self._tap, now, self._tracks.is_stream_paused), now)
+        self._judge.take(tap_snapshots(self._tap, self._tracks.is_stream_paused, now), now)
         self._layers.rates.take(self._bytes_received(), now)
         self._tracks.map_clocks(now)
+        self._decryption.check()
 
     def _bytes_received(self) -> dict[str, int]:
         if self._decoded is not None:
@@ -343,6 +338,7 @@ class RoomRecorder:
             recorded_s=round(recording.recorded_s(self._clock.now()), 3),
             ended_reason=self._ended_reason,
             paused=recording.paused and not self._ended_reason,
+            undecryptable=self._decryption.undecryptable,
         )
 
     def counters(self) -> RoomCounters:

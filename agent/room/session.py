@@ -10,7 +10,8 @@ from livekit import rtc
 
 from agent.errors import ConnectionLost
 from agent.room import convert, wiring
-from agent.room.events import ConnectionStateChanged, Disconnected, RoomEvent
+from agent.room.encryption import RoomEncryption
+from agent.room.events import ConnectionStateChanged, Disconnected, ParticipantConnected, RoomEvent
 from agent.room.incoming import IncomingData
 from agent.room.metadata import (
     JsonValue,
@@ -48,12 +49,13 @@ class SessionOptions:
 
     `dynacast` has layers that nobody watches not encoded. `text_topics` are the topics whose text streams
     are read (LiveKit's chat and live transcriptions by default). `data_tracks` are glob patterns over the
-    names of data tracks to read.
+    names of data tracks to read. `encryption` encrypts what is published and decrypts what comes.
     """
 
     dynacast: bool = True
     text_topics: tuple[str, ...] = ("lk.chat", "lk.transcription")
     data_tracks: tuple[str, ...] = ()
+    encryption: RoomEncryption | None = None
 
 
 class RoomSession:
@@ -69,6 +71,7 @@ class RoomSession:
         self._url = url
         self._token = token
         self._options = options or SessionOptions()
+        self._encryption = self._options.encryption
         self._clock = clock or SteadyClock()
         self._tasks = Tasks("session")
         self._listeners: list[Listener] = []
@@ -83,6 +86,11 @@ class RoomSession:
     def connection(self) -> ConnectionState:
         """Where the connection stands."""
         return self._state
+
+    @property
+    def decrypts(self) -> bool:
+        """Whether what comes with end-to-end encryption is decrypted: there were keys when we joined."""
+        return self._encryption is not None and self._encryption.participant_decrypts
 
     @property
     def sdk_room(self) -> rtc.Room:
@@ -180,6 +188,7 @@ class RoomSession:
             # With two connections a track that was unsubscribed and subscribed again never comes
             # (livekit 1.2.1 with server 1.13; tests/integration/test_participant.py).
             single_peer_connection=True,
+            encryption=self._encryption.sdk_options() if self._encryption else None,
         )
         try:
             await room.connect(self._url, self._token, options)
@@ -188,6 +197,8 @@ class RoomSession:
             raise convert.connect_error(error, urlsplit(self._url).netloc) from None
         self._room = room
         self._state = ConnectionState.CONNECTED
+        if self._encryption is not None:
+            self._encryption.joined(room)
         log.info("joined", room_name=room.name, identity=room.local_participant.identity)
         self.emit(ConnectionStateChanged(ConnectionState.CONNECTED))
         for event in wiring.existing(room):
@@ -197,6 +208,8 @@ class RoomSession:
         if isinstance(event, Disconnected):
             self._end(event)
             return
+        if isinstance(event, ParticipantConnected) and self._encryption is not None:
+            self._encryption.met(event.participant.identity)
         if isinstance(event, ConnectionStateChanged):
             if event.state is self._state:
                 return

@@ -51,7 +51,7 @@ class ReceiveState:
 class TrackState:
     """A remote track, with what the participant and the tap receive of it (None: not subscribed).
 
-    `quality` is the layer asked for (low, medium, high); `quality_pinned` whether by a person
+    `encrypted`: end to end. `quality` is the layer asked for (low, medium, high); `quality_pinned` whether by a person
     rather than by the controller.
     """
 
@@ -69,6 +69,7 @@ class TrackState:
     quality_pinned: bool = False
     subscription: ReceiveState | None = None
     tap: ReceiveState | None = None
+    encrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +85,28 @@ class PublicationState:
 
 
 @dataclass(frozen=True, slots=True)
+class UndecryptableTrack:
+    """A track with end-to-end encryption that is not recorded now.
+
+    `reason`: missing_key, wrong_key, or unsupported for a codec that cannot be decrypted.
+    """
+
+    sid: str
+    name: str
+    kind: str
+    participant_identity: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingStatus:
     """The recording in progress, or the last one of this agent.
 
     `error_code` and `error` tell of the last refusal of the disk; empty where it never refused. While `state` is
     storage_error, frames are lost; recording goes on by itself when the disk takes them again. `recorded_s`: seconds
     recorded, pauses left out. `ended_reason`: what closed it, in a word; empty while it runs. `paused`: somebody has
-    it paused, whatever else `state` tells of it.
+    it paused, whatever else `state` tells of it. `undecryptable` are the tracks that are left out for want of their
+    key; they are recorded once it is given.
     """
 
     recording_id: str
@@ -106,6 +122,7 @@ class RecordingStatus:
     error: str = ""
     recorded_s: float = 0.0
     ended_reason: str = ""
+    undecryptable: tuple[UndecryptableTrack, ...] = ()
     paused: bool = False
 
 

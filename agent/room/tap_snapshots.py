@@ -1,4 +1,4 @@
-"""The tap's statistics as the quality package takes them, a snapshot for each track."""
+"""The tap's statistics as the quality package's snapshots, one a subscribed track."""
 
 from collections.abc import Callable
 
@@ -8,11 +8,8 @@ from media.tap.tap import Tap
 from quality.stats import TrackKind, TrackSnapshot
 
 
-def tap_snapshots(tap: Tap, now: float, is_stream_paused: Callable[[str], bool]) -> tuple[TrackSnapshot, ...]:
-    """What the tap has received by `now` (Unix seconds) of each track that is published still.
-
-    `is_stream_paused` tells of a track's SID whether the server withholds it.
-    """
+def tap_snapshots(tap: Tap, is_stream_paused: Callable[[str], bool], now: float) -> tuple[TrackSnapshot, ...]:
+    """What is received of each track now; `is_stream_paused` knows, by SID, which of them the server withholds."""
     found = ((stats, tap.find_track(sid)) for sid, stats in tap.stats().items())
     return tuple(
         TrackSnapshot(

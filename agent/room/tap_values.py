@@ -37,6 +37,7 @@ def track_state(participant: RemoteParticipant, track: RemoteTrack) -> TrackStat
         simulcasted=track.simulcasted,
         width=track.width,
         height=track.height,
+        encrypted=track.encrypted,
     )
 
 

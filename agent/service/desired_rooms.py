@@ -26,7 +26,10 @@ _ADAPTER = TypeAdapter(_File)
 
 
 class DesiredRooms:
-    """The file `rooms.json` in `folder`. It holds no token and no key. Blocking: call it in a thread."""
+    """The file `rooms.json` in `folder`. It holds no token and no API key, but rooms' keys for end-to-end encryption.
+
+    So nobody else may read it. Blocking: call it in a thread.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE_NAME
@@ -50,7 +53,7 @@ class DesiredRooms:
         """Replace the file, on disk before this returns. Raises StorageError, DiskFull or DiskReadOnly."""
         data = _ADAPTER.dump_json(_File(FORMAT_VERSION, tuple(rooms)), indent=1)
         make_directory(self._path.parent)
-        write_durably(self._path, data)
+        write_durably(self._path, data, mode=0o600)
 
 
 def _parse(data: bytes) -> tuple[RoomOptions, ...] | None:

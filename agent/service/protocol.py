@@ -44,7 +44,7 @@ class RoomOptions:
     `publish`: what to publish from the start, "pattern" or a path. `recording_id` is the recording that the
     room writes, or is to go on with. `policy` and `record_policy` say which tracks to subscribe to and which
     to record, `recording_plan` when and in which layers; None leaves it to the agent's defaults. `mux`: as in
-    `RoomRequest`.
+    `RoomRequest`. `e2ee_key` None is the setting's.
     """
 
     room: str
@@ -59,6 +59,8 @@ class RoomOptions:
     record_policy: SubscriptionPolicy | None = None
     recording_plan: RecordingPlan | None = None
     mux: bool = False
+    e2ee_key: str | None = field(default=None, repr=False)
+    e2ee_participant_keys: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,16 @@ class StartRoom:
 
 @dataclass(frozen=True, slots=True)
 class StartRecording:
-    """Record the room, or go on with the recording of that id; policy and plan None: as before."""
+    """Record the room, or go on with the recording of that id; policy and plan None: as before.
+
+    `e2ee_key` is the room's key for end-to-end encryption from now on; None: as before.
+    """
 
     recording_id: str
     policy: SubscriptionPolicy | None = None
     plan: RecordingPlan | None = None
     paused: bool = False
+    e2ee_key: str | None = field(default=None, repr=False)
     type: Literal["start_recording"] = "start_recording"
 
 
@@ -108,6 +114,16 @@ class ChangeRecording:
     policy: SubscriptionPolicy | None = None
     plan: RecordingPlan | None = None
     type: Literal["change_recording"] = "change_recording"
+
+
+@dataclass(frozen=True, slots=True)
+class SetEncryptionKey:
+    """Use another key for end-to-end encryption, of the room or of one participant."""
+
+    key: str = field(repr=False)
+    participant_identity: str | None
+    key_index: int
+    type: Literal["set_encryption_key"] = "set_encryption_key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +202,16 @@ class SendText:
 
 RecordingCommand: TypeAlias = StartRecording | StopRecording | PauseRecording | ResumeRecording | ChangeRecording
 Command: TypeAlias = (
-    RecordingCommand | SetPolicy | SetSubscribed | SetLayer | Publish | Unpublish | SetMuted | SendData | SendText
+    RecordingCommand
+    | SetEncryptionKey
+    | SetPolicy
+    | SetSubscribed
+    | SetLayer
+    | Publish
+    | Unpublish
+    | SetMuted
+    | SendData
+    | SendText
 )
 
 

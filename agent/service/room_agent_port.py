@@ -49,6 +49,9 @@ class RoomAgentPort(Protocol):
     async def send_text(self, text: str, topic: str, destination_identities: Sequence[str]) -> object:
         """Send a text stream."""
 
+    async def set_e2ee_key(self, key: str, *, participant_identity: str | None, key_index: int) -> None:
+        """Use another key for end-to-end encryption."""
+
     async def start_recording(
         self,
         recording_id: str,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from agent.room.counters import RoomCounters
 from agent.room.state import ReceiveState, RoomState, TrackState
+from media.record.entries import RecordingState
 
 _COUNTED = (
     "packets_received",
@@ -50,12 +51,16 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class RoomMetrics:
-    """One sample. Totals count from the start of the room's process; observations are new since the last sample."""
+    """One sample. Totals count from the start of the room's process; observations are new since the last sample.
+
+    `undecryptable`: tracks that a running recording leaves out, by reason.
+    """
 
     participants: int = 0
     publications: dict[str, int] = field(default_factory=dict)
     receive: tuple[ReceiveTotals, ...] = ()
     recording_state: str | None = None
+    undecryptable: dict[str, int] = field(default_factory=dict)
     jitter_s: tuple[Observation, ...] = ()
     scores: tuple[Observation, ...] = ()
     counters: RoomCounters = field(default_factory=RoomCounters)
@@ -90,6 +95,7 @@ class MetricsSampler:
                 replace(totals, subscriptions=subscriptions[key]) for key, totals in sorted(self._totals.items())
             ),
             recording_state=state.recording.state if state.recording else None,
+            undecryptable=_undecryptable(state),
             jitter_s=tuple(jitter),
             scores=tuple(scores),
             counters=counters,
@@ -115,3 +121,9 @@ class MetricsSampler:
 def _connections(track: TrackState) -> list[tuple[str, ReceiveState]]:
     both = (("participant", track.subscription), ("tap", track.tap))
     return [(name, receive) for name, receive in both if receive is not None]
+
+
+def _undecryptable(state: RoomState) -> dict[str, int]:
+    if state.recording is None or state.recording.state == RecordingState.COMPLETE:
+        return {}
+    return dict(Counter(track.reason for track in state.recording.undecryptable))

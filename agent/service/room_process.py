@@ -30,6 +30,8 @@ async def make_agent(options: RoomOptions) -> RoomAgentPort:
         record_policy=options.record_policy or EVERYTHING,
         recording_plan=plan,
         mux=options.mux,
+        e2ee_key=options.e2ee_key,
+        e2ee_participant_keys=options.e2ee_participant_keys,
     )
     queue = await asyncio.to_thread(ExportQueue, settings.export_database)
     return RoomAgent(settings.credentials(), request, settings, export_queue=queue)

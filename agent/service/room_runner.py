@@ -28,6 +28,7 @@ from agent.service.protocol import (
     RoomStarted,
     SendData,
     SendText,
+    SetEncryptionKey,
     SetLayer,
     SetMuted,
     SetPolicy,
@@ -160,6 +161,8 @@ async def _carry_out(agent: RoomAgentPort, command: Command) -> Done:
             return Done(recording=await _record(agent, command))
         case Publish(source, options):
             return Done(publications=await agent.publish(source, options))
+        case SetEncryptionKey(key, participant_identity, key_index):
+            await agent.set_e2ee_key(key, participant_identity=participant_identity, key_index=key_index)
         case SetPolicy(policy):
             await agent.set_policy(policy)
         case SetSubscribed(track_sid, subscribed):
@@ -179,8 +182,10 @@ async def _carry_out(agent: RoomAgentPort, command: Command) -> Done:
 
 async def _record(agent: RoomAgentPort, command: RecordingCommand) -> RecordingStatus | None:
     match command:
-        case StartRecording(recording_id, policy, plan, paused):
+        case StartRecording(recording_id, policy, plan, paused, key):
             bind_context(recording=recording_id)
+            if key is not None:
+                await agent.set_e2ee_key(key, participant_identity=None, key_index=0)
             return await agent.start_recording(recording_id, policy=policy, plan=plan, paused=paused)
         case StopRecording():
             return await agent.stop_recording()

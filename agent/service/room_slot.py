@@ -79,7 +79,11 @@ class RoomSlot:
         environment: Mapping[str, str],
         clock: SteadyClock,
         observer: RoomObserver,
+        *,
+        default_e2ee_key: str = "",
     ) -> None:
+        """`default_e2ee_key` is for a room that has none of its own."""
+        self._default_e2ee_key = default_e2ee_key
         self.options = options
         self._command = command
         self._environment = environment
@@ -145,7 +149,9 @@ class RoomSlot:
 
     async def _run_one(self) -> None:
         try:
-            child = await RoomChild.spawn(self._command, self._environment, self.options, self._take)
+            key = self._default_e2ee_key if self.options.e2ee_key is None else self.options.e2ee_key
+            told = replace(self.options, e2ee_key=key)
+            child = await RoomChild.spawn(self._command, self._environment, told, self._take)
         except OSError as error:
             log.exception("room_process_not_started", room=self.options.room)
             self._exited(ProcessExited(error.errno or 1, None))

@@ -20,6 +20,7 @@ from agent.service.protocol import (
     Command,
     Done,
     RoomOptions,
+    SetEncryptionKey,
     SetPolicy,
     StartRecording,
     StopRecording,
@@ -140,7 +141,8 @@ class Supervisor:
     async def command(self, name: str, command: Command) -> Done:
         """Have a room carry out `command`. Raises RoomNotFound, RoomUnavailable or RoomFault.
 
-        A policy outlives the room's process: it holds for the next one too, and so does what changes its recordings.
+        A policy outlives the room's process, and so does a key with index 0: they hold for the next one too, and so
+        does what changes its recordings.
         """
         slot = self._slot(name)
         done = await slot.call(command)
@@ -149,6 +151,9 @@ class Supervisor:
             await self._save()
         elif isinstance(command, ChangeRecording):
             slot.options = _changed(slot.options, command.policy, command.plan)
+            await self._save()
+        elif isinstance(command, SetEncryptionKey) and command.key_index == 0:
+            slot.options = _with_key(slot.options, command)
             await self._save()
         return done
 
@@ -167,7 +172,11 @@ class Supervisor:
             recording_id = wanted.recording_id or new_recording_id(name, self._parts.clock.now())
             before = slot.options
             # Kept before the room is told: should its process die in between, the next one goes on with it.
-            asked = replace(_changed(before, wanted.policy, wanted.plan), recording_id=recording_id)
+            asked = replace(
+                _changed(before, wanted.policy, wanted.plan),
+                recording_id=recording_id,
+                e2ee_key=wanted.e2ee_key or before.e2ee_key,
+            )
             slot.options = asked
             try:
                 await self._save()
@@ -214,7 +223,8 @@ class Supervisor:
 
     def _run(self, options: RoomOptions) -> RoomSlot:
         parts = self._parts
-        slot = RoomSlot(options, parts.room_command, self._environment, parts.clock, self)
+        key = parts.settings.e2ee_key.get_secret_value()
+        slot = RoomSlot(options, parts.room_command, self._environment, parts.clock, self, default_e2ee_key=key)
         self._slots[options.room] = slot
         self._runs[options.room] = self._tasks.start(self._run_slot(slot), name=options.room)
         return slot
@@ -282,7 +292,14 @@ def _changed(options: RoomOptions, policy: SubscriptionPolicy | None, plan: Reco
 
 def _taken_back(now: RoomOptions, asked: RoomOptions, before: RoomOptions) -> RoomOptions:
     """The options `now` without what `asked` changed of `before`; what others changed since stays."""
-    for name in ("recording_id", "record_policy", "recording_plan"):
+    for name in ("recording_id", "record_policy", "recording_plan", "e2ee_key"):
         if getattr(now, name) == getattr(asked, name):
             now = replace(now, **{name: getattr(before, name)})
     return now
+
+
+def _with_key(options: RoomOptions, command: SetEncryptionKey) -> RoomOptions:
+    if command.participant_identity is None:
+        return replace(options, e2ee_key=command.key)
+    keys = options.e2ee_participant_keys | {command.participant_identity: command.key}
+    return replace(options, e2ee_participant_keys=keys)

@@ -62,6 +62,7 @@ class GapReason(StrEnum):
     TIMESTAMP_RESET: RTP time jumped against arrival time, so decode time was anchored anew.
     OVERFLOW: our disk was too slow and frames were dropped.
     STORAGE: the disk refused. RESTART: the writer of the recording was not running.
+    ENCRYPTED: frames came that no key at hand decrypts.
     """
 
     MISSING = "missing"
@@ -75,6 +76,7 @@ class GapReason(StrEnum):
     OVERFLOW = "overflow"
     STORAGE = "storage"
     RESTART = "restart"
+    ENCRYPTED = "encrypted"
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,8 @@ class Segmenter:
 
     def write(self, frame: EncodedFrame) -> list[Action]:
         """Take the next frame."""
+        if frame.undecryptable_before:
+            self.lose(frame.undecryptable_before, GapReason.ENCRYPTED)
         config = self._config_of(frame)
         if config is None:
             self.counters.refused += 1

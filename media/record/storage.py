@@ -57,14 +57,17 @@ def fsync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Put `data` at `path` all or nothing: temporary file, fsync, rename, fsync of the folder.
+
+    `mode`: who may read and write it, less what the umask takes.
 
     Raises StorageError or a subclass; `path` is then what it was before.
     """
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     with translated(f"write {path}"):
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        temporary.unlink(missing_ok=True)  # one that was left behind would keep its mode
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         try:
             write_all(descriptor, data)
             os.fsync(descriptor)

@@ -1,5 +1,6 @@
 """From the packets of whole frames to frames that can be used: the second half of an inbound stream."""
 
+from media.e2ee.frame_decryptor import FAILURES, DecryptionOutcome, FrameDecryptor
 from media.errors import RtpError
 from media.frames import Codec, EncodedFrame, MediaKind
 from media.rtp.clock_mapping import ClockMapper
@@ -31,7 +32,12 @@ class FrameAssembler:
         mapper: ClockMapper,
         statistics: ReceiveStatistics,
         keyframes: KeyframeRequester,
+        decryptor: FrameDecryptor | None = None,
     ) -> None:
+        """`decryptor`: the track has end-to-end encryption."""
+        self._decryptor = decryptor
+        self._outcome = DecryptionOutcome.DECRYPTED
+        self._undecryptable = 0
         self._formats = formats
         self._mapper = mapper
         self._statistics = statistics
@@ -65,13 +71,15 @@ class FrameAssembler:
         if discontinuity:
             self._discontinuity = True
         try:
-            assembled = self._formats.assemble(packets)
+            assembled = self._assemble(packets)
         except RtpError:
             self._statistics.frames_dropped += 1
             self._discontinuity = True
             self._keyframes.broken_frame(now)
             return None
         if assembled is None:
+            if self._decryptor is not None:
+                self._withhold(packets[0], arrival_time)
             return None
         if after_cut and not assembled.sync_sample:
             # A switch of layers goes on with a key frame and misses nothing; this is no such switch.
@@ -89,12 +97,41 @@ class FrameAssembler:
             self._discontinuity and self._statistics.emitted_count > 0,
             assembled.width,
             assembled.height,
+            self._undecryptable,
         )
         self._discontinuity = False
+        self._undecryptable = 0
         self._statistics.emitted(frame, now)
         if self._is_video:
             self._statistics.freezes.frame(now)
         return frame
+
+    def _assemble(self, packets: list[RtpPacket]) -> Assembled | None:
+        if self._decryptor is None:
+            return self._formats.assemble(packets)
+        self._outcome = DecryptionOutcome.DECRYPTED
+        return self._formats.assemble_encrypted(packets, self._decrypt)
+
+    def _decrypt(self, codec: Codec, frame: bytes) -> bytes | None:
+        assert self._decryptor is not None, "only encrypted tracks come here"
+        self._outcome, clear = self._decryptor.decrypt(codec, frame)
+        usable = self._outcome in {DecryptionOutcome.DECRYPTED, DecryptionOutcome.NOT_ENCRYPTED}
+        return clear if usable else None
+
+    def _withhold(self, first: RtpPacket, arrival_time: float) -> None:
+        """A frame that nobody may see as it is. No key frame would mend that, so none is asked for."""
+        if self._outcome in FAILURES:
+            self._statistics.frames_undecryptable += 1
+            self._undecryptable += 1
+        elif self._outcome is DecryptionOutcome.SERVER_INJECTED:
+            self._statistics.blank_frames_dropped += 1
+        else:
+            return
+        self._statistics.frames_received += 1
+        self._place(first, arrival_time)
+        self._discontinuity = True
+        self._awaiting_sync = self._is_video
+        self._keyframes.sync_sample()
 
     def _place(self, first: RtpPacket, arrival_time: float) -> int:
         """Put the frame on the timeline and tell the clock mapper."""

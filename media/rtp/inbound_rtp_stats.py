@@ -43,6 +43,8 @@ class InboundRtpStats:
     sync sample."""
     blank_frames_dropped: int
     """Tiny key frames that the server puts in when it closes a track."""
+    frames_undecryptable: int
+    """Frames of a track with end-to-end encryption that no key at hand opens; they are dropped."""
     discontinuities: int
     freeze_count: int
     total_freezes_duration: float

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from media.e2ee.frame_decryptor import FrameDecryptor
 from media.errors import RtpError
 from media.frames import EncodedFrame, MediaKind
 from media.rtp.clock_mapping import ClockMapper, RtpClockMapping
@@ -41,8 +42,13 @@ class InboundStream:
     `next_deadline`. `now` is Unix seconds of one steady clock throughout.
     """
 
-    def __init__(self, config: InboundStreamConfig, ntp_offset: NtpOffset | None = None) -> None:
-        """`ntp_offset` is shared by all tracks of one participant, for lip sync."""
+    def __init__(
+        self,
+        config: InboundStreamConfig,
+        ntp_offset: NtpOffset | None = None,
+        decryptor: FrameDecryptor | None = None,
+    ) -> None:
+        """`ntp_offset` is shared by all tracks of a participant, for lip sync. `decryptor`: the track is encrypted."""
         self._config = config
         self._is_video = config.kind is MediaKind.VIDEO
         self._formats = PayloadFormats(config.codecs, config.parameter_sets, config.dependency_descriptor_id)
@@ -53,7 +59,9 @@ class InboundStream:
         self._keyframes = KeyframeRequester()
         self._statistics = ReceiveStatistics(config.clock_rate)
         self._mapper = ClockMapper(config.clock_rate, ntp_offset or NtpOffset())
-        self._assembler = FrameAssembler(config, self._formats, self._mapper, self._statistics, self._keyframes)
+        self._assembler = FrameAssembler(
+            config, self._formats, self._mapper, self._statistics, self._keyframes, decryptor
+        )
         self._outbox: list[EncodedFrame] = []
         # A packet from far away, until a second one confirms that the sender counts anew.
         self._held: tuple[RtpPacket, float] | None = None

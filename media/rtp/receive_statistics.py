@@ -30,6 +30,7 @@ class ReceiveStatistics:
         self.key_frames_received = 0
         self.frames_dropped = 0
         self.blank_frames_dropped = 0
+        self.frames_undecryptable = 0
         self.discontinuities = 0
         self.frame_width = 0
         self.frame_height = 0
@@ -166,6 +167,7 @@ class ReceiveStatistics:
             key_frames_received=self.key_frames_received,
             frames_dropped=self.frames_dropped + jitter_buffer.frames_broken + jitter_buffer.frames_cut,
             blank_frames_dropped=self.blank_frames_dropped,
+            frames_undecryptable=self.frames_undecryptable,
             discontinuities=self.discontinuities,
             freeze_count=self.freezes.freeze_count,
             total_freezes_duration=self.freezes.total_freezes_duration,

@@ -77,10 +77,12 @@ class RedReceiver:
     def receive(self, packet: RtpPacket, extended: int, payload_type: int) -> list[tuple[int, RtpPacket]]:
         """The packets in a RED packet with their extended numbers: recovered ones, oldest first, then the primary.
 
-        `payload_type` is the primary's as negotiated. An empty primary is left out. Raises `RtpError`
-        when the packet is malformed.
+        `payload_type` is the primary's as negotiated. An empty primary is left out, and one that
+        was recovered under another number. Raises `RtpError` when the packet is malformed.
         """
         blocks, primary_type, start = split_red(packet)
+        # While it was late, a block may have put it by time where another packet is missing.
+        repeated = extended not in self._timestamps and packet.timestamp in self._timestamps.values()
         self.note(extended, packet.timestamp)
         packets = []
         for index, block in enumerate(blocks):
@@ -88,7 +90,7 @@ class RedReceiver:
                 recovered = self._recover(packet, extended, block, len(blocks) - index, payload_type)
                 if recovered is not None:
                     packets.append(recovered)
-        if start < packet.payload_end:
+        if start < packet.payload_end and not repeated:
             packets.append((extended, packet.carried(payload_type, start)))
         return packets
 

@@ -39,6 +39,8 @@ class LayerIntent:
     """All that is asked of one subscription; sent whole each time, since the server replaces."""
 
     quality: LayerQuality = LayerQuality.HIGH
+    guarded: bool = True
+    """Whether few frames mean a narrow way. A still screen share has few too, and is to be read."""
 
 
 class ConnectionOwner(Protocol):
@@ -117,7 +119,8 @@ class Connection:
 
     async def apply_layer(self, track_sid: str, intent: LayerIntent) -> None:
         """Send the whole intent of a subscription."""
-        self._wanted[track_sid] = intent.quality
+        if intent.guarded:
+            self._wanted[track_sid] = intent.quality
         quality = min(intent.quality, self._layer_guard.ceiling(track_sid))
         await self._signal.update_track_settings(track_sid, quality=quality)
 
@@ -130,10 +133,12 @@ class Connection:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._transport.read()
-        self._deliver(self._receivers.flush(self._clock.now()))
-        await self._signal.aclose()
-        await self._transport.aclose()
+        try:
+            self._transport.read()
+            self._deliver(self._receivers.flush(self._clock.now()))
+        finally:
+            await self._signal.aclose()
+            await self._transport.aclose()
 
     # What the transport tells
 
@@ -226,7 +231,8 @@ class Connection:
         while True:
             await asyncio.sleep(GUARD_INTERVAL_S)
             now = self._clock.now()
-            frames, decreases = self._receivers.video_frames(now), self._receivers.bandwidth_decreases
+            received, decreases = self._receivers.video_frames(now), self._receivers.bandwidth_decreases
+            frames = {track_sid: count for track_sid, count in received.items() if track_sid in self._wanted}
             for track_sid, quality in self._layer_guard.step(now, frames, self._wanted, decreases=decreases).items():
                 log.info("tap_layer_guarded", track_sid=track_sid, quality=quality.name)
                 await self._signal.update_track_settings(track_sid, quality=quality)

@@ -8,7 +8,11 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+import structlog
+
 from media.tap.srtp import SrtpReceiver
+
+log = structlog.get_logger(__name__)
 
 RECEIVE_BUFFER_BYTES = 4 << 20  # about 2 s of 20 tracks at 1.7 Mb/s while the loop is busy
 READ_BATCH = 512  # datagrams taken at once before other tasks get their turn
@@ -50,6 +54,8 @@ class DatagramReader:
         self._now = now
         self.refused = 0
         """Datagrams that were replayed or not authentic."""
+        self.malformed = 0
+        """Datagrams that are neither media nor what ICE or DTLS can read."""
         _enlarge_buffer(handle)
         _enable_timestamps(handle)
         loop = asyncio.get_running_loop()
@@ -79,7 +85,7 @@ class DatagramReader:
         first = self._srtp.buffer[0:2]
         if size < 2 or not 128 <= first[0] <= 191:  # RFC 7983 section 7: what is neither RTP nor RTCP
             if size:
-                self._protocol.datagram_received(self._srtp.buffer[0:size], address)
+                self._hand_over(self._srtp.buffer[0:size], address)
             return
         is_rtcp = 192 <= first[1] <= 223  # RFC 5761 section 4
         data = self._srtp.rtcp(size) if is_rtcp else self._srtp.rtp(size)
@@ -87,6 +93,14 @@ class DatagramReader:
             self.refused += 1
             return
         (rtcp if is_rtcp else rtp).append(Datagram(data, arrival_time))
+
+    def _hand_over(self, data: bytes, address: tuple[str, int]) -> None:
+        """What is no media goes to the socket's own protocol; as under asyncio, what it raises ends nothing."""
+        try:
+            self._protocol.datagram_received(data, address)
+        except Exception as error:  # noqa: BLE001 - the border to a parser of unauthenticated bytes; counted and told
+            self.malformed += 1
+            log.debug("tap_datagram_malformed", size_bytes=len(data), error=repr(error))
 
 
 def _enlarge_buffer(handle: socket.socket) -> None:

@@ -42,6 +42,7 @@ def decode_join(join: rtc.JoinResponse) -> Joined:
         ping_interval_s=float(join.ping_interval or 5),
         ping_timeout_s=float(join.ping_timeout or 15),
         turn_servers=turn,
+        sif_trailer=join.sif_trailer,
     )
 
 

@@ -65,6 +65,8 @@ class Joined:
     ping_interval_s: float
     ping_timeout_s: float
     turn_servers: tuple[tuple[tuple[str, ...], str, str], ...] = field(default=(), repr=False)
+    sif_trailer: bytes = b""
+    """What frames that the server makes up end with, in rooms with end-to-end encryption."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ FIRST_TRIAL_S = 5.0
 MAX_TRIAL_S = 60.0
 FAILED_TRIAL_S = 8.0  # a higher layer that overloads the way does so within this time
 PROVEN_TRIAL_S = 15.0
+LIMITED_FOR_S = 30.0  # on a narrow way the estimate grows and falls again within that; a wide one is soon forgiven
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class _Guarded:
     raised_at: float | None = None
     trial_after_s: float = FIRST_TRIAL_S
     trial_at: float = 0.0
+    asked: LayerQuality = LayerQuality.HIGH
 
 
 class LayerGuard:
@@ -47,6 +49,7 @@ class LayerGuard:
     def __init__(self) -> None:
         self._videos: dict[str, _Guarded] = {}
         self._decreases = 0
+        self._decreased_at = float("-inf")
 
     def ceiling(self, track_sid: str) -> LayerQuality:
         """What the guard allows a track now."""
@@ -59,6 +62,9 @@ class LayerGuard:
         """New layers by track SID. `frames`: received so far; `decreases`: how often the estimate fell so far."""
         overloaded = decreases > self._decreases
         self._decreases = decreases
+        if overloaded:
+            self._decreased_at = now
+        limited = now - self._decreased_at <= LIMITED_FOR_S
         for gone in self._videos.keys() - frames.keys():
             del self._videos[gone]
         changes = {}
@@ -66,14 +72,18 @@ class LayerGuard:
             video = self._videos.get(track_sid)
             asked = wanted.get(track_sid, LayerQuality.HIGH)
             if video is None:
-                self._videos[track_sid] = _Guarded(LayerQuality.HIGH, count, now, now + SETTLE_S)
-            elif self._moved(video, count, asked, now, overloaded=overloaded, limited=decreases > 0):
+                self._videos[track_sid] = _Guarded(LayerQuality.HIGH, count, now, now + SETTLE_S, asked=asked)
+            elif self._moved(video, count, asked, now, overloaded=overloaded, limited=limited):
                 changes[track_sid] = min(asked, video.ceiling)
         return changes
 
     def _moved(
         self, video: _Guarded, count: int, asked: LayerQuality, now: float, *, overloaded: bool, limited: bool
     ) -> bool:
+        if asked is not video.asked:
+            # Another layer may have fewer frames by design.
+            video.asked, video.usual_fps, video.thin_samples = asked, 0.0, 0
+            video.frames, video.sampled_at, video.quiet_until = count, now, now + SETTLE_S
         if video.raised_at is not None and now - video.raised_at > PROVEN_TRIAL_S:
             video.raised_at, video.trial_after_s = None, FIRST_TRIAL_S
         if overloaded and video.raised_at is not None and now - video.raised_at < FAILED_TRIAL_S:
@@ -107,7 +117,11 @@ class LayerGuard:
             return video.thin_samples
         fps = (count - video.frames) / elapsed
         video.frames, video.sampled_at = count, now
-        thin = 0 < fps < THIN_RATIO * video.usual_fps and now >= video.quiet_until
+        if now < video.quiet_until:
+            # What comes before a switch has settled is of two layers, and tells what neither usually has.
+            video.thin_samples = 0
+            return 0
+        thin = 0 < fps < THIN_RATIO * video.usual_fps
         video.thin_samples = video.thin_samples + 1 if thin else 0
         rise = fps if video.usual_fps == 0 else video.usual_fps + USUAL_FPS_RISE * (fps - video.usual_fps)
         video.usual_fps = max(rise, video.usual_fps) * USUAL_FPS_FALL**elapsed

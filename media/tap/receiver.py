@@ -5,8 +5,10 @@ its statistics; its frames then go on after a discontinuity.
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from media.e2ee.frame_decryptor import FrameDecryptor
 from media.errors import RtpError
 from media.frames import EncodedFrame, MediaKind
 from media.rtp.clock_mapping import RtpClockMapping
@@ -35,10 +37,14 @@ class _Track:
 
 @dataclass(slots=True)
 class Receivers:
-    """The tap's tracks. `local_ssrc` and `cname` identify us in RTCP."""
+    """The tap's tracks. `local_ssrc` and `cname` identify us in RTCP.
+
+    `decryptor` gives that of a track by SID; None for one without end-to-end encryption.
+    """
 
     local_ssrc: int
     cname: str
+    decryptor: Callable[[str], FrameDecryptor | None] = lambda _track_sid: None
     malformed_packets: int = 0
     unrouted_packets: int = 0
     _tracks: dict[str, _Track] = field(default_factory=dict)
@@ -87,7 +93,8 @@ class Receivers:
         if track is None or track.config != config:
             participant = section.stream_id.partition("|")[0]
             offset = self._offsets.setdefault(participant, NtpOffset())
-            track = _Track(section.track_id, config, InboundStream(config, offset), ssrc)
+            stream = InboundStream(config, offset, self.decryptor(section.track_id))
+            track = _Track(section.track_id, config, stream, ssrc)
             self._tracks[section.track_id] = track
         elif track.ssrc != ssrc or not track.connected:
             track.stream.reset(now)

@@ -8,13 +8,15 @@ subscriptions and layers; what was missed meanwhile is a discontinuity in the fr
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
 import structlog
 
 from media.clock import SteadyClock
+from media.e2ee.frame_decryptor import DecryptionOutcome, FrameDecryptor
+from media.e2ee.key_provider import KeyProvider
 from media.errors import MediaError, TapError, TapUnauthorized
 from media.frames import EncodedFrame
 from media.rtp.clock_mapping import RtpClockMapping
@@ -74,12 +76,13 @@ class TapListener(Protocol):
 class TapOptions:
     """Where the tap joins. `token` gives a fresh access token for each attempt to join.
 
-    `bandwidth_feedback`: tell the server what the way to us carries, so that it sends layers that fit;
-    without, it sends all that was asked for.
+    `keys` decrypt tracks with end-to-end encryption. `bandwidth_feedback`: tell the server what the way to us
+    carries, so that it sends layers that fit; without, it sends all that was asked for.
     """
 
     url: str
     token: Callable[[], str]
+    keys: KeyProvider = field(default_factory=KeyProvider, repr=False)
     bandwidth_feedback: bool = True
 
 
@@ -92,8 +95,9 @@ class Tap:
         self._clock = clock
         self._participants: dict[str, RemoteParticipant] = {}
         self._intents: dict[str, LayerIntent] = {}
+        self._decryptors: dict[str, FrameDecryptor] = {}
         self._speakers: dict[str, bool] = {}
-        self._receivers = Receivers(local_ssrc=random.getrandbits(32), cname="roomhand")
+        self._receivers = Receivers(random.getrandbits(32), "roomhand", self._decryptor)
         self._connection: Connection | None = None
         self._runner: asyncio.Task[None] | None = None
         self._refreshed_token: str | None = None
@@ -130,7 +134,7 @@ class Tap:
 
     async def subscribe(self, track_sid: str, quality: LayerQuality = LayerQuality.HIGH) -> None:
         """Receive a track from now on, and again after reconnects."""
-        self._intents.setdefault(track_sid, LayerIntent(quality=quality))
+        self._intents.setdefault(track_sid, self._intent(track_sid, quality))
         if self._connection:
             await self._connection.subscribe({track_sid: self._intents[track_sid]})
 
@@ -143,6 +147,7 @@ class Tap:
         self._end_stream(track_sid)
 
     def _end_stream(self, track_sid: str) -> None:
+        self._decryptors.pop(track_sid, None)
         last_frames = self._receivers.end_track(track_sid, self._clock.now())
         if last_frames:
             self._listener.on_tap_frames(track_sid, last_frames)
@@ -151,9 +156,13 @@ class Tap:
         """Ask for a simulcast layer of a subscribed track."""
         if track_sid not in self._intents:
             raise TapError(f"track {track_sid} is not subscribed by the tap")
-        self._intents[track_sid] = LayerIntent(quality=quality)
+        self._intents[track_sid] = self._intent(track_sid, quality)
         if self._connection:
             await self._connection.apply_layer(track_sid, self._intents[track_sid])
+
+    def _intent(self, track_sid: str, quality: LayerQuality) -> LayerIntent:
+        found = self.find_track(track_sid)
+        return LayerIntent(quality, guarded=found is None or found[1].source != "screen_share")
 
     def request_keyframe(self, track_sid: str) -> None:
         """Ask the sender of a track for a sync sample."""
@@ -171,6 +180,19 @@ class Tap:
     def clock_mappings(self) -> dict[str, RtpClockMapping]:
         """How each track's RTP time maps to Unix time, by track SID."""
         return self._receivers.clock_mappings(self._clock.now())
+
+    def undecryptable(self) -> dict[str, DecryptionOutcome]:
+        """The subscribed tracks whose frames cannot be decrypted now, and why."""
+        return {sid: item.failure for sid, item in self._decryptors.items() if item.failure is not None}
+
+    def _decryptor(self, track_sid: str) -> FrameDecryptor | None:
+        found = self.find_track(track_sid)
+        if found is None or not found[1].encrypted:
+            return None
+        trailer = self._connection.joined.sif_trailer if self._connection else b""
+        decryptor = FrameDecryptor(self._options.keys, found[0].identity, trailer)
+        self._decryptors[track_sid] = decryptor
+        return decryptor
 
     async def aclose(self) -> None:
         """Leave the room; what has arrived by then is handed on first."""
@@ -195,6 +217,8 @@ class Tap:
             bandwidth_feedback=self._options.bandwidth_feedback,
         )
         self._connection = connection
+        for decryptor in self._decryptors.values():
+            decryptor.sif_trailer = connection.joined.sif_trailer
         self._speakers.clear()
         self._replace_participants(connection.joined.participants)
         known = {track.sid for item in self._participants.values() for track in item.tracks}

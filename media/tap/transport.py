@@ -125,6 +125,7 @@ class MediaTransport:
     def deliver(self, data: bytes, *, rtcp: bool) -> None:
         """A decrypted packet that came through aiortc's reader."""
         datagram = Datagram(data, self._clock.now())
+        self._heard_at = datagram.arrival_time
         if rtcp:
             self._listener.on_rtcp(datagram)
         else:

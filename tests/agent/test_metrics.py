@@ -34,6 +34,7 @@ NAMES = {
     "roomhand_recording_frames_lost",
     "roomhand_recording_write_queue_bytes",
     "roomhand_recording_storage_errors",
+    "roomhand_recording_undecryptable_tracks",
     "roomhand_handoffs",
     "roomhand_handoff_pending",
     "roomhand_recordings_deleted",

@@ -70,6 +70,7 @@ ROOM_AGENT = [
     "async set_layer(self, track_sid: str, quality: str | None, target: str='subscription') -> None",
     "async start_recording(self, recording_id: str | None=None, *, policy: SubscriptionPolicy | None=None,"
     " plan: RecordingPlan | None=None, paused: bool=False) -> RecordingStatus",
+    "async set_e2ee_key(self, key: str, *, participant_identity: str | None=None, key_index: int=0) -> None",
     "async stop_recording(self) -> RecordingStatus",
     "async pause_recording(self) -> RecordingStatus",
     "async resume_recording(self) -> RecordingStatus",
@@ -99,6 +100,8 @@ ROOM_REQUEST = {
     "recording_plan": "RecordingPlan",
     "mux": "bool",
     "data_tracks": "tuple[str, ...]",
+    "e2ee_key": "str | None",
+    "e2ee_participant_keys": "dict[str, str]",
 }
 
 COMMANDS = {

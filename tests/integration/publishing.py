@@ -58,6 +58,7 @@ class Publisher:
         noise: int = 0,
         clip: Path | None = None,
         identity: str = "publisher",
+        encryption: rtc.E2EEOptions | None = None,
     ) -> None:
         self._server = server
         self._name = room
@@ -68,6 +69,7 @@ class Publisher:
         self._noise = noise
         self._clip = clip
         self._identity = identity
+        self._encryption = encryption
         self._tasks: list[asyncio.Task[None]] = []
         self.room = rtc.Room()
         self.video_frames = 0
@@ -75,7 +77,7 @@ class Publisher:
 
     async def __aenter__(self) -> "Publisher":
         token = mint_participant_token(self._server, ParticipantTokenRequest(self._name, self._identity))
-        await self.room.connect(self._server.url, token)
+        await self.room.connect(self._server.url, token, rtc.RoomOptions(encryption=self._encryption))
         width, height = self._size
         self._video = rtc.VideoSource(width, height)
         self._audio = rtc.AudioSource(SAMPLE_RATE, 1, 100)

@@ -22,7 +22,7 @@ from agent import (
     load_settings,
 )
 from agent.errors import RecordingConflict
-from agent.room.recording import RecordingChanged
+from agent.room.recorder_events import RecordingChanged
 from agent.tokens import Credentials, ServiceGrants, mint_service_token
 from media.frames import Codec, MediaKind
 from media.record.entries import GapReason, RecordingState

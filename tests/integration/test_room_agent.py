@@ -8,7 +8,7 @@ import pytest
 
 from agent import NOTHING, RoomAgent, RoomRequest, SubscribeAction, SubscriptionPolicy, SubscriptionRule, load_settings
 from agent.errors import InvalidSettings, RecordingConflict, TrackNotFound
-from agent.room.recording import SegmentClosed
+from agent.room.recorder_events import SegmentClosed
 from agent.tokens import Credentials
 from media.export.queue import ExportQueue
 from media.frames import Codec, MediaKind

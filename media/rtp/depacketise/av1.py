@@ -8,7 +8,7 @@ from media.bitstream.bits import read_leb128
 from media.errors import RtpError
 from media.frames import Codec
 from media.rtp.depacketise.av1_frames import is_key_frame, picture_size
-from media.rtp.depacketise.depacketiser import Assembled
+from media.rtp.depacketise.depacketiser import Assembled, Decrypt
 from media.rtp.depacketise.dependency_descriptor import DependencyDescriptor
 from media.rtp.packet import RtpPacket
 
@@ -91,6 +91,11 @@ class Av1Depacketiser:
         if not has_sequence:
             stored.insert(0, self._sequence_obu)
         return Assembled(b"".join(stored), True, *picture_size(frames, self._sequence))
+
+    def assemble_encrypted(self, packets: Sequence[RtpPacket], decrypt: Decrypt) -> Assembled | None:
+        """Nothing: ciphertext is cut into OBUs that it does not have, and cannot be put together again."""
+        decrypt(self.codec, packets[0].data[packets[0].payload_start :])
+        return None
 
     def _descriptor(self, packet: RtpPacket) -> DependencyDescriptor | None:
         if self._descriptor_id is None:

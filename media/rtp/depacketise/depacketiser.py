@@ -1,6 +1,6 @@
 """What the jitter buffer and the inbound stream ask of a payload format."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from media.frames import Codec
@@ -14,6 +14,10 @@ class Assembled(NamedTuple):
     sync_sample: bool
     width: int = 0
     height: int = 0
+
+
+Decrypt = Callable[[Codec, bytes], bytes | None]
+"""Takes a frame as its sender's encryption made it (H.264: Annex B), gives the clear one, or None."""
 
 
 class Depacketiser(Protocol):
@@ -52,4 +56,10 @@ class Depacketiser(Protocol):
         """The frame that all these packets make, in order; None when they carry no picture.
 
         Raises `RtpError` when the payloads contradict the format or a part of the frame is missing.
+        """
+
+    def assemble_encrypted(self, packets: Sequence[RtpPacket], decrypt: Decrypt) -> Assembled | None:
+        """As `assemble`, of a track with end-to-end encryption; None too when `decrypt` gives nothing.
+
+        All that the payloads' own headers do not tell is looked at in the clear frame only.
         """

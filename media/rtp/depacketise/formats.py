@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from media.errors import RtpError
 from media.frames import Codec
 from media.rtp.depacketise.av1 import Av1Depacketiser
-from media.rtp.depacketise.depacketiser import Assembled, Depacketiser
+from media.rtp.depacketise.depacketiser import Assembled, Decrypt, Depacketiser
 from media.rtp.depacketise.h264 import H264Depacketiser
 from media.rtp.depacketise.h265 import H265Depacketiser
 from media.rtp.depacketise.opus import OpusDepacketiser
@@ -56,10 +56,17 @@ class PayloadFormats:
 
     def assemble(self, packets: Sequence[RtpPacket]) -> Assembled | None:
         """As `Depacketiser.assemble`."""
+        return self._format_of(packets).assemble(packets)
+
+    def assemble_encrypted(self, packets: Sequence[RtpPacket], decrypt: Decrypt) -> Assembled | None:
+        """As `Depacketiser.assemble_encrypted`."""
+        return self._format_of(packets).assemble_encrypted(packets, decrypt)
+
+    def _format_of(self, packets: Sequence[RtpPacket]) -> Depacketiser:
         payload_type = packets[0].payload_type
         if payload_type != packets[-1].payload_type:
             raise RtpError("the packets of a frame have one payload type; wait for a key frame")
-        return self._formats[payload_type].assemble(packets)
+        return self._formats[payload_type]
 
 
 def depacketiser_for(

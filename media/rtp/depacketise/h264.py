@@ -9,9 +9,10 @@ from media.bitstream.h264 import (
     parse_sps,
 )
 from media.bitstream.nal import with_lengths
+from media.e2ee.frame_format import join_annex_b, split_annex_b
 from media.errors import RtpError
 from media.frames import Codec
-from media.rtp.depacketise.depacketiser import Assembled
+from media.rtp.depacketise.depacketiser import Assembled, Decrypt
 from media.rtp.packet import RtpPacket
 
 _TYPE_MASK = 0x1F
@@ -82,7 +83,17 @@ class H264Depacketiser:
 
     def assemble(self, packets: Sequence[RtpPacket]) -> Assembled | None:
         """The access unit; None when it holds parameter sets or messages but no slice."""
+        return self._assemble(split_nal_units(packets))
+
+    def assemble_encrypted(self, packets: Sequence[RtpPacket], decrypt: Decrypt) -> Assembled | None:
+        """The clear access unit. Slices behind the first one come out of the first one's ciphertext."""
         nals = split_nal_units(packets)
+        if not any(nal[0] & _TYPE_MASK in _PICTURE_TYPES for nal in nals):
+            return self._assemble(nals)
+        clear = decrypt(self.codec, join_annex_b(nals))
+        return None if clear is None else self._assemble(split_annex_b(clear))
+
+    def _assemble(self, nals: list[bytes]) -> Assembled | None:
         sync_sample = False
         has_picture = False
         for nal in nals:

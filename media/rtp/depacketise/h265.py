@@ -10,9 +10,10 @@ from media.bitstream.h265 import (
     parse_vps_id,
 )
 from media.bitstream.nal import with_lengths
+from media.e2ee.frame_format import join_annex_b, split_annex_b
 from media.errors import RtpError
 from media.frames import Codec
-from media.rtp.depacketise.depacketiser import Assembled
+from media.rtp.depacketise.depacketiser import Assembled, Decrypt
 from media.rtp.packet import RtpPacket
 
 _HEADER_BYTES = 2
@@ -77,7 +78,17 @@ class H265Depacketiser:
 
     def assemble(self, packets: Sequence[RtpPacket]) -> Assembled | None:
         """The access unit; None when it holds parameter sets or messages but no slice."""
+        return self._assemble(split_nal_units(packets))
+
+    def assemble_encrypted(self, packets: Sequence[RtpPacket], decrypt: Decrypt) -> Assembled | None:
+        """The clear access unit. Slices behind the first one come out of the first one's ciphertext."""
         nals = split_nal_units(packets)
+        if not any(_type_of(nal) <= _LAST_SLICE for nal in nals):
+            return self._assemble(nals)
+        clear = decrypt(self.codec, join_annex_b(nals))
+        return None if clear is None else self._assemble(split_annex_b(clear))
+
+    def _assemble(self, nals: list[bytes]) -> Assembled | None:
         irap = b""
         has_picture = False
         for nal in nals:

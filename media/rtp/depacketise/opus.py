@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from media.errors import RtpError
 from media.frames import Codec
-from media.rtp.depacketise.depacketiser import Assembled
+from media.rtp.depacketise.depacketiser import Assembled, Decrypt
 from media.rtp.packet import RtpPacket
 
 # Samples at 48 kHz of one Opus frame by TOC configuration number (RFC 6716 section 3.1, table 2).
@@ -62,3 +62,8 @@ class OpusDepacketiser:
         """The payload of the one packet."""
         packet = packets[0]
         return Assembled(packet.data[packet.payload_start : packet.payload_end], True)
+
+    def assemble_encrypted(self, packets: Sequence[RtpPacket], decrypt: Decrypt) -> Assembled | None:
+        """The clear packet."""
+        clear = decrypt(self.codec, self.assemble(packets).data)
+        return None if clear is None else Assembled(clear, True)

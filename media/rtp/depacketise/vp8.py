@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from media.errors import RtpError
 from media.frames import Codec
-from media.rtp.depacketise.depacketiser import Assembled
+from media.rtp.depacketise.depacketiser import Assembled, Decrypt
 from media.rtp.packet import RtpPacket
 
 _EXTENDED = 0x80
@@ -82,6 +82,14 @@ class Vp8Depacketiser:
 
     def assemble(self, packets: Sequence[RtpPacket]) -> Assembled:
         """The frame, with its size when it is a key frame. Raises `RtpError` as the protocol says."""
+        return _inspect(self._join(packets))
+
+    def assemble_encrypted(self, packets: Sequence[RtpPacket], decrypt: Decrypt) -> Assembled | None:
+        """The clear frame: its header was clear before, its partition sizes hold only now."""
+        clear = decrypt(self.codec, self._join(packets))
+        return None if clear is None else _inspect(clear)
+
+    def _join(self, packets: Sequence[RtpPacket]) -> bytes:
         chunks: list[bytes] = []
         try:
             for packet in packets:
@@ -94,7 +102,7 @@ class Vp8Depacketiser:
                 chunks.append(data[start + descriptor_bytes(data, start) : packet.payload_end])
         except IndexError as error:
             raise RtpError("a VP8 payload ends inside its descriptor; drop the frame") from error
-        return _inspect(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _inspect(frame: bytes) -> Assembled:

@@ -11,7 +11,7 @@ from media.bitstream.vp9 import (
 )
 from media.errors import RtpError
 from media.frames import Codec
-from media.rtp.depacketise.depacketiser import Assembled
+from media.rtp.depacketise.depacketiser import Assembled, Decrypt
 from media.rtp.packet import RtpPacket
 
 _HAS_PICTURE_ID = 0x80
@@ -130,10 +130,19 @@ class Vp9Depacketiser:
 
     def assemble(self, packets: Sequence[RtpPacket]) -> Assembled:
         """The picture, with its size when it is a sync sample. Raises `RtpError` as the protocol says."""
-        try:
-            layers = _layer_frames(packets)
-        except IndexError as error:
-            raise RtpError("a VP9 payload ends inside its descriptor; drop the frame") from error
+        return self._assemble(_layer_frames(packets))
+
+    def assemble_encrypted(self, packets: Sequence[RtpPacket], decrypt: Decrypt) -> Assembled | None:
+        """The clear picture. Each layer frame is encrypted by itself."""
+        layers: list[bytes] = []
+        for layer in _layer_frames(packets):
+            clear = decrypt(self.codec, layer)
+            if clear is None:
+                return None
+            layers.append(clear)
+        return self._assemble(layers)
+
+    def _assemble(self, layers: list[bytes]) -> Assembled:
         if not all(map(is_frame, layers)):
             raise RtpError("a VP9 layer frame is empty or does not start with its marker; drop it")
         if len(layers) == 1:
@@ -148,6 +157,13 @@ class Vp9Depacketiser:
 
 
 def _layer_frames(packets: Sequence[RtpPacket]) -> list[bytes]:
+    try:
+        return _join_layer_frames(packets)
+    except IndexError as error:
+        raise RtpError("a VP9 payload ends inside its descriptor; drop the frame") from error
+
+
+def _join_layer_frames(packets: Sequence[RtpPacket]) -> list[bytes]:
     """The layer frames, each whole: from a packet that starts one to one that ends it."""
     layers: list[bytes] = []
     chunks: list[bytes] = []

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import m3u8  # type: ignore[import-untyped]  # ships no types
 import pytest
 
@@ -41,6 +42,13 @@ def going_on(api: FakeService) -> Iterator[Recording]:
         yield recording
     finally:
         recording.close(STARTED_AT + 60)
+
+
+async def listed(client: httpx.AsyncClient, url: str) -> None:
+    """Until the recording's writer has journaled the track, a moment after it was opened."""
+    async with asyncio.timeout(10):
+        while (await client.get(url)).status_code == 404:  # noqa: ASYNC110 - asked over HTTP
+            await asyncio.sleep(0.02)
 
 
 async def test_a_player_finds_its_way_from_the_document_to_the_media(api: FakeService, one: Path) -> None:
@@ -105,6 +113,7 @@ async def test_a_held_request_is_answered_with_the_next_part(api: FakeService) -
             last_s = [0.0]
             await write(1.2)
             url = f"{LIVE}/1/playlist.m3u8"
+            await listed(client, url)
             first = await client.get(url, params={"_HLS_msn": "0", "_HLS_part": "1"})
             assert len(m3u8.loads(first.text).segments[-1].parts) == 2
             held = asyncio.create_task(client.get(url, params={"_HLS_msn": "0", "_HLS_part": "2"}))
@@ -136,6 +145,7 @@ async def test_a_held_request_ends_with_the_track_the_service_or_its_patience(
             for frame in frames:
                 track.write(replace(frame, arrival_time=STARTED_AT + frame.arrival_time))
             url = f"{LIVE}/1/playlist.m3u8"
+            await listed(client, url)
             await client.get(url, params={"_HLS_msn": "0", "_HLS_part": "0"})
             with monkeypatch.context() as patched:
                 patched.setattr("agent.api.live.HELD_TARGETS", 0.02)

@@ -13,6 +13,7 @@ from agent.service.protocol import (
     Publish,
     SendData,
     SendText,
+    SetEncryptionKey,
     SetLayer,
     SetMuted,
     SetPolicy,
@@ -64,8 +65,9 @@ async def test_commands_reach_the_room_as_they_were_meant(api: FakeService) -> N
             await client.delete(f"{room}/publications/TR_2"),
             await client.post(f"{room}/data", json={"payload": "AP8=", "destination_identities": ["a"]}),
             await client.post(f"{room}/text", json={"text": "hello"}),
+            await client.put(f"{room}/e2ee-key", json={"key": "open sesame", "key_index": 3}),
         ]
-    assert [answer.status_code for answer in answers] == [204, 200, 200, 201, 200, 204, 204, 204]
+    assert [answer.status_code for answer in answers] == [204, 200, 200, 201, 200, 204, 204, 204, 204]
     assert answers[2].json()["sid"] == "TR_1"
     assert answers[3].json()[0]["sid"] == "TR_2"
     expected_rule = SubscriptionRule(
@@ -83,7 +85,24 @@ async def test_commands_reach_the_room_as_they_were_meant(api: FakeService) -> N
         Unpublish("TR_2"),
         SendData(b"\x00\xff", "", True, ("a",)),
         SendText("hello", "lk.chat", ()),
+        SetEncryptionKey("open sesame", None, 3),
     ]
+
+
+async def test_keys_for_end_to_end_encryption_are_taken_and_never_given_back(api: FakeService) -> None:
+    body = {"room": "secret", "e2ee_key": "open sesame", "e2ee_participant_keys": {"bob": "base64:AAAA"}}
+    async with api.client(bearer()) as client:
+        answers = [
+            await client.post("/v1/rooms", json=body),
+            await client.get("/v1/rooms/secret"),
+            await client.post("/v1/rooms/secret/recording", json={"e2ee_key": "open sesame"}),
+            await client.post("/v1/rooms", json=body | {"e2ee_key": ["open sesame"]}),
+            await client.put("/v1/rooms/secret/e2ee-key", json={"key": "open sesame", "key_index": 16}),
+        ]
+    assert [answer.status_code for answer in answers] == [201, 200, 201, 422, 422]
+    assert not any("sesame" in answer.text or "AAAA" in answer.text for answer in answers)
+    (options,) = api.rooms.started
+    assert (options.e2ee_key, options.e2ee_participant_keys) == ("open sesame", {"bob": "base64:AAAA"})
 
 
 @pytest.mark.parametrize(

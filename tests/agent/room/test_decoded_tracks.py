@@ -68,7 +68,7 @@ class Room:
 
 def started(room: Room) -> DecodedTracks:
     subscriber = Subscriber(cast("RoomSession", room), SubscriptionPolicy(default=SubscribeAction.IGNORE))
-    return DecodedTracks(subscriber, SteadyClock())
+    return DecodedTracks(subscriber, SteadyClock(), decrypts=False)
 
 
 async def test_a_track_that_went_leaves_no_subscription_for_the_next_of_its_name() -> None:

@@ -146,6 +146,10 @@ class FakeRoomAgent:
     async def send_text(self, text: str, topic: str, destination_identities: Sequence[str]) -> None:
         """Nothing comes of it."""
 
+    async def set_e2ee_key(self, key: str, *, participant_identity: str | None, key_index: int) -> None:
+        """Known from then on."""
+        self._options = replace(self._options, e2ee_key=key)
+
     async def start_recording(
         self,
         recording_id: str,
@@ -162,6 +166,7 @@ class FakeRoomAgent:
             raise RecordingConflict("the room is being recorded already; stop that recording first")
         folder = self._recordings_dir / recording_id
         await asyncio.to_thread(_note, folder, "start")
+        await asyncio.to_thread((folder / "e2ee_key").write_text, self._options.e2ee_key or "")
         self._recording = RecordingStatus(recording_id, str(folder), "recording", 0.0, 1, 0, 0, 0, 0)
         return await self.pause_recording() if paused else self._recording
 

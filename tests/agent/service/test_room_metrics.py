@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.room.counters import RoomCounters
-from agent.room.state import ConnectionState, ReceiveState, RoomState, TrackState
+from agent.room.state import (
+    ConnectionState,
+    ReceiveState,
+    RecordingStatus,
+    RoomState,
+    TrackState,
+    UndecryptableTrack,
+)
 from agent.service.room_metrics import MetricsSampler, ReceiveTotals, RoomMetrics
 
 TRACK = TrackState("TR_1", "cam", "video", "camera", "alice", "video/VP8", False, True, 1280, 720)
@@ -75,3 +82,12 @@ def test_totals_never_fall(seconds: list[list[tuple[str, int, int]]]) -> None:
         assert now.packets_lost >= before.packets_lost
         assert now.subscriptions == len(unique)
         before = now
+
+
+def test_tracks_that_cannot_be_decrypted_count_while_the_recording_runs() -> None:
+    lost = tuple(UndecryptableTrack(f"TR_{n}", "cam", "video", "alice", "missing_key") for n in range(2))
+    running = RecordingStatus("rec", "/rec", "recording", 0.0, 0, 0, 0, 0, 0, undecryptable=lost)
+    sampler = MetricsSampler()
+    assert sampler.sample(replace(state(), recording=running), RoomCounters()).undecryptable == {"missing_key": 2}
+    over = replace(running, state="complete")
+    assert sampler.sample(replace(state(), recording=over), RoomCounters()).undecryptable == {}

@@ -28,6 +28,7 @@ from agent.service.protocol import (
     ResumeRecording,
     RoomOptions,
     SendData,
+    SetEncryptionKey,
     SetLayer,
     SetPolicy,
     SetSubscribed,
@@ -89,6 +90,11 @@ def alive(process_id: int | None) -> bool:
     """Whether that process runs; one that only waits to be reaped does not."""
     stat = Path(f"/proc/{process_id}/stat")
     return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def arguments_and_environment(process_id: int | None) -> bytes:
+    """All that others may see of a process."""
+    return b"".join(Path(f"/proc/{process_id}/{name}").read_bytes() for name in ("cmdline", "environ"))
 
 
 def recording_log(settings: Settings, recording_id: str) -> list[str]:
@@ -216,6 +222,37 @@ async def test_a_start_that_fails_takes_back_what_it_changed_and_nothing_else(
     assert stopped.recording is not None
     assert stopped.recording.recording_id == "by-the-plan"
     assert supervisor.room("one").recording_id is None
+
+
+async def test_keys_for_end_to_end_encryption_reach_a_room_through_its_pipe_only(service_settings: Settings) -> None:
+    settings = service_settings.model_copy(update={"e2ee_key": SecretStr("the setting's key")})
+    supervisor, events = make(settings)
+    await supervisor.start()
+
+    def told(recording_id: str | None) -> str:
+        assert recording_id is not None
+        return (settings.recordings_dir / recording_id / "e2ee_key").read_text()
+
+    plain = await supervisor.start_room(RoomOptions("plain"), record=True)
+    own = await supervisor.start_room(RoomOptions("own", e2ee_key="the room's key"), record=False)
+    started = await supervisor.start_recording("own", StartRecording("", e2ee_key="a newer key"))
+    assert started.recording is not None
+    assert told(plain.recording_id) == "the setting's key"
+    assert told(started.recording.recording_id) == "a newer key"
+    await supervisor.command("own", SetEncryptionKey("another place", None, 1))
+    await supervisor.command("own", SetEncryptionKey("bob's key", "bob", 0))
+    assert not any(b" key" in arguments_and_environment(view.process_id) for view in (plain, own))
+    assert own.process_id is not None
+    os.kill(own.process_id, signal.SIGKILL)
+    again = await until_running_again(supervisor, "own", restarts=1)
+    assert told(again.recording_id) == "a newer key"
+    (saved,) = [item for item in DesiredRooms(settings.state_dir).load() if item.room == "own"]
+    assert (saved.e2ee_key, saved.e2ee_participant_keys) == ("a newer key", {"bob": "bob's key"})
+    assert (settings.state_dir / "rooms.json").stat().st_mode & 0o077 == 0
+    shown = repr((supervisor.rooms(), events.read_after(0), saved))
+    assert "newer" not in shown
+    await supervisor.drain()
+    await supervisor.aclose()
 
 
 async def test_a_drained_service_runs_its_rooms_again_and_an_ended_room_stays_ended(service_settings: Settings) -> None:

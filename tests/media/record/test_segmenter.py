@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -158,6 +158,14 @@ def test_a_leap_that_arrival_does_not_show_is_a_reset() -> None:
     assert outcome.segments[1].start.decode_time == expected
     assert [anchor.anchor.reset for anchor in outcome.anchors] == [False, True]
     assert outcome.gaps[0].reason is GapReason.TIMESTAMP_RESET
+
+
+def test_frames_that_could_not_be_decrypted_leave_a_gap_that_says_so() -> None:
+    before = [vp8(index / 30, sync=index == 0) for index in range(30)]
+    after = [vp8(2 + index / 30, sync=index == 0, discontinuity=index == 0) for index in range(30)]
+    outcome = run([*before, replace(after[0], undecryptable_before=30), *after[1:]])
+    assert outcome.gaps == [ReportGap(TICKS_PER_S, TICKS_PER_S, GapReason.ENCRYPTED, 30)]
+    assert outcome.segments[1].start.discontinuity
 
 
 def test_a_lost_packet_of_audio_is_told_but_cuts_nothing() -> None:

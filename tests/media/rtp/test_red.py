@@ -203,6 +203,14 @@ def test_what_is_no_red_is_counted_and_passed_over(name: str) -> None:
     assert receiver.stats(START + 2).packets_discarded == 1
 
 
+def test_a_late_packet_that_was_recovered_in_the_place_of_a_lost_one_comes_out_once() -> None:
+    red = Red(1)
+    packets = [red.packet(number) for number in (1, 2, 3, 4, 6)]
+    late = packets.pop(3)
+    frames, _ = run([*packets, late], {2})
+    assert numbers(frames) == [1, 2, 4, 6]
+
+
 def test_another_source_starts_anew() -> None:
     receiver = stream()
     frames: list[EncodedFrame] = []

@@ -48,6 +48,24 @@ def test_a_full_frame_rate_is_left_alone_on_a_limited_way() -> None:
     assert scene.changes == []
 
 
+def test_what_was_limited_long_ago_is_not_held_against_a_camera() -> None:
+    scene = Scene()
+    scene.decreases = 1
+    scene.run(60, 25)
+    scene.run(60, 6)
+    assert scene.changes == []
+
+
+def test_a_layer_asked_for_with_fewer_frames_is_not_thinned() -> None:
+    scene = Scene()
+    scene.run(6, 30)
+    scene.decreases = 1
+    scene.run(1, 30)
+    scene.wanted["TR"] = LayerQuality.MEDIUM
+    scene.run(10, 10)
+    assert scene.changes == []
+
+
 def test_the_higher_layer_comes_again_on_a_way_that_became_wide() -> None:
     scene = Scene()
     scene.run(6, 25)
