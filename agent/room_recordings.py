@@ -15,7 +15,7 @@ from agent.room.decoded_tracks import DecodedTracks
 from agent.room.events import DataReceived, DataTrackFrame, ParticipantConnected, TrackPublished
 from agent.room.recorder_options import RecorderOptions
 from agent.room.recording import RoomRecorder
-from agent.room.recording_control import RecordingControl, RoomMetadata, snapshot
+from agent.room.recording_control import RecordingControl, RoomMetadata, cut_off, snapshot
 from agent.room.recording_plan import EndedReason, RecordingPlan, RecordWhen
 from agent.room.recording_policy import Begin, End, Pause, PolicyAction, RecordingSnapshot
 from agent.room.session import RoomSession
@@ -60,7 +60,7 @@ class RoomRecordings:
         self._queue = queue
         self._tell = tell
         self._policy = request.record_policy
-        self._first_id = request.recording_id
+        self._next_id = request.recording_id
         self._recorder: RoomRecorder | None = None
         self._last: RecordingStatus | None = None
         self._past = RoomCounters()
@@ -93,10 +93,11 @@ class RoomRecordings:
 
     async def begin(self) -> None:
         """Record from now on if that is asked for; later recordings begin as the plan says."""
-        if await self._records_at_once():
-            await self.start(self._first_id)
-            self._first_id = None
-        self._control.start()
+        at_once = await self._records_at_once()
+        if at_once:
+            await self.start(self._next_id)
+            self._next_id = None
+        self._control.start(going_on=at_once)
 
     async def aclose(self) -> None:
         """Close the recording; none begins any more. Idempotent."""
@@ -206,17 +207,17 @@ class RoomRecordings:
 
     async def _records_at_once(self) -> bool:
         """Whether a recording begins with the agent: one is asked for, or was cut off and goes on."""
-        if not (self._request.record or self._first_id):
+        if not (self._request.record or self._next_id):
             return False
         if self._control.plan.when is RecordWhen.NOW:
             return True
-        return self._first_id is not None and await asyncio.to_thread(_goes_on, self.folder / self._first_id)
+        return self._next_id is not None and await asyncio.to_thread(_goes_on, self.folder / self._next_id)
 
     def _look(self) -> RecordingSnapshot:
         """How things are, for the plan."""
         activity = self._recorder.activity() if self._recorder else None
         if self._session.connection is not ConnectionState.CONNECTED:
-            return RecordingSnapshot(connected=False, recording=activity is not None)
+            return cut_off(activity)
         wish = self._metadata.wish(self._session.room_metadata)
         return snapshot(
             self._session.participants,
@@ -231,8 +232,7 @@ class RoomRecordings:
         """Do what the plan says; what somebody did by hand in the meantime stands."""
         if isinstance(action, Begin):
             if self._recorder is None:
-                await self.start(self._first_id, paused=action.paused)
-                self._first_id = None  # recordings that follow are others
+                await self._begin(action)
         elif self._recorder is None:
             return
         elif isinstance(action, End):
@@ -241,6 +241,15 @@ class RoomRecordings:
                 self.ended.set()
         else:
             await self.set_paused(paused=isinstance(action, Pause))
+
+    async def _begin(self, action: Begin) -> None:
+        # Kept until it has begun: each attempt that failed may have left a folder, and the next one goes on in it.
+        if self._next_id is None:
+            self._next_id = new_recording_id(self._request.room, self._clock.now())
+        status = await self.start(self._next_id, paused=action.paused)
+        self._next_id = None  # recordings that follow are others
+        if status.state == RecordingState.PAUSED and not action.paused:
+            await self.set_paused(paused=False)  # the attempt before was to begin paused
 
 
 def _goes_on(path: Path) -> bool:

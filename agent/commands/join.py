@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from agent.commands.output import JsonOption, Output
-from agent.commands.record_options import plan_body, policy_body
+from agent.commands.record_options import BEST_LAYER, check_options, plan_body, policy_body
 from agent.config import load_settings
 from agent.errors import InvalidSettings
 from agent.room.publish_options import PublishOptions, VideoCodec
@@ -60,7 +60,7 @@ def join(
         list[str] | None, typer.Option(help="Record tracks of this name or SID only (glob pattern; repeat).")
     ] = None,
     rules: Annotated[Path | None, typer.Option(help="Record by the rules in this JSON file.")] = None,
-    record_layer: Annotated[str, typer.Option(help="Best layer to record: low, medium, highest.")] = "highest",
+    record_layer: Annotated[str, typer.Option(help="Best layer to record: low, medium, highest.")] = BEST_LAYER,
     record_budget: Annotated[int | None, typer.Option(help="Bits per second for all recorded videos.")] = None,
     focus: Annotated[
         list[str] | None, typer.Option(help="Identity that comes first within the budget (glob pattern; repeat).")
@@ -93,6 +93,25 @@ def join(
     from agent.commands.visit import Chatter, Visit
     from agent.request import EVERYTHING, NOTHING, RoomRequest
 
+    said = {
+        "--mux": mux,
+        "--participant": participant,
+        "--track": track,
+        "--rules": rules,
+        "--record-layer": record_layer != BEST_LAYER,
+        "--record-budget": record_budget is not None,
+        "--focus": focus,
+        "--stop-empty": stop_empty is not None,
+        "--stop-silent": stop_silent is not None,
+        "--stop-muted": stop_muted is not None,
+        "--stop-no-media": stop_no_media is not None,
+        "--stop-after": stop_after is not None,
+        "--stop-size": stop_size is not None,
+        "--leave-when-stopped": leave_when_stopped,
+        "--decoded": decoded,
+    }
+    record = record or record_when is not RecordWhen.NOW
+    check_options([option for option, given in said.items() if given], records=record or recording_id is not None)
     chosen = policy_body(participant or [], track or [], rules)
     plan = plan_body(
         when=record_when.value,
@@ -127,7 +146,7 @@ def join(
             max_fps=fps,
         ),
         loop=loop,
-        record=record or record_when is not RecordWhen.NOW,
+        record=record,
         mux=mux,
         recording_id=recording_id,
         recordings_dir=out,

@@ -1,7 +1,7 @@
 """What the command line says of recordings, as the control API's bodies take it: one place checks both."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
+BEST_LAYER = "highest"
+
+_LAYERS = ("--record-layer", "--record-budget", "--focus")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -76,11 +79,29 @@ def plan_body(
     values = {
         "when": when,
         "stop": {**times, **size},
-        "layers": {"quality": "high" if layer == "highest" else layer, "budget_bps": budget_bps, "focus": [*focus]},
+        "layers": {"quality": "high" if layer == BEST_LAYER else layer, "budget_bps": budget_bps, "focus": [*focus]},
         "leave_when_stopped": leave_when_stopped,
         "decoded": decoded,
     }
     return _checked(PlanBody, values, "the recording's options")
+
+
+def check_options(given: Collection[str], *, records: bool) -> None:
+    """See that each option in `given` (such as --mux) has an effect; `records`: something begins a recording.
+
+    Raises InvalidSettings, which says what to add or to leave out.
+    """
+    if given and not records:
+        said = ", ".join(given)
+        raise InvalidSettings(f"nothing would be recorded, so {said} has no effect; add --record or --record-when")
+    layers = [option for option in _LAYERS if option in given]
+    if "--decoded" in given and layers:
+        raise InvalidSettings(
+            f"decoded media come in the participant's layers, so {', '.join(layers)} has no effect with --decoded; "
+            "leave one or the other out"
+        )
+    if "--focus" in given and "--record-budget" not in given:
+        raise InvalidSettings("--focus says who comes first within a budget, and there is none; add --record-budget")
 
 
 def parse_size_bytes(text: str) -> int:

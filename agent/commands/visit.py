@@ -76,10 +76,11 @@ class Visit:
 
     async def run(self, seconds: float | None) -> None:
         """Join, stay until a signal, the end of the room or of `seconds`, and leave in order."""
-        stop = asyncio.Event()
+        stop, pauses = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
+        # All of them first: by itself each would end the process.
+        for number, asked in ((signal.SIGINT, stop), (signal.SIGTERM, stop), (signal.SIGUSR1, pauses)):
+            loop.add_signal_handler(number, asked.set)
         bind_context(room=self._request.room)
         if self._request.recording_id:
             bind_context(recording=self._request.recording_id)
@@ -87,9 +88,6 @@ class Visit:
         queue = await asyncio.to_thread(_open_queue, self._settings) if self._request.recording_id else None
         agent = RoomAgent(credentials, self._request, self._settings, export_queue=queue)
         tasks = Tasks("join")
-        # Before the join, which takes seconds: by itself the signal would end the process.
-        pauses = asyncio.Event()
-        loop.add_signal_handler(signal.SIGUSR1, pauses.set)
         try:
             await agent.start()
             tasks.start(self._toggle_pauses(agent, pauses), name="pauses")
@@ -115,7 +113,7 @@ class Visit:
             asked.clear()
             recording = agent.state().recording
             try:
-                if recording is not None and recording.state == "paused":
+                if recording is not None and recording.paused:
                     status = await agent.resume_recording()
                 else:
                     status = await agent.pause_recording()

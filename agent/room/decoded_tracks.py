@@ -15,7 +15,6 @@ from av.error import FFmpegError
 from agent.errors import TrackNotFound
 from agent.room.consumer import ReceivedAudio, ReceivedVideoFrame
 from agent.room.subscriber import Subscriber
-from agent.room.subscription import SubscribeAction
 from media.clock import SteadyClock
 from media.frames import EncodedFrame
 from media.process.live_encoder import DecodedPicture, DecodedSound, LiveAudioEncoder, LiveVideoEncoder
@@ -115,6 +114,7 @@ class DecodedTracks:
         self._clock = clock
         self._encoders: dict[str, _TrackEncoder] = {}
         self._ending: list[_TrackEncoder] = []
+        self._end_feed: dict[str, Callable[[], None]] = {}
         self.bytes_encoded: dict[str, int] = {}
         self.frames_encoded = 0
 
@@ -127,8 +127,7 @@ class DecodedTracks:
         """Record a track; False while the participant does not know it yet: ask again."""
         encoder = _TrackEncoder(sid, kind, self._clock, lambda frames: self._delivered(sid, frames, deliver))
         try:
-            self._subscriber.on_frames(sid, encoder.take)
-            self._subscriber.override(sid, SubscribeAction.SUBSCRIBE)
+            self._end_feed[sid] = self._subscriber.feed(sid, encoder.take)
         except TrackNotFound:
             encoder.end()
             return False
@@ -153,11 +152,8 @@ class DecodedTracks:
 
     def _stop_feeding(self, encoder: _TrackEncoder) -> None:
         encoder.end()
-        try:
-            self._subscriber.on_frames(encoder.sid, None)
-            self._subscriber.override(encoder.sid, None)
-        except TrackNotFound:
-            log.debug("recording_track_gone", sid=encoder.sid)
+        if end_feed := self._end_feed.pop(encoder.sid, None):
+            end_feed()
 
     def request_keyframe(self, sid: str) -> None:
         """Make a video's next frame a sync sample."""

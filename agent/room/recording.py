@@ -303,10 +303,13 @@ class RoomRecorder:
             for sid in self._wanted
             if (found := self._tap.find_track(sid)) is not None and found[1].kind is MediaKind.AUDIO
         }
+        closed = self._tap.state is TapState.CLOSED  # for good; who spoke last speaks no more
+        speakers = {} if closed else self._tap.speakers
         return RecordingActivity(
-            connected=self._tap.state is TapState.CONNECTED,
+            recording_id=self._options.recording_id,
+            connected=closed or self._tap.state is TapState.CONNECTED,
             paused=recording.paused,
-            heard=is_heard(publishers, self._tap.speakers, self._layers.rates),
+            heard=is_heard(publishers, speakers, self._layers.rates),
             packets=decoded.frames_encoded if decoded else _packets(self._tap),
             recorded_s=recording.recorded_s(self._clock.now()),
             size_bytes=recording.size_bytes,
@@ -334,6 +337,7 @@ class RoomRecorder:
             error=str(self._last_error or ""),
             recorded_s=round(recording.recorded_s(self._clock.now()), 3),
             ended_reason=self._ended_reason,
+            paused=recording.paused and not self._ended_reason,
             undecryptable=self._decryption.undecryptable,
         )
 

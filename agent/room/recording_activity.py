@@ -10,11 +10,14 @@ SOUND_BPS = 6_000  # the least that Opus codes speech in (RFC 7587 section 3.1.1
 
 @dataclass(frozen=True, slots=True)
 class RecordingActivity:
-    """What the recording knows of the room. `connected`: the tap is. `heard`: somebody who is recorded.
+    """What the recording knows of the room. `heard`: somebody who is recorded.
+
+    `connected`: the tap can tell what comes; that nothing does any more is known too, once it is closed for good.
 
     `packets` received so far; `recorded_s` and `size_bytes` include what earlier writers recorded.
     """
 
+    recording_id: str
     connected: bool
     paused: bool
     heard: bool

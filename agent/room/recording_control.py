@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
 from agent.errors import RoomhandError
 from agent.room.recording_activity import RecordingActivity
 from agent.room.recording_plan import RecordingPlan
-from agent.room.recording_policy import PolicyAction, PolicyState, RecordingSnapshot, step
+from agent.room.recording_policy import GOING_ON, PolicyAction, PolicyState, RecordingSnapshot, step
 from agent.room.room_metadata import RecordWish, record_wish
 from agent.room.state import ParticipantState, TrackState
 from agent.room.subscription import Candidate, SubscriptionPolicy, decide
@@ -41,9 +42,9 @@ class RecordingControl:
         self._changed = asyncio.Event()
         self._tasks = Tasks("recording_control")
 
-    def start(self) -> None:
-        """Control recordings from now on."""
-        self._tasks.start(self._run(), name="run")
+    def start(self, *, going_on: bool = False) -> None:
+        """Control recordings from now on. `going_on`: one runs that was decided on before we came."""
+        self._tasks.start(self._run(GOING_ON if going_on else PolicyState()), name="run")
 
     def nudge(self) -> None:
         """Something changed in the room: look now rather than within a second."""
@@ -53,8 +54,7 @@ class RecordingControl:
         """Control them no more; idempotent."""
         await self._tasks.aclose()
 
-    async def _run(self) -> None:
-        state = PolicyState()
+    async def _run(self, state: PolicyState) -> None:
         while True:
             after, action = step(self.plan, state, self._clock.now(), self._look())
             if action is None or await self._carried_out(action):
@@ -116,21 +116,27 @@ def snapshot(
     ]
     chosen = {choice.sid for choice in decide(policy, candidates) if choice.subscribe}
     unmuted = [item for item in candidates if item.track.sid in chosen and not item.track.muted]
-    seen = RecordingSnapshot(
-        participants=len(people), published=len(chosen), unmuted=len(unmuted), wish=wish, recording=activity is not None
+    return replace(
+        cut_off(activity),
+        connected=activity is None or activity.connected,
+        participants=len(people),
+        published=len(chosen),
+        unmuted=len(unmuted),
+        wish=wish,
     )
+
+
+def cut_off(activity: RecordingActivity | None) -> RecordingSnapshot:
+    """What is known while we are not in the room (pure): what is recorded, and how much of it."""
     if activity is None:
-        return seen
+        return RecordingSnapshot(connected=False)
     return RecordingSnapshot(
-        connected=activity.connected,
+        connected=False,
         recording=True,
+        recording_id=activity.recording_id,
         paused=activity.paused,
-        participants=seen.participants,
-        published=seen.published,
-        unmuted=seen.unmuted,
         heard=activity.heard,
         packets=activity.packets,
         recorded_s=activity.recorded_s,
         size_bytes=activity.size_bytes,
-        wish=wish,
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from agent.errors import InvalidSettings
+from media.record.entries import LEFT
 from quality.stats import VideoQuality
 
 
@@ -23,7 +24,7 @@ class EndedReason(StrEnum):
     """What ended a recording: as journal, manifest, status and events tell it."""
 
     REQUESTED = "requested"
-    LEFT = "left"
+    LEFT = LEFT
     METADATA = "metadata"
     EMPTY = "empty"
     SILENT = "silent"

@@ -4,12 +4,14 @@
 action. What people ask comes to the recording itself, and shows in the next snapshot.
 
 - Each condition of `StopConditions` must hold without a break for its time, counted from the recording's start at the
-  earliest. While we are cut off from the room nothing is known, and no time counts. While the recording is paused
-  only an empty room counts.
+  earliest. While we are cut off from the room nothing is known, and no time counts; only duration and size end a
+  recording then. While the recording is paused only an empty room counts.
 - The room's metadata count when they change: who asks otherwise afterwards is obeyed until they change again. That they
   are gone ends nothing: a server that was restarted has forgotten them.
 - "First published" counts when tracks come after there were none, so a recording that was ended by hand does
   not begin again at once.
+- Where a recording is gone on with, `GOING_ON` is the state to begin with: what is so at first was so before, and what
+  people decided of it stands until it changes.
 """
 
 from dataclasses import dataclass, field, replace
@@ -23,13 +25,14 @@ from agent.room.room_metadata import RecordWish
 class RecordingSnapshot:
     """What is so now. `connected`: room and tap can tell.
 
-    `recording`: one runs, paused or not. `participants`: others in the room. `published`: tracks to be recorded, and
-    `unmuted` how many of them are not muted. `heard`: somebody recorded is. `packets`: received for the
-    recording so far. `wish`: what the room's metadata ask.
+    `recording`: one runs, paused or not; `recording_id` tells it from the one before. `participants`: others in the
+    room. `published`: tracks to be recorded, and `unmuted` how many of them are not muted. `heard`: somebody recorded
+    is. `packets`: received for the recording so far. `wish`: what the room's metadata ask.
     """
 
     connected: bool = True
     recording: bool = False
+    recording_id: str = ""
     paused: bool = False
     participants: int = 0
     published: int = 0
@@ -70,14 +73,22 @@ PolicyAction: TypeAlias = Begin | Pause | Unpause | End
 
 @dataclass(frozen=True, slots=True)
 class PolicyState:
-    """What `step` remembers. `held_since`: when each condition began to hold without a break, by reason."""
+    """What `step` remembers. `held_since`: when each condition began to hold without a break, by reason.
+
+    `unseen`: what published and wish were is still to be taken from the first look.
+    """
 
     recording: bool = False
+    recording_id: str = ""
     published: int = 0
     wish: RecordWish | None = None
     packets: int = 0
     at: float | None = None
     held_since: dict[EndedReason, float] = field(default_factory=dict)
+    unseen: bool = False
+
+
+GOING_ON = PolicyState(unseen=True)
 
 
 def step(
@@ -85,14 +96,27 @@ def step(
 ) -> tuple[PolicyState, PolicyAction | None]:
     """The state after `seen` at `now` (seconds of any steady clock), and what to do."""
     if not seen.connected:
-        return replace(state, held_since=_moved(state.held_since, now, state.at), at=now), None
+        ended = _end(plan.stop, {}, now, seen) if seen.recording else None
+        return replace(state, held_since=_moved(state.held_since, now, state.at), at=now), ended
+    if state.unseen:
+        state = replace(state, published=seen.published, wish=seen.wish)
     action = _asked_by_metadata(plan, state, seen)
     if action is None and not seen.recording and _published_first(plan, state, seen):
         action = Begin()
     held = _held(plan.stop, state, now, seen) if seen.recording else {}
     if action is None and seen.recording:
         action = _end(plan.stop, held, now, seen)
-    after = PolicyState(seen.recording, seen.published, seen.wish, seen.packets, now, held)
+    if isinstance(action, End):
+        held = {}  # whatever runs next is another recording, even where it goes on in the same folder
+    after = PolicyState(
+        recording=seen.recording,
+        recording_id=seen.recording_id,
+        published=seen.published,
+        wish=seen.wish,
+        packets=seen.packets,
+        at=now,
+        held_since=held,
+    )
     return after, action
 
 
@@ -122,7 +146,7 @@ def _published_first(plan: RecordingPlan, state: PolicyState, seen: RecordingSna
 
 def _held(stop: StopConditions, state: PolicyState, now: float, seen: RecordingSnapshot) -> dict[EndedReason, float]:
     """Since when each condition that holds now has held."""
-    new = not state.recording
+    new = not state.recording or state.recording_id != seen.recording_id
     holds = {EndedReason.EMPTY: seen.participants == 0}
     if not seen.paused:
         holds |= {

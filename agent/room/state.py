@@ -104,8 +104,9 @@ class RecordingStatus:
 
     `error_code` and `error` tell of the last refusal of the disk; empty where it never refused. While `state` is
     storage_error, frames are lost; recording goes on by itself when the disk takes them again. `recorded_s`: seconds
-    recorded, pauses left out. `ended_reason`: what closed it, in a word; empty while it runs. `undecryptable` are the
-    tracks that are left out for want of their key; they are recorded once it is given.
+    recorded, pauses left out. `ended_reason`: what closed it, in a word; empty while it runs. `paused`: somebody has
+    it paused, whatever else `state` tells of it. `undecryptable` are the tracks that are left out for want of their
+    key; they are recorded once it is given.
     """
 
     recording_id: str
@@ -122,6 +123,7 @@ class RecordingStatus:
     recorded_s: float = 0.0
     ended_reason: str = ""
     undecryptable: tuple[UndecryptableTrack, ...] = ()
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Applying a subscription policy to a room, and keeping what was asked for across reconnects."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
@@ -123,6 +124,24 @@ class Subscriber:
             return
         self._callbacks[key] = callback
         self._start_consuming(track)
+
+    def feed(self, track_sid: str, callback: FrameCallback) -> Callable[[], None]:
+        """Subscribe to a track for `callback`, whatever the rules say; call the result to end that.
+
+        By then the track may be gone: the next one of its publisher, kind, source and name is the rules' again.
+        """
+        key = TrackKey.of(self._track(track_sid))
+        self.on_frames(track_sid, callback)
+        self.override(track_sid, SubscribeAction.SUBSCRIBE)
+        return lambda: self._end_feed(track_sid, key, callback)
+
+    def _end_feed(self, sid: str, key: TrackKey, callback: FrameCallback) -> None:
+        if self._callbacks.get(key) != callback:
+            return  # somebody else's by now
+        self._stop_consuming(sid)
+        del self._callbacks[key]
+        self._overrides.pop(key, None)
+        self._apply()
 
     def _change(
         self,

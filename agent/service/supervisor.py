@@ -172,16 +172,17 @@ class Supervisor:
             recording_id = wanted.recording_id or new_recording_id(name, self._parts.clock.now())
             before = slot.options
             # Kept before the room is told: should its process die in between, the next one goes on with it.
-            slot.options = replace(
+            asked = replace(
                 _changed(before, wanted.policy, wanted.plan),
                 recording_id=recording_id,
                 e2ee_key=wanted.e2ee_key or before.e2ee_key,
             )
+            slot.options = asked
             try:
                 await self._save()
                 return await slot.call(replace(wanted, recording_id=recording_id))
             except (RoomFault, StorageError):
-                slot.options = before
+                slot.options = _taken_back(slot.options, asked, before)
                 await self._save()
                 raise
 
@@ -192,7 +193,9 @@ class Supervisor:
             if slot.options.recording_id is None:
                 raise RecordingConflict(f"room {name!r} is not being recorded; start a recording first")
             done = await slot.call(StopRecording())
-            slot.options = replace(slot.options, recording_id=None)
+            ended = done.recording.recording_id if done.recording else slot.options.recording_id
+            if slot.options.recording_id == ended:  # else the plan has begun another one by now
+                slot.options = replace(slot.options, recording_id=None)
             await self._save()
             return done
 
@@ -264,7 +267,7 @@ class Supervisor:
             return
         recording_id, reason = str(status.get("recording_id", "")), status.get("ended_reason")
         known = slot.options.recording_id
-        if not reason and known is None:
+        if not reason and known != recording_id:
             slot.options = replace(slot.options, recording_id=recording_id)
         elif reason and reason != EndedReason.LEFT and known == recording_id:
             slot.options = replace(slot.options, recording_id=None)
@@ -285,6 +288,14 @@ def _changed(options: RoomOptions, policy: SubscriptionPolicy | None, plan: Reco
         before = options.recording_plan or RecordingPlan()
         options = replace(options, recording_plan=replace(plan, when=before.when))
     return options
+
+
+def _taken_back(now: RoomOptions, asked: RoomOptions, before: RoomOptions) -> RoomOptions:
+    """The options `now` without what `asked` changed of `before`; what others changed since stays."""
+    for name in ("recording_id", "record_policy", "recording_plan", "e2ee_key"):
+        if getattr(now, name) == getattr(asked, name):
+            now = replace(now, **{name: getattr(before, name)})
+    return now
 
 
 def _with_key(options: RoomOptions, command: SetEncryptionKey) -> RoomOptions:

@@ -71,7 +71,7 @@ class _Track:
     segments: LiveTrack
     inits: dict[str, InitEntry] = field(default_factory=dict)
     closed: bool = False
-    waiting: list[tuple[SegmentEntry, int]] = field(default_factory=list)
+    waiting: deque[tuple[SegmentEntry, int]] = field(default_factory=deque)
     recent: deque[tuple[int, SegmentScanner]] = field(default_factory=lambda: deque(maxlen=_PARTS_OF_SEGMENTS))
     view: LiveTrackView | None = None
 
@@ -171,13 +171,15 @@ class LiveReader:
 
     def _view(self, track: _Track) -> LiveTrackView:
         descriptor = track.opened.descriptor
-        playable = RECORDABLE.get(descriptor.codec) is Container.FMP4
+        container = RECORDABLE.get(descriptor.codec)
+        playable = container is Container.FMP4
         ended = track.closed or self._complete
-        init = next(reversed(track.inits.values()), None)
-        if not playable:
-            track.waiting.clear()
-            return LiveTrackView(track.opened.track, descriptor, (), init, ended, playable)
+        inits = (item for item in reversed(track.inits.values()) if item.container is container)
+        init = next(inits, None)  # one of a codec that the track had before describes nothing that comes now
         changed = self._close_segments(track)
+        if not playable:
+            track.view = None
+            return LiveTrackView(track.opened.track, descriptor, (), init, ended, playable)
         opened, grown = self._open_segment(track)
         known = track.view
         if changed or grown or known is None or (known.init, known.ended) != (init, ended):
@@ -186,18 +188,26 @@ class LiveReader:
         return known
 
     def _close_segments(self, track: _Track) -> bool:
-        """Take in the segments that were journaled; whether there were any."""
-        waiting, track.waiting = track.waiting, []
-        for index, (entry, epoch) in enumerate(waiting):
-            if entry.sequence < track.segments.next_sequence:
-                continue
-            seen = track.scanner(entry.sequence)
-            if seen is None or not seen.parts or seen.parts[-1].end != entry.size_bytes:
-                shown = index >= len(waiting) - _PARTS_OF_SEGMENTS
-                seen = self._scan_closed(entry, with_parts=shown)
-            note = decode_segment_note(seen.note)
-            track.segments.close(entry, note.clock_mapping if note else None, seen.parts, epoch)
-        return bool(waiting)
+        """Take in the segments that were journaled; whether there were any. Where reading fails, the rest waits."""
+        changed = False
+        while track.waiting:
+            entry, epoch = track.waiting[0]
+            if entry.sequence >= track.segments.next_sequence:
+                self._close_segment(track, entry, epoch)
+            track.waiting.popleft()
+            changed = True
+        return changed
+
+    def _close_segment(self, track: _Track, entry: SegmentEntry, epoch: int) -> None:
+        if not entry.path.endswith(Container.FMP4.segment_suffix):
+            track.segments.skip(entry.sequence)  # the track had another codec then
+            return
+        seen = track.scanner(entry.sequence)
+        if seen is None or not seen.parts or seen.parts[-1].end != entry.size_bytes:
+            shown = len(track.waiting) <= _PARTS_OF_SEGMENTS
+            seen = self._scan_closed(entry, with_parts=shown)
+        note = decode_segment_note(seen.note)
+        track.segments.close(entry, note.clock_mapping if note else None, seen.parts, epoch)
 
     def _scan_closed(self, entry: SegmentEntry, *, with_parts: bool) -> SegmentScanner:
         """A closed segment's note, and its parts. One that is gone has neither: its bytes are asked for in vain."""

@@ -43,7 +43,6 @@ class OpenSegment:
 class _Placed:
     """A segment's place: what of it is fixed once it was opened."""
 
-    sequence: int
     offset: int
     end_decode_time: int
     segments: int
@@ -65,6 +64,7 @@ class LiveTrack:
     _offsets: dict[int, int] = field(default_factory=dict)
     _last: _Placed | None = None
     _epoch: int | None = None
+    _passed: int = 0
 
     def offset(self, sequence: int) -> int | None:
         """How many ticks the segment of that number is moved by; None while it is not known."""
@@ -73,7 +73,7 @@ class LiveTrack:
     @property
     def next_sequence(self) -> int:
         """The number that the open segment has."""
-        return 1 if self._last is None else self._last.sequence + 1
+        return self._passed + 1
 
     def close(self, entry: SegmentEntry, mapping: ClockMapping | None, parts: Sequence[PartIndex], epoch: int) -> None:
         """The next segment is whole. `epoch`: how often the recording's writer had started anew by then."""
@@ -94,7 +94,12 @@ class LiveTrack:
             )
         )
         self._epoch = epoch
-        self._last = _Placed(entry.sequence, offset, entry.end_decode_time, len(self.closed), epoch)
+        self._passed = entry.sequence
+        self._last = _Placed(offset, entry.end_decode_time, len(self.closed), epoch)
+
+    def skip(self, sequence: int) -> None:
+        """That segment cannot be played; what comes behind it is."""
+        self._passed = sequence
 
     def with_open(self, segment: OpenSegment | None, epoch: int) -> tuple[LiveSegment, ...]:
         """All segments, with the one that is being written once it has a part."""

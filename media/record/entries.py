@@ -121,9 +121,16 @@ class RecordingUnpaused:
     """From here on the recording was written again."""
 
 
+LEFT = "left"
+"""Why a recording was closed that nobody ended: its writer left with the room, and the next one goes on with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class RecordingClosed:
-    """The writer closed the recording in good order. `reason`: what ended it, in a word; empty where nobody said."""
+    """The writer closed the recording in good order. `reason`: what ended it, in a word; empty where nobody said.
+
+    A pause outlives the reason `LEFT`, and no other.
+    """
 
     reason: str = ""
 

@@ -2,13 +2,23 @@
 
 from dataclasses import dataclass
 
-from media.record.entries import RecordingClosed, RecordingPaused, RecordingResumed, RecordingStarted, RecordingUnpaused
+from media.record.entries import (
+    LEFT,
+    RecordingClosed,
+    RecordingPaused,
+    RecordingResumed,
+    RecordingStarted,
+    RecordingUnpaused,
+)
 from media.record.journal_line import JournalRecord
 
 
 @dataclass(slots=True)
 class RecordedTime:
-    """Folds journal records. `paused`: whether the last word on it was a pause; closing a recording ends its pause."""
+    """Folds journal records. `paused`: whether the last word on it was a pause.
+
+    Closing a recording ends its pause, unless its writer only left: whoever goes on is in the pause still.
+    """
 
     started_at: float = 0.0
     idle_s: float = 0.0
@@ -25,7 +35,7 @@ class RecordedTime:
         elif isinstance(entry, RecordingUnpaused):
             self.unpause(record.at)
         elif isinstance(entry, RecordingClosed):
-            self.paused = False
+            self.paused = self.paused and entry.reason == LEFT
             self._stop(record.at)
         elif isinstance(entry, RecordingResumed) and not self.paused:
             self._go_on(record.at)

@@ -52,6 +52,16 @@ async def until(condition: Callable[[], bool]) -> None:
     await eventually(lambda: condition() or None, timeout_s=WAIT_S)
 
 
+async def ask_server(server: Credentials, method: str, **request: str) -> None:
+    """Call the server's RoomService for `request["room"]`."""
+    token = mint_service_token(server, ServiceGrants(room=request["room"], room_admin=True))
+    async with httpx.AsyncClient(base_url=server.url.replace("ws", "http", 1), trust_env=False) as client:
+        answer = await client.post(
+            f"/twirp/livekit.RoomService/{method}", json=request, headers={"Authorization": f"Bearer {token}"}
+        )
+        assert answer.status_code == 200, answer.text
+
+
 def checked(path: str) -> RecordingView:
     """The recording, closed and without a fault."""
     view = read_recording(Path(path))
@@ -171,20 +181,13 @@ async def test_it_begins_with_the_first_publisher_and_ends_when_the_room_is_empt
 async def test_the_rooms_metadata_begin_pause_and_end_it(livekit_server: Credentials, tmp_path: Path) -> None:
     room = room_name()
     plan = RecordingPlan(RecordWhen.METADATA)
-    token = mint_service_token(livekit_server, ServiceGrants(room=room, room_admin=True))
     async with (
         Publisher(livekit_server, room, codec=Codec.H264),
         agent_in(livekit_server, room, tmp_path, record=True, recording_plan=plan) as agent,
-        httpx.AsyncClient(base_url=livekit_server.url.replace("ws", "http", 1), trust_env=False) as client,
     ):
 
         async def say(metadata: str) -> None:
-            answer = await client.post(
-                "/twirp/livekit.RoomService/UpdateRoomMetadata",
-                json={"room": room, "metadata": metadata},
-                headers={"Authorization": f"Bearer {token}"},
-            )
-            assert answer.status_code == 200, answer.text
+            await ask_server(livekit_server, "UpdateRoomMetadata", room=room, metadata=metadata)
 
         def state() -> str:
             recording = agent.state().recording
@@ -204,6 +207,45 @@ async def test_the_rooms_metadata_begin_pause_and_end_it(livekit_server: Credent
     assert view.ended_reason == "metadata"
     told = {gap.reason for track in view.tracks for gap in track.gaps}
     assert GapReason.PAUSED not in told, "it was paused before there was anything"
+
+
+async def test_a_pause_by_hand_outlives_a_restart_in_good_order(livekit_server: Credentials, tmp_path: Path) -> None:
+    room = room_name()
+    plan = RecordingPlan(RecordWhen.METADATA)
+    async with Publisher(livekit_server, room, codec=Codec.H264):
+        async with agent_in(livekit_server, room, tmp_path, record=True, recording_plan=plan) as agent:
+            await ask_server(livekit_server, "UpdateRoomMetadata", room=room, metadata='{"roomhand": {"record": true}}')
+            await until(lambda: agent.state().recording is not None)
+            await more_frames(agent)
+            recording_id = (await agent.pause_recording()).recording_id
+        again = agent_in(
+            livekit_server, room, tmp_path, record=True, recording_plan=plan, recording_id=recording_id, identity="two"
+        )
+        async with again as agent:
+            await asyncio.sleep(3)
+            status = agent.state().recording
+            assert status is not None
+            assert (status.recording_id, status.state, status.frames) == (recording_id, "paused", 0)
+            await agent.resume_recording()
+            await more_frames(agent)
+            status = await agent.stop_recording()
+    checked(status.path)
+
+
+async def test_a_tap_that_the_server_put_out_has_the_recording_end(livekit_server: Credentials, tmp_path: Path) -> None:
+    room = room_name()
+    plan = RecordingPlan(stop=StopConditions(no_media_s=1.5))
+    async with (
+        Publisher(livekit_server, room, codec=Codec.VP8),
+        agent_in(livekit_server, room, tmp_path, record=True, recording_plan=plan) as agent,
+    ):
+        await more_frames(agent)
+        await ask_server(livekit_server, "RemoveParticipant", room=room, identity="roomhand-tap")
+        await until(lambda: (recording := agent.state().recording) is not None and recording.ended_reason != "")
+        status = agent.state().recording
+    assert status is not None
+    assert status.ended_reason == "no_media"
+    checked(status.path)
 
 
 async def test_what_is_recorded_changes_while_it_is_and_a_duration_ends_it(

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from agent.cli import app
 from agent.commands.record_options import parse_size_bytes, plan_body, policy_body
 from agent.errors import InvalidSettings
 from agent.room.recording_plan import LayerPolicy, RecordingPlan, RecordWhen, StopConditions
@@ -121,6 +123,40 @@ def test_a_plan_is_put_together() -> None:
 def test_a_plan_that_makes_no_sense_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(InvalidSettings):
         plan(**values)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--mux"], "--mux has no effect; add --record"),
+        (["--stop-empty", "30s"], "--stop-empty has"),
+        (["--stop-silent", "30s"], "--stop-silent has"),
+        (["--stop-muted", "30s"], "--stop-muted has"),
+        (["--stop-no-media", "30s"], "--stop-no-media has"),
+        (["--stop-after", "30s"], "--stop-after has"),
+        (["--stop-size", "1G"], "--stop-size has"),
+        (["--participant", "ada", "--track", "camera"], "--participant, --track has"),
+        (["--rules", "rules.json"], "--rules has"),
+        (["--record-layer", "low"], "--record-layer has"),
+        (["--record-budget", "1000"], "--record-budget has"),
+        (["--leave-when-stopped"], "--leave-when-stopped has"),
+        (["--decoded"], "--decoded has"),
+        (["--record", "--decoded", "--record-layer", "low"], "--record-layer has no effect with --decoded"),
+        (["--record", "--decoded", "--record-budget", "1000"], "--record-budget has no effect with --decoded"),
+        (["--record", "--focus", "host"], "add --record-budget"),
+    ],
+)
+def test_join_refuses_options_that_would_have_no_effect(options: list[str], told: str) -> None:
+    result = CliRunner().invoke(app, ["join", "room", *options])
+    assert isinstance(result.exception, InvalidSettings)
+    assert told in str(result.exception)
+
+
+@pytest.mark.parametrize("recorded_by", [["--record"], ["--record-when", "metadata"], ["--recording-id", "one"]])
+def test_join_takes_them_where_something_is_recorded(recorded_by: list[str]) -> None:
+    options = ["--mux", "--stop-empty", "30s", "--record-budget", "1000", "--focus", "host", "--leave-when-stopped"]
+    result = CliRunner().invoke(app, ["join", "room", *recorded_by, *options, "--attribute", "none"])
+    assert "'none' is no attribute" in str(result.exception), "what is refused next, so that nothing is joined"
 
 
 @pytest.mark.parametrize(

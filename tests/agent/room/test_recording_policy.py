@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from agent.errors import InvalidSettings
 from agent.room.recording_plan import EndedReason, LayerPolicy, RecordingPlan, RecordWhen, StopConditions
 from agent.room.recording_policy import (
+    GOING_ON,
     Begin,
     End,
     Pause,
@@ -24,9 +25,11 @@ from agent.room.room_metadata import RecordWish, record_wish
 BUSY = RecordingSnapshot(recording=True, participants=2, published=2, unmuted=2, heard=True)
 
 
-def trace(plan: RecordingPlan, seconds: Iterable[RecordingSnapshot]) -> list[tuple[int, PolicyAction]]:
-    """What the policy does of a room that is so in each second, and when."""
-    state, done = PolicyState(), []
+def trace(
+    plan: RecordingPlan, seconds: Iterable[RecordingSnapshot], state: PolicyState | None = None
+) -> list[tuple[int, PolicyAction]]:
+    """What the policy does of a room that is so in each second, and when; it remembers `state` at first."""
+    state, done = state or PolicyState(), []
     for second, seen in enumerate(seconds):
         state, action = step(plan, state, 1000.0 + second, seen)
         if action is not None:
@@ -70,6 +73,40 @@ def test_while_we_are_cut_off_no_time_counts(reason: EndedReason, stop: StopCond
     away = [RecordingSnapshot(connected=False, recording=True)] * 60
     seconds = [*busy(1), *busy(3, **so), *away, *busy(3, **so)]
     assert trace(RecordingPlan(stop=stop), seconds) == [(66, End(reason))]
+
+
+@pytest.mark.parametrize(("reason", "stop", "so"), CONDITIONS)
+def test_a_recording_does_not_inherit_the_time_of_the_one_before(
+    reason: EndedReason, stop: StopConditions, so: dict[str, object]
+) -> None:
+    first, second = busy(8, recording_id="one", **so), busy(6, recording_id="two", **so)
+    plan = RecordingPlan(stop=stop)
+    assert trace(plan, [*first[:4], *second]) == [(9, End(reason))]
+    # Ended by itself, and gone on with by hand before the next look.
+    assert trace(plan, [*first[:6], *first[:6]]) == [(5, End(reason)), (11, End(reason))]
+
+
+def test_duration_and_size_end_a_recording_also_while_we_are_cut_off() -> None:
+    away = RecordingSnapshot(connected=False, recording=True, recorded_s=99, size_bytes=99)
+    assert trace(RecordingPlan(stop=StopConditions(duration_s=100)), [away]) == []
+    assert trace(RecordingPlan(stop=StopConditions(duration_s=99)), [away]) == [(0, End(EndedReason.DURATION))]
+    assert trace(RecordingPlan(stop=StopConditions(size_bytes=99)), [away]) == [(0, End(EndedReason.SIZE))]
+    assert trace(RecordingPlan(stop=StopConditions(size_bytes=99)), [replace(away, recording=False)]) == []
+
+
+def test_what_people_decided_stands_where_a_recording_is_gone_on_with() -> None:
+    plan = RecordingPlan(when=RecordWhen.METADATA)
+    away = RecordingSnapshot(connected=False, recording=True)
+    held = RecordingSnapshot(recording=True, paused=True, wish=RecordWish.RECORD)
+    running = RecordingSnapshot(recording=True, wish=RecordWish.PAUSED)
+    off = replace(running, wish=RecordWish.OFF)
+    assert trace(plan, [away, held, held], GOING_ON) == [], "paused by hand, though the metadata say otherwise"
+    assert trace(plan, [running, running], GOING_ON) == [], "and gone on with"
+    assert trace(plan, [off, off], GOING_ON) == [], "and begun"
+    assert trace(plan, [held, off], GOING_ON) == [(1, End(EndedReason.METADATA))], "they count when they change"
+    # Ended by hand right after: nothing new was published.
+    published = replace(BUSY, recording=False)
+    assert trace(RecordingPlan(when=RecordWhen.PUBLISHED), [published], GOING_ON) == []
 
 
 def test_media_that_stop_coming_end_the_recording() -> None:
@@ -231,4 +268,4 @@ def test_whatever_comes_each_action_fits_the_state_it_is_for(
         elif action is not None:
             assert recording
             assert so.paused == isinstance(action, Unpause)
-        assert so.connected or action is None
+        assert so.connected or action in {None, End(EndedReason.DURATION), End(EndedReason.SIZE)}

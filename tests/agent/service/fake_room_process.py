@@ -158,7 +158,12 @@ class FakeRoomAgent:
         plan: RecordingPlan | None = None,
         paused: bool = False,
     ) -> RecordingStatus:
-        """A folder with a log of its own."""
+        """A folder with a log of its own. "overtaken": the plan began one just before; "refused": it cannot be had."""
+        if recording_id == "overtaken":
+            await self.start_recording("by-the-plan")
+            self._tell_recording()
+        if recording_id in {"overtaken", "refused"}:
+            raise RecordingConflict("the room is being recorded already; stop that recording first")
         folder = self._recordings_dir / recording_id
         await asyncio.to_thread(_note, folder, "start")
         await asyncio.to_thread((folder / "e2ee_key").write_text, self._options.e2ee_key or "")

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,28 @@ async def test_recordings_that_begin_and_end_by_themselves_are_remembered(
         await supervisor.stop_recording("one")
     await supervisor.start_recording("one", StartRecording("by-hand", paused=True))
     assert supervisor.room("one").recording_id == "by-hand"
+
+
+async def test_a_start_that_fails_takes_back_what_it_changed_and_nothing_else(
+    running: tuple[Supervisor, EventLog], service_settings: Settings
+) -> None:
+    supervisor, _ = running
+    desired = DesiredRooms(service_settings.state_dir)
+    plan = RecordingPlan(RecordWhen.METADATA)
+    await supervisor.start_room(RoomOptions("one", recording_plan=plan), record=True)
+    change = StartRecording("refused", POLICY, RecordingPlan(stop=StopConditions(empty_s=30)))
+    with pytest.raises(RoomFault):
+        await supervisor.start_recording("one", change)
+    (saved,) = desired.load()
+    assert (saved.recording_id, saved.record_policy, saved.recording_plan) == (None, None, plan)
+    with pytest.raises(RoomFault):
+        await supervisor.start_recording("one", replace(change, recording_id="overtaken"))
+    (saved,) = desired.load()
+    assert (saved.recording_id, saved.record_policy, saved.recording_plan) == ("by-the-plan", None, plan)
+    stopped = await supervisor.stop_recording("one")
+    assert stopped.recording is not None
+    assert stopped.recording.recording_id == "by-the-plan"
+    assert supervisor.room("one").recording_id is None
 
 
 async def test_keys_for_end_to_end_encryption_reach_a_room_through_its_pipe_only(service_settings: Settings) -> None:

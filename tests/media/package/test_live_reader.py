@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.errors import LiveNotReady, LiveUnsupported, RecordingNotFound
+from media.errors import LiveNotReady, LiveUnsupported, RecordingNotFound, StorageError
 from media.frames import Codec, EncodedFrame, MediaKind
 from media.package.live_playlist import LivePlaylist, PlaylistOptions
 from media.package.live_program import LiveTrackView, choose_program, live_programs, multivariant
@@ -278,6 +278,46 @@ def test_a_layer_switch_is_a_new_init_segment(tmp_path: Path) -> None:
     assert [segment.map_uri for segment in track.segments] == ["init-1.mp4", "init-2.mp4"]
     assert LivePlaylist(track.segments).render(OPTIONS).count("#EXT-X-DISCONTINUITY\n") == 0
     assert multivariant(choose_program(live_programs(view.tracks), None, None)).variants[0].width == SMALLER[0]
+
+
+def test_a_track_that_turns_playable_is_played_from_its_first_part_on(tmp_path: Path) -> None:
+    with recording_of(tmp_path / "one") as recording:
+        reader = reader_of(tmp_path / "one")
+
+        def write(codec: Codec, sid: str, start_s: float) -> None:
+            recorder = recording.open_track(replace(descriptor(codec), track_sid=sid), STARTED_AT + start_s)
+            for frame in shifted(encode_video(codec, 0.0, 1.5), start_s):
+                recorder.write(at(frame))
+            if sid != "TR_last":
+                recorder.close(STARTED_AT + start_s + 1.5)
+
+        write(Codec.H264, "TR_first", 0.0)
+        eventually(reader, lambda view: _end_s(view) > 1.0)
+        write(Codec.VP8, "TR_second", 4.0)
+        eventually(reader, lambda view: any(not track.playable for track in view.tracks))
+        write(Codec.H264, "TR_last", 8.0)
+        (track,) = eventually(reader, lambda view: _end_s(view) > 8.5).tracks
+        played = [segment for segment in track.segments if not segment.gap]
+        assert [(segment.uri, segment.complete) for segment in played] == [("000001.m4s", True), ("000003.m4s", False)]
+        assert track.init is not None
+        assert track.init.path.endswith(".mp4")
+    (late,) = read(tmp_path / "one").tracks
+    assert [segment.uri for segment in late.segments if not segment.gap] == ["000001.m4s", "000003.m4s"]
+    assert reader.refresh().tracks == (late,)
+
+
+def test_a_segment_that_cannot_be_read_for_a_while_is_not_lost(finished: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(finished, tmp_path / "one"))
+    (second,) = path.glob("tracks/*-video/000002.m4s")
+    second.rename(tmp_path / "kept")
+    second.mkdir()
+    reader = reader_of(path)
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            reader.refresh()
+    second.rmdir()
+    (tmp_path / "kept").rename(second)
+    assert reader.refresh() == read(path)
 
 
 def test_programs_show_what_goes_on_together(tmp_path: Path) -> None:

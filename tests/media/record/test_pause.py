@@ -224,6 +224,22 @@ def test_pausing_a_track_without_frames_tells_no_gap() -> None:
     assert [segment.start.discontinuity for segment in outcome.segments] == [False]
 
 
+@pytest.mark.parametrize(("reason", "state"), [("left", "paused"), ("requested", "recording"), ("", "recording")])
+def test_a_pause_outlives_a_writer_that_leaves_and_no_other_end(tmp_path: Path, reason: str, state: str) -> None:
+    recording = Recording.create(tmp_path, "one", "room", started_at=START)
+    recording.pause(START + 3)
+    assert recording.close(START + 5, reason) is RecordingState.COMPLETE
+    again = Recording.resume(recording.path, START + 9)
+    assert again.state == state
+    frames = video(Codec.H264, frames=30, gop=30, start=START + 10)
+    camera = again.open_track(descriptor(Codec.H264), START + 10)
+    for frame in frames:
+        camera.write(frame)
+    again.close(START + 12)
+    recorded = sum(track.samples for track in read_recording(recording.path).tracks)
+    assert recorded == (0 if state == "paused" else len(frames))
+
+
 def test_recorded_time_leaves_out_pauses_and_the_time_it_was_closed() -> None:
     time = RecordedTime()
     for at, entry in (
