@@ -112,6 +112,7 @@ class TrackWriter:
         if media_time_s is not None:
             self._progress.resume = ResumePoint(end, self._context.started.started_at + media_time_s)
         self._segmenter = self._new_segmenter()
+        self._clock.leave()
 
     def write(self, frame: EncodedFrame) -> None:
         """Take the next frame. Raises StorageError."""
