@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -238,3 +239,18 @@ def test_a_folder_taken_away_is_a_storage_error_and_not_the_end(tmp_path: Path) 
     report = verify_recording(recording.path)
     assert report.problems == ()
     assert report.samples == 300
+
+
+def test_a_publisher_whose_pictures_fit_no_file_costs_nobody_else_anything(tmp_path: Path) -> None:
+    listener = Listener()
+    recording = Recording.create(tmp_path, "one", "room", started_at=START, config=CONFIG, callbacks=listener.callbacks)
+    sound = recording.open_track(descriptor(Codec.OPUS, "TR_a"), START)
+    picture = recording.open_track(descriptor(Codec.VP9, "TR_v"), START)
+    for frame in video(Codec.VP9, frames=30):
+        picture.write(replace(frame, width=70_000, height=90) if frame.sync_sample else frame)
+    for frame in opus(packets=100):
+        sound.write(frame)
+    assert recording.close(START + 3) is RecordingState.COMPLETE
+    assert listener.errors == []
+    assert recording.stats.frames_refused == 30
+    assert [track.samples for track in read_recording(recording.path).tracks] == [100, 0]
