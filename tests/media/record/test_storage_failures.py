@@ -13,7 +13,8 @@ import pytest
 
 from media.errors import DiskFull, DiskReadOnly, StorageError
 from media.frames import Codec, EncodedFrame
-from media.record.entries import GapReason, RecordingState, TimelineEvent
+from media.record.entries import GapReason, RecordingState, TimelineEvent, TrackClosed
+from media.record.journal import read_journal
 from media.record.reader import RecordingView, list_recordings, read_events, read_recording
 from media.record.recorder import Recording
 from media.record.recording_writer import RecordingCallbacks, RecordingConfig
@@ -254,3 +255,47 @@ def test_a_publisher_whose_pictures_fit_no_file_costs_nobody_else_anything(tmp_p
     assert listener.errors == []
     assert recording.stats.frames_refused == 30
     assert [track.samples for track in read_recording(recording.path).tracks] == [100, 0]
+
+
+def test_a_track_that_closes_while_the_disk_refuses_is_closed(disk: Path) -> None:
+    recording = Recording.create(disk, "one", "room", started_at=START, config=CONFIG)
+    track = recording.open_track(descriptor(Codec.OPUS), START)
+    for frame in opus(packets=40):
+        track.write(frame)
+    settle(recording)
+    filler = fill(disk)
+    # What is in memory cannot be written.
+    track.close(START + 1)
+    until(lambda: recording.state is RecordingState.STORAGE_ERROR)
+    filler.unlink()
+    recording.tick(START + 10)
+    until(lambda: recording.state is RecordingState.RECORDING)
+    recording.close(START + 20)
+    closed = [record.entry for record in read_journal(recording.path).records if isinstance(record.entry, TrackClosed)]
+    assert closed == [TrackClosed(track.number)]
+    assert verify_recording(recording.path).problems == ()
+
+
+def test_a_camera_that_goes_while_the_disk_refuses_has_no_place_in_the_next_muxed_file(disk: Path) -> None:
+    config = replace(CONFIG, mux_participants=True)
+    recording = Recording.create(disk, "one", "room", started_at=START, config=config)
+    picture, sound = video(Codec.H264, frames=90), opus(packets=500)
+    camera = recording.open_track(descriptor(Codec.H264, "TR_v"), START)
+    microphone = recording.open_track(descriptor(Codec.OPUS, "TR_a"), START)
+    for index in range(150):
+        microphone.write(sound[index])
+        if index < 90:
+            camera.write(picture[index])
+    settle(recording)
+    filler = fill(disk)
+    camera.close(START + 3)
+    until(lambda: recording.state is RecordingState.STORAGE_ERROR)
+    filler.unlink()
+    recording.tick(START + 10)
+    until(lambda: recording.state is RecordingState.RECORDING)
+    for frame in sound[150:]:
+        microphone.write(frame)
+    recording.close(START + 20)
+    view = read_recording(recording.path)
+    assert [entry.tracks for entry in view.muxed] == [(camera.number, microphone.number), (microphone.number,)]
+    assert verify_recording(recording.path).problems == ()
