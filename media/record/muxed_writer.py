@@ -123,7 +123,7 @@ class MuxedWriter:
         for program in self._programs.values():
             program.waiting.clear()
             self._unfinished += [file for file in (program.previous, program.file) if file is not None]
-            program.previous = program.file = None
+            program.previous = program.file = program.begins_s = None
 
     def finish_unfinished(self, now: float) -> None:
         """Finish the files that a refusing disk cut short. Raises StorageError; may be called again."""

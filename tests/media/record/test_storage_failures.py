@@ -299,3 +299,25 @@ def test_a_camera_that_goes_while_the_disk_refuses_has_no_place_in_the_next_muxe
     view = read_recording(recording.path)
     assert [entry.tracks for entry in view.muxed] == [(camera.number, microphone.number), (microphone.number,)]
     assert verify_recording(recording.path).problems == ()
+
+
+def test_a_muxed_file_after_a_storage_error_begins_where_its_media_do(disk: Path) -> None:
+    config = replace(CONFIG, mux_participants=True)
+    recording = Recording.create(disk, "one", "room", started_at=START, config=config)
+    track = recording.open_track(descriptor(Codec.OPUS), START)
+    # A segment began, of which nothing is written yet.
+    for frame in opus(packets=40):
+        track.write(frame)
+    settle(recording)
+    filler = fill(disk)
+    recording.tick(START + 2)
+    until(lambda: recording.state is RecordingState.STORAGE_ERROR)
+    filler.unlink()
+    recording.tick(START + 60)
+    until(lambda: recording.state is RecordingState.RECORDING)
+    for frame in opus(packets=100, first_rtp=77_000 + 60 * 48_000, start=START + 60):
+        track.write(frame)
+    recording.close(START + 62)
+    (entry,) = read_recording(recording.path).muxed
+    assert entry.start_media_time_s == pytest.approx(60, abs=0.05)
+    assert entry.duration_s == pytest.approx(2, abs=0.05)
