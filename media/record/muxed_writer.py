@@ -127,9 +127,15 @@ class MuxedWriter:
 
     def finish_unfinished(self, now: float) -> None:
         """Finish the files that a refusing disk cut short. Raises StorageError; may be called again."""
+        ledger = self._context.ledger
         while self._unfinished:
-            self._record(self._unfinished[0], now)
+            entry = self._unfinished[0].finish(now)
+            if entry is not None:
+                ledger.record(entry, now)
+            # From here on the ledger answers for it, also where the commit fails.
             self._unfinished.pop(0)
+            if entry is not None:
+                ledger.commit(now, self._context.on_segment)
 
     def close(self, now: float) -> None:
         """Write what waits and finish all files. Raises StorageError."""
@@ -258,9 +264,3 @@ class MuxedWriter:
     def _finish(self, file: MuxedFile, now: float) -> None:
         self._unfinished.append(file)
         self.finish_unfinished(now)
-
-    def _record(self, file: MuxedFile, now: float) -> None:
-        entry = file.finish(now)
-        if entry is not None:
-            self._context.ledger.record(entry, now)
-            self._context.ledger.commit(now, self._context.on_segment)

@@ -13,8 +13,15 @@ import pytest
 
 from media.errors import DiskFull, DiskReadOnly, StorageError
 from media.frames import Codec, EncodedFrame
-from media.record.entries import GapReason, RecordingState, TimelineEvent, TrackClosed
-from media.record.journal import read_journal
+from media.record.entries import (
+    GapReason,
+    JournalEntry,
+    MuxedFileEntry,
+    RecordingState,
+    TimelineEvent,
+    TrackClosed,
+)
+from media.record.journal import Journal, read_journal
 from media.record.reader import RecordingView, list_recordings, read_events, read_recording
 from media.record.recorder import Recording
 from media.record.recording_writer import RecordingCallbacks, RecordingConfig
@@ -321,3 +328,35 @@ def test_a_muxed_file_after_a_storage_error_begins_where_its_media_do(disk: Path
     (entry,) = read_recording(recording.path).muxed
     assert entry.start_media_time_s == pytest.approx(60, abs=0.05)
     assert entry.duration_s == pytest.approx(2, abs=0.05)
+
+
+def test_a_muxed_file_whose_line_is_refused_once_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals: list[DiskFull] = []
+    append, flush = Journal.append, Journal.flush
+
+    def noting_append(journal: Journal, entry: JournalEntry, at: float) -> None:
+        append(journal, entry, at)
+        if isinstance(entry, MuxedFileEntry) and not refusals:
+            refusals.append(DiskFull("the journal cannot grow; free some space"))
+
+    def refusing_flush(journal: Journal) -> None:
+        if len(refusals) == 1:
+            refusals.append(refusals[0])
+            raise refusals[0]
+        flush(journal)
+
+    monkeypatch.setattr(Journal, "append", noting_append)
+    monkeypatch.setattr(Journal, "flush", refusing_flush)
+    config = replace(CONFIG, mux_participants=True)
+    recording = Recording.create(tmp_path, "one", "room", started_at=START, config=config)
+    track = recording.open_track(descriptor(Codec.OPUS), START)
+    for frame in opus(packets=100):
+        track.write(frame)
+    track.close(START + 2)
+    until(lambda: recording.state is RecordingState.STORAGE_ERROR)
+    recording.tick(START + 10)
+    until(lambda: recording.state is RecordingState.RECORDING)
+    recording.close(START + 20)
+    entries = [record.entry for record in read_journal(recording.path).records]
+    assert len([entry for entry in entries if isinstance(entry, MuxedFileEntry)]) == 1
+    assert verify_recording(recording.path).problems == ()
