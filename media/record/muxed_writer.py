@@ -26,6 +26,9 @@ MUXED_DIRECTORY = "participants"
 _SCREEN_SHARE = "screen_share"
 _SCREEN_SOURCES = frozenset({_SCREEN_SHARE, "screen_share_audio"})
 
+_ENDS_LIKE_OURS = re.compile(rf"-(?:{_SCREEN_SHARE}|[0-9a-f]{{8}})$")
+"""An identity that ends like this could name the folder of another one."""
+
 _WAIT_FOR_VIDEO_S = 2.0
 """So long sound waits for the first picture of a camera that is published, to begin in one file with it."""
 
@@ -39,7 +42,7 @@ _OPUS = codec_config(EncodedFrame(Codec.OPUS, b"", 0, 0.0, sync_sample=True), No
 def muxed_directory(identity: str, source: str) -> str:
     """The folder of a participant's files: readable, safe, and another one for another identity."""
     readable = re.sub(r"[^A-Za-z0-9._-]+", "_", identity).strip("._-")[:64]
-    if readable != identity:
+    if readable != identity or _ENDS_LIKE_OURS.search(identity):
         readable = f"{readable or 'participant'}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
     return f"{MUXED_DIRECTORY}/{readable}" + ("" if source != _SCREEN_SHARE else f"-{_SCREEN_SHARE}")
 

@@ -12,6 +12,7 @@ from media.frames import Codec, EncodedFrame
 from media.record.entries import Container, TrackDescriptor
 from media.record.fmp4_scan import fragment_samples, walk
 from media.record.manifest import MANIFEST_NAME, read_manifest
+from media.record.muxed_writer import MUXED_DIRECTORY, muxed_directory
 from media.record.reader import RecordingView, read_recording
 from media.record.recorder import Recording
 from media.record.recording_writer import RecordingConfig
@@ -179,6 +180,14 @@ def test_a_screen_share_and_another_participant_have_files_of_their_own(tmp_path
     (other,) = folders - {"participants/ada", "participants/ada-screen_share"}
     assert other.startswith("participants/Bob-")
     assert {entry.participant_identity for entry in view.muxed} == {"ada", "Bob / Ö"}
+
+
+@pytest.mark.parametrize("source", ["camera", "screen_share"])
+@pytest.mark.parametrize("identity", ["foo", "Bob / Ö"])
+def test_no_identity_names_the_folder_of_another(identity: str, source: str) -> None:
+    folder = muxed_directory(identity, source)
+    namesake = folder.removeprefix(f"{MUXED_DIRECTORY}/")
+    assert namesake == identity or muxed_directory(namesake, "camera") != folder
 
 
 @pytest.mark.parametrize("codec", [Codec.H264, Codec.VP8])
