@@ -1,6 +1,7 @@
 """A participant's audio and video in one growing file: what is in it, when, and what a crash leaves of it."""
 
 import io
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -9,6 +10,7 @@ import av
 import pytest
 
 from media.frames import Codec, EncodedFrame
+from media.record import muxed_writer
 from media.record.entries import Container, TrackDescriptor
 from media.record.fmp4_scan import fragment_samples, walk
 from media.record.manifest import MANIFEST_NAME, read_manifest
@@ -166,6 +168,63 @@ def test_a_microphone_that_comes_later_begins_the_next_file_at_a_sync_sample(tmp
     assert [data for _, data in one["video"] + two["video"]] == sequences(camera)
     assert two["video"][0][1] == camera[135].data
     assert [data for _, data in two["audio"]] == sequences(microphone)
+
+
+@pytest.mark.parametrize(
+    ("bound", "value"), [("LONGEST_FILE_S", 2.0), ("LARGEST_FILE_BYTES", 60_000)], ids=["long", "large"]
+)
+@pytest.mark.parametrize("codec", [Codec.H264, Codec.VP8])
+def test_a_file_that_is_long_or_large_enough_ends_at_a_sync_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Codec, bound: str, value: float
+) -> None:
+    monkeypatch.setattr(muxed_writer, bound, value)
+    camera, microphone = video(codec, frames=300, gop=45), opus(packets=500)
+    view = read_recording(record(tmp_path, [track(camera, "camera"), track(microphone, "microphone")]).path)
+    found = [packets(path) for path in muxed(view)]
+    assert len(found) >= 3
+    assert [data for file in found for _, data in file["video"]] == sequences(camera)
+    assert [data for file in found for _, data in file["audio"]] == sequences(microphone)
+    sync_samples = {frame.data for frame in camera if frame.sync_sample}
+    assert all(file["video"][0][1] in sync_samples for file in found)
+    for entry, file in zip(view.muxed, found, strict=True):
+        expected = camera[sequences(camera).index(file["video"][0][1])].arrival_time - START
+        assert entry.start_media_time_s + file["video"][0][0] == pytest.approx(expected, abs=0.002)
+    assert verify_recording(view.path).problems == ()
+
+
+def test_a_file_without_a_picture_for_long_ends_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(muxed_writer, "LONGEST_FILE_S", 2.0)
+    camera, microphone = video(Codec.H264, frames=330, gop=300), opus(packets=550)
+    # The camera is off from the second second until its next key frame.
+    shown = camera[:30] + camera[300:]
+    recording = record(tmp_path, [], closes=False)
+    tracks = [track(shown, "camera")[0], track(microphone, "microphone")[0]]
+    recorders = [recording.open_track(descriptor, START) for descriptor in tracks]
+    frames = sorted(shown + microphone, key=lambda frame: frame.arrival_time)
+    for frame in frames[:110]:
+        recorders[frame.codec is Codec.OPUS].write(frame)
+    recording.tick(START + 2.5)
+    deadline = time.monotonic() + 20
+    while recording.stats.frames_written < 110:
+        assert time.monotonic() < deadline, "what stalls is written"
+        time.sleep(0.01)
+    for frame in frames[110:]:
+        recorders[frame.codec is Codec.OPUS].write(frame)
+    recording.close(START + 60)
+    view = read_recording(recording.path)
+    found = [packets(path) for path in muxed(view)]
+    assert all(entry.duration_s < 2 * 2.0 + 2 for entry in view.muxed)
+    assert [data for file in found for _, data in file.get("video", [])] == sequences(shown)
+    assert [data for file in found for _, data in file["audio"]] == sequences(microphone)
+
+
+def test_sound_alone_is_bounded_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(muxed_writer, "LONGEST_FILE_S", 2.0)
+    microphone = opus(packets=500)
+    view = read_recording(record(tmp_path, [track(microphone, "microphone")]).path)
+    assert len(view.muxed) >= 4
+    found = [packets(path) for path in muxed(view)]
+    assert [data for file in found for _, data in file["audio"]] == sequences(microphone)
 
 
 def test_a_screen_share_and_another_participant_have_files_of_their_own(tmp_path: Path) -> None:
