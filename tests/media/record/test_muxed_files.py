@@ -312,6 +312,34 @@ def test_a_file_that_is_gone_or_changed_is_told(tmp_path: Path) -> None:
     assert verify_recording(recording.path).problems == ()
 
 
+@pytest.mark.parametrize("codec", [Codec.H264, Codec.VP8])
+def test_no_muxed_file_is_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Codec) -> None:
+    recording = record(tmp_path, [track(video(codec, frames=120), "camera"), track(opus(packets=200), "microphone")])
+    (path,) = muxed(read_recording(recording.path))
+    journal = recording.path / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(line for line in lines if b"muxed_file" not in line))
+    read_bytes = Path.read_bytes
+
+    def refusing(read: Path) -> bytes:
+        assert read.parent != path.parent
+        return read_bytes(read)
+
+    monkeypatch.setattr(Path, "read_bytes", refusing)
+    Recording.resume(recording.path, START + 70).close(START + 71)
+    assert verify_recording(recording.path).problems == ()
+    (entry,) = read_recording(recording.path).muxed
+    assert entry.recovered
+
+
+def test_an_empty_muxed_file_is_told(tmp_path: Path) -> None:
+    recording = record(tmp_path, [track(opus(packets=100), "microphone")])
+    (path,) = muxed(read_recording(recording.path))
+    path.write_bytes(b"")
+    codes = {problem.code for problem in verify_recording(recording.path).problems}
+    assert codes == {ProblemCode.SIZE_DIFFERS, ProblemCode.SAMPLES_DIFFER}
+
+
 def test_a_muxed_file_can_be_read_while_it_grows(tmp_path: Path) -> None:
     tracks = [track(video(Codec.AV1, frames=120), "camera"), track(opus(packets=200), "microphone")]
     descriptors = [(replace(d, track_sid=d.track_sid), frames) for d, frames in tracks]
