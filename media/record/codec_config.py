@@ -33,12 +33,27 @@ _IN_BAND = {
 """Codecs whose sync samples may leave out what was said before, and what that is called."""
 
 
+_LONGEST_SIDE = 0xFFFF
+"""A sample entry has 16 bits for each side (ISO/IEC 14496-12 §12.1.3)."""
+
+
 def codec_config(frame: EncodedFrame, known: CodecConfig | None) -> CodecConfig:
     """The configuration that holds from the sync sample `frame` on; `known` is what held before.
 
     An H.264, H.265 or AV1 sync sample without parameter sets or sequence header leaves `known` in force.
-    Raises ValueError or RtpError when the frame does not say enough to start an init segment.
+    Raises ValueError or RtpError when the frame does not say enough to start an init segment, or says what none can
+    hold: a side or a parameter set beyond 16 bits.
     """
+    try:
+        config = _config(frame, known)
+    except struct.error as error:
+        raise ValueError(f"a sync sample in {frame.codec} does not fit into an init segment: {error}") from error
+    if frame.codec is not Codec.OPUS and not all(1 <= side <= _LONGEST_SIDE for side in (config.width, config.height)):
+        raise ValueError(f"no file holds {frame.codec} of {config.width}x{config.height}")
+    return config
+
+
+def _config(frame: EncodedFrame, known: CodecConfig | None) -> CodecConfig:
     codec = frame.codec
     if codec is Codec.OPUS:
         return CodecConfig(Codec.OPUS, "opus", channels=OPUS_CHANNELS, codec_private=_opus_head())

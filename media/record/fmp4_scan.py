@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from media.record.fmp4 import NOTE_MAGIC
-from media.record.sample import ScannedSample, SegmentScan
+from media.record.sample import FileBytes, ScannedSample, SegmentScan
 
 _NOT_SYNC = 0x00010000
 _PARENTS = frozenset({b"moof", b"traf"})
@@ -22,7 +22,7 @@ class Box:
     end: int
 
 
-def walk(data: bytes, start: int, end: int) -> Iterator[Box]:
+def walk(data: FileBytes, start: int, end: int) -> Iterator[Box]:
     """The whole boxes of data[start:end] in order; stops without an error at one that is cut off or no box."""
     while start + 8 <= end:
         size, kind = struct.unpack_from(">I4s", data, start)
@@ -35,7 +35,7 @@ def walk(data: bytes, start: int, end: int) -> Iterator[Box]:
         start += size
 
 
-def scan_segment(data: bytes) -> SegmentScan:
+def scan_segment(data: FileBytes) -> SegmentScan:
     """Walk a segment (with or without its init segment before it) as far as it is whole.
 
     A part counts when its `moof` and the `mdat` after it are complete and agree on the bytes of the samples.
@@ -65,7 +65,7 @@ def scan_segment(data: bytes) -> SegmentScan:
     return SegmentScan(complete, parts, tuple(samples), note)
 
 
-def first_sample(data: bytes) -> bytes | None:
+def first_sample(data: FileBytes) -> bytes | None:
     """The first sample of a segment's first part; None where no part is whole."""
     scan = scan_segment(data)
     if not scan.samples:
@@ -74,7 +74,7 @@ def first_sample(data: bytes) -> bytes | None:
     return data[start : start + scan.samples[0].size_bytes]
 
 
-def fragment_samples(data: bytes, moof: Box) -> list[ScannedSample] | None:
+def fragment_samples(data: FileBytes, moof: Box) -> list[ScannedSample] | None:
     """The samples that a `moof` announces; None when it is not one of ours."""
     times: int | None = None
     run: Box | None = None
@@ -98,7 +98,7 @@ def fragment_samples(data: bytes, moof: Box) -> list[ScannedSample] | None:
     return samples
 
 
-def descendants(data: bytes, parent: Box) -> Iterator[Box]:
+def descendants(data: FileBytes, parent: Box) -> Iterator[Box]:
     """The boxes inside a `moof` or `traf`, and inside those, in order."""
     for item in walk(data, parent.start, parent.end):
         yield item

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from media.frames import Codec
 from media.record import fmp4, fmp4_scan, webm, webm_scan
 from media.record.entries import Container
-from media.record.sample import CodecConfig, MovieTrack, Sample, ScannedSample, SegmentScan
+from media.record.sample import CodecConfig, FileBytes, MovieTrack, Sample, ScannedSample, SegmentScan
 
 
 def movie_container(configs: Sequence[CodecConfig]) -> Container:
@@ -35,7 +35,7 @@ class Movie:
         return webm.media_part(samples, track.timescale, track.track_id)
 
 
-def scan_movie(container: Container, data: bytes) -> SegmentScan:
+def scan_movie(container: Container, data: FileBytes) -> SegmentScan:
     """What of a file's bytes is whole. Times are ticks of each track's timescale; milliseconds for WebM."""
     return fmp4_scan.scan_segment(data) if container is Container.FMP4 else webm_scan.scan_segment(data)
 

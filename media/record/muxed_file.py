@@ -62,6 +62,11 @@ class MuxedFile:
         text = json.dumps(asdict(note), separators=(",", ":"), ensure_ascii=False).encode()
         self._file = GrowingFile(root / self._path, self._movie.head(text), fsync_pieces=fsync_parts)
 
+    @property
+    def size_bytes(self) -> int:
+        """What is written so far."""
+        return self._file.size_bytes
+
     def fits(self, track: int, config: CodecConfig) -> bool:
         """Whether samples of that track and configuration can go into this file."""
         return self.configs.get(track) == config

@@ -1,12 +1,12 @@
 """Files with audio and video together that a dead writer left behind: kept up to their last whole fragment."""
 
-import hashlib
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from media.record.entries import Container, MuxedFileEntry
+from media.record.mapped_file import mapped, sha256_of
 from media.record.movie import end_s, scan_movie
 from media.record.muxed_file import MuxedNote, decode_muxed_note
 from media.record.muxed_writer import MUXED_DIRECTORY
@@ -60,17 +60,16 @@ def recover_muxed(recording_path: Path, known: Collection[str], now: float) -> l
 
 
 def _recover(recording_path: Path, file: MuxedFileFound, now: float) -> MuxedFileEntry | None:
-    with translated(f"read {file.path}"):
-        data = file.path.read_bytes()
-    scan = scan_movie(file.container, data)
+    with mapped(file.path) as data:
+        scan, size_bytes = scan_movie(file.container, data), len(data)
+        digest = sha256_of(data, scan.complete_bytes)
     note = decode_muxed_note(scan.note)
     if note is None or not scan.samples:
         if not file.finished:
             with translated(f"remove {file.path}"):
                 file.path.unlink()
         return None
-    path = finish_file(file.path, scan.complete_bytes, len(data))
-    digest = hashlib.sha256(memoryview(data)[: scan.complete_bytes]).hexdigest()
+    path = finish_file(file.path, scan.complete_bytes, size_bytes)
     return _entry(str(path.relative_to(recording_path)), file.container, note, scan, digest, now)
 
 

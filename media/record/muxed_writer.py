@@ -2,7 +2,8 @@
 
 A participant's camera and microphone share a file, and so do a screen share and its sound. A fragment holds the samples
 of one part of one track, so the tracks alternate at least once a second. A file goes on until the video has another
-configuration or another track takes a place in it; then the next one begins. Lives in the recording's writer thread.
+configuration, another track takes a place in it, or it is long or large enough; then the next one begins. Lives in the
+recording's writer thread.
 """
 
 import hashlib
@@ -26,11 +27,24 @@ MUXED_DIRECTORY = "participants"
 _SCREEN_SHARE = "screen_share"
 _SCREEN_SOURCES = frozenset({_SCREEN_SHARE, "screen_share_audio"})
 
+_ENDS_LIKE_OURS = re.compile(rf"-(?:{_SCREEN_SHARE}|[0-9a-f]{{8}})$")
+"""An identity that ends like this could name the folder of another one."""
+
 _WAIT_FOR_VIDEO_S = 2.0
 """So long sound waits for the first picture of a camera that is published, to begin in one file with it."""
 
 _LATE_S = 2.0
 """Past a new file's beginning, nothing that belongs to the one before still comes: parts last a second at most."""
+
+LONGEST_FILE_S = 1_800.0
+"""So long a file goes on: a process that died costs the next start a look at half an hour, and a damaged disk no more
+than that."""
+
+LARGEST_FILE_BYTES = 1 << 30
+"""So large a file grows: half an hour at 4.8 Mb/s. Whatever takes only whole files stays handy: uploads, FAT disks."""
+
+_OVERDUE = 2
+"""Where no sync sample comes until so many times these bounds (a camera off for an hour), a file ends without one."""
 
 _OPUS = codec_config(EncodedFrame(Codec.OPUS, b"", 0, 0.0, sync_sample=True), None)
 """Opus has one configuration, so a file has the microphone's track before a packet came."""
@@ -39,7 +53,7 @@ _OPUS = codec_config(EncodedFrame(Codec.OPUS, b"", 0, 0.0, sync_sample=True), No
 def muxed_directory(identity: str, source: str) -> str:
     """The folder of a participant's files: readable, safe, and another one for another identity."""
     readable = re.sub(r"[^A-Za-z0-9._-]+", "_", identity).strip("._-")[:64]
-    if readable != identity:
+    if readable != identity or _ENDS_LIKE_OURS.search(identity):
         readable = f"{readable or 'participant'}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
     return f"{MUXED_DIRECTORY}/{readable}" + ("" if source != _SCREEN_SHARE else f"-{_SCREEN_SHARE}")
 
@@ -123,13 +137,19 @@ class MuxedWriter:
         for program in self._programs.values():
             program.waiting.clear()
             self._unfinished += [file for file in (program.previous, program.file) if file is not None]
-            program.previous = program.file = None
+            program.previous = program.file = program.begins_s = None
 
     def finish_unfinished(self, now: float) -> None:
         """Finish the files that a refusing disk cut short. Raises StorageError; may be called again."""
+        ledger = self._context.ledger
         while self._unfinished:
-            self._record(self._unfinished[0], now)
+            entry = self._unfinished[0].finish(now)
+            if entry is not None:
+                ledger.record(entry, now)
+            # From here on the ledger answers for it, also where the commit fails.
             self._unfinished.pop(0)
+            if entry is not None:
+                ledger.commit(now, self._context.on_segment)
 
     def close(self, now: float) -> None:
         """Write what waits and finish all files. Raises StorageError."""
@@ -181,6 +201,8 @@ class MuxedWriter:
         program.configs[part.track] = part.config
         if program.file is not None and not program.file.fits(part.track, part.config):
             self._turn(program, now)
+        if program.file is not None and part.samples:
+            self._turn_full(program, program.file, part, now)
         if program.file is not None:
             if part.samples:
                 self._append(program, program.file, part, now)
@@ -251,6 +273,27 @@ class MuxedWriter:
         if before is not None:
             self._finish(before, now)
 
+    def _turn_full(self, program: _Program, file: MuxedFile, part: _Part, now: float) -> None:
+        """End a file that is long or large enough where the next one can begin: at a sync sample of the video."""
+        age_s = part.media_time_s - file.note.start_media_time_s
+        bounds_reached = max(age_s / LONGEST_FILE_S, file.size_bytes / LARGEST_FILE_BYTES)
+        if bounds_reached < 1:
+            return
+        video = program.places.get(MediaKind.VIDEO)
+        if video is None or video.track not in file.configs:
+            begins_s: float | None = part.media_time_s
+        elif video.track == part.track:
+            begins_s = _first_sync_s(part, video.timescale)
+        else:
+            begins_s = None
+        if begins_s is None and bounds_reached >= _OVERDUE:
+            begins_s = part.media_time_s
+            if video is not None:
+                self._context.on_keyframe_request(video.track)
+        if begins_s is not None:
+            self._turn(program, now)
+            program.begins_s = begins_s
+
     def _end_file(self, program: _Program, now: float) -> None:
         self._turn(program, now)
         self._turn(program, now)
@@ -259,8 +302,8 @@ class MuxedWriter:
         self._unfinished.append(file)
         self.finish_unfinished(now)
 
-    def _record(self, file: MuxedFile, now: float) -> None:
-        entry = file.finish(now)
-        if entry is not None:
-            self._context.ledger.record(entry, now)
-            self._context.ledger.commit(now, self._context.on_segment)
+
+def _first_sync_s(part: _Part, timescale: int) -> float | None:
+    """Where the first sync sample of a part lies in media time, if it has one."""
+    first = next((sample for sample in part.samples if sample.sync_sample), None)
+    return None if first is None else part.media_time_s + (first.decode_time - part.samples[0].decode_time) / timescale

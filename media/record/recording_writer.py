@@ -272,9 +272,11 @@ class RecordingWriter:
 
     def _close_track(self, item: CloseTrack) -> None:
         self._open.discard(item.track)
-        self._tracks[item.track].close(self._now, item.reason)
-        if self._muxed is not None:
-            self._muxed.close_track(item.track)
+        try:
+            self._tracks[item.track].close(self._now, item.reason)
+        finally:
+            if self._muxed is not None:
+                self._muxed.close_track(item.track)
 
     def _pause(self, now: float) -> None:
         """Close all segments and take no frames; where the disk refuses, as soon as it answers again."""

@@ -1,8 +1,12 @@
 """What passes between the segmenter and the file formats, and what a scan of a file tells."""
 
+import mmap
 from dataclasses import dataclass
 
 from media.frames import Codec
+
+FileBytes = bytes | mmap.mmap
+"""The bytes of a file, in memory or where they lie; slices are `bytes`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,14 +34,20 @@ def set_damage_aside(file: SegmentFile, codec: Codec, told: SegmentEntry | None)
     if not scan.samples:
         return _move_aside(file.path)
     if told is None:
-        return ""
+        torn = scan.complete_bytes < len(data)
+        name = f"{file.path.parent.name}/{file.path.name}"
+        return _keep_copy(file.path, data, f"kept {len(scan.samples)} samples of {name}") if torn else ""
     found = (scan.complete_bytes, len(scan.samples), scan.sync_samples, scan.parts)
     if found == (len(data), told.samples, told.sync_samples, told.parts):
         return ""
     kept = f"kept {len(scan.samples)} of {told.samples} samples of segment {told.id}"
     if scan.complete_bytes == len(data):
         return kept
-    copy = damaged_name(file.path)
+    return _keep_copy(file.path, data, kept)
+
+
+def _keep_copy(path: Path, data: bytes, kept: str) -> str:
+    copy = damaged_name(path)
     write_durably(copy, data)
     return f"{kept}; what was there is in {copy.name}"
 

@@ -242,7 +242,10 @@ class Segmenter:
         return actions
 
     def abort(self, reason: GapReason, unwritten: tuple[Sample, ...] = ()) -> None:
-        """Writing failed: what is in memory, and `unwritten` of earlier actions, is lost; the segment is over."""
+        """Writing failed: what is in memory, and `unwritten` of earlier actions, is lost; the segment is over.
+
+        A track that had nothing to lose and no segment open keeps whatever its next gap is to be named after.
+        """
         lost = [*unwritten, *self._part]
         if self._last is not None and self._last_is_waiting:
             lost.append(Sample(b"", self._last.decode_time, 0, sync_sample=False))
@@ -253,8 +256,9 @@ class Segmenter:
         self._part.clear()
         self._part_bytes = 0
         self._last_is_waiting = False
-        self._segment_start = None
-        self.lose(len(lost), reason)
+        was_open, self._segment_start = self._segment_start is not None, None
+        if lost or was_open:
+            self.lose(len(lost), reason)
 
     def _config_of(self, frame: EncodedFrame) -> CodecConfig | None:
         """What the frame is to be written with; None when it cannot be."""

@@ -54,6 +54,10 @@ class TrackClock:
             self.mapping = self._converted(held, anchor, anchor.decode_time)
         return self.mapping
 
+    def leave(self) -> None:
+        """The stretch of RTP time is over and another sender's comes: estimates wait for its first frame."""
+        self._anchor = self._held = None
+
     def estimated(self, estimate: RtpClockMapping, decode_time: int) -> ClockMapping | None:
         """A new estimate while the track is at `decode_time`: the mapping to write down, if it says something new."""
         anchor, current = self._anchor, self.mapping

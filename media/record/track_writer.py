@@ -112,6 +112,7 @@ class TrackWriter:
         if media_time_s is not None:
             self._progress.resume = ResumePoint(end, self._context.started.started_at + media_time_s)
         self._segmenter = self._new_segmenter()
+        self._clock.leave()
 
     def write(self, frame: EncodedFrame) -> None:
         """Take the next frame. Raises StorageError."""
@@ -152,13 +153,15 @@ class TrackWriter:
         self._perform_all(self._segmenter.pause(GapReason.PAUSED), now)
 
     def close(self, now: float, reason: GapReason = GapReason.UNPUBLISHED) -> None:
-        """Write what is in memory and close the segment. Raises StorageError.
+        """Write what is in memory and close the segment. Raises StorageError; the track is closed all the same.
 
         `reason` is told of the gap, should the track be opened again.
         """
         self._away = reason
-        self._perform_all(self._segmenter.close(), now)
-        self._context.ledger.record(TrackClosed(self.opened.track), now)
+        try:
+            self._perform_all(self._segmenter.close(), now)
+        finally:
+            self._context.ledger.record(TrackClosed(self.opened.track), now)
         self._context.ledger.commit(now, self._context.on_segment)
 
     def abandon(self) -> None:

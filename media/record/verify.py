@@ -12,6 +12,7 @@ from media.record.entries import InitEntry, MuxedFileEntry, RecordingState, Segm
 from media.record.journal import JOURNAL_NAME, read_journal
 from media.record.journal_line import JournalRecord
 from media.record.manifest import read_manifest
+from media.record.mapped_file import mapped, sha256_of
 from media.record.movie import scan_movie
 from media.record.muxed_recovery import muxed_files
 from media.record.muxer import Muxer, muxer_for
@@ -124,13 +125,18 @@ def _track_problems(view: RecordingView, track: TrackView, *, live: bool) -> Ite
         yield from _stray_problems(view, track)
 
 
-def _file_problems(path: Path, entry: InitEntry | SegmentEntry | MuxedFileEntry) -> Iterator[Problem]:
+def _file_problems(path: Path, entry: InitEntry | SegmentEntry) -> Iterator[Problem]:
     data = _read(path / entry.path)
     if data is None:
         yield Problem(ProblemCode.FILE_MISSING, entry.path, "the file is not there")
-    elif len(data) != entry.size_bytes:
-        yield Problem(ProblemCode.SIZE_DIFFERS, entry.path, f"{len(data)} bytes, the journal says {entry.size_bytes}")
-    elif hashlib.sha256(data).hexdigest() != entry.sha256:
+    else:
+        yield from _sum_problems(entry, len(data), hashlib.sha256(data).hexdigest())
+
+
+def _sum_problems(entry: InitEntry | SegmentEntry | MuxedFileEntry, size_bytes: int, sha256: str) -> Iterator[Problem]:
+    if size_bytes != entry.size_bytes:
+        yield Problem(ProblemCode.SIZE_DIFFERS, entry.path, f"{size_bytes} bytes, the journal says {entry.size_bytes}")
+    elif sha256 != entry.sha256:
         yield Problem(ProblemCode.HASH_DIFFERS, entry.path, "its SHA-256 is not the journal's")
 
 
@@ -201,13 +207,17 @@ def _stray_tracks(view: RecordingView) -> Iterator[Problem]:
 
 
 def _muxed_problems(view: RecordingView, entry: MuxedFileEntry) -> Iterator[Problem]:
-    problems = list(_file_problems(view.path, entry))
-    yield from problems
-    data = _read(view.file_of(entry))
-    if data is None:
+    path = view.file_of(entry)
+    with translated(f"look at {path}"):
+        there = path.exists()
+    if not there:
+        yield Problem(ProblemCode.FILE_MISSING, entry.path, "the file is not there")
         return
-    scan = scan_movie(entry.container, data)
-    if lost := len(data) - scan.complete_bytes:
+    with mapped(path) as data:
+        size_bytes, digest = len(data), sha256_of(data, len(data))
+        scan = scan_movie(entry.container, data)
+    yield from _sum_problems(entry, size_bytes, digest)
+    if lost := size_bytes - scan.complete_bytes:
         yield Problem(ProblemCode.SEGMENT_TORN, entry.path, f"{lost} bytes at its end are no whole part")
     found, told = (len(scan.samples), scan.parts), (entry.samples, entry.parts)
     if found != told:

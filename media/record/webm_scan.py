@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median_low
 
-from media.record.sample import ScannedSample, SegmentScan
+from media.record.sample import FileBytes, ScannedSample, SegmentScan
 from media.record.webm import (
     ID_CLUSTER,
     ID_EBML,
@@ -35,7 +35,7 @@ class Element:
     end: int
 
 
-def walk(data: bytes, start: int, end: int) -> Iterator[Element]:
+def walk(data: FileBytes, start: int, end: int) -> Iterator[Element]:
     """The whole elements of data[start:end] in order, those in a `Segment` of unknown size too; stops at a torn one."""
     while start < end:
         identifier_end = start + _length(data[start])
@@ -56,7 +56,7 @@ def walk(data: bytes, start: int, end: int) -> Iterator[Element]:
         start = size_end + size
 
 
-def scan_segment(data: bytes) -> SegmentScan:
+def scan_segment(data: FileBytes) -> SegmentScan:
     """Walk a segment (with or without its init segment before it) as far as it is whole. Times are milliseconds."""
     blocks: list[_Block] = []
     note = b""
@@ -76,7 +76,7 @@ def scan_segment(data: bytes) -> SegmentScan:
     return SegmentScan(complete, parts, _with_durations(blocks), note)
 
 
-def first_sample(data: bytes) -> bytes | None:
+def first_sample(data: FileBytes) -> bytes | None:
     """The first block's frame of a segment's first cluster; None where no cluster is whole."""
     if not scan_segment(data).samples:
         return None
@@ -85,7 +85,7 @@ def first_sample(data: bytes) -> bytes | None:
     return data[block.start + _BLOCK_HEADER_BYTES : block.end]
 
 
-def _cluster(data: bytes, cluster: Element) -> list[_Block] | None:
+def _cluster(data: FileBytes, cluster: Element) -> list[_Block] | None:
     """Time, size, sync and track number of each block; None when the cluster is not one of ours."""
     start: int | None = None
     blocks: list[_Block] = []

@@ -11,7 +11,7 @@ import pytest
 
 from media.bitstream.av1_obu import ObuType, read_obus, with_size
 from media.bitstream.h264 import parse_sps
-from media.bitstream.h265 import NAL_VPS, nal_type
+from media.bitstream.h265 import NAL_PPS, NAL_VPS, nal_type
 from media.bitstream.nal import length_prefixed_units, with_lengths
 from media.errors import RtpError
 from media.frames import Codec, EncodedFrame
@@ -181,6 +181,31 @@ def test_a_sync_sample_that_is_cut_off_or_noise_is_an_error(codec: Codec) -> Non
             assert codec_config(replace(frame, data=frame.data[:length], width=0), None) == config
     with pytest.raises((RtpError, ValueError)):
         codec_config(replace(frame, data=b"\xff" * 40), None)
+
+
+@pytest.mark.parametrize("codec", [Codec.H264, Codec.H265])
+def test_parameter_sets_that_no_configuration_record_holds_are_an_error(codec: Codec) -> None:
+    frame = video(codec, frames=1)[0]
+    units = [bytes(unit) for unit in length_prefixed_units(frame.data)]
+    is_pps = [nal_type(unit) == NAL_PPS if codec is Codec.H265 else unit[0] & 0x1F == 8 for unit in units]
+    long = [unit + bytes(70_000) if pps else unit for unit, pps in zip(units, is_pps, strict=True)]
+    with pytest.raises(ValueError, match="does not fit"):
+        codec_config(replace(frame, data=with_lengths(long)), None)
+
+
+@pytest.mark.parametrize("size", [(65_536, 90), (160, 65_536)])
+def test_a_size_that_no_sample_entry_holds_is_an_error(size: tuple[int, int]) -> None:
+    frame = replace(video(Codec.VP9, frames=1)[0], width=size[0], height=size[1])
+    with pytest.raises(ValueError, match="no file holds"):
+        codec_config(frame, None)
+
+
+@pytest.mark.parametrize("side", [6, 8])
+def test_a_picture_without_a_side_is_an_error(side: int) -> None:
+    frame = video(Codec.VP8, frames=1)[0]
+    data = frame.data[:side] + bytes(2) + frame.data[side + 2 :]
+    with pytest.raises(ValueError, match="no file holds"):
+        codec_config(replace(frame, data=data), None)
 
 
 def test_opus_has_one_configuration() -> None:

@@ -1,6 +1,7 @@
 """A participant's audio and video in one growing file: what is in it, when, and what a crash leaves of it."""
 
 import io
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -9,9 +10,11 @@ import av
 import pytest
 
 from media.frames import Codec, EncodedFrame
+from media.record import muxed_writer
 from media.record.entries import Container, TrackDescriptor
 from media.record.fmp4_scan import fragment_samples, walk
 from media.record.manifest import MANIFEST_NAME, read_manifest
+from media.record.muxed_writer import MUXED_DIRECTORY, muxed_directory
 from media.record.reader import RecordingView, read_recording
 from media.record.recorder import Recording
 from media.record.recording_writer import RecordingConfig
@@ -167,6 +170,63 @@ def test_a_microphone_that_comes_later_begins_the_next_file_at_a_sync_sample(tmp
     assert [data for _, data in two["audio"]] == sequences(microphone)
 
 
+@pytest.mark.parametrize(
+    ("bound", "value"), [("LONGEST_FILE_S", 2.0), ("LARGEST_FILE_BYTES", 60_000)], ids=["long", "large"]
+)
+@pytest.mark.parametrize("codec", [Codec.H264, Codec.VP8])
+def test_a_file_that_is_long_or_large_enough_ends_at_a_sync_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Codec, bound: str, value: float
+) -> None:
+    monkeypatch.setattr(muxed_writer, bound, value)
+    camera, microphone = video(codec, frames=300, gop=45), opus(packets=500)
+    view = read_recording(record(tmp_path, [track(camera, "camera"), track(microphone, "microphone")]).path)
+    found = [packets(path) for path in muxed(view)]
+    assert len(found) >= 3
+    assert [data for file in found for _, data in file["video"]] == sequences(camera)
+    assert [data for file in found for _, data in file["audio"]] == sequences(microphone)
+    sync_samples = {frame.data for frame in camera if frame.sync_sample}
+    assert all(file["video"][0][1] in sync_samples for file in found)
+    for entry, file in zip(view.muxed, found, strict=True):
+        expected = camera[sequences(camera).index(file["video"][0][1])].arrival_time - START
+        assert entry.start_media_time_s + file["video"][0][0] == pytest.approx(expected, abs=0.002)
+    assert verify_recording(view.path).problems == ()
+
+
+def test_a_file_without_a_picture_for_long_ends_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(muxed_writer, "LONGEST_FILE_S", 2.0)
+    camera, microphone = video(Codec.H264, frames=330, gop=300), opus(packets=550)
+    # The camera is off from the second second until its next key frame.
+    shown = camera[:30] + camera[300:]
+    recording = record(tmp_path, [], closes=False)
+    tracks = [track(shown, "camera")[0], track(microphone, "microphone")[0]]
+    recorders = [recording.open_track(descriptor, START) for descriptor in tracks]
+    frames = sorted(shown + microphone, key=lambda frame: frame.arrival_time)
+    for frame in frames[:110]:
+        recorders[frame.codec is Codec.OPUS].write(frame)
+    recording.tick(START + 2.5)
+    deadline = time.monotonic() + 20
+    while recording.stats.frames_written < 110:
+        assert time.monotonic() < deadline, "what stalls is written"
+        time.sleep(0.01)
+    for frame in frames[110:]:
+        recorders[frame.codec is Codec.OPUS].write(frame)
+    recording.close(START + 60)
+    view = read_recording(recording.path)
+    found = [packets(path) for path in muxed(view)]
+    assert all(entry.duration_s < 2 * 2.0 + 2 for entry in view.muxed)
+    assert [data for file in found for _, data in file.get("video", [])] == sequences(shown)
+    assert [data for file in found for _, data in file["audio"]] == sequences(microphone)
+
+
+def test_sound_alone_is_bounded_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(muxed_writer, "LONGEST_FILE_S", 2.0)
+    microphone = opus(packets=500)
+    view = read_recording(record(tmp_path, [track(microphone, "microphone")]).path)
+    assert len(view.muxed) >= 4
+    found = [packets(path) for path in muxed(view)]
+    assert [data for file in found for _, data in file["audio"]] == sequences(microphone)
+
+
 def test_a_screen_share_and_another_participant_have_files_of_their_own(tmp_path: Path) -> None:
     tracks = [
         track(video(Codec.H264, frames=60), "camera"),
@@ -179,6 +239,14 @@ def test_a_screen_share_and_another_participant_have_files_of_their_own(tmp_path
     (other,) = folders - {"participants/ada", "participants/ada-screen_share"}
     assert other.startswith("participants/Bob-")
     assert {entry.participant_identity for entry in view.muxed} == {"ada", "Bob / Ö"}
+
+
+@pytest.mark.parametrize("source", ["camera", "screen_share"])
+@pytest.mark.parametrize("identity", ["foo", "Bob / Ö"])
+def test_no_identity_names_the_folder_of_another(identity: str, source: str) -> None:
+    folder = muxed_directory(identity, source)
+    namesake = folder.removeprefix(f"{MUXED_DIRECTORY}/")
+    assert namesake == identity or muxed_directory(namesake, "camera") != folder
 
 
 @pytest.mark.parametrize("codec", [Codec.H264, Codec.VP8])
@@ -242,6 +310,34 @@ def test_a_file_that_is_gone_or_changed_is_told(tmp_path: Path) -> None:
     assert [p.code for p in verify_recording(recording.path).problems] == [ProblemCode.FILE_MISSING]
     assert repair_recording(recording.path).actions
     assert verify_recording(recording.path).problems == ()
+
+
+@pytest.mark.parametrize("codec", [Codec.H264, Codec.VP8])
+def test_no_muxed_file_is_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: Codec) -> None:
+    recording = record(tmp_path, [track(video(codec, frames=120), "camera"), track(opus(packets=200), "microphone")])
+    (path,) = muxed(read_recording(recording.path))
+    journal = recording.path / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(line for line in lines if b"muxed_file" not in line))
+    read_bytes = Path.read_bytes
+
+    def refusing(read: Path) -> bytes:
+        assert read.parent != path.parent
+        return read_bytes(read)
+
+    monkeypatch.setattr(Path, "read_bytes", refusing)
+    Recording.resume(recording.path, START + 70).close(START + 71)
+    assert verify_recording(recording.path).problems == ()
+    (entry,) = read_recording(recording.path).muxed
+    assert entry.recovered
+
+
+def test_an_empty_muxed_file_is_told(tmp_path: Path) -> None:
+    recording = record(tmp_path, [track(opus(packets=100), "microphone")])
+    (path,) = muxed(read_recording(recording.path))
+    path.write_bytes(b"")
+    codes = {problem.code for problem in verify_recording(recording.path).problems}
+    assert codes == {ProblemCode.SIZE_DIFFERS, ProblemCode.SAMPLES_DIFFER}
 
 
 def test_a_muxed_file_can_be_read_while_it_grows(tmp_path: Path) -> None:

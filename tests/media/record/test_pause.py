@@ -213,6 +213,37 @@ def test_a_loss_of_ours_comes_before_what_kept_frames_away() -> None:
     assert [(gap.reason, gap.frames_lost) for gap in outcome.gaps] == [(GapReason.OVERFLOW, 3)]
 
 
+def test_a_refusing_disk_does_not_rename_a_gap_in_which_nothing_was_lost() -> None:
+    segmenter = Segmenter(MediaKind.AUDIO, 48_000, SegmenterConfig())
+    outcome = Outcome()
+    outcome.apply(segmenter.write(opus_frame(0)))
+    segmenter.note_interruption(GapReason.MUTED)
+    # It is silent for so long that its segment is closed, and then the disk refuses for a while.
+    for seconds in range(1, 20):
+        outcome.apply(segmenter.tick(opus_frame(0).arrival_time + seconds))
+    assert not outcome.open
+    segmenter.abort(GapReason.STORAGE)
+    segmenter.note_interruption(None)
+    outcome.apply(segmenter.write(opus_frame(600)))
+    assert [(gap.reason, gap.frames_lost) for gap in outcome.gaps] == [(GapReason.MUTED, 0)]
+
+
+@pytest.mark.parametrize("lost", [0, 3])
+def test_a_refusing_disk_names_the_gap_of_what_it_lost(lost: int) -> None:
+    segmenter = Segmenter(MediaKind.AUDIO, 48_000, SegmenterConfig())
+    outcome = Outcome()
+    outcome.apply(segmenter.write(opus_frame(0)))
+    outcome.apply(segmenter.tick(opus_frame(0).arrival_time + 1.5))
+    assert segmenter.in_memory == 0
+    segmenter.note_interruption(GapReason.MUTED)
+    segmenter.abort(GapReason.STORAGE)
+    outcome.open = False
+    if lost:
+        segmenter.lose(lost, GapReason.STORAGE)
+    outcome.apply(segmenter.write(opus_frame(600)))
+    assert [(gap.reason, gap.frames_lost) for gap in outcome.gaps] == [(GapReason.STORAGE, lost)]
+
+
 def test_pausing_a_track_without_frames_tells_no_gap() -> None:
     segmenter = Segmenter(MediaKind.VIDEO, TICKS_PER_S, SegmenterConfig())
     outcome = Outcome()

@@ -213,6 +213,25 @@ def test_a_track_that_comes_back_goes_on_in_its_folder(tmp_path: Path) -> None:
     assert verify_recording(view.path).problems == ()
 
 
+def test_a_clock_told_before_a_returning_track_has_its_first_picture_waits_for_it(tmp_path: Path) -> None:
+    recording = Recording.create(tmp_path, "one", "room", started_at=START)
+    write_all(recording, video(Codec.VP8, frames=30))
+    later = video(Codec.VP8, frames=60, first_rtp=3_000_000_000, start=START + 11)
+    track = recording.open_track(descriptor(Codec.VP8), START + 11)
+    for number, frame in enumerate(later[1:]):
+        track.write(frame)
+        if number == 3:
+            # Delta frames came, which are refused until the next sync sample.
+            told = RtpClockMapping(later[0].rtp_timestamp, START + 10.9, 0.0, 1.0, ClockSource.SENDER_REPORT)
+            track.set_clock_mapping(told, frame.arrival_time)
+    recording.close(START + 20)
+    (view,) = read_recording(recording.path).tracks
+    first, second = view.segments
+    assert view.media_time_s(first.decode_time) == pytest.approx(0)
+    assert view.media_time_s(second.decode_time) == pytest.approx(11.9)
+    assert [mapping.source for mapping in view.clock_mappings] == [ClockSource.ARRIVAL, ClockSource.SENDER_REPORT]
+
+
 def test_events_carry_media_time(tmp_path: Path) -> None:
     recording = Recording.create(tmp_path, "one", "room", started_at=START)
     assert recording.append_event(TimelineEvent("chat", START + 2.5, "ada", {"message": "héllo"}))

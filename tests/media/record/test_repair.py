@@ -199,6 +199,38 @@ def test_what_is_whole_of_a_cut_segment_is_kept(path: Path, number: int) -> None
     assert repair_recording(path).actions == ()
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_broken_segment_that_no_line_tells_of_is_kept_as_it_was(path: Path, number: int) -> None:
+    segment = read_recording(path).tracks[number].segments[1]
+    file, journal = path / segment.path, path / JOURNAL_NAME
+    data = bytearray(file.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + len(data) // 4] = bytes(len(data) // 4)
+    file.write_bytes(data)
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(line for line in lines if segment.sha256.encode() not in line))
+    actions = repair_recording(path).actions
+    assert codes(path) == set()
+    assert file.with_name(f"{file.name}.damaged-1").read_bytes() == data
+    assert any("what was there is in" in action for action in actions)
+    assert 0 < read_recording(path).tracks[number].segments[1].samples < segment.samples
+    assert repair_recording(path).actions == ()
+
+
+def test_the_torn_tail_of_an_unfinished_segment_is_not_kept(path: Path) -> None:
+    segment = read_recording(path).tracks[0].segments[-1]
+    file, journal = path / segment.path, path / JOURNAL_NAME
+    file.rename(file.with_name(file.name + ".part"))
+    with file.with_name(file.name + ".part").open("ab") as unfinished:
+        unfinished.write(bytes(100))
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(line for line in lines if segment.sha256.encode() not in line))
+    repair_recording(path)
+    assert codes(path) == set()
+    assert read_recording(path).tracks[0].segments[-1].sha256 == segment.sha256
+    assert not list(path.rglob("*.damaged-*"))
+
+
 @pytest.mark.parametrize("damage", [lambda _: None, without_both])
 def test_a_segment_with_nothing_in_it_is_set_aside(path: Path, damage: Callable[[Path], None]) -> None:
     segment = read_recording(path).tracks[1].segments[1]

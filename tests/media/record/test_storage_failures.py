@@ -6,13 +6,22 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from media.errors import DiskFull, DiskReadOnly, StorageError
 from media.frames import Codec, EncodedFrame
-from media.record.entries import GapReason, RecordingState, TimelineEvent
+from media.record.entries import (
+    GapReason,
+    JournalEntry,
+    MuxedFileEntry,
+    RecordingState,
+    TimelineEvent,
+    TrackClosed,
+)
+from media.record.journal import Journal, read_journal
 from media.record.reader import RecordingView, list_recordings, read_events, read_recording
 from media.record.recorder import Recording
 from media.record.recording_writer import RecordingCallbacks, RecordingConfig
@@ -238,3 +247,116 @@ def test_a_folder_taken_away_is_a_storage_error_and_not_the_end(tmp_path: Path) 
     report = verify_recording(recording.path)
     assert report.problems == ()
     assert report.samples == 300
+
+
+def test_a_publisher_whose_pictures_fit_no_file_costs_nobody_else_anything(tmp_path: Path) -> None:
+    listener = Listener()
+    recording = Recording.create(tmp_path, "one", "room", started_at=START, config=CONFIG, callbacks=listener.callbacks)
+    sound = recording.open_track(descriptor(Codec.OPUS, "TR_a"), START)
+    picture = recording.open_track(descriptor(Codec.VP9, "TR_v"), START)
+    for frame in video(Codec.VP9, frames=30):
+        picture.write(replace(frame, width=70_000, height=90) if frame.sync_sample else frame)
+    for frame in opus(packets=100):
+        sound.write(frame)
+    assert recording.close(START + 3) is RecordingState.COMPLETE
+    assert listener.errors == []
+    assert recording.stats.frames_refused == 30
+    assert [track.samples for track in read_recording(recording.path).tracks] == [100, 0]
+
+
+def test_a_track_that_closes_while_the_disk_refuses_is_closed(disk: Path) -> None:
+    recording = Recording.create(disk, "one", "room", started_at=START, config=CONFIG)
+    track = recording.open_track(descriptor(Codec.OPUS), START)
+    for frame in opus(packets=40):
+        track.write(frame)
+    settle(recording)
+    filler = fill(disk)
+    # What is in memory cannot be written.
+    track.close(START + 1)
+    until(lambda: recording.state is RecordingState.STORAGE_ERROR)
+    filler.unlink()
+    recording.tick(START + 10)
+    until(lambda: recording.state is RecordingState.RECORDING)
+    recording.close(START + 20)
+    closed = [record.entry for record in read_journal(recording.path).records if isinstance(record.entry, TrackClosed)]
+    assert closed == [TrackClosed(track.number)]
+    assert verify_recording(recording.path).problems == ()
+
+
+def test_a_camera_that_goes_while_the_disk_refuses_has_no_place_in_the_next_muxed_file(disk: Path) -> None:
+    config = replace(CONFIG, mux_participants=True)
+    recording = Recording.create(disk, "one", "room", started_at=START, config=config)
+    picture, sound = video(Codec.H264, frames=90), opus(packets=500)
+    camera = recording.open_track(descriptor(Codec.H264, "TR_v"), START)
+    microphone = recording.open_track(descriptor(Codec.OPUS, "TR_a"), START)
+    for index in range(150):
+        microphone.write(sound[index])
+        if index < 90:
+            camera.write(picture[index])
+    settle(recording)
+    filler = fill(disk)
+    camera.close(START + 3)
+    until(lambda: recording.state is RecordingState.STORAGE_ERROR)
+    filler.unlink()
+    recording.tick(START + 10)
+    until(lambda: recording.state is RecordingState.RECORDING)
+    for frame in sound[150:]:
+        microphone.write(frame)
+    recording.close(START + 20)
+    view = read_recording(recording.path)
+    assert [entry.tracks for entry in view.muxed] == [(camera.number, microphone.number), (microphone.number,)]
+    assert verify_recording(recording.path).problems == ()
+
+
+def test_a_muxed_file_after_a_storage_error_begins_where_its_media_do(disk: Path) -> None:
+    config = replace(CONFIG, mux_participants=True)
+    recording = Recording.create(disk, "one", "room", started_at=START, config=config)
+    track = recording.open_track(descriptor(Codec.OPUS), START)
+    # A segment began, of which nothing is written yet.
+    for frame in opus(packets=40):
+        track.write(frame)
+    settle(recording)
+    filler = fill(disk)
+    recording.tick(START + 2)
+    until(lambda: recording.state is RecordingState.STORAGE_ERROR)
+    filler.unlink()
+    recording.tick(START + 60)
+    until(lambda: recording.state is RecordingState.RECORDING)
+    for frame in opus(packets=100, first_rtp=77_000 + 60 * 48_000, start=START + 60):
+        track.write(frame)
+    recording.close(START + 62)
+    (entry,) = read_recording(recording.path).muxed
+    assert entry.start_media_time_s == pytest.approx(60, abs=0.05)
+    assert entry.duration_s == pytest.approx(2, abs=0.05)
+
+
+def test_a_muxed_file_whose_line_is_refused_once_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals: list[DiskFull] = []
+    append, flush = Journal.append, Journal.flush
+
+    def noting_append(journal: Journal, entry: JournalEntry, at: float) -> None:
+        append(journal, entry, at)
+        if isinstance(entry, MuxedFileEntry) and not refusals:
+            refusals.append(DiskFull("the journal cannot grow; free some space"))
+
+    def refusing_flush(journal: Journal) -> None:
+        if len(refusals) == 1:
+            refusals.append(refusals[0])
+            raise refusals[0]
+        flush(journal)
+
+    monkeypatch.setattr(Journal, "append", noting_append)
+    monkeypatch.setattr(Journal, "flush", refusing_flush)
+    config = replace(CONFIG, mux_participants=True)
+    recording = Recording.create(tmp_path, "one", "room", started_at=START, config=config)
+    track = recording.open_track(descriptor(Codec.OPUS), START)
+    for frame in opus(packets=100):
+        track.write(frame)
+    track.close(START + 2)
+    until(lambda: recording.state is RecordingState.STORAGE_ERROR)
+    recording.tick(START + 10)
+    until(lambda: recording.state is RecordingState.RECORDING)
+    recording.close(START + 20)
+    entries = [record.entry for record in read_journal(recording.path).records]
+    assert len([entry for entry in entries if isinstance(entry, MuxedFileEntry)]) == 1
+    assert verify_recording(recording.path).problems == ()
