@@ -41,8 +41,9 @@ format: .venv/.python ## let ruff mend what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: setup ## CPU of recording beside decoding and encoding, in one run: CLIP=file (720p)
+bench: setup ## CPU of recording: beside decoding and encoding, CLIP=file (720p), and in rooms of 1 to 40 tracks
 	@$(BIN)/python -m tests.bench.recording_cost $(if $(CLIP),--clip "$(CLIP)")
+	@$(BIN)/python -m tests.bench.scale
 
 clean: ## remove what set-up made in this folder
 	rm -rf .venv agent/api/web/node_modules agent/api/web/vendor

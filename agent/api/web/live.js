@@ -12,7 +12,7 @@ const LIVE_POLL_MS = 2000;
 const LIVE_RETRY_MS = 1000;
 
 // Further behind than this, nobody calls it live: jump to the end.
-const LIVE_FARTHEST_S = 6;
+const LIVE_FARTHEST_S = 12;
 
 // What player and server hold back each, hls.js has to wait out; a room that is started again takes some seconds.
 const LIVE_PATIENCE = {
@@ -123,8 +123,7 @@ function playLive(url, mine) {
   }
   hls = new Hls({
     backBufferLength: 30,
-    liveSyncOnStallIncrease: 0.2,
-    maxLiveSyncPlaybackRate: 1.5,
+    maxLiveSyncPlaybackRate: 1.1,
     manifestLoadPolicy: LIVE_PATIENCE,
     playlistLoadPolicy: LIVE_PATIENCE,
     xhrSetup: (request) => request.setRequestHeader("Authorization", `Bearer ${token}`),
