@@ -65,7 +65,7 @@ def feed_in(folder: Path, **options: float) -> LiveFeed:
 
 
 STALLS = pytest.mark.xfail(
-    reason="two and a half seconds behind the camera, hls.js stalls for good where the layer and with it the size changes"
+    reason="two and a half seconds behind the camera, hls.js stalls for good where the size of the picture changes"
 )
 
 
