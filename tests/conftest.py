@@ -1,5 +1,5 @@
 """What holds for all tests."""
 
-from tests.crashed_workers import pytest_handlecrashitem
+from tests.second_runs import pytest_handlecrashitem, pytest_runtest_logreport
 
-__all__ = ["pytest_handlecrashitem"]
+__all__ = ["pytest_handlecrashitem", "pytest_runtest_logreport"]

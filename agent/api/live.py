@@ -5,6 +5,7 @@ records, or whether one does. Only fMP4 can be played: H.264, AV1 and Opus.
 """
 
 import asyncio
+import contextlib
 import re
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
@@ -21,7 +22,7 @@ from agent.api.models import Identity
 from agent.api.service import ApiService, Caller, Service
 from agent.tokens import ServiceGrants
 from media.errors import RecordingNotFound
-from media.package.live_playlist import LivePlaylist
+from media.package.live_playlist import LivePlaylist, PartHint
 from media.package.live_program import LiveProgram, LiveTrackView, choose_program, live_programs, multivariant
 from media.package.live_reader import LiveBytes, LiveView
 from media.record.entries import RecordingState
@@ -208,10 +209,14 @@ FileName = Annotated[str, PathParameter(pattern=r"^(\d{6,9}\.m4s|init-\d{1,6}\.m
 async def live_file(
     recording_id: RecordingId, track: Number, name: FileName, request: Request, service: Service, caller: Caller
 ) -> Response:
-    """An init segment, or a segment on the recording's media timeline, whole or by ranges, finished or not."""
+    """An init segment, or a segment on the recording's media timeline, whole or by ranges, finished or not.
+
+    A request for the part that the playlist's preload hint names is held until it is there.
+    """
     found, view = await _recording(service, caller, recording_id)
-    segments = view.track(track).segments
     wanted = _range(request.headers.get("range"))
+    view = await _hinted(service, found, view, track, PartHint(name, wanted[0] if wanted else 0))
+    segments = view.track(track).segments
     if name.endswith(".mp4"):
         init = await found.init_segment(track, name)
         start, size_bytes = wanted or (0, None)
@@ -246,10 +251,22 @@ async def _held(
         raise ServiceUnavailable("live_stalled", message) from error
 
 
+async def _hinted(service: ApiService, found: LiveRecording, view: LiveView, track: int, wanted: PartHint) -> LiveView:
+    """`view`, or where `wanted` is what comes next, the view in which it has come, or will not (draft 6.2.6)."""
+
+    def is_there(view: LiveView) -> bool:
+        return view.track(track).hint != wanted or service.rooms.draining
+
+    held_s = HELD_TARGETS * service.live.settings.options(view, window_s=None, query="").target_duration_s
+    with contextlib.suppress(TimeoutError):  # what is not there is said as for any other range
+        return await found.until(is_there, held_s)
+    return view
+
+
 def _playlist_of(track: LiveTrackView) -> LivePlaylist:
     if not track.playable:
         raise RecordingNotFound(f"track {track.number} is {track.descriptor.codec.value}, which HLS does not carry")
-    return LivePlaylist(track.segments, ended=track.ended)
+    return LivePlaylist(track.segments, ended=track.ended, hint=track.hint)
 
 
 def _query(request: Request, *, from_start: bool) -> str:

@@ -58,6 +58,14 @@ class LiveSegment:
 
 
 @dataclass(frozen=True, slots=True)
+class PartHint:
+    """Where the next part will be: in the file `uri`, from byte `start` on."""
+
+    uri: str
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PlaylistOptions:
     """How a track is told. `window_s` None: from its start on, else a sliding window of so many seconds.
 
@@ -73,10 +81,15 @@ class PlaylistOptions:
 
 @dataclass(frozen=True, slots=True)
 class LivePlaylist:
-    """The media playlist of one track. Only its last segment may be incomplete; `ended`: there will be no more."""
+    """The media playlist of one track. Only its last segment may be incomplete; `ended`: there will be no more.
+
+    `hint` is told as a preload hint. Besides the round trip that it saves, hls.js 1.7 needs one behind a whole segment:
+    without it, it takes that segment for the one that is being written, and loses parts.
+    """
 
     segments: tuple[LiveSegment, ...]
     ended: bool = False
+    hint: PartHint | None = None
 
     def contains(self, media_sequence: int, part: int | None) -> bool:
         """Whether it has that segment, whole, or as far as that part (draft 6.2.5.2)."""
@@ -116,6 +129,9 @@ class LivePlaylist:
         if all(segment.independent for segment in listed):
             lines.append("#EXT-X-INDEPENDENT-SEGMENTS")
         lines += self._segment_lines(listed, options, target_s)
+        if self.hint is not None and not self.ended:
+            uri = quoted(self.hint.uri + options.query)
+            lines.append(f"#EXT-X-PRELOAD-HINT:TYPE=PART,URI={uri},BYTERANGE-START={self.hint.start}")
         return "\n".join([*lines, *(["#EXT-X-ENDLIST"] if self.ended else []), ""])
 
     def _first(self, window_s: float | None) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from media.errors import LiveNotReady, LiveUnsupported
 from media.frames import MediaKind
 from media.package.hls import AudioRendition, MultivariantPlaylist, Variant, peak_bandwidth_bps
-from media.package.live_playlist import LiveSegment
+from media.package.live_playlist import LiveSegment, PartHint
 from media.record.entries import InitEntry, TrackDescriptor
 
 LAG_S = 3.0
@@ -22,7 +22,7 @@ _SCREEN_SOURCES = frozenset({"screen_share", "screen_share_audio"})
 class LiveTrackView:
     """A recorded track as far as it is on disk. `playable`: its container is fMP4, which HLS can carry.
 
-    `init`: the newest init segment. `ended`: it gets no more media.
+    `init`: the newest init segment. `ended`: it gets no more media, else `hint` is where the next part will be.
     """
 
     number: int
@@ -31,6 +31,7 @@ class LiveTrackView:
     init: InitEntry | None
     ended: bool
     playable: bool
+    hint: PartHint | None
 
     @property
     def end_s(self) -> float | None:

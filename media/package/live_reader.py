@@ -179,12 +179,13 @@ class LiveReader:
         changed = self._close_segments(track)
         if not playable:
             track.view = None
-            return LiveTrackView(track.opened.track, descriptor, (), init, ended, playable)
+            return LiveTrackView(track.opened.track, descriptor, (), init, ended, playable, None)
         opened, grown = self._open_segment(track)
         known = track.view
         if changed or grown or known is None or (known.init, known.ended) != (init, ended):
             segments = track.segments.with_open(opened, self._epoch)
-            known = track.view = LiveTrackView(track.opened.track, descriptor, segments, init, ended, playable)
+            hint = None if ended else track.segments.hint(opened)
+            known = track.view = LiveTrackView(track.opened.track, descriptor, segments, init, ended, playable, hint)
         return known
 
     def _close_segments(self, track: _Track) -> bool:

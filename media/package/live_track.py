@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from media.package.live_parts import PartIndex
-from media.package.live_playlist import LivePart, LiveSegment
+from media.package.live_playlist import LivePart, LiveSegment, PartHint
 from media.record.entries import ClockMapping, SegmentEntry
 
 ORIGIN_S = 10.0
@@ -108,7 +108,7 @@ class LiveTrack:
         offset = self._place(segment.sequence, segment.decode_time, segment.mapping)
         parts = tuple(self._parts(segment.parts))
         opened = LiveSegment(
-            uri=f"{segment.sequence:06d}.m4s",
+            uri=_file_name(segment.sequence),
             map_uri=_name(segment.init_path),
             start_s=self._media_s(segment.decode_time, offset),
             duration_s=sum(part.duration_s for part in parts),
@@ -121,6 +121,12 @@ class LiveTrack:
             independent=segment.parts[0].independent,
         )
         return (*self.closed, *self._gaps(segment.decode_time, offset, epoch), opened)
+
+    def hint(self, segment: OpenSegment | None) -> PartHint:
+        """Where the part behind those of `segment` will be, or the first one of the next segment."""
+        if segment is None or not segment.parts:
+            return PartHint(_file_name(self.next_sequence))
+        return PartHint(_file_name(segment.sequence), segment.parts[-1].end)
 
     def _place(self, sequence: int, decode_time: int, mapping: ClockMapping | None) -> int:
         if sequence in self._offsets:
@@ -167,6 +173,10 @@ class LiveTrack:
             duration_s = part.duration / self.timescale + (hole_s if self.fill else 0.0)
             yield LivePart(duration_s, part.start, part.end - part.start, part.independent)
             end = part.end_decode_time
+
+
+def _file_name(sequence: int) -> str:
+    return f"{sequence:06d}.m4s"
 
 
 def _name(path: str) -> str:

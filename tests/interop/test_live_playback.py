@@ -1,4 +1,4 @@
-"""A recording played by a browser while it is written: over a layer switch, a crash and a mute, to its end."""
+"""A recording played by a browser while it is written, over a layer switch, a mute and a false end."""
 
 import asyncio
 import contextlib
@@ -64,12 +64,6 @@ def feed_in(folder: Path, **options: float) -> LiveFeed:
     return LiveFeed(folder / "service" / "recordings" / "rec-1", **options)
 
 
-STALLS = pytest.mark.xfail(
-    reason="two and a half seconds behind the camera, hls.js stalls for good where the size of the picture changes"
-)
-
-
-@STALLS
 async def test_it_is_watched_as_it_goes_on_and_to_its_end(page: Page, tmp_path: Path) -> None:
     feed = feed_in(tmp_path, duration_s=24.0)
     async with watching(page, tmp_path, feed) as watched:
@@ -93,8 +87,7 @@ async def test_it_is_watched_as_it_goes_on_and_to_its_end(page: Page, tmp_path: 
     assert page.problems == []
 
 
-@STALLS
-async def test_it_goes_on_over_a_layer_switch_and_a_writer_that_died(page: Page, tmp_path: Path) -> None:
+async def test_it_goes_on_over_a_layer_switch_and_a_writer_that_came_back(page: Page, tmp_path: Path) -> None:
     feed = feed_in(tmp_path, switch_s=16.0)
     async with watching(page, tmp_path, feed) as watched:
         first = await watched.shown(size=LARGE)

@@ -12,7 +12,7 @@ const LIVE_POLL_MS = 2000;
 const LIVE_RETRY_MS = 1000;
 
 // Further behind than this, nobody calls it live: jump to the end.
-const LIVE_FARTHEST_S = 12;
+const LIVE_FARTHEST_S = 6;
 
 // What player and server hold back each, hls.js has to wait out; a room that is started again takes some seconds.
 const LIVE_PATIENCE = {
@@ -54,8 +54,11 @@ async function loadLive(mine) {
       fail(error);
     }
   }
-  if (mine !== attempt || isIn("error", "ended")) {
+  if (mine !== attempt || isIn("error")) {
     return;
+  }
+  if (isIn("ended") && item?.state === "recording") {
+    attached = ""; // it goes on after all
   }
   try {
     if (item) {
@@ -87,7 +90,7 @@ function followLive(item, mine) {
     return;
   }
   const wanted = [program.url, program.video_track, program.audio_track].join(" ");
-  if (wanted !== attached && (attached === "" || !over)) {
+  if (wanted !== attached && (attached === "" || !over) && !(over && isIn("ended"))) {
     attached = wanted;
     began = true;
     playLive(over ? `${program.url}&from_start=true` : program.url, mine);

@@ -129,10 +129,19 @@ async def test_a_held_request_is_answered_with_the_next_part(api: FakeService) -
             )
             assert (media.status_code, len(media.content), media.content[4:8]) == (206, int(size), b"moof")
             whole = asyncio.create_task(client.get(url, params={"_HLS_msn": "0"}))
+            hint = playlist.preload_hint
+            assert (hint.hint_type, hint.uri, hint.byterange_start) == ("PART", "000001.m4s", int(start) + int(size))
+            hinted_range = {"Range": f"bytes={hint.byterange_start}-"}
+            hinted = asyncio.create_task(client.get(f"{LIVE}/1/{hint.uri}", headers=hinted_range))
             await asyncio.sleep(0.2)
             assert not whole.done()
+            assert not hinted.done()
             await write(2.2)
-            assert m3u8.loads((await whole).text).segments[0].uri == "000001.m4s"
+            assert (await hinted).status_code == 206
+            assert (await hinted).content[4:8] == b"moof"
+            behind = m3u8.loads((await whole).text)
+            assert behind.segments[0].uri == "000001.m4s"
+            assert (behind.preload_hint.uri, behind.preload_hint.byterange_start) == ("000002.m4s", 0)
 
 
 async def test_a_held_request_ends_with_the_track_the_service_or_its_patience(
@@ -150,6 +159,10 @@ async def test_a_held_request_ends_with_the_track_the_service_or_its_patience(
             with monkeypatch.context() as patched:
                 patched.setattr("agent.api.live.HELD_TARGETS", 0.02)
                 stalled = await client.get(url, params={"_HLS_msn": "0", "_HLS_part": "9"})
+                opened = m3u8.loads((await client.get(url)).text).preload_hint
+                behind = {"Range": f"bytes={opened.byterange_start}-"}
+                never = await client.get(f"{LIVE}/1/{opened.uri}", headers=behind)
+            assert never.status_code == 416
             assert (stalled.status_code, stalled.json()["error"]["code"]) == (503, "live_stalled")
             lost = await client.get(url, params={"_HLS_msn": "9"})
             assert lost.status_code == 400

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.package.live_playlist import LivePart, LivePlaylist, LiveSegment, PlaylistOptions
+from media.package.live_playlist import LivePart, LivePlaylist, LiveSegment, PartHint, PlaylistOptions
 
 OPTIONS = PlaylistOptions(target_duration_s=8, part_target_s=0.5, started_at=1_700_000_000.0, window_s=18.0)
 
@@ -98,6 +98,14 @@ def test_gaps_are_told_as_gaps() -> None:
         "GAP=YES",
         'BYTERANGE="500@1000"',
     ]
+
+
+def test_the_next_part_is_hinted_at_while_there_will_be_one() -> None:
+    """hls.js needs a tag behind a whole segment, else it takes that one for the segment that is being written."""
+    going_on = replace(GOING_ON, segments=GOING_ON.segments[:5], hint=PartHint("000006.m4s", 0))
+    text = going_on.render(replace(OPTIONS, query="?a=b"))
+    assert text.endswith('#EXT-X-PRELOAD-HINT:TYPE=PART,URI="000006.m4s?a=b",BYTERANGE-START=0\n')
+    assert "PRELOAD" not in replace(going_on, ended=True).render(OPTIONS)
 
 
 def test_what_a_held_request_waits_for() -> None:
