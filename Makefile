@@ -23,7 +23,7 @@ test: setup ## all tests but those that need a browser
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not interop and not bench and not slow and not faults" $(TESTS)
 
 interop: setup ## tests with a browser and other people's software
-	@$(BIN)/python -m pytest -m interop $(TESTS)
+	@$(BIN)/python -m pytest -n 1 -m interop $(TESTS)
 
 lipsync: setup ## flashes and beeps through a real server, and two simulated hours
 	@$(BIN)/python -m pytest -s -m slow $(TESTS)

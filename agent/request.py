@@ -18,6 +18,7 @@ class RoomRequest:
     `token` None has one minted for `identity`. `policy` says what the participant subscribes to
     (default: nothing; its media would be decoded), `record_policy` what is recorded (default: everything).
     `recording_plan` says when recordings end, in which layers they are, and with `record`, when they begin.
+    `recording_stopped`: a recording of what is there at first was ended already; only a change begins another.
     `mux` has each participant's audio and video in one file of the recording as well.
     `recordings_dir` None is the setting's. `data_tracks` are glob patterns of data tracks to read.
     `e2ee_key` is the room's key for end-to-end encryption (None: the setting's), `e2ee_participant_keys` are those of
@@ -36,6 +37,7 @@ class RoomRequest:
     loop: bool = True
     record: bool = False
     recording_id: str | None = None
+    recording_stopped: bool = False
     recordings_dir: Path | None = None
     policy: SubscriptionPolicy = NOTHING
     record_policy: SubscriptionPolicy = EVERYTHING

@@ -97,7 +97,7 @@ class RoomRecordings:
         if at_once:
             await self.start(self._next_id)
             self._next_id = None
-        self._control.start(going_on=at_once)
+        self._control.start(decided=at_once or self._request.recording_stopped)
 
     async def aclose(self) -> None:
         """Close the recording; none begins any more. Idempotent."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.second_runs import MOST_FAILED
+
 ROOT = Path(__file__).parents[1]
 
 _TESTS = """
@@ -44,44 +46,50 @@ def test_a_test_whose_worker_died_runs_once_more(tmp_path: Path, always: bool, p
 _REAL_TESTS = """
 import pathlib, pytest
 
-MARK = pathlib.Path({mark!r})
-pytestmark = pytest.mark.{marker}
+FOLDER = pathlib.Path({folder!r})
+
+def once(name):
+    first = not (FOLDER / name).exists()
+    (FOLDER / name).touch()
+    return first
 
 @pytest.fixture
-def broken():
+def leaves():
     yield
-    assert {where!r} != "teardown" or _passes()
+    assert not once("leaves")
 
-def _passes():
-    first = not MARK.exists()
-    MARK.touch()
-    return not first and not {always}
+@pytest.mark.server
+def test_late():
+    assert not once("late")
 
-def test_slow(broken):
-    assert {where!r} != "call" or _passes()
+@pytest.mark.interop
+def test_late_at_the_end(leaves):
+    pass
+
+@pytest.mark.server
+def test_broken():
+    assert False
+
+@pytest.mark.bench
+def test_of_our_own():
+    assert not once("own")
+
+@pytest.mark.server
+def test_one_too_many():
+    assert not once("many")
 """
 
 
-@pytest.mark.parametrize(
-    ("marker", "where", "always", "summary"),
-    [
-        ("server", "call", False, "1 passed"),
-        ("interop", "call", False, "1 passed"),
-        ("server", "teardown", False, "1 passed"),
-        ("server", "call", True, "1 failed"),
-        ("server", "teardown", True, "1 passed, 1 error"),
-        ("bench", "call", False, "1 failed"),
-    ],
-)
-def test_a_test_of_real_parts_runs_once_more(
-    tmp_path: Path, marker: str, where: str, always: bool, summary: str
-) -> None:
+def test_tests_of_real_parts_run_once_more_and_few_of_them(tmp_path: Path) -> None:
     file = tmp_path / "test_real.py"
-    file.write_text(_REAL_TESTS.format(mark=str(tmp_path / "mark"), marker=marker, where=where, always=always))
+    file.write_text(_REAL_TESTS.format(folder=str(tmp_path)))
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  server\n  interop\n  bench\n")
     command = [sys.executable, "-m", "pytest", "-n", "1", "-p", "tests.second_runs", "--rootdir", ".", file.name]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert f"== {summary} in" in run.stdout, run.stdout + run.stderr
-    assert run.returncode == (0 if summary == "1 passed" else 1)
-    assert ("it failed; run again" in run.stderr) is (marker != "bench")
+    assert "== 3 failed, 2 passed in" in run.stdout, run.stdout + run.stderr
+    assert run.returncode == 1
+    failed = {line.rpartition("::")[2].split()[0] for line in run.stdout.splitlines() if line.startswith("FAILED")}
+    assert failed == {"test_broken", "test_of_our_own", "test_one_too_many"}
+    again = {line.partition(": ")[0] for line in run.stderr.splitlines() if "it failed; run again" in line}
+    assert len(again) == MOST_FAILED

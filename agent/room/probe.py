@@ -5,6 +5,7 @@ livekit-server's `/rtc/validate` answers with a status and a short text (seen on
 three of `invalid API key: …`, `invalid token: …` and `permissions denied`).
 """
 
+import contextlib
 from http import HTTPStatus
 from urllib.parse import urlsplit, urlunsplit
 
@@ -14,6 +15,7 @@ import jwt
 from agent.errors import PermissionDenied, RoomhandError, ServerUnreachable, TokenExpired, Unauthorized
 
 PROBE_TIMEOUT_S = 5.0
+PROBE_ATTEMPTS = 3  # a server that is there but slow to answer is asked again; one that refuses is not
 
 
 def validate_url(url: str) -> str:
@@ -59,8 +61,7 @@ async def check_admission(url: str, token: str, *, now: float) -> None:
     """
     server = urlsplit(url).netloc
     try:
-        async with httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_S) as client:
-            answer = await client.get(validate_url(url), headers={"Authorization": f"Bearer {token}"})
+        answer = await _ask(validate_url(url), token)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise ServerUnreachable(
             f"{url!r} is no address of a LiveKit server; give one like ws://127.0.0.1:7880"
@@ -75,3 +76,11 @@ async def check_admission(url: str, token: str, *, now: float) -> None:
     error_found = refusal(answer.status_code, answer.text, token, server=server, now=now)
     if error_found is not None:
         raise error_found
+
+
+async def _ask(url: str, token: str) -> httpx.Response:
+    async with httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_S) as client:
+        for _ in range(PROBE_ATTEMPTS - 1):
+            with contextlib.suppress(httpx.ReadTimeout):
+                return await client.get(url, headers={"Authorization": f"Bearer {token}"})
+        return await client.get(url, headers={"Authorization": f"Bearer {token}"})

@@ -10,7 +10,7 @@ import structlog
 from agent.errors import RoomhandError
 from agent.room.recording_activity import RecordingActivity
 from agent.room.recording_plan import RecordingPlan
-from agent.room.recording_policy import GOING_ON, PolicyAction, PolicyState, RecordingSnapshot, step
+from agent.room.recording_policy import DECIDED, PolicyAction, PolicyState, RecordingSnapshot, step
 from agent.room.room_metadata import RecordWish, record_wish
 from agent.room.state import ParticipantState, TrackState
 from agent.room.subscription import Candidate, SubscriptionPolicy, decide
@@ -42,9 +42,9 @@ class RecordingControl:
         self._changed = asyncio.Event()
         self._tasks = Tasks("recording_control")
 
-    def start(self, *, going_on: bool = False) -> None:
-        """Control recordings from now on. `going_on`: one runs that was decided on before we came."""
-        self._tasks.start(self._run(GOING_ON if going_on else PolicyState()), name="run")
+    def start(self, *, decided: bool = False) -> None:
+        """Control recordings from now on. `decided`: what is so now was decided on before we came."""
+        self._tasks.start(self._run(DECIDED if decided else PolicyState()), name="run")
 
     def nudge(self) -> None:
         """Something changed in the room: look now rather than within a second."""

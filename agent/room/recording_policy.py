@@ -10,8 +10,8 @@ action. What people ask comes to the recording itself, and shows in the next sna
   are gone ends nothing: a server that was restarted has forgotten them.
 - "First published" counts when tracks come after there were none, so a recording that was ended by hand does
   not begin again at once.
-- Where a recording is gone on with, `GOING_ON` is the state to begin with: what is so at first was so before, and what
-  people decided of it stands until it changes.
+- Where a recording is gone on with, or was stopped before, `DECIDED` is the state to begin with: what is so at first
+  was so before, and what people decided of it stands until it changes.
 """
 
 from dataclasses import dataclass, field, replace
@@ -88,7 +88,7 @@ class PolicyState:
     unseen: bool = False
 
 
-GOING_ON = PolicyState(unseen=True)
+DECIDED = PolicyState(unseen=True)
 
 
 def step(

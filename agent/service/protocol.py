@@ -44,7 +44,7 @@ class RoomOptions:
     `publish`: what to publish from the start, "pattern" or a path. `recording_id` is the recording that the
     room writes, or is to go on with. `policy` and `record_policy` say which tracks to subscribe to and which
     to record, `recording_plan` when and in which layers; None leaves it to the agent's defaults. `mux`: as in
-    `RoomRequest`. `e2ee_key` None is the setting's.
+    `RoomRequest`, and so is `recording_stopped`. `e2ee_key` None is the setting's.
     """
 
     room: str
@@ -55,6 +55,7 @@ class RoomOptions:
     hidden: bool = False
     publish: str | None = None
     recording_id: str | None = None
+    recording_stopped: bool = False
     policy: SubscriptionPolicy | None = None
     record_policy: SubscriptionPolicy | None = None
     recording_plan: RecordingPlan | None = None

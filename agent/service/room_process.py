@@ -26,6 +26,7 @@ async def make_agent(options: RoomOptions) -> RoomAgentPort:
         publish=options.publish,
         record=options.recording_id is not None or plan.when is not RecordWhen.NOW,
         recording_id=options.recording_id,
+        recording_stopped=options.recording_stopped,
         policy=options.policy or NOTHING,
         record_policy=options.record_policy or EVERYTHING,
         recording_plan=plan,

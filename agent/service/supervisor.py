@@ -175,6 +175,7 @@ class Supervisor:
             asked = replace(
                 _changed(before, wanted.policy, wanted.plan),
                 recording_id=recording_id,
+                recording_stopped=False,
                 e2ee_key=wanted.e2ee_key or before.e2ee_key,
             )
             slot.options = asked
@@ -195,7 +196,7 @@ class Supervisor:
             done = await slot.call(StopRecording())
             ended = done.recording.recording_id if done.recording else slot.options.recording_id
             if slot.options.recording_id == ended:  # else the plan has begun another one by now
-                slot.options = replace(slot.options, recording_id=None)
+                slot.options = replace(slot.options, recording_id=None, recording_stopped=True)
             await self._save()
             return done
 
@@ -268,9 +269,9 @@ class Supervisor:
         recording_id, reason = str(status.get("recording_id", "")), status.get("ended_reason")
         known = slot.options.recording_id
         if not reason and known != recording_id:
-            slot.options = replace(slot.options, recording_id=recording_id)
+            slot.options = replace(slot.options, recording_id=recording_id, recording_stopped=False)
         elif reason and reason != EndedReason.LEFT and known == recording_id:
-            slot.options = replace(slot.options, recording_id=None)
+            slot.options = replace(slot.options, recording_id=None, recording_stopped=True)
         else:
             return
         self._tasks.start(self._save(), name=f"save.{room}")
@@ -292,7 +293,7 @@ def _changed(options: RoomOptions, policy: SubscriptionPolicy | None, plan: Reco
 
 def _taken_back(now: RoomOptions, asked: RoomOptions, before: RoomOptions) -> RoomOptions:
     """The options `now` without what `asked` changed of `before`; what others changed since stays."""
-    for name in ("recording_id", "record_policy", "recording_plan", "e2ee_key"):
+    for name in ("recording_id", "recording_stopped", "record_policy", "recording_plan", "e2ee_key"):
         if getattr(now, name) == getattr(asked, name):
             now = replace(now, **{name: getattr(before, name)})
     return now

@@ -38,7 +38,7 @@ class SignalClient:
         """Join; TapUnauthorized, TapUnreachable or TapError say what went wrong."""
         try:
             socket = await connect(
-                _signal_url(url, token),
+                signal_url(url, token),
                 open_timeout=OPEN_TIMEOUT_S,
                 max_size=MAX_MESSAGE_BYTES,
                 ping_interval=None,  # the protocol has pings of its own
@@ -112,7 +112,8 @@ class SignalClient:
             log.debug("tap_signal_unsent", request=request.WhichOneof("message"), reason=str(error))
 
 
-def _signal_url(url: str, token: str) -> str:
+def signal_url(url: str, token: str) -> str:
+    """Where to open the WebSocket, for the server at `url` (ws, wss, http or https)."""
     parts = urlsplit(url)
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     query = urlencode(

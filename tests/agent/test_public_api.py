@@ -94,6 +94,7 @@ ROOM_REQUEST = {
     "loop": "bool",
     "record": "bool",
     "recording_id": "str | None",
+    "recording_stopped": "bool",
     "recordings_dir": "Path | None",
     "policy": "SubscriptionPolicy",
     "record_policy": "SubscriptionPolicy",

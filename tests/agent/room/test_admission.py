@@ -1,5 +1,8 @@
 """What a server's answer to a join means, and what we may do once inside."""
 
+import asyncio
+import contextlib
+
 import jwt
 import pytest
 from livekit import rtc
@@ -7,7 +10,7 @@ from livekit import rtc
 from agent.errors import PermissionDenied, RoomhandError, ServerUnreachable, TokenExpired, Unauthorized
 from agent.room.convert import connect_error
 from agent.room.permissions import Permissions
-from agent.room.probe import refusal, validate_url
+from agent.room.probe import PROBE_ATTEMPTS, check_admission, refusal, validate_url
 from quality.stats import TrackSource
 
 NOW = 1_800_000_000.0
@@ -51,6 +54,34 @@ def test_answers(status: int, text: str, used: str, expected: type[RoomhandError
 )
 def test_where_to_ask(url: str, expected: str) -> None:
     assert validate_url(url) == expected
+
+
+@pytest.mark.parametrize(("silent", "error"), [(1, None), (PROBE_ATTEMPTS, ServerUnreachable)])
+async def test_a_server_that_is_slow_to_answer_is_asked_again(
+    silent: int, error: type[RoomhandError] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.room.probe.PROBE_TIMEOUT_S", 0.2)
+    asked: list[bytes] = []
+    answering: list[asyncio.Task[object] | None] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answering.append(asyncio.current_task())
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        if len(asked) > silent:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: close\r\n\r\nsuccess")
+        await reader.read()  # until the client has gone
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with contextlib.ExitStack() as stack:
+            if error is not None:
+                stack.enter_context(pytest.raises(error, match="ReadTimeout"))
+            await check_admission(f"ws://127.0.0.1:{port}", VALID, now=NOW)
+        await asyncio.gather(*filter(None, answering))
+    assert len(asked) == min(silent + 1, PROBE_ATTEMPTS)
+    assert all(f"Bearer {VALID}".encode() in item for item in asked)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from agent.errors import InvalidSettings
 from agent.room.recording_plan import EndedReason, LayerPolicy, RecordingPlan, RecordWhen, StopConditions
 from agent.room.recording_policy import (
-    GOING_ON,
+    DECIDED,
     Begin,
     End,
     Pause,
@@ -100,13 +100,13 @@ def test_what_people_decided_stands_where_a_recording_is_gone_on_with() -> None:
     held = RecordingSnapshot(recording=True, paused=True, wish=RecordWish.RECORD)
     running = RecordingSnapshot(recording=True, wish=RecordWish.PAUSED)
     off = replace(running, wish=RecordWish.OFF)
-    assert trace(plan, [away, held, held], GOING_ON) == [], "paused by hand, though the metadata say otherwise"
-    assert trace(plan, [running, running], GOING_ON) == [], "and gone on with"
-    assert trace(plan, [off, off], GOING_ON) == [], "and begun"
-    assert trace(plan, [held, off], GOING_ON) == [(1, End(EndedReason.METADATA))], "they count when they change"
+    assert trace(plan, [away, held, held], DECIDED) == [], "paused by hand, though the metadata say otherwise"
+    assert trace(plan, [running, running], DECIDED) == [], "and gone on with"
+    assert trace(plan, [off, off], DECIDED) == [], "and begun"
+    assert trace(plan, [held, off], DECIDED) == [(1, End(EndedReason.METADATA))], "they count when they change"
     # Ended by hand right after: nothing new was published.
     published = replace(BUSY, recording=False)
-    assert trace(RecordingPlan(when=RecordWhen.PUBLISHED), [published], GOING_ON) == []
+    assert trace(RecordingPlan(when=RecordWhen.PUBLISHED), [published], DECIDED) == []
 
 
 def test_media_that_stop_coming_end_the_recording() -> None:

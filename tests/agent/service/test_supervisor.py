@@ -198,8 +198,14 @@ async def test_recordings_that_begin_and_end_by_themselves_are_remembered(
     await eventually(lambda: supervisor.room("one").recording_id is None or None)
     with pytest.raises(RecordingConflict):
         await supervisor.stop_recording("one")
+    (saved,) = desired.load()
+    assert (saved.recording_id, saved.recording_stopped) == (None, True)
     await supervisor.start_recording("one", StartRecording("by-hand", paused=True))
-    assert supervisor.room("one").recording_id == "by-hand"
+    (saved,) = desired.load()
+    assert (saved.recording_id, saved.recording_stopped) == ("by-hand", False)
+    await supervisor.stop_recording("one")
+    (saved,) = desired.load()
+    assert (saved.recording_id, saved.recording_stopped) == (None, True)
 
 
 async def test_a_start_that_fails_takes_back_what_it_changed_and_nothing_else(
