@@ -62,15 +62,15 @@ async def record_with_tap(server: Credentials, room: str, out: Path) -> None:
     await recorder.aclose()
 
 
-async def transcode_with_sdk(server: Credentials, room: str, out: Path) -> None:
-    """What a Python user does today: subscribe, decode, x264 veryfast, AAC, MP4."""
+async def transcode_with_sdk(server: Credentials, room: str, out: Path, *, one: bool = False) -> None:
+    """What a Python user does today: subscribe, decode, x264 veryfast, AAC, MP4. `one`: a single video and no more."""
     connected = rtc.Room()
     token = mint_participant_token(server, ParticipantTokenRequest(room, "bench-sdk", hidden=True))
     counted = [0]
     tasks: list[asyncio.Task[None]] = []
     container = av.open(str(out / "transcoded.mp4"), "w")
     video = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast"})
-    video.width, video.height, video.pix_fmt = 1280, 720, "yuv420p"
+    video.pix_fmt = "yuv420p"
     video.time_base = video.codec_context.time_base = Fraction(1, FPS)
     audio = container.add_stream("aac", rate=48_000)
 
@@ -78,6 +78,8 @@ async def transcode_with_sdk(server: Credentials, room: str, out: Path) -> None:
         async for event in rtc.VideoStream(track, format=rtc.VideoBufferType.I420):
             planes = np.frombuffer(event.frame.data, np.uint8).reshape(event.frame.height * 3 // 2, event.frame.width)
             picture = av.VideoFrame.from_ndarray(planes, "yuv420p")
+            if not counted[0]:
+                video.width, video.height = event.frame.width, event.frame.height
             picture.pts = counted[0]
             counted[0] += 1
             for packet in video.encode(picture):
@@ -100,7 +102,12 @@ async def transcode_with_sdk(server: Credentials, room: str, out: Path) -> None:
             tasks.append(asyncio.create_task(encode_audio(track), name="audio"))
 
     connected.on("track_subscribed", subscribed)
-    await connected.connect(server.url, token)
+    await connected.connect(server.url, token, rtc.RoomOptions(auto_subscribe=not one))
+    if one:
+        publications = [
+            item for who in connected.remote_participants.values() for item in who.track_publications.values()
+        ]
+        next(item for item in publications if item.kind == rtc.TrackKind.KIND_VIDEO).set_subscribed(True)
     await _converse(lambda: {"frames": counted[0]})
     for task in tasks:
         task.cancel()
@@ -180,11 +187,14 @@ def main() -> None:
     for name in ("url", "key", "secret", "room"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--one", action="store_true", help="the SDK's way: only one video")
     options = parser.parse_args()
     configure_logs("console", "warning")
     server = Credentials(options.url, options.key, options.secret)
-    way = record_with_tap if options.way == "tap" else transcode_with_sdk
-    asyncio.run(way(server, options.room, options.out))
+    if options.way == "tap":
+        asyncio.run(record_with_tap(server, options.room, options.out))
+    else:
+        asyncio.run(transcode_with_sdk(server, options.room, options.out, one=options.one))
 
 
 if __name__ == "__main__":

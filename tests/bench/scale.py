@@ -1,7 +1,8 @@
 """What one recording process costs as its room grows: cores a track, memory, bytes, frames lost.
 
 Publishers send H.264 that was encoded before, so that the machine has cores left for what is measured. Frames are
-counted with the publishers paused, so that nothing is under way.
+counted with the publishers paused, so that nothing is under way. Then another process decodes one of the same tracks
+and encodes it again, as Python users do without Roomhand, while recording goes on.
 """
 
 import argparse
@@ -58,6 +59,9 @@ class Outcome:
     bytes_written: int
     rss_bytes: int
     first_sample_s: tuple[float, ...]
+    transcoding_cores: float
+    transcoded_share: float
+    """Of one track's frames: below 1 the machine had too little left, and `transcoding_cores` is too low."""
 
 
 def process_cpu_s(pid: int) -> float:
@@ -84,9 +88,10 @@ class Room:
             self._loads.append(Talker("tests.bench.encoded_load", *where, "--clip", str(clip), *numbers))
         for load in self._loads:
             load.wait_ready()
-        out = folder / name
-        out.mkdir()
-        self._tap = Talker("tests.bench.receive", "tap", *where, "--out", str(out))
+        self._where = where
+        self._out = folder / name
+        self._out.mkdir()
+        self._tap = Talker("tests.bench.receive", "tap", *where, "--out", str(self._out))
         self._tap.wait_ready()
 
     def measure(self, seconds: float) -> Outcome:
@@ -99,6 +104,7 @@ class Room:
         used_after, elapsed = self._used(), time.monotonic() - started
         sent_after, after = self._count()
         tap, load, server = ((b - a) / elapsed for a, b in zip(used_before, used_after, strict=True))
+        transcoding_cores, transcoded_share = self._transcode(seconds / 2)
         return Outcome(
             cores=tap,
             load_cores=load,
@@ -110,7 +116,21 @@ class Room:
             bytes_written=after["bytes_written"] - before["bytes_written"],
             rss_bytes=after["rss_bytes"],
             first_sample_s=tuple(after["first_sample_s"]),
+            transcoding_cores=transcoding_cores,
+            transcoded_share=transcoded_share,
         )
+
+    def _transcode(self, seconds: float) -> tuple[float, float]:
+        """Cores for decoding and encoding one track, and the share of its frames that came."""
+        self._ask_loads("resume")
+        transcoding = Talker("tests.bench.receive", "sdk", *self._where, "--out", str(self._out), "--one")
+        transcoding.wait_ready()
+        time.sleep(1)
+        before, started = transcoding.ask(), time.monotonic()
+        time.sleep(seconds)
+        after, elapsed = transcoding.ask(), time.monotonic() - started
+        transcoding.end()
+        return (after["cpu_s"] - before["cpu_s"]) / elapsed, (after["frames"] - before["frames"]) / elapsed / FPS
 
     def end(self) -> None:
         """End all processes in order."""
@@ -145,12 +165,15 @@ class Room:
 def show(step: Step, outcome: Outcome) -> None:
     """Print one line."""
     rate = 8 * outcome.bytes_received / outcome.seconds / step.tracks / 1e6
+    per_track = outcome.cores / step.tracks
     written = outcome.bytes_written / max(1, outcome.bytes_received)
     print(
         f"{step.tracks:3} x {step.width}x{step.height}, {rate:.2f} Mb/s each: {outcome.cores:.3f} cores, "
-        f"{outcome.cores / step.tracks:.4f} a track; {outcome.rss_bytes / 1e6:.0f} MB; "
+        f"{per_track:.4f} a track; {outcome.rss_bytes / 1e6:.0f} MB; "
         f"{written:.3f} bytes written per byte received; frames {outcome.frames_recorded} of {outcome.frames_sent}; "
-        f"load {outcome.load_cores:.2f}, server {outcome.server_cores:.2f} cores",
+        f"load {outcome.load_cores:.2f}, server {outcome.server_cores:.2f} cores; "
+        f"decoding and encoding one: {outcome.transcoding_cores:.2f} cores for {outcome.transcoded_share:.0%} of its "
+        f"frames, {outcome.transcoding_cores / outcome.transcoded_share / per_track:.0f} times as much a track",
         flush=True,
     )
 

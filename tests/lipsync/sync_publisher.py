@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 
 from livekit import rtc
+from livekit.rtc import SimulateScenarioKind
 
 from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
 from media.frames import Codec
@@ -18,11 +19,16 @@ from media.sources.sync import SECOND_BITS, SyncSource
 
 _CODECS = {Codec.VP8: rtc.VideoCodec.VP8, Codec.H264: rtc.VideoCodec.H264}
 _CHUNK_S = 0.01
+_MARK_S = 0.2
+_DISTURBED_S = 1.0  # the SDK takes 0.5 to 1 s to send again
 
 
 @dataclass
 class SyncPublisher:
-    """`async with` publishes a camera and a microphone. `flashes` and `beeps`: capture times by their second."""
+    """`async with` publishes a camera and a microphone. `flashes` and `beeps`: capture times by their second.
+
+    `disturbed_at`: when its connection was cut. What is cut off from a beep or a flash then is no matter of sync.
+    """
 
     server: Credentials
     room_name: str
@@ -34,6 +40,7 @@ class SyncPublisher:
     flashes: dict[int, float] = field(default_factory=dict)
     beeps: dict[int, float] = field(default_factory=dict)
     room: rtc.Room = field(default_factory=rtc.Room)
+    disturbed_at: list[float] = field(default_factory=list)
 
     async def __aenter__(self) -> "SyncPublisher":
         token = mint_participant_token(self.server, ParticipantTokenRequest(self.room_name, self.identity))
@@ -97,8 +104,15 @@ class SyncPublisher:
                 if index == 0 and abs(chunk.pts_s - round(chunk.pts_s)) < 1e-6:
                     self.beeps[self._second(chunk.pts_s)] = self._started + chunk.pts_s
 
+    async def reconnect(self, scenario: SimulateScenarioKind.ValueType) -> None:
+        """Lose the connection in that way."""
+        self.disturbed_at.append(time.monotonic())
+        await self.room.simulate_scenario(scenario)
+
     def skew_ms(self, second: int) -> float | None:
-        """How much later the sound of `second` was captured than its picture."""
+        """How much later the sound of `second` was captured than its picture; None where one is not whole."""
         if second not in self.flashes or second not in self.beeps:
+            return None
+        if any(-_MARK_S < self.flashes[second] - at < _DISTURBED_S for at in self.disturbed_at):
             return None
         return 1000 * (self.beeps[second] - self.flashes[second])

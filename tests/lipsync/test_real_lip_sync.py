@@ -135,8 +135,8 @@ async def test_over_layer_switches_and_mutes(livekit_server: Credentials, tmp_pa
 async def test_over_reconnects_of_the_publishers(livekit_server: Credentials, tmp_path: Path) -> None:
     async def course(_agent: RoomAgent, alice: SyncPublisher, bob: SyncPublisher) -> None:
         await asyncio.sleep(4)
-        await alice.room.simulate_scenario(SimulateScenarioKind.SIMULATE_SIGNAL_RECONNECT)
-        await bob.room.simulate_scenario(SimulateScenarioKind.SIMULATE_FULL_RECONNECT)
+        await alice.reconnect(SimulateScenarioKind.SIMULATE_SIGNAL_RECONNECT)
+        await bob.reconnect(SimulateScenarioKind.SIMULATE_FULL_RECONNECT)
         await asyncio.sleep(14)
 
     view, alice, bob = await record(livekit_server, tmp_path, "lipsync-reconnect", course)
