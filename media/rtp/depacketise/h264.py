@@ -9,10 +9,10 @@ from media.bitstream.h264 import (
     parse_sps,
 )
 from media.bitstream.nal import with_lengths
-from media.e2ee.frame_format import join_annex_b, split_annex_b
 from media.errors import RtpError
 from media.frames import Codec
-from media.rtp.depacketise.depacketiser import Assembled, Decrypt
+from media.rtp.depacketise.depacketiser import Assembled
+from media.rtp.depacketise.nal_units import NalDepacketiser
 from media.rtp.packet import RtpPacket
 
 _TYPE_MASK = 0x1F
@@ -33,7 +33,7 @@ _FIRST_MB_ZERO = 0x80
 _PICTURE_TYPES = frozenset({_SLICE, _DATA_PARTITION_A, _IDR_SLICE})
 
 
-class H264Depacketiser:
+class H264Depacketiser(NalDepacketiser):
     """Joins NAL units into an access unit with 4-byte lengths, parameter sets in band.
 
     An IDR picture whose access unit lacks the parameter sets it names gets the last ones seen (or
@@ -42,7 +42,6 @@ class H264Depacketiser:
     """
 
     codec = Codec.H264
-    packet_is_frame = False
 
     def __init__(self, parameter_sets: Iterable[bytes] = ()) -> None:
         """Raises `RtpError` when a parameter set cannot be read."""
@@ -64,10 +63,6 @@ class H264Depacketiser:
             return True
         return nal_type in {_SLICE, _DATA_PARTITION_A} and len(nal) > 1 and bool(nal[1] & _FIRST_MB_ZERO)
 
-    def ends_frame(self, packet: RtpPacket) -> bool:
-        """Never provable: only the marker tells."""
-        return False
-
     def starts_sync_sample(self, packet: RtpPacket) -> bool:
         """Whether it begins with an SPS or with the first slice of an IDR picture."""
         nal = _first_nal_unit(packet)
@@ -77,21 +72,11 @@ class H264Depacketiser:
             return True
         return nal[0] & _TYPE_MASK == _IDR_SLICE and len(nal) > 1 and bool(nal[1] & _FIRST_MB_ZERO)
 
-    def follows(self, last: RtpPacket, first: RtpPacket) -> bool:
-        """Never provable: H.264 over RTP numbers no pictures."""
-        return False
+    def _split(self, packets: Sequence[RtpPacket]) -> list[bytes]:
+        return split_nal_units(packets)
 
-    def assemble(self, packets: Sequence[RtpPacket]) -> Assembled | None:
-        """The access unit; None when it holds parameter sets or messages but no slice."""
-        return self._assemble(split_nal_units(packets))
-
-    def assemble_encrypted(self, packets: Sequence[RtpPacket], decrypt: Decrypt) -> Assembled | None:
-        """The clear access unit. Slices behind the first one come out of the first one's ciphertext."""
-        nals = split_nal_units(packets)
-        if not any(nal[0] & _TYPE_MASK in _PICTURE_TYPES for nal in nals):
-            return self._assemble(nals)
-        clear = decrypt(self.codec, join_annex_b(nals))
-        return None if clear is None else self._assemble(split_annex_b(clear))
+    def _is_slice(self, nal: bytes) -> bool:
+        return nal[0] & _TYPE_MASK in _PICTURE_TYPES
 
     def _assemble(self, nals: list[bytes]) -> Assembled | None:
         sync_sample = False

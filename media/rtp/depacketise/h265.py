@@ -10,10 +10,10 @@ from media.bitstream.h265 import (
     parse_vps_id,
 )
 from media.bitstream.nal import with_lengths
-from media.e2ee.frame_format import join_annex_b, split_annex_b
 from media.errors import RtpError
 from media.frames import Codec
-from media.rtp.depacketise.depacketiser import Assembled, Decrypt
+from media.rtp.depacketise.depacketiser import Assembled
+from media.rtp.depacketise.nal_units import NalDepacketiser
 from media.rtp.packet import RtpPacket
 
 _HEADER_BYTES = 2
@@ -34,7 +34,7 @@ _FU_TYPE = 0x3F
 _FIRST_SLICE_SEGMENT = 0x80
 
 
-class H265Depacketiser:
+class H265Depacketiser(NalDepacketiser):
     """Joins NAL units into an access unit with 4-byte lengths, parameter sets in band.
 
     An IRAP picture (IDR, CRA, BLA) whose access unit lacks parameter sets it names gets the last ones
@@ -42,7 +42,6 @@ class H265Depacketiser:
     """
 
     codec = Codec.H265
-    packet_is_frame = False
 
     def __init__(self) -> None:
         self._vps: dict[int, bytes] = {}
@@ -60,10 +59,6 @@ class H265Depacketiser:
             return True
         return 0 <= nal_type < _FIRST_IRAP and _is_first_slice(nal)
 
-    def ends_frame(self, packet: RtpPacket) -> bool:
-        """Never provable: only the marker tells."""
-        return False
-
     def starts_sync_sample(self, packet: RtpPacket) -> bool:
         """Whether it begins with a VPS, an SPS or the first slice of an IRAP picture."""
         nal = _first_nal_unit(packet)
@@ -72,21 +67,11 @@ class H265Depacketiser:
             return True
         return _FIRST_IRAP <= nal_type <= _LAST_IRAP and _is_first_slice(nal)
 
-    def follows(self, last: RtpPacket, first: RtpPacket) -> bool:
-        """Never provable: H.265 over RTP numbers no pictures."""
-        return False
+    def _split(self, packets: Sequence[RtpPacket]) -> list[bytes]:
+        return split_nal_units(packets)
 
-    def assemble(self, packets: Sequence[RtpPacket]) -> Assembled | None:
-        """The access unit; None when it holds parameter sets or messages but no slice."""
-        return self._assemble(split_nal_units(packets))
-
-    def assemble_encrypted(self, packets: Sequence[RtpPacket], decrypt: Decrypt) -> Assembled | None:
-        """The clear access unit. Slices behind the first one come out of the first one's ciphertext."""
-        nals = split_nal_units(packets)
-        if not any(_type_of(nal) <= _LAST_SLICE for nal in nals):
-            return self._assemble(nals)
-        clear = decrypt(self.codec, join_annex_b(nals))
-        return None if clear is None else self._assemble(split_annex_b(clear))
+    def _is_slice(self, nal: bytes) -> bool:
+        return _type_of(nal) <= _LAST_SLICE
 
     def _assemble(self, nals: list[bytes]) -> Assembled | None:
         irap = b""
