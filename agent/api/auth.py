@@ -6,9 +6,9 @@ is part of the route's OpenAPI description; a route that names none cannot be de
 
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
@@ -21,6 +21,8 @@ GRANT_KEY = "x-required-grant"
 QUERY_KEY = "x-token-in-query"
 SECURITY_SCHEME = "livekit_token"
 MAX_BODY_BYTES = 1 << 20  # metadata may have 512 KiB, and JSON may escape it
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
 class Grant(StrEnum):
@@ -36,6 +38,28 @@ class Grant(StrEnum):
 def needs(grant: Grant, *, token_in_query: bool = False) -> dict[str, Any]:
     """The `openapi_extra` of a route that needs `grant`. `token_in_query` is for players, which send no headers."""
     return {GRANT_KEY: grant.value, QUERY_KEY: token_in_query, "security": [{SECURITY_SCHEME: []}]}
+
+
+def get_and_head(
+    router: APIRouter, path: str, name: str, grant: Grant, answers: dict[int | str, dict[str, Any]]
+) -> Callable[[Handler], Handler]:
+    """GET and HEAD of a file for players, which send the token as `access_token`; `name` is the file's in OpenAPI."""
+
+    def declare(handler: Handler) -> Handler:
+        for method in ("GET", "HEAD"):
+            router.add_api_route(
+                path,
+                handler,
+                methods=[method],
+                operation_id=f"{method.lower()}_{name}",
+                response_class=Response,
+                response_model=None,
+                responses=answers,
+                openapi_extra=needs(grant, token_in_query=True),
+            )
+        return handler
+
+    return declare
 
 
 class GuardedRoute(APIRoute):

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
 
-from agent.api.auth import Grant, GuardedRoute, needs
+from agent.api.auth import Grant, GuardedRoute, get_and_head, needs
 from agent.api.models import ExportBody
 from agent.api.recording_files import covers_recording, read_recording_for
 from agent.api.service import ApiService, Caller, Service
@@ -107,20 +107,7 @@ _FILE_ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.head(
-    _FILE,
-    operation_id="head_export_file",
-    response_class=FileResponse,
-    responses=_FILE_ANSWERS,
-    openapi_extra=needs(Grant.ROOM_RECORD, token_in_query=True),
-)
-@router.get(
-    _FILE,
-    operation_id="get_export_file",
-    response_class=FileResponse,
-    responses=_FILE_ANSWERS,
-    openapi_extra=needs(Grant.ROOM_RECORD, token_in_query=True),
-)
+@get_and_head(router, _FILE, "export_file", Grant.ROOM_RECORD, _FILE_ANSWERS)
 async def export_file(export_id: ExportId, path: str, service: Service, caller: Caller) -> FileResponse:
     """A file of a complete export, whole or by ranges. Players may send the token as `access_token`."""
     file = await asyncio.to_thread(_file, service, caller, export_id, path)

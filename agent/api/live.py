@@ -15,7 +15,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
 from starlette.exceptions import HTTPException
 
-from agent.api.auth import Grant, GuardedRoute, check_room, needs
+from agent.api.auth import Grant, GuardedRoute, check_room, get_and_head, needs
 from agent.api.errors import ServiceUnavailable
 from agent.api.live_recordings import LiveRecording
 from agent.api.models import Identity
@@ -111,20 +111,7 @@ def _answers(*types: str) -> dict[int | str, dict[str, Any]]:
 _MULTIVARIANT = "/v1/recordings/{recording_id}/live/multivariant.m3u8"
 
 
-@router.head(
-    _MULTIVARIANT,
-    operation_id="head_live_multivariant",
-    response_class=Response,
-    responses=_answers(PLAYLIST_TYPE),
-    openapi_extra=needs(Grant.ROOM_RECORD, token_in_query=True),
-)
-@router.get(
-    _MULTIVARIANT,
-    operation_id="get_live_multivariant",
-    response_class=Response,
-    responses=_answers(PLAYLIST_TYPE),
-    openapi_extra=needs(Grant.ROOM_RECORD, token_in_query=True),
-)
+@get_and_head(router, _MULTIVARIANT, "live_multivariant", Grant.ROOM_RECORD, _answers(PLAYLIST_TYPE))
 async def live_multivariant(
     recording_id: RecordingId,
     request: Request,
@@ -147,20 +134,7 @@ async def live_multivariant(
 _PLAYLIST = "/v1/recordings/{recording_id}/live/{track}/playlist.m3u8"
 
 
-@router.head(
-    _PLAYLIST,
-    operation_id="head_live_playlist",
-    response_class=Response,
-    responses=_answers(PLAYLIST_TYPE),
-    openapi_extra=needs(Grant.ROOM_RECORD, token_in_query=True),
-)
-@router.get(
-    _PLAYLIST,
-    operation_id="get_live_playlist",
-    response_class=Response,
-    responses=_answers(PLAYLIST_TYPE),
-    openapi_extra=needs(Grant.ROOM_RECORD, token_in_query=True),
-)
+@get_and_head(router, _PLAYLIST, "live_playlist", Grant.ROOM_RECORD, _answers(PLAYLIST_TYPE))
 async def live_playlist(
     recording_id: RecordingId,
     track: Number,
@@ -192,20 +166,7 @@ _FILE_ANSWERS: dict[int | str, dict[str, Any]] = {
 FileName = Annotated[str, PathParameter(pattern=r"^(\d{6,9}\.m4s|init-\d{1,6}\.mp4)$")]
 
 
-@router.head(
-    _FILE,
-    operation_id="head_live_file",
-    response_class=Response,
-    responses=_FILE_ANSWERS,
-    openapi_extra=needs(Grant.ROOM_RECORD, token_in_query=True),
-)
-@router.get(
-    _FILE,
-    operation_id="get_live_file",
-    response_class=Response,
-    responses=_FILE_ANSWERS,
-    openapi_extra=needs(Grant.ROOM_RECORD, token_in_query=True),
-)
+@get_and_head(router, _FILE, "live_file", Grant.ROOM_RECORD, _FILE_ANSWERS)
 async def live_file(
     recording_id: RecordingId, track: Number, name: FileName, request: Request, service: Service, caller: Caller
 ) -> Response:
