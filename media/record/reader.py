@@ -62,10 +62,14 @@ class TrackView:
         return (self.segments[-1].end_decode_time - self.segments[0].decode_time) / self.timescale
 
     def media_time_s(self, decode_time: int) -> float:
-        """Seconds since the recording started at which `decode_time` lies, by the mapping that holds there."""
+        """Seconds since the recording started at which `decode_time` lies, by the mapping that holds there.
+
+        WebM rounds times to milliseconds: the first sample that a mapping is for may be found a little before it.
+        """
         if not self.clock_mappings:
             return decode_time / self.timescale
-        index = bisect.bisect_right(self.clock_mappings, decode_time, key=lambda item: item.decode_time)
+        latest = decode_time + self.timescale // 1000
+        index = bisect.bisect_right(self.clock_mappings, latest, key=lambda item: item.decode_time)
         return self.clock_mappings[max(index - 1, 0)].media_time_at(decode_time, self.timescale)
 
     def init_of(self, segment: SegmentEntry) -> InitEntry:

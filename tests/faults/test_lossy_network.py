@@ -15,7 +15,7 @@ from media.record.reader import read_recording
 from media.record.verify import verify_recording
 from tests.faults.faulty_network import faulty_network
 from tests.faults.observer import observing
-from tests.faults.recorded import rtp_timestamps, unmatched
+from tests.faults.recorded import behind_s, rtp_timestamps, unmatched
 from tests.faults.watched import recording_room
 from tests.integration.participants import room_name
 from tests.integration.publishing import eventually
@@ -25,6 +25,8 @@ pytestmark = [pytest.mark.faults, pytest.mark.server, pytest.mark.timeout(400)]
 LOSS = 0.05
 SECONDS = 60.0
 LEAST_RECORDED = 0.999
+LEAST_HEARD = 0.99  # the server sends no Opus again; RED mends what is lost alone
+UNDER_WAY_S = 1.0
 
 
 @asynccontextmanager
@@ -69,7 +71,10 @@ async def test_five_per_cent_loss_both_ways(livekit_server: Credentials, tmp_pat
         recorded = rtp_timestamps(view, track)
         begin = min(i for i, stamp in enumerate(seen.rtp_timestamps) if not unmatched([stamp], recorded, 90))
         end = max(i for i, stamp in enumerate(seen.rtp_timestamps) if not unmatched([stamp], recorded, 90))
-        sent = seen.rtp_timestamps[begin : end + 1]
+        clock_rate = track.timescale
+        last = seen.rtp_timestamps[end]
+        # What was lost in the last moments is still being asked for when the recorder leaves.
+        sent = [one for one in seen.rtp_timestamps[begin : end + 1] if behind_s(one, last, clock_rate) > UNDER_WAY_S]
         missing = unmatched(sent, recorded, 90)
         share = shares[track.descriptor.kind] = 1 - len(missing) / len(sent)
         told = sum(gap.duration for gap in track.gaps) / track.timescale
@@ -86,4 +91,4 @@ async def test_five_per_cent_loss_both_ways(livekit_server: Credentials, tmp_pat
             f"({share:.3%}), gaps told {told:.2f} s, network lost {lost:.2%}, {json.dumps(figures)}"
         )
     assert shares[MediaKind.VIDEO] >= LEAST_RECORDED
-    assert shares[MediaKind.AUDIO] >= 0.93
+    assert shares[MediaKind.AUDIO] >= LEAST_HEARD

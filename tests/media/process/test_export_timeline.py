@@ -136,6 +136,13 @@ def test_after_a_hole_the_new_clock_holds_at_once() -> None:
     assert retimer.place(audio, 48_000, 960) == round(1.05 * 48_000)
 
 
+def test_a_first_sample_that_webm_rounded_down_has_its_own_clock_already() -> None:
+    audio = track(1, "microphone", 0, 9, mappings=((0, 0.0), (48_040, 0.95)))
+    retimer = Retimer(48_000, 0.0)
+    retimer.place(audio, 0, 960)
+    assert [retimer.place(audio, at, 960) for at in (48_000, 48_960)] == [45_560, 46_520]
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 5_000), st.integers(1, 3_000)), min_size=1, max_size=30),
     st.lists(st.tuples(st.integers(1, 50_000), st.floats(-2, 2)), max_size=4),
