@@ -280,6 +280,64 @@ async def test_what_is_recorded_changes_while_it_is_and_a_duration_ends_it(
     assert tracks_of(view, MediaKind.AUDIO)[0].gaps == ()
 
 
+def set_muted(publisher: Publisher, name: str, *, muted: bool) -> None:
+    """Mute the publisher's track of that name, or no longer."""
+    published = publisher.room.local_participant.track_publications.values()
+    track = next(item.track for item in published if item.name == name)
+    assert isinstance(track, rtc.LocalVideoTrack | rtc.LocalAudioTrack)
+    (track.mute if muted else track.unmute)()
+
+
+async def test_size_silence_mutes_and_want_of_media_end_it(livekit_server: Credentials, tmp_path: Path) -> None:
+    room = room_name()
+    async with Publisher(livekit_server, room) as publisher, agent_in(livekit_server, room, tmp_path) as agent:
+
+        async def ends(plan: StopConditions, policy: SubscriptionPolicy | None = None) -> str:
+            """A recording under that plan until it ends by itself: by what."""
+            started = await agent.start_recording(policy=policy, plan=RecordingPlan(stop=plan))
+            await until(lambda: (now := agent.state().recording) is not None and now.state == "complete")
+            status = agent.state().recording
+            assert status is not None
+            assert status.recording_id == started.recording_id
+            return checked(status.path).ended_reason
+
+        await until(lambda: len(agent.state().tracks) == 2)
+        assert await ends(StopConditions(size_bytes=100_000, silent_s=30, muted_s=1, no_media_s=20)) == "size"
+        assert await ends(StopConditions(duration_s=4, silent_s=3, muted_s=1)) == "duration", "there is a tone"
+        set_muted(publisher, "microphone", muted=True)
+        assert await ends(StopConditions(silent_s=2, muted_s=1)) == "silent", "the camera is not muted"
+        set_muted(publisher, "camera", muted=True)
+        assert await ends(StopConditions(muted_s=1)) == "muted"
+        set_muted(publisher, "camera", muted=False)
+        set_muted(publisher, "microphone", muted=False)
+        nothing = SubscriptionPolicy(default=SubscribeAction.IGNORE)
+        assert await ends(StopConditions(no_media_s=2, muted_s=1), policy=nothing) == "no_media"
+
+
+async def test_a_budget_is_kept_by_lower_layers(livekit_server: Credentials, tmp_path: Path) -> None:
+    room = room_name()
+    narrow = RecordingPlan(layers=LayerPolicy(budget_bps=300_000))
+    async with (
+        Publisher(livekit_server, room, width=1280, height=720, bitrate_bps=1_700_000, noise=60),
+        agent_in(livekit_server, room, tmp_path, record=True, recording_plan=narrow) as agent,
+    ):
+
+        def height() -> int:
+            return next(
+                (item.tap.frame_height for item in agent.state().tracks if item.tap and item.kind == "video"), 0
+            )
+
+        await until(lambda: 0 < height() < 720)
+        await more_frames(agent)
+        await agent.change_recording(plan=RecordingPlan(layers=LayerPolicy(budget_bps=5_000_000)))
+        await until(lambda: height() == 720)
+        await more_frames(agent)
+        status = await agent.stop_recording()
+    (video,) = tracks_of(checked(status.path), MediaKind.VIDEO)
+    assert {init.height for init in video.inits} >= {720}
+    assert min(init.height for init in video.inits) < 720
+
+
 async def test_decoded_media_are_recorded_in_the_same_way(livekit_server: Credentials, tmp_path: Path) -> None:
     room = room_name()
     async with (

@@ -22,6 +22,7 @@ from media.record.recording_writer import RecordingCallbacks, RecordingConfig
 from media.record.segmenter import SegmenterConfig
 from media.record.track_recorder import TrackRecorder
 from media.rtp.clock_mapping import ClockSource, RtpClockMapping
+from tests.media.priority import kept_priority
 from tests.media.record.encoded_media import OPTIONS, stored
 
 STARTED_AT = 1_700_000_000.0
@@ -41,6 +42,7 @@ _X265 = f"repeat-headers=1:no-open-gop=1:scenecut=0:pools=1:log-level=none:keyin
 
 
 @functools.cache
+@kept_priority()
 def encode_video(
     codec: Codec, start_s: float, duration_s: float, size: tuple[int, int] = SMALL, preset: str = "ultrafast"
 ) -> tuple[EncodedFrame, ...]:

@@ -14,6 +14,7 @@ from media.frames import Codec, EncodedFrame
 from media.process.avc import annexb_to_length_prefixed
 from media.record.entries import TrackDescriptor
 from media.record.reader import RecordingView, TrackView
+from tests.media.priority import kept_priority
 
 ENCODERS = {
     Codec.VP8: "libvpx",
@@ -68,6 +69,7 @@ def opus(*, packets: int, first_rtp: int = 77_000, start: float = 1_000.0) -> li
 
 
 @functools.cache
+@kept_priority()
 def _encoded_video(
     codec: Codec, frames: int, width: int, height: int, fps: int, gop: int
 ) -> tuple[tuple[bytes, bool], ...]:
