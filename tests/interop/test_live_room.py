@@ -56,7 +56,7 @@ async def watched(server: Credentials, page: Page, folder: Path, codec: Codec) -
         yield Watched(room, service, camera, page)
 
 
-@pytest.mark.parametrize("codec", [Codec.H264])
+@pytest.mark.parametrize("codec", [Codec.H264, Codec.AV1])
 async def test_a_room_is_watched_while_it_is_recorded(
     page: Page,
     livekit_server: Credentials,  # noqa: F811 - the fixture
