@@ -71,7 +71,9 @@ def described(fixture: RtpFixture) -> RtpFixture:
     used = {frame.codec for frame in frames}
     codecs = {number: codec for number, codec in fixture.description.codecs.items() if codec in used}
     rtx = {number: original for number, original in fixture.description.rtx.items() if original in codecs}
-    description = replace(fixture.description, frames=len(frames), sizes=sizes, codecs=codecs, rtx=rtx)
+    sent = {data[1] & 0x7F for _, data in fixture.packets}
+    red = {number: original for number, original in fixture.description.red.items() if number in sent}
+    description = replace(fixture.description, frames=len(frames), sizes=sizes, codecs=codecs, rtx=rtx, red=red)
     return RtpFixture(description, fixture.packets)
 
 

@@ -19,7 +19,7 @@ from tests.media.record.encoded_media import descriptor
 
 pytestmark = pytest.mark.interop
 
-CODECS = [Codec.H264, Codec.VP8, Codec.VP9, Codec.AV1]
+CODECS = [Codec.H264, Codec.VP8, Codec.VP9]
 DURATION_S = 3.0
 
 
