@@ -22,7 +22,7 @@ demo: setup ## the main job on a local server: DURATION=20 CLIP=file KEEP=1
 test: setup ## all tests but those that need a browser
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not interop and not bench and not slow and not faults" $(TESTS)
 
-interop: setup ## tests with a browser and other people's software
+interop: setup .venv/.interop ## tests with a browser and other people's software
 	@$(BIN)/python -m pytest -n 1 -m interop $(TESTS)
 
 lipsync: setup ## flashes and beeps through a real server, and two simulated hours
@@ -45,8 +45,13 @@ bench: setup ## CPU of recording: beside decoding and encoding, CLIP=file (720p)
 	@$(BIN)/python -m tests.bench.recording_cost $(if $(CLIP),--clip "$(CLIP)")
 	@$(BIN)/python -m tests.bench.scale
 
+.venv/.interop: .venv/.player tests/interop/package-lock.json
+	@echo "setup: livekit-client for the tests with a browser"
+	@cd tests/interop && PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 clean: ## remove what set-up made in this folder
-	rm -rf .venv agent/api/web/node_modules agent/api/web/vendor
+	rm -rf .venv agent/api/web/node_modules agent/api/web/vendor tests/interop/node_modules
 
 .venv/.python: requirements/dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; install it, or say make PYTHON=/path/to/python3" >&2; exit 1; }

@@ -37,6 +37,8 @@ _FLAGS = (
     "--disable-sync",
     "--mute-audio",
     "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
     "--remote-debugging-port=0",
     "--window-size=1100,900",
 )
