@@ -383,9 +383,10 @@ class RecordingWriter:
             self._context.ledger.commit(self._now, self._context.on_segment)
             if self._state is RecordingState.STORAGE_ERROR:
                 self._move(RecordingEvent.STORAGE_ANSWERED)
-            self._move(RecordingEvent.CLOSED)
-            if not self._context.ledger.try_write_manifest(self._state, self._now):
-                _log.warning("recording_manifest_not_written", state=self._state)
+            closed = next_state(self._state, RecordingEvent.CLOSED)
+            if not self._context.ledger.try_write_manifest(closed, self._now):
+                _log.warning("recording_manifest_not_written", state=closed)
+            self._move(RecordingEvent.CLOSED)  # last: who sees it reads files that nobody writes any more
         except StorageError as error:
             self._abandon(error)
         finally:
