@@ -80,7 +80,7 @@ async def test_it_is_watched_as_it_goes_on_and_to_its_end(page: Page, tmp_path: 
         print("glass to glass, s:", " ".join(f"{item:.2f}" for item in behind_s))
         assert all(0.0 < item < WINDOW_S for item in behind_s)
         await page.until("document.body.dataset.state === 'ended'", patience_s=90)
-        assert await page.evaluate("document.body.dataset.live") == "over"
+        await page.until("document.body.dataset.live === 'over'")  # told by the next poll
         assert not await page.evaluate("document.querySelector('#live').checkVisibility()")
         last = await page.evaluate("document.querySelector('video').currentTime")
         assert last > positions[-1]
