@@ -85,7 +85,9 @@ class Receivers:
             codecs=chosen.codecs,
             rtx=chosen.rtx,
             red=chosen.red,
-            nack=any("nack" in item.feedback for item in section.formats if item.payload_type in chosen.codecs),
+            # livekit-server (1.13) takes NACK out of its offer where audio is redundant, and answers it all the same.
+            nack=bool(chosen.red)
+            or any("nack" in item.feedback for item in section.formats if item.payload_type in chosen.codecs),
             abs_capture_time_id=chosen.extensions.get(ABS_CAPTURE_TIME),
             dependency_descriptor_id=chosen.extensions.get(DEPENDENCY_DESCRIPTOR),
         )
