@@ -137,10 +137,10 @@ def reference_bits_per_pixel(seen: Picture) -> float:
 
 def coding_points(seen: Picture) -> float:
     """Points for too few bits per pixel: none at the presets' or above, 11 for each halving below."""
-    bits = seen.bits_per_pixel
-    if bits is None or not seen.steady:
+    bits, reference = seen.bits_per_pixel, reference_bits_per_pixel(seen)
+    if bits is None or bits >= reference or not seen.steady:
         return 0.0
-    return max(0.0, POINTS_PER_HALVING * math.log2(reference_bits_per_pixel(seen) / max(bits, LEAST_BITS_PER_PIXEL)))
+    return POINTS_PER_HALVING * math.log2(reference / max(bits, LEAST_BITS_PER_PIXEL))
 
 
 def fps_points(fps: float) -> float:
