@@ -9,8 +9,10 @@ import sys
 from statistics import median
 
 from quality.patterns import Pattern
-from tests.quality.pattern_scenarios import CALM, TROUBLED, trace
+from tests.quality.calm_scenarios import CALM
+from tests.quality.pattern_scenarios import TROUBLED
 from tests.quality.pattern_scoring import Tally, tally
+from tests.quality.pattern_traces import trace
 
 SEEDS = 8
 

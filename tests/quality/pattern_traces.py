@@ -246,6 +246,10 @@ class Track:
         return int(value) + (self.random.random() < value % 1)
 
 
+Build = Callable[[Random], Trace]
+SECONDS = 80
+
+
 def calm(random: Random, seconds: int, base: Second | None = None) -> list[Second]:
     """A good link as people have it: a little loss, jitter of its own, content that moves more or less."""
     base = base or Second()
@@ -260,3 +264,8 @@ def calm(random: Random, seconds: int, base: Second | None = None) -> list[Secon
 def change(seconds: list[Second], begin: int, end: int, make: Callable[[Second, int], Second]) -> list[Second]:
     """`seconds` with `make(second, seconds since begin)` from `begin` to `end`."""
     return [make(second, at - begin) if begin <= at < end else second for at, second in enumerate(seconds)]
+
+
+def trace(build: Build, seed: int) -> Trace:
+    """The trace of `build` for `seed`: the same one each time."""
+    return build(Random(f"{build.__name__} {seed}"))

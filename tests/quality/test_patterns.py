@@ -13,8 +13,10 @@ from quality.pattern_series import HISTORY_S, MAX_SAMPLES
 from quality.patterns import Pattern, PatternChange, PatternState
 from quality.stats import Direction, QualityLimitationReason, TrackKind, TrackSource, VideoQuality
 from quality.window import Window
-from tests.quality.pattern_scenarios import CALM, TROUBLED, Build, trace
+from tests.quality.calm_scenarios import CALM
+from tests.quality.pattern_scenarios import TROUBLED
 from tests.quality.pattern_scoring import tally, told
+from tests.quality.pattern_traces import Build, trace
 from tests.quality.traces import EPOCH, camera_window
 
 HD = replace(camera_window(), frame_width=1280, frame_height=720, requested_quality=VideoQuality.HIGH)
