@@ -14,7 +14,7 @@ SHARE = 0.8  # of the span an encoder has to name its limit
 DROPPED_RATIO = 0.1  # one frame in ten not decoded in time is seen
 FEW_DROPPED_RATIO = 0.03
 LEAST_DROPPED = 5
-LEAST_FROZEN_WINDOWS = 2
+FROZEN_SHARE = 0.5  # of the windows: loss that takes so many frames leaves a freeze in most seconds
 CLEAN_LOSS_RATIO = 0.02  # above, frames are dropped because they are incomplete
 
 
@@ -140,7 +140,7 @@ def _is_by_network(view: View) -> bool:
         return view.memory.below_by_network
     windows = within(view.samples, view.now, SPAN_S)
     froze = sum(window.freeze_count > 0 for window in windows)
-    return view.memory.below_by_network and froze >= LEAST_FROZEN_WINDOWS
+    return view.memory.below_by_network and froze > FROZEN_SHARE * len(windows)
 
 
 def _what_is_below(view: View) -> str:

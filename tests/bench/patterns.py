@@ -12,7 +12,7 @@ from quality.patterns import Pattern
 from tests.quality.calm_scenarios import CALM
 from tests.quality.pattern_scenarios import TROUBLED
 from tests.quality.pattern_scoring import Tally, tally
-from tests.quality.pattern_traces import trace
+from tests.quality.pattern_traces import SECONDS, trace
 
 SEEDS = 8
 
@@ -38,7 +38,11 @@ def main(seeds: int = SEEDS, first: int = 0) -> None:
     print("\n".join(report(result)))
     names = tuple(build.__name__ for build in CALM)
     wrong = sum(line.startswith(names) for line in result.where)
-    print(f"\n{len(labelled)} traces; {len(CALM) * seeds} of them calm, on which {wrong} patterns were told")
+    calm = len(CALM) * seeds
+    print(
+        f"\n{len(labelled)} traces of {SECONDS} s; {calm} of them calm, {calm * SECONDS / 60:.0f} minutes in all, "
+        f"on which {wrong} patterns were told"
+    )
     print("\n".join(result.where))
 
 

@@ -44,7 +44,12 @@ def quiet_congestion(random: Random) -> Trace:
     seconds = change(calm(random, SECONDS), begin - 2, begin, lambda s, _: replace(s, loss=loss, jitter_s=spread_s))
     seconds = change(seconds, begin, end, lambda s, _: replace(s, quality=MEDIUM))
     truth = Truth(Pattern.NETWORK_LIMITED, begin, end)
-    return Trace("quiet congestion", tuple(Track(random).windows(seconds)), (truth,), frozenset({Pattern.FREEZE}))
+    return Trace(
+        "quiet congestion",
+        tuple(Track(random).windows(seconds)),
+        (truth,),
+        frozenset({Pattern.FREEZE, Pattern.BANDWIDTH_COLLAPSE}),
+    )
 
 
 def two_at_once(random: Random) -> Trace:
