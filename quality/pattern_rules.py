@@ -92,9 +92,9 @@ def steady_loss(view: View) -> Finding:
     lumped = view.latest.direction is Direction.OUTBOUND
     uneven = not lumped and dispersion >= UNEVEN_DISPERSION and spread >= EVEN_SPREAD
     often = lumped or sum(window.packets_lost > 0 for window in windows) * 2 >= len(windows)
-    if loss_bursts(view).presence is Presence.PRESENT:
-        uneven = True  # ten seconds of a bursty link may look even
-    if ratio >= STEADY_LOSS_RATIO and _surely_lost(ratio, lost, dispersion) and often and not uneven:
+    much = ratio >= STEADY_LOSS_RATIO and _surely_lost(ratio, lost, dispersion)
+    # Ten seconds of a bursty link may look even.
+    if much and often and not uneven and loss_bursts(view).presence is not Presence.PRESENT:
         return Finding(Presence.PRESENT, f"{ratio:.1%} of packets lost over {LOSS_SPAN_S:.0f} s, evenly", figures)
     if ratio < GONE_LOSS_RATIO:
         return Finding(Presence.ABSENT, f"{ratio:.1%} of packets lost over {LOSS_SPAN_S:.0f} s", figures)
@@ -108,6 +108,8 @@ def loss_bursts(view: View) -> Finding:
     measured = _with_packets(within(view.samples, view.now, BURST_SPAN_S))
     if view.latest.direction is Direction.OUTBOUND or covered_s(measured) < ENOUGH * LOSS_SPAN_S:
         return Finding(Presence.UNCLEAR)
+    if all(window.loss_ratio < BURST_WINDOW_RATIO for window in measured):
+        return Finding(Presence.ABSENT, f"no burst for {covered_s(measured):.0f} s", (Figure("bursts", 0),))
     windows = _from_first_to_last_burst(measured)
     ratio, _ = _loss(windows)
     dispersion, spread = loss_dispersion(windows) or 0.0, _spread(windows)
@@ -142,15 +144,17 @@ def growing_jitter(view: View) -> Finding:
     values = [window.jitter_s for window in windows]
     third = len(values) // 3
     first, middle, last = fmean(values[:third]), fmean(values[third:-third]), fmean(values[-third:])
-    trend = kendall_tau(values)
-    figures = (Figure("jitter_before_s", first), Figure("jitter_s", last), Figure("trend", trend))
-    growth = last - first
+    figures: tuple[Figure, ...] = (Figure("jitter_before_s", first), Figure("jitter_s", last))
+    if last < GROWN_JITTER_S / 2:
+        return Finding(Presence.ABSENT, f"jitter is {last * 1000:.0f} ms", figures)
+    trend, growth = kendall_tau(values), last - first
+    figures = (*figures, Figure("trend", trend))
     rising = trend >= JITTER_TREND and middle >= first + JITTER_HALFWAY * growth
     if rising and growth >= JITTER_GROWTH_S and last >= GROWN_JITTER_S:
         span_s = covered_s(windows)
         reason = f"jitter grew from {first * 1000:.0f} to {last * 1000:.0f} ms within {span_s:.0f} s"
         return Finding(Presence.PRESENT, reason, figures)
-    if trend < NO_JITTER_TREND or last < GROWN_JITTER_S / 2:
+    if trend < NO_JITTER_TREND:
         return Finding(Presence.ABSENT, f"jitter grows no more, {last * 1000:.0f} ms", figures)
     return Finding(Presence.UNCLEAR)
 
