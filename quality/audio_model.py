@@ -78,7 +78,7 @@ class AudioScore:
 
 
 def judge(path: AudioPath) -> AudioScore:
-    """Rate `path`. More delay, more loss and burstier loss never raise the rating."""
+    """Rate `path`. More delay, more loss and burstier loss never raise the rating (by over 0.06 points of R)."""
     delay_ms = max(0.0, path.one_way_delay_s) * 1000.0
     delay = delay_impairment(delay_ms)
     codec = codec_impairment(path.bitrate_bps)
