@@ -34,14 +34,20 @@ _WATCH = """
 _BRIGHTNESS_AT = """
 new Promise((resolve) => {
   const video = document.querySelector("video");
-  video.pause();
-  video.requestVideoFrameCallback(() => {
+  const wanted = %s;
+  const look = (now, frame) => {
+    // One of before the seek may still be on its way to the screen.
+    if (Math.abs(frame.mediaTime - wanted) > 0.1) {
+      video.requestVideoFrameCallback(look);
+      return;
+    }
     const canvas = new OffscreenCanvas(1, 1).getContext("2d");
-    const height = video.videoHeight;
-    canvas.drawImage(video, 0, height / 2, video.videoWidth, height / 2, 0, 0, 1, 1);
-    resolve({ brightness: canvas.getImageData(0, 0, 1, 1).data[1], size: [video.videoWidth, height] });
-  });
-  video.currentTime = %s;
+    canvas.drawImage(video, 0, frame.height / 2, frame.width, frame.height / 2, 0, 0, 1, 1);
+    resolve({ brightness: canvas.getImageData(0, 0, 1, 1).data[1], size: [frame.width, frame.height] });
+  };
+  video.pause();
+  video.requestVideoFrameCallback(look);
+  video.currentTime = wanted;
 })
 """
 
