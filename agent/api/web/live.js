@@ -24,11 +24,15 @@ const LIVE_PATIENCE = {
   },
 };
 
+// Standing still for so long though the recording goes on, the player begins anew at its end.
+const LIVE_STALL_MS = 8000;
+
 const LASTING = new Set(["unauthorized", "token_expired", "permission_denied", "recording_not_found", "invalid_settings"]);
 
 // What hls.js plays now: the program's address and tracks.
 let attached = "";
 let began = false;
+let stillSince = 0;
 
 function startLive(mine) {
   attached = "";
@@ -179,6 +183,11 @@ function keepLive() {
   const behind = element("behind");
   if (behind === null || hls === null || document.body.dataset.live !== "on" || !isIn("playing", "buffering")) {
     return;
+  }
+  stillSince = isIn("buffering") ? stillSince || Date.now() : 0;
+  if (stillSince && Date.now() - stillSince > LIVE_STALL_MS) {
+    stillSince = 0;
+    attached = "";
   }
   behind.textContent = `${hls.latency.toFixed(1)} s`;
   if (hls.latency > LIVE_FARTHEST_S && hls.liveSyncPosition) {

@@ -49,7 +49,7 @@ def encode(
 
 def encode_vp8(width: int = 320, height: int = 240) -> tuple[bytes, ...]:
     """VP8 frames of several packets each."""
-    return encode("libvpx", width, height, (("deadline", "realtime"), ("cpu-used", "8"), ("lag-in-frames", "0")))
+    return encode("libvpx", width, height, (("deadline", "good"), ("cpu-used", "5"), ("lag-in-frames", "0")))
 
 
 def encode_h264(width: int = 318, height: int = 238, slices: int = 1) -> tuple[bytes, ...]:
