@@ -122,6 +122,7 @@ function chooseLive(item) {
 function playLive(url, mine) {
   stop();
   recoveries = 0;
+  stillSince = 0;
   notice("loading", "Loading…", "");
   if (!Hls.isSupported()) {
     const text = "It has no Media Source Extensions, which the player needs. Try another one.";
