@@ -7,6 +7,7 @@ as for tracks that were never decoded.
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
@@ -18,6 +19,8 @@ from agent.room.subscriber import Subscriber
 from media.clock import SteadyClock
 from media.frames import EncodedFrame
 from media.process.live_encoder import DecodedPicture, DecodedSound, LiveAudioEncoder, LiveVideoEncoder
+from media.rtp.clock_mapping import ClockMapper, RtpClockMapping
+from media.rtp.minimum_offset import NtpOffset
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +57,9 @@ class _TrackEncoder:
         item: DecodedPicture | DecodedSound
         if isinstance(media, ReceivedVideoFrame):
             time_s = media.timestamp_us / 1e6
-            item = DecodedPicture(media.width, media.height, media.data, time_s, now, discontinuity=self._broken)
+            # Pictures come a few milliseconds before they are to be shown, and the sound when it is to be heard.
+            shown_at = now + time_s - time.monotonic()
+            item = DecodedPicture(media.width, media.height, media.data, time_s, shown_at, discontinuity=self._broken)
         else:
             item = DecodedSound(media.data, now, discontinuity=self._broken)
         try:
@@ -115,6 +120,7 @@ class DecodedTracks:
         self._encoders: dict[str, _TrackEncoder] = {}
         self._ending: list[_TrackEncoder] = []
         self._end_feed: dict[str, Callable[[], None]] = {}
+        self._clocks: dict[str, ClockMapper] = {}
         self.bytes_encoded: dict[str, int] = {}
         self.frames_encoded = 0
 
@@ -139,12 +145,21 @@ class DecodedTracks:
         if sid in self._encoders:
             self.bytes_encoded[sid] += sum(len(frame.data) for frame in frames)
             self.frames_encoded += len(frames)
+            for frame in frames:
+                # The SDK tells no sender's clock: the least late of all pictures or sounds places a track.
+                clock = self._clocks.setdefault(sid, ClockMapper(frame.codec.clock_rate, NtpOffset()))
+                clock.observe_frame(frame.rtp_timestamp, frame.arrival_time)
             deliver(sid, frames)
+
+    def clock_mappings(self) -> dict[str, RtpClockMapping]:
+        """By SID, how the encoders' time maps to the recording's clock."""
+        return {sid: mapping for sid, clock in self._clocks.items() if (mapping := clock.mapping()) is not None}
 
     def end_track(self, sid: str) -> None:
         """Record a track no longer; its subscription is the policy's again."""
         encoder = self._encoders.pop(sid, None)
         self.bytes_encoded.pop(sid, None)
+        self._clocks.pop(sid, None)
         if encoder is None:
             return
         self._stop_feeding(encoder)

@@ -1,6 +1,7 @@
 """The tracks of a recording in progress, by SID: opened with their first frame, closed when they go."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 import structlog
 
@@ -10,6 +11,7 @@ from media.frames import EncodedFrame
 from media.record.entries import GapReason
 from media.record.recorder import Recording
 from media.record.track_recorder import TrackRecorder
+from media.rtp.clock_mapping import RtpClockMapping
 from media.tap.tap import Tap
 
 log = structlog.get_logger(__name__)
@@ -83,9 +85,9 @@ class RecordedTracks:
             else:
                 recorder.note_interruption(None)
 
-    def map_clocks(self, now: float) -> None:
-        """Tell each track what is known of its sender's clock."""
-        for track_sid, mapping in self._tap.clock_mappings().items():
+    def map_clocks(self, mappings: Mapping[str, RtpClockMapping], now: float) -> None:
+        """Tell each track, by SID, what is known of its sender's clock."""
+        for track_sid, mapping in mappings.items():
             if recorder := self._recorders.get(track_sid):
                 recorder.set_clock_mapping(mapping, now)
 

@@ -254,7 +254,7 @@ class RoomRecorder:
         now = self._clock.now()
         self._judge.take(tap_snapshots(self._tap, self._tracks.is_stream_paused, now), now)
         self._layers.rates.take(self._bytes_received(), now)
-        self._tracks.map_clocks(now)
+        self._tracks.map_clocks((self._decoded or self._tap).clock_mappings(), now)
         self._decryption.check()
 
     def _bytes_received(self) -> dict[str, int]:
@@ -368,7 +368,7 @@ class RoomRecorder:
         await self._tap.aclose()
         await self._tasks.aclose()
         if self._recording is not None:
-            self._tracks.map_clocks(self._clock.now())
+            self._tracks.map_clocks((self._decoded or self._tap).clock_mappings(), self._clock.now())
             await self._recording.aclose(self._clock.now(), reason.value)
             self._ended_reason = reason.value
             self._tell(RecordingChanged(self.status()))

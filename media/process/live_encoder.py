@@ -90,7 +90,10 @@ class LiveVideoEncoder:
 
 
 class LiveAudioEncoder:
-    """Opus packets of 20 ms. Time is counted in samples; where sound failed to come, it goes on by arrival."""
+    """Opus packets of 20 ms. Time is counted in samples; where sound failed to come, it goes on by arrival.
+
+    A frame's `arrival_time` is that of its first sample, as if each sample came by itself.
+    """
 
     def __init__(self) -> None:
         self._encoder = _audio_encoder()
@@ -105,7 +108,8 @@ class LiveAudioEncoder:
         self._waiting += sound.data
         frames = []
         while len(self._waiting) >= 2 * SAMPLES_PER_PACKET:
-            frames += self._packet(bytes(self._waiting[: 2 * SAMPLES_PER_PACKET]), sound.arrival_time)
+            began = sound.arrival_time - len(self._waiting) / 2 / AUDIO_HZ
+            frames += self._packet(bytes(self._waiting[: 2 * SAMPLES_PER_PACKET]), began)
             del self._waiting[: 2 * SAMPLES_PER_PACKET]
         return frames
 

@@ -6,14 +6,14 @@ lower layer asked for gets it. docs/decisions/0010-bandwidth-feedback.md has the
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from media.tap.events import LayerQuality
 
 SAMPLE_S = 1.0
 THIN_RATIO = 0.6
 THIN_SAMPLES = 2
-USUAL_FPS_RISE = 0.3  # a burst after a stall must not raise what is usual in one sample
+USUAL_FPS_RISE = 0.3  # of what two samples in a row reached: one alone may be a burst after a stall
 USUAL_FPS_FALL = 0.98  # per second: a camera that slows down in the dark is usual after 25 s
 SETTLE_S = 3.0  # a switch takes 0.3 to 1.3 s, the jitter buffer's wait for lost frames up to 2 s
 FIRST_TRIAL_S = 5.0
@@ -25,13 +25,14 @@ LIMITED_FOR_S = 30.0  # on a narrow way the estimate grows and falls again withi
 
 @dataclass(slots=True)
 class _Guarded:
-    """One video. `ceiling` is what the guard allows."""
+    """One video. `ceiling` is what the guard allows; `usual_fps` what each layer has: lower ones often have less."""
 
     ceiling: LayerQuality
     frames: int
     sampled_at: float
     quiet_until: float
-    usual_fps: float = 0.0
+    usual_fps: dict[LayerQuality, float] = field(default_factory=dict)
+    last_fps: float = 0.0
     thin_samples: int = 0
     raised_at: float | None = None
     trial_after_s: float = FIRST_TRIAL_S
@@ -81,8 +82,7 @@ class LayerGuard:
         self, video: _Guarded, count: int, asked: LayerQuality, now: float, *, overloaded: bool, limited: bool
     ) -> bool:
         if asked is not video.asked:
-            # Another layer may have fewer frames by design.
-            video.asked, video.usual_fps, video.thin_samples = asked, 0.0, 0
+            video.asked, video.thin_samples, video.last_fps = asked, 0, 0.0
             video.frames, video.sampled_at, video.quiet_until = count, now, now + SETTLE_S
         if video.raised_at is not None and now - video.raised_at > PROVEN_TRIAL_S:
             video.raised_at, video.trial_after_s = None, FIRST_TRIAL_S
@@ -93,7 +93,7 @@ class LayerGuard:
             return False
         if limited and thin >= THIN_SAMPLES:
             return self._lower(video, asked, now)
-        if video.ceiling < asked and now >= video.trial_at and not thin:
+        if video.ceiling < asked and now >= video.trial_at and not thin and video.last_fps > 0:
             video.ceiling = LayerQuality(video.ceiling + 1)
             video.raised_at, video.quiet_until, video.trial_at = now, now + SETTLE_S, now + FAILED_TRIAL_S
             return True
@@ -116,13 +116,16 @@ class LayerGuard:
         if elapsed < SAMPLE_S:
             return video.thin_samples
         fps = (count - video.frames) / elapsed
+        steady, video.last_fps = min(fps, video.last_fps), fps
         video.frames, video.sampled_at = count, now
         if now < video.quiet_until:
             # What comes before a switch has settled is of two layers, and tells what neither usually has.
-            video.thin_samples = 0
+            video.thin_samples, video.last_fps = 0, 0.0
             return 0
-        thin = 0 < fps < THIN_RATIO * video.usual_fps
+        layer = min(video.asked, video.ceiling)
+        usual = video.usual_fps.get(layer, 0.0)
+        thin = 0 < fps < THIN_RATIO * usual
         video.thin_samples = video.thin_samples + 1 if thin else 0
-        rise = fps if video.usual_fps == 0 else video.usual_fps + USUAL_FPS_RISE * (fps - video.usual_fps)
-        video.usual_fps = max(rise, video.usual_fps) * USUAL_FPS_FALL**elapsed
+        rise = steady if usual == 0 else usual + USUAL_FPS_RISE * (steady - usual)
+        video.usual_fps[layer] = max(rise, usual) * USUAL_FPS_FALL**elapsed
         return video.thin_samples

@@ -6,79 +6,23 @@ import json
 import os
 import signal
 import socket
-import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from agent.errors import EXIT_CODES
 from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
 from media.frames import Codec, MediaKind
+from media.record.entries import GapReason
 from media.record.reader import read_recording
 from media.record.verify import verify_recording
+from tests.integration.commands import CommandLine, expect
 from tests.integration.publishing import Publisher
+from tests.integration.serving import serving
 
 pytestmark = pytest.mark.server
 
-ROOMHAND = (sys.executable, "-c", "from agent.cli import main; main()")
 NO_SERVER = "ws://127.0.0.1:9"
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-    def document(self) -> Any:
-        """Its last line of JSON."""
-        return json.loads(self.out.strip().splitlines()[-1])
-
-
-class CommandLine:
-    """Runs `roomhand` in a folder of its own against a server."""
-
-    def __init__(self, server: Credentials | None, folder: Path, **extra: str) -> None:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("LIVEKIT_", "ROOMHAND_"))}
-        livekit = {}
-        if server:
-            livekit = {
-                "LIVEKIT_URL": server.url,
-                "LIVEKIT_API_KEY": server.api_key,
-                "LIVEKIT_API_SECRET": server.api_secret,
-            }
-        self.folder = folder
-        self._environment = {
-            **kept,
-            **livekit,
-            "ROOMHAND_STATE_DIR": str(folder / "state"),
-            "ROOMHAND_SEGMENT_DURATION_S": "2",
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-            **extra,
-        }
-
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *ROOMHAND,
-            *arguments,
-            env=self._environment,
-            cwd=self.folder,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-
-    async def run(self, *arguments: str) -> Finished:
-        process = await self.start(*arguments)
-        async with asyncio.timeout(90):
-            out, err = await process.communicate()
-        assert process.returncode is not None
-        return Finished(process.returncode, out.decode(), err.decode())
 
 
 async def test_join_record_verify_and_export(livekit_server: Credentials, tmp_path: Path) -> None:
@@ -151,16 +95,75 @@ async def test_sigterm_closes_the_recording_within_five_seconds(livekit_server: 
     assert read_recording(tmp_path / "recs" / "r").state.value == "complete"
 
 
-def expect(finished: Finished, code: str, *words: str) -> None:
-    """One clear line on standard error, the right exit code, and no traceback."""
-    assert finished.code == EXIT_CODES[code], finished.err
-    last = finished.err.strip().splitlines()[-1]
-    assert last.startswith("roomhand: ")
-    assert last.endswith(f"[{code}]")
-    assert "Traceback" not in finished.err
-    assert "eyJ" not in finished.err, "no token may be shown"
-    for word in words:
-        assert word in last
+async def test_sigusr1_pauses_the_recording_and_has_it_go_on(livekit_server: Credentials, tmp_path: Path) -> None:
+    commands = CommandLine(livekit_server, tmp_path)
+    async with Publisher(livekit_server, "cli-pause", codec=Codec.VP8):
+        process = await commands.start("join", "cli-pause", "--record", "--recording-id", "r", "--out", "recs")
+        assert process.stderr is not None
+        await _told(process.stderr, "recording to")
+        await asyncio.sleep(3)
+        process.send_signal(signal.SIGUSR1)
+        await _told(process.stderr, "r: paused")
+        await asyncio.sleep(2)
+        process.send_signal(signal.SIGUSR1)
+        await _told(process.stderr, "r: recording")
+        await asyncio.sleep(3)
+        process.terminate()
+        await process.communicate()
+    assert process.returncode == 0
+    view = read_recording(tmp_path / "recs" / "r")
+    assert verify_recording(view.path).problems == ()
+    for track in view.tracks:
+        assert [gap.reason for gap in track.gaps] == [GapReason.PAUSED]
+        assert 1.5 < track.gaps[0].duration / track.timescale < 8
+
+
+async def _told(stream: asyncio.StreamReader, words: str) -> None:
+    """Once a line with `words` came."""
+    seen: list[str] = []
+    async with asyncio.timeout(60):
+        while words not in (seen or [""])[-1]:
+            line = await stream.readline()
+            assert line, seen
+            seen.append(line.decode())
+
+
+async def test_a_recording_is_controlled_over_a_service(livekit_server: Credentials, tmp_path: Path) -> None:
+    commands = CommandLine(livekit_server, tmp_path)
+    async with serving(livekit_server, tmp_path) as service, Publisher(livekit_server, "cli-rec", codec=Codec.VP8):
+        here = ("--url", str(service.client.base_url))
+        expect(await commands.run("recording", "start", "cli-rec", *here), "room_not_found", "cli-rec")
+        assert (await service.client.post("/v1/rooms", json={"room": "cli-rec"})).status_code == 201
+        await service.until("cli-rec", lambda room: bool(room["state"]))
+        expect(await commands.run("recording", "pause", "cli-rec", *here), "recording_conflict", "start a recording")
+        started = await commands.run("recording", "start", "cli-rec", "--id", "r", *here)
+        assert started.code == 0, started.err
+        assert started.out.startswith("r: recording, ")
+        expect(await commands.run("recording", "start", "cli-rec", "--id", "q", *here), "recording_conflict", "r")
+        await asyncio.sleep(3)
+        paused = await commands.run("recording", "pause", "cli-rec", *here)
+        assert paused.out.startswith("r: paused, "), paused.err
+        resumed = await commands.run("recording", "resume", "cli-rec", "--json", *here)
+        assert resumed.document()["state"] == "recording"
+        expect(
+            await commands.run("recording", "change", "cli-rec", "--track", "a", "--rules", "none.json", *here),
+            "invalid_settings",
+            "give one",
+        )
+        changed = await commands.run("recording", "change", "cli-rec", "--track", "micro*", *here)
+        assert changed.code == 0, changed.err
+        await asyncio.sleep(2)
+        stopped = await commands.run("recording", "stop", "cli-rec", "--json", *here)
+        assert stopped.document()["state"] == "complete"
+    view = read_recording(tmp_path / "recordings" / "r")
+    assert verify_recording(view.path).problems == ()
+    assert {track.descriptor.kind for track in view.tracks} == set(MediaKind)
+
+
+async def test_control_where_no_service_is(livekit_server: Credentials, tmp_path: Path) -> None:
+    commands = CommandLine(livekit_server, tmp_path)
+    expect(await commands.run("recording", "stop", "x", "--url", "http://127.0.0.1:9"), "server_unreachable", "serve")
+    expect(await commands.run("recording", "stop", "x", "--url", "nonsense"), "server_unreachable", "--url")
 
 
 async def test_a_wrong_key(livekit_server: Credentials, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from livekit.rtc import SimulateScenarioKind
 
 from agent import RoomAgent, RoomRequest, load_settings
+from agent.room.recording_plan import RecordingPlan
 from agent.tokens import Credentials
 from media.export.verification import verify_output
 from media.frames import MediaKind
@@ -27,6 +28,7 @@ pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(400)]
 
 WITHIN_MS = 20.0
 BETWEEN_MS = 40.0
+DECODED_MS = 500.0  # the SDK's sound lags while its jitter buffer catches up; docs/recording.md says so
 LEAST_PAIRS = 5
 WRITERS = {"mp4": write_mp4, "hls": package_hls}
 
@@ -34,7 +36,7 @@ Course = Callable[[RoomAgent, SyncPublisher, SyncPublisher], Awaitable[None]]
 
 
 async def record(
-    server: Credentials, folder: Path, room: str, course: Course, *, wide: bool = False
+    server: Credentials, folder: Path, room: str, course: Course, *, wide: bool = False, decoded: bool = False
 ) -> tuple[RecordingView, SyncPublisher, SyncPublisher]:
     """The recording of a room in which alice and bob publish while `course` runs."""
     settings = load_settings().model_copy(update={"recordings_dir": folder, "segment_duration_s": 2.0})
@@ -44,7 +46,7 @@ async def record(
         SyncPublisher(server, room, "bob", first_second=1500) as bob,
         RoomAgent(server, RoomRequest(room, identity="recorder"), settings) as agent,
     ):
-        recording = await agent.start_recording()
+        recording = await agent.start_recording(plan=RecordingPlan(decoded=decoded))
         await eventually(lambda: agent.counters().recording_frames.get("video", 0) >= 20 or None, timeout_s=60)
         await course(agent, alice, bob)
         if agent.state().recording is not None:
@@ -62,9 +64,14 @@ def measure(view: RecordingView, out: Path, publisher: SyncPublisher, export_for
 
 
 def judge(
-    what: str, view: RecordingView, out: Path, publishers: tuple[SyncPublisher, SyncPublisher], export_format: str
+    what: str,
+    view: RecordingView,
+    out: Path,
+    publishers: tuple[SyncPublisher, SyncPublisher],
+    export_format: str,
+    limits_ms: tuple[float, float] = (WITHIN_MS, BETWEEN_MS),
 ) -> None:
-    """Print the figures and hold them against the limits."""
+    """Print the figures and hold them against the limits: within a participant, and between the two."""
     shown: list[dict[int, float]] = []
     measured = [measure(view, out, publisher, export_format) for publisher in publishers]
     for publisher, (marks, start_s) in zip(publishers, measured, strict=True):
@@ -76,7 +83,7 @@ def judge(
         assert len(differences) >= LEAST_PAIRS, (what, publisher.identity, marks)
         within = spread(differences)
         print(f"\n{what}, {export_format}, {publisher.identity}, sound after picture: {within}", end="")
-        assert within.p99_ms <= WITHIN_MS, (what, publisher.identity, differences)
+        assert within.p99_ms <= limits_ms[0], (what, publisher.identity, differences)
         # How much later than captured each flash is shown, on one clock for both participants.
         shown.append(
             {
@@ -91,7 +98,7 @@ def judge(
     assert len(both) >= LEAST_PAIRS, (what, shown)
     between = spread(both)
     print(f"\n{what}, {export_format}, alice and bob, picture after picture: {between}")
-    assert between.p99_ms <= BETWEEN_MS, (what, both)
+    assert between.p99_ms <= limits_ms[1], (what, both)
 
 
 async def test_after_joining(livekit_server: Credentials, tmp_path: Path) -> None:
@@ -153,3 +160,13 @@ async def test_when_the_recorder_comes_back_in_the_same_recording(livekit_server
 
     view, alice, bob = await record(livekit_server, tmp_path, "lipsync-resume", course)
     await asyncio.to_thread(judge, "resumed recording", view, tmp_path / "mp4", (alice, bob), "mp4")
+
+
+async def test_in_decoded_mode(livekit_server: Credentials, tmp_path: Path) -> None:
+    async def course(_agent: RoomAgent, _alice: SyncPublisher, _bob: SyncPublisher) -> None:
+        await asyncio.sleep(14)
+
+    view, alice, bob = await record(livekit_server, tmp_path, "lipsync-decoded", course, decoded=True)
+    await asyncio.to_thread(
+        judge, "decoded mode", view, tmp_path / "mp4", (alice, bob), "mp4", (DECODED_MS, DECODED_MS)
+    )

@@ -48,6 +48,26 @@ def test_a_full_frame_rate_is_left_alone_on_a_limited_way() -> None:
     assert scene.changes == []
 
 
+def test_a_burst_after_a_stall_is_not_held_against_the_rate_after_it() -> None:
+    scene = Scene()
+    scene.run(6, 20)
+    scene.decreases = 1
+    scene.run(3, 0)
+    scene.run(1, 105)
+    scene.run(20, 20)
+    assert scene.changes == []
+
+
+def test_a_lower_layer_with_fewer_frames_does_not_keep_the_higher_one_away() -> None:
+    scene = Scene()
+    scene.run(6, 25)
+    scene.decreases = 1
+    scene.run(4, 6)
+    assert scene.guard.ceiling("TR") is LayerQuality.MEDIUM
+    scene.run(FIRST_TRIAL_S + 2, 14)
+    assert scene.guard.ceiling("TR") is LayerQuality.HIGH
+
+
 def test_what_was_limited_long_ago_is_not_held_against_a_camera() -> None:
     scene = Scene()
     scene.decreases = 1
@@ -118,6 +138,17 @@ def test_the_lowest_layer_is_the_end_and_a_still_picture_no_reason() -> None:
     still.decreases = 1
     still.run(20, 0)
     assert still.changes == []
+
+
+def test_nothing_is_tried_while_no_frames_come() -> None:
+    scene = Scene()
+    scene.run(6, 25)
+    scene.decreases = 1
+    scene.run(4, 6)
+    scene.run(60, 0)
+    assert scene.guard.ceiling("TR") is LayerQuality.MEDIUM
+    scene.run(3, 20)
+    assert scene.guard.ceiling("TR") is LayerQuality.HIGH
 
 
 def test_a_track_that_went_is_forgotten() -> None:
