@@ -25,13 +25,17 @@ class Window:
 
     `measured` is False where two snapshots cannot be compared: the counters began anew (reconnect, a
     new stream), or no time passed. Every other figure is then 0 and says nothing; states of the track
-    (`muted`, `stream_paused`, frame size, `jitter_s`) hold all the same.
+    (`muted`, `stream_paused`, frame size, `jitter_s`, `audio_level`, the bandwidth) hold all the same.
 
     `packets` were received (inbound) or sent (outbound). `packets_lost` is what this end missed, or the
     remote end reported missing. `sender_reports` is None where they are not counted.
     `layer_distance` is how many simulcast layers the received picture is below the requested one,
     among the layers announced; 0 where that is unknown. `jitter_buffer_delay_s` is the mean per frame
     (video) or sample (audio). `round_trip_time_s` is None before the first report.
+    `sent_layers` counts the simulcast layers that were sent (0 inbound), `target_bitrate_bps` adds up what
+    their encoders were told to spend. `audio_level` is the latest, 0..1 of full scale; None where it is not
+    measured. `available_bandwidth_bps` is what this end believes the way carries, bits per second; None
+    where it is not estimated.
     """
 
     track_sid: str
@@ -67,6 +71,10 @@ class Window:
     layer_distance: int = 0
     requested_quality: VideoQuality | None = None
     quality_limitation_reason: QualityLimitationReason = QualityLimitationReason.NONE
+    sent_layers: int = 0
+    target_bitrate_bps: float = 0.0
+    audio_level: float | None = None
+    available_bandwidth_bps: float | None = None
 
     @property
     def packets_expected(self) -> int:
@@ -115,7 +123,7 @@ def _inbound(previous: TrackSnapshot, current: TrackSnapshot, before: InboundRtp
         or after.bytes_received < before.bytes_received
     )
     if restarted or not _comparable(previous, current):
-        return replace(window, jitter_s=after.jitter)
+        return replace(window, jitter_s=after.jitter, round_trip_time_s=after.round_trip_time)
     duration_s = current.timestamp - previous.timestamp
     frames = _gain(_frames(before), _frames(after))
     emitted = _gain(before.jitter_buffer_emitted_count, after.jitter_buffer_emitted_count)
@@ -142,6 +150,7 @@ def _inbound(previous: TrackSnapshot, current: TrackSnapshot, before: InboundRtp
         jitter_s=after.jitter,
         jitter_buffer_delay_s=_per(_gain(before.jitter_buffer_delay, after.jitter_buffer_delay), emitted),
         sender_reports=_reports(before, after),
+        round_trip_time_s=after.round_trip_time,
         layer_distance=_layer_distance(current, after),
     )
 
@@ -163,6 +172,7 @@ def _outbound(
     if restarted or not pairs or not _comparable(previous, current):
         return window
     duration_s = current.timestamp - previous.timestamp
+    sent = [new for old, new in pairs if new.packets_sent > old.packets_sent]
     # Each layer encodes the same pictures: the rate of the track is that of its fastest layer.
     frames = max(_gain(old.frames_encoded, new.frames_encoded) for old, new in pairs)
     return replace(
@@ -184,6 +194,8 @@ def _outbound(
         round_trip_time_s=max(
             (new.round_trip_time for _, new in pairs if new.round_trip_time is not None), default=None
         ),
+        sent_layers=len(sent),
+        target_bitrate_bps=sum(stream.target_bitrate for stream in sent),
     )
 
 
@@ -207,6 +219,8 @@ def _unmeasured(previous: TrackSnapshot, current: TrackSnapshot) -> Window:
         quality_limitation_reason=(
             largest.quality_limitation_reason if isinstance(largest, OutboundRtp) else QualityLimitationReason.NONE
         ),
+        audio_level=largest.audio_level,
+        available_bandwidth_bps=current.available_bandwidth_bps,
     )
 
 

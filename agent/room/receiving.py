@@ -24,6 +24,7 @@ def tap_inbound_rtp(stats: InboundRtpStats, frames_per_second: float = 0.0) -> I
         frames_received=stats.frames_received,
         frames_decoded=None,
         frames_dropped=stats.frames_dropped,
+        key_frames_decoded=stats.key_frames_received,
         frame_width=stats.frame_width,
         frame_height=stats.frame_height,
         frames_per_second=frames_per_second,
@@ -33,6 +34,8 @@ def tap_inbound_rtp(stats: InboundRtpStats, frames_per_second: float = 0.0) -> I
         pli_count=stats.pli_count,
         jitter_buffer_delay=stats.jitter_buffer_delay,
         jitter_buffer_emitted_count=stats.jitter_buffer_emitted_count,
+        reports_sent=stats.sender_reports_received,
+        round_trip_time=stats.round_trip_time,
     )
 
 

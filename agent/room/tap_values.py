@@ -5,7 +5,7 @@ from media.frames import Codec
 from media.record.codec_config import RECORDABLE as RECORDABLE_CODECS
 from media.record.entries import TrackDescriptor
 from media.tap.events import LayerQuality, RemoteParticipant, RemoteTrack
-from quality.stats import TrackSource, VideoQuality
+from quality.stats import TrackSource, VideoLayer, VideoQuality
 
 # RED is a wrapping that the receiver takes off.
 RECORDABLE = {"audio/red": Codec.OPUS} | {f"{codec.kind}/{codec}": codec for codec in RECORDABLE_CODECS}
@@ -63,3 +63,10 @@ def track_source(track: RemoteTrack) -> TrackSource:
 def video_quality(quality: LayerQuality | None) -> VideoQuality | None:
     """The layer asked for, as the quality package names it."""
     return None if quality is None else VideoQuality(quality.value)
+
+
+def video_layers(track: RemoteTrack) -> tuple[VideoLayer, ...]:
+    """The simulcast layers that a track's publisher announced; none for one that is sent in one layer only."""
+    if not track.simulcasted:
+        return ()
+    return tuple(VideoLayer(VideoQuality(item.quality.value), item.width, item.height) for item in track.layers)
