@@ -1,5 +1,6 @@
 """What happened to one track between two snapshots."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import log
 from typing import TypeVar
@@ -102,6 +103,53 @@ def delta(previous: TrackSnapshot, current: TrackSnapshot) -> Window:
             return _outbound(previous, current, before_layers, after_layers)
         case _:
             return _unmeasured(previous, current)
+
+
+def combined(windows: Sequence[Window]) -> Window:
+    """One window over `windows`, which follow each other and are of one track; raises ValueError where there is none.
+
+    Counts add up, ratios and delays are means over the time, states are those at the end. What was not measured in
+    between is left out.
+    """
+    if not windows:
+        raise ValueError("there is no window to combine")
+    known = [window for window in windows if window.measured]
+    latest = windows[-1]
+    if not known:
+        return latest
+    duration_s = sum(window.duration_s for window in known)
+    frames = sum(window.frames for window in known)
+    reports = [window.sender_reports for window in known if window.sender_reports is not None]
+    return replace(
+        latest,
+        measured=True,
+        was_muted=any(window.was_muted or window.muted for window in windows[:-1]) or latest.was_muted,
+        duration_s=duration_s,
+        **{name: sum(getattr(window, name) for window in known) for name in _COUNTS},
+        **{name: sum(getattr(window, name) * window.duration_s for window in known) / duration_s for name in _MEANS},
+        fps=frames / duration_s,
+        sender_reports=sum(reports) if reports else None,
+        layer_distance=max(window.layer_distance for window in known),
+        sent_layers=max(window.sent_layers for window in known),
+    )
+
+
+_COUNTS = (
+    "packets",
+    "packets_lost",
+    "packets_discarded",
+    "retransmitted_packets",
+    "bytes",
+    "frames",
+    "frames_dropped",
+    "key_frames",
+    "freeze_count",
+    "freeze_s",
+    "nack_count",
+    "pli_count",
+    "fir_count",
+)
+_MEANS = ("concealed_ratio", "jitter_s", "jitter_buffer_delay_s", "target_bitrate_bps")
 
 
 def received_quality(width: int, height: int, layers: tuple[VideoLayer, ...]) -> VideoQuality | None:

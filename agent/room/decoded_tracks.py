@@ -14,10 +14,12 @@ from av.error import FFmpegError
 
 from agent.errors import TrackNotFound
 from agent.room.consumer import ReceivedAudio, ReceivedVideoFrame
+from agent.room.content_probe import ContentProbe
 from agent.room.subscriber import Subscriber
 from media.clock import SteadyClock
 from media.frames import EncodedFrame
 from media.process.live_encoder import DecodedPicture, DecodedSound, LiveAudioEncoder, LiveVideoEncoder
+from quality.content import ContentTally
 
 log = structlog.get_logger(__name__)
 
@@ -116,6 +118,8 @@ class DecodedTracks:
         self._ending: list[_TrackEncoder] = []
         self._end_feed: dict[str, Callable[[], None]] = {}
         self.bytes_encoded: dict[str, int] = {}
+        self.content: dict[str, ContentTally] = {}
+        """What the tracks show, by SID."""
         self.frames_encoded = 0
 
     @property
@@ -126,13 +130,20 @@ class DecodedTracks:
     def start_track(self, sid: str, kind: str, deliver: Deliver) -> bool:
         """Record a track; False while the participant does not know it yet: ask again."""
         encoder = _TrackEncoder(sid, kind, self._clock, lambda frames: self._delivered(sid, frames, deliver))
+        probe = ContentProbe()
+
+        def take(media: ReceivedVideoFrame | ReceivedAudio) -> None:
+            encoder.take(media)
+            probe.take(media)
+
         try:
-            self._end_feed[sid] = self._subscriber.feed(sid, encoder.take)
+            self._end_feed[sid] = self._subscriber.feed(sid, take)
         except TrackNotFound:
             encoder.end()
             return False
         self._encoders[sid] = encoder
         self.bytes_encoded[sid] = 0
+        self.content[sid] = probe.tally
         return True
 
     def _delivered(self, sid: str, frames: tuple[EncodedFrame, ...], deliver: Deliver) -> None:
@@ -145,6 +156,7 @@ class DecodedTracks:
         """Record a track no longer; its subscription is the policy's again."""
         encoder = self._encoders.pop(sid, None)
         self.bytes_encoded.pop(sid, None)
+        self.content.pop(sid, None)
         if encoder is None:
             return
         self._stop_feeding(encoder)

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-from agent.room.receiving import tap_inbound_rtp
-from agent.room.tap_values import track_source, video_layers, video_quality
+from agent.room.tap_values import tap_inbound_rtp, track_source, video_layers, video_quality
 from media.frames import MediaKind
 from media.tap.tap import Tap
 from quality.stats import TrackKind, TrackSnapshot

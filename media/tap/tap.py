@@ -126,6 +126,11 @@ class Tap:
         return self._connection.joined.participant_sid if self._connection else ""
 
     @property
+    def participant_identity(self) -> str:
+        """The identity that the tap joined with on its present connection; empty without one."""
+        return self._connection.joined.participant_identity if self._connection else ""
+
+    @property
     def connection_qualities(self) -> dict[str, ConnectionQualityUpdated]:
         """The server's latest opinion, since we joined, of those it told of, by participant SID; of the tap too."""
         return dict(self._connection_qualities)

@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from agent.room.receiving import tap_inbound_rtp
-from agent.room.tap_values import video_layers
+from agent.room.tap_values import tap_inbound_rtp, video_layers
 from media.frames import Codec, MediaKind
 from media.rtp.inbound_config import InboundStreamConfig
 from media.rtp.inbound_stream import InboundStream
