@@ -153,16 +153,7 @@ class QualityMonitor:
         for change in changes:
             if change.began:
                 self._patterns[change.pattern.value] += 1
-            (log.warning if change.began else log.info)(
-                "quality_pattern_began" if change.began else "quality_pattern_ended",
-                pattern=change.pattern.value,
-                connection=self._connection,
-                track=label.name,
-                sid=label.track_sid,
-                participant_identity=label.participant_identity,
-                reason=change.reason,
-                lasted_s=None if change.began else round(change.at - change.began_at, 1),
-            )
+            self._log(label, change)
             self._tell(
                 QualityPatternChanged(
                     track_sid=label.track_sid,
@@ -174,6 +165,21 @@ class QualityMonitor:
                     reason=change.reason,
                 )
             )
+
+    def _log(self, label: TrackLabel, change: PatternChange) -> None:
+        """One line when a pattern begins, one when it ends."""
+        bound = log.bind(
+            pattern=change.pattern.value,
+            connection=self._connection,
+            track=label.name,
+            sid=label.track_sid,
+            participant_identity=label.participant_identity,
+            reason=change.reason,
+        )
+        if change.began:
+            bound.warning("quality_pattern_began")
+        else:
+            bound.info("quality_pattern_ended", lasted_s=round(change.at - change.began_at, 1))
 
     def _compare(self, participants: tuple[ParticipantJudgement, ...]) -> None:
         """Count how our words agree with the server's, and tell where ours changed."""

@@ -287,6 +287,8 @@ class RoomRecorder:
         (recording.pause if paused else recording.unpause)(now)
         recording.append_event(TimelineEvent("recording_paused" if paused else "recording_unpaused", now))
         self._tell(RecordingChanged(self.status()))
+        if paused:
+            self._tasks.start(self._quality.write_report(), name="quality_report")
 
     def set_policy(self, policy: SubscriptionPolicy) -> None:
         """Record by these rules from now on."""
@@ -379,6 +381,7 @@ class RoomRecorder:
             self._tracks.map_clocks(self._clock.now())
             self._quality.flush(self._clock.now())
             await self._recording.aclose(self._clock.now(), reason.value)
+            await self._quality.write_report()
             self._ended_reason = reason.value
             self._tell(RecordingChanged(self.status()))
         if self._handoff is not None:

@@ -1,10 +1,13 @@
 """The quality of what is recorded: judged where it is received, written beside it."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
 
+from agent.errors import QualityNotFound
+from agent.quality_report import write_quality_report
 from agent.room.counters import RoomCounters
 from agent.room.decoded_tracks import DecodedTracks
 from agent.room.quality_log import QualityLog
@@ -13,6 +16,7 @@ from agent.room.quality_surroundings import TapSurroundings
 from agent.room.recorder_events import RecorderEvent
 from agent.room.state import ReceiveState
 from agent.room.tap_snapshots import tap_snapshots
+from media.errors import MediaError
 from media.record.reader import QUALITY_NAME
 from media.record.recorder import Recording
 from media.tap.tap import Tap
@@ -69,6 +73,17 @@ class RecordingQuality:
         """Write what is gathered, before a pause or the end."""
         if self._log is not None:
             self._log.flush(now)
+
+    async def write_report(self) -> None:
+        """Put the report beside the recording. It can be made again at any time: a failure is logged, no more."""
+        if self._recording is None:
+            return
+        try:
+            await asyncio.to_thread(write_quality_report, self._recording.path)
+        except QualityNotFound:
+            return  # no track was received
+        except MediaError as error:
+            log.warning("quality_report_failed", code=error.code, error=str(error))
 
     def receive_state(self, track_sid: str) -> ReceiveState | None:
         """What the tap receives of a track."""
