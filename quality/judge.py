@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from quality import audio_model, patterns, score, video_model
 from quality.pattern_series import covered_s, within
 from quality.patterns import ActivePattern, PatternChange, PatternState
-from quality.score import Score
+from quality.score import Score, ScoreState
 from quality.stats import Direction, TrackKind, TrackSnapshot
 from quality.window import Window, combined, delta
 
@@ -23,13 +23,19 @@ BURST_SPAN_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """How a track is coded: a video's codec (None where it is not known), and whether lost audio is sent twice.
+    """How a track is coded: a video's codec (None where it is not known), and whether its audio is sent twice (RED).
 
-    `red` is for ends that count losses before redundancy mends them.
+    `repaired`: this end counts losses after redundancy mended them, so that what is left weighs in full.
     """
 
     video: video_model.VideoCodec | None = None
     red: bool = False
+    repaired: bool = False
+
+    @property
+    def mends(self) -> bool:
+        """Whether redundancy is still to mend some of what is counted as lost."""
+        return self.red and not self.repaired
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,7 @@ class Model:
 class Judgement:
     """A track at `at`. `model` is None where there is nothing to judge (muted, paused, sent, codec not known).
 
+    `score` is of what arrived in the end; `as_server` counts all that was lost on the way, as the server does.
     `patterns` hold now, `changes` began or ended now.
     """
 
@@ -51,6 +58,7 @@ class Judgement:
     at: float
     window: Window
     score: Score
+    as_server: Score
     model: Model | None = None
     patterns: tuple[ActivePattern, ...] = ()
     changes: tuple[PatternChange, ...] = ()
@@ -62,31 +70,41 @@ class JudgeState:
 
     snapshot: TrackSnapshot
     coding: Coding
-    score: score.ScoreState
+    score: ScoreState
+    as_server: ScoreState
     patterns: PatternState
 
 
-def coding_of(mime_type: str, *, losses_before_red: bool = True) -> Coding:
+def coding_of(mime_type: str, *, repaired: bool = False) -> Coding:
     """What a track's MIME type says (`video/VP8`, `audio/red`)."""
     kind, _, codec = mime_type.lower().partition("/")
     known = codec in set(video_model.VideoCodec) and kind == TrackKind.VIDEO
-    return Coding(video_model.VideoCodec(codec) if known else None, red=losses_before_red and codec == "red")
+    return Coding(video_model.VideoCodec(codec) if known else None, codec == "red", repaired)
 
 
 def start(snapshot: TrackSnapshot, coding: Coding) -> JudgeState:
     """The state of a track that is seen for the first time."""
-    judged = score.start(snapshot.kind, red=coding.red)
-    return JudgeState(snapshot, coding, judged, patterns.start(snapshot.track_sid))
+    judged, as_server = score.start(snapshot.kind, red=coding.mends), score.start(snapshot.kind, red=coding.red)
+    return JudgeState(snapshot, coding, judged, as_server, patterns.start(snapshot.track_sid))
 
 
 def step(state: JudgeState, snapshot: TrackSnapshot, now: float) -> tuple[JudgeState, Judgement]:
     """Take in `snapshot` of the same track, taken at `now`, and judge what happened since the one before."""
     window = delta(state.snapshot, snapshot)
     scored, verdict = score.step(state.score, window, now)
+    server_scored, as_server = score.step(state.as_server, _on_the_way(window), now)
     seen, changes = patterns.step(state.patterns, window, now)
-    after = replace(state, snapshot=snapshot, score=scored, patterns=seen)
+    after = replace(state, snapshot=snapshot, score=scored, as_server=server_scored, patterns=seen)
     model = _model(after, window, now)
-    return after, Judgement(snapshot.track_sid, now, window, verdict, model, seen.active, changes)
+    return after, Judgement(snapshot.track_sid, now, window, verdict, as_server, model, seen.active, changes)
+
+
+def _on_the_way(window: Window) -> Window:
+    """The window as RFC 3550's reports tell of it, which the server judges by: what was mended is lost."""
+    repaired = window.packets_repaired
+    if not repaired:
+        return window
+    return replace(window, packets=max(0, window.packets - repaired), packets_lost=window.packets_lost + repaired)
 
 
 def end(state: JudgeState, now: float) -> tuple[PatternChange, ...]:
@@ -120,7 +138,7 @@ def _model(state: JudgeState, window: Window, now: float) -> Model | None:
     if span.packets_expected == 0:
         return None
     heard = audio_model.judge(
-        _audio_path(span, within(state.patterns.samples, now, BURST_SPAN_S), red=state.coding.red)
+        _audio_path(span, within(state.patterns.samples, now, BURST_SPAN_S), red=state.coding.mends)
     )
     return Model(heard.mos, heard.reasons)
 
@@ -132,7 +150,7 @@ def _audio_path(span: Window, history: Sequence[Window], *, red: bool) -> audio_
     return audio_model.AudioPath(
         one_way_delay_s=audio_model.one_way_delay_s(legs, span.jitter_buffer_delay_s),
         loss_ratio=span.loss_ratio,
-        burst_ratio=audio_model.burst_ratio(history),
+        burst_ratio=audio_model.burst_ratio(history) if span.packets_lost else 1.0,
         bitrate_bps=loudest_bps if loudest_bps >= SPEECH_BPS else None,
         red=red,
     )

@@ -1,6 +1,6 @@
 """A participant's quality from its tracks', beside what the server says of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,6 +20,8 @@ class ServerOpinion:
 class ParticipantJudgement:
     """A participant at `at`: as good as its worst track, beside what the server says.
 
+    `as_server` is that where losses count as they do for the server.
+
     `own`: this end itself, whose tracks are all that it receives and sends; the server judges that the same way. Of
     others it judges what they send to it and receive from it, which we see only as far as it comes on to us.
     """
@@ -27,6 +29,7 @@ class ParticipantJudgement:
     participant_identity: str
     at: float
     score: Score
+    as_server: Score
     own: bool = False
     server: ServerOpinion | None = None
 
@@ -56,15 +59,28 @@ def judge_participants(
     now: float,
 ) -> tuple[ParticipantJudgement, ...]:
     """Each publisher (by `publisher_of` a track's SID), and this end as `own_identity`; in order of identity."""
-    scores: dict[str, list[Score]] = {}
+    found: dict[str, list[Judgement]] = {}
     for judgement in judgements:
         identity = publisher_of.get(judgement.track_sid)
         if identity is not None and identity != own_identity:
-            scores.setdefault(identity, []).append(judgement.score)
+            found.setdefault(identity, []).append(judgement)
     if judgements:
-        scores[own_identity] = [judgement.score for judgement in judgements]
+        found[own_identity] = list(judgements)
     return tuple(
-        ParticipantJudgement(identity, now, found, identity == own_identity, opinions.get(identity))
-        for identity, each in sorted(scores.items())
-        if (found := worst(tuple(each))) is not None
+        ParticipantJudgement(
+            participant_identity=identity,
+            at=now,
+            score=_worst(judgement.score for judgement in each),
+            as_server=_worst(judgement.as_server for judgement in each),
+            own=identity == own_identity,
+            server=opinions.get(identity),
+        )
+        for identity, each in sorted(found.items())
     )
+
+
+def _worst(scores: Iterable[Score]) -> Score:
+    """The worst of at least one."""
+    found = worst(tuple(scores))
+    assert found is not None
+    return found

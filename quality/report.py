@@ -76,6 +76,7 @@ class TrackReport:
     qualities: Mapping[str, float]
     packets: int
     packets_lost: int
+    packets_repaired: int
     loss_ratio: float
     bitrate_bps: float
     fps: float
@@ -105,6 +106,7 @@ class ParticipantPoint:
     at_s: float
     score: float
     quality: ConnectionQuality
+    as_server_quality: ConnectionQuality
     server_quality: ConnectionQuality | None
     server_mos: float | None
 
@@ -126,7 +128,7 @@ class AgreementFigures:
 @dataclass(frozen=True, slots=True)
 class ParticipantReport:
     """A participant; `own` is the end that recorded. Means as in `TrackReport`; the server's are None or empty where
-    it said nothing. `agreement` compares our words with the server's, sample by sample."""
+    it said nothing. `agreement` compares our words, where losses count as they do for the server, with its own."""
 
     participant_identity: str
     own: bool
@@ -227,7 +229,7 @@ class ReportBuilder:
         known.score_min = min(known.score_min, sample.score)
         if sample.server_quality is not None:
             known.server_words[sample.server_quality.value] += 1
-            known.agreement[agreement(sample.quality, sample.server_quality).value] += 1
+            known.agreement[agreement(sample.as_server_quality, sample.server_quality).value] += 1
         if sample.server_mos is not None:
             known.server_mos[0] += sample.server_mos
             known.server_mos[1] += 1
@@ -295,6 +297,7 @@ class ReportBuilder:
             qualities=_shares(track.seconds),
             packets=whole.packets,
             packets_lost=whole.packets_lost,
+            packets_repaired=whole.packets_repaired,
             loss_ratio=whole.loss_ratio,
             bitrate_bps=whole.bitrate_bps,
             fps=whole.fps,
@@ -332,7 +335,14 @@ class ReportBuilder:
             server_qualities=_shares(item.server_words),
             agreement=_figures(item.agreement),
             points=tuple(
-                ParticipantPoint(each.at - started_at, each.score, each.quality, each.server_quality, each.server_mos)
+                ParticipantPoint(
+                    each.at - started_at,
+                    each.score,
+                    each.quality,
+                    each.as_server_quality,
+                    each.server_quality,
+                    each.server_mos,
+                )
                 for each in item.points.all
             ),
         )

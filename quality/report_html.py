@@ -137,6 +137,7 @@ def _word_strips(name: str, item: ParticipantReport, duration_s: float) -> str:
     step_s = min((after - before for before, after in pairwise(points)), default=2.0)
     spans = [(max(0.0, point.at_s - step_s), point.at_s, point) for point in item.points]
     ours = [(begin, end, point.quality.value) for begin, end, point in spans]
+    counted = [(begin, end, point.as_server_quality.value) for begin, end, point in spans]
     theirs = [
         (begin, end, point.server_quality.value if point.server_quality else "none") for begin, end, point in spans
     ]
@@ -146,7 +147,11 @@ def _word_strips(name: str, item: ParticipantReport, duration_s: float) -> str:
         f"{name}s", f"The server's word for {identity}", share_words(item.server_qualities), theirs, duration_s
     )
     mos = f" · MOS {item.server_mos:.1f}" if item.server_mos is not None else ""
-    return f'<div class="strip"><span>ours</span>{mine}<span>server{mos}</span>{server}</div>'
+    differs = any(point.as_server_quality is not point.quality for point in item.points)
+    text = "Our word where what was mended counts as lost, as it does for the server"
+    as_server = strip(f"{name}c", f"{identity}, losses counted as by the server", text, counted, duration_s)
+    between = f"<span>counted as by the server</span>{as_server}" if differs else ""
+    return f'<div class="strip"><span>ours</span>{mine}{between}<span>server{mos}</span>{server}</div>'
 
 
 def _footer(report: QualityReport) -> str:

@@ -48,7 +48,16 @@ class Points(Generic[P]):
         return point
 
 
-_COUNTS = ("packets", "packets_lost", "freeze_count", "freeze_s", "nack_count", "pli_count", "key_frames")
+_COUNTS = (
+    "packets",
+    "packets_lost",
+    "packets_repaired",
+    "freeze_count",
+    "freeze_s",
+    "nack_count",
+    "pli_count",
+    "key_frames",
+)
 _MEANS = ("score", "bitrate_bps", "fps", "jitter_s", "jitter_buffer_delay_s", "concealed_ratio", "target_bitrate_bps")
 _MEANS_IF_KNOWN = (
     "model_mos",

@@ -55,6 +55,8 @@ def _figures(item: TrackReport, *, video: bool) -> dict[str, str]:
         "packets lost": as_percent(item.loss_ratio),
         "jitter": f"{item.jitter_s * 1000:.0f} ms",
     }
+    if item.packets_repaired:
+        figures["lost and mended"] = as_percent(item.packets_repaired / max(1, item.packets + item.packets_lost))
     if video:
         figures |= {
             "frames per second": f"{item.fps:.1f}",

@@ -35,6 +35,7 @@ class TrackSample:
     stream_paused: bool = False
     packets: int = 0
     packets_lost: int = 0
+    packets_repaired: int = 0
     bitrate_bps: float = 0.0
     fps: float = 0.0
     frame_width: int = 0
@@ -70,14 +71,17 @@ class TrackSample:
 
 @dataclass(frozen=True, slots=True)
 class ParticipantSample:
-    """A participant at `at`: our word and score, and the server's (None where it said nothing yet); see
-    `quality.participants.ParticipantJudgement`."""
+    """A participant at `at`: our word and score, and the server's (None where it said nothing yet).
+
+    `as_server_quality` is our word where losses count as they do for the server, which is compared with its own.
+    """
 
     participant_identity: str
     at: float
     score: float
     mos: float
     quality: ConnectionQuality
+    as_server_quality: ConnectionQuality
     own: bool = False
     server_quality: ConnectionQuality | None = None
     server_mos: float | None = None
@@ -105,6 +109,7 @@ def track_sample(judgements: Sequence[Judgement], content: Content | None = None
         stream_paused=window.stream_paused,
         packets=window.packets,
         packets_lost=window.packets_lost,
+        packets_repaired=window.packets_repaired,
         bitrate_bps=window.bitrate_bps,
         fps=window.fps,
         frame_width=window.frame_width,
@@ -141,6 +146,7 @@ def participant_sample(judgement: ParticipantJudgement) -> ParticipantSample:
         score=judgement.score.value,
         mos=judgement.score.mos,
         quality=judgement.score.quality,
+        as_server_quality=judgement.as_server.quality,
         own=judgement.own,
         server_quality=judgement.server.quality if judgement.server else None,
         server_mos=judgement.server.mos if judgement.server else None,

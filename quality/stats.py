@@ -66,8 +66,10 @@ class InboundRtp:
     `packets_lost` may go down: duplicates count against losses (RFC 3550 §6.4.1). `jitter` is in
     seconds. `frames_decoded` is None where nothing is decoded. `reports_sent` is the count of sender
     reports (from `RTCRemoteOutboundRtpStreamStats`), None where unknown. `audio_level` is 0..1 of full
-    scale, linear; None for video and where nothing is decoded. `round_trip_time` is in seconds: of the
-    candidate pair's checks, or of retransmissions; None where neither was measured.
+    scale, linear; None for video and where nothing is decoded. `packets_repaired` were lost on the way and
+    came again, or out of redundancy: `packets_lost` leaves them out where this end can tell.
+    `round_trip_time` is in seconds: of the candidate pair's checks, or of retransmissions; None where
+    neither was measured.
     """
 
     ssrc: int = 0
@@ -96,6 +98,7 @@ class InboundRtp:
     reports_sent: int | None = None
     audio_level: float | None = None
     round_trip_time: float | None = None
+    packets_repaired: int = 0
 
 
 @dataclass(frozen=True, slots=True)

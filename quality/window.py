@@ -36,7 +36,7 @@ class Window:
     `sent_layers` counts the simulcast layers that were sent (0 inbound), `target_bitrate_bps` adds up what
     their encoders were told to spend. `audio_level` is the latest, 0..1 of full scale; None where it is not
     measured. `available_bandwidth_bps` is what this end believes the way carries, bits per second; None
-    where it is not estimated.
+    where it is not estimated. `packets_repaired` were lost on the way too, and mended: `packets_lost` leaves them out.
     """
 
     track_sid: str
@@ -76,6 +76,7 @@ class Window:
     target_bitrate_bps: float = 0.0
     audio_level: float | None = None
     available_bandwidth_bps: float | None = None
+    packets_repaired: int = 0
 
     @property
     def packets_expected(self) -> int:
@@ -137,6 +138,7 @@ def combined(windows: Sequence[Window]) -> Window:
 _COUNTS = (
     "packets",
     "packets_lost",
+    "packets_repaired",
     "packets_discarded",
     "retransmitted_packets",
     "bytes",
@@ -182,6 +184,7 @@ def _inbound(previous: TrackSnapshot, current: TrackSnapshot, before: InboundRtp
         duration_s=duration_s,
         packets=after.packets_received - before.packets_received,
         packets_lost=_gain(before.packets_lost, after.packets_lost),
+        packets_repaired=_gain(before.packets_repaired, after.packets_repaired),
         packets_discarded=_gain(before.packets_discarded, after.packets_discarded),
         retransmitted_packets=_gain(before.retransmitted_packets_received, after.retransmitted_packets_received),
         bytes=after.bytes_received - before.bytes_received,

@@ -85,7 +85,7 @@ class _Watched:
 class QualityMonitor:
     """Feed it each second's snapshots; it tells `tell` what changed, and listeners all of it.
 
-    `losses_before_red`: this connection counts lost packets before redundant audio mends them.
+    `repaired`: this connection counts lost packets after retransmissions and redundancy mended them.
     """
 
     def __init__(
@@ -94,12 +94,12 @@ class QualityMonitor:
         surroundings: Surroundings,
         tell: Callable[[QualityEvent], None],
         *,
-        losses_before_red: bool = True,
+        repaired: bool = False,
     ) -> None:
         self._connection = connection
         self._surroundings = surroundings
         self._tell = tell
-        self._losses_before_red = losses_before_red
+        self._repaired = repaired
         self._tracks: dict[str, _Watched] = {}
         self._qualities: dict[str, ConnectionQuality] = {}
         self._patterns: Counter[str] = Counter()
@@ -138,7 +138,7 @@ class QualityMonitor:
     def _judge(self, snapshot: TrackSnapshot, label: TrackLabel, now: float) -> Judgement | None:
         watched = self._tracks.get(snapshot.track_sid)
         if watched is None:
-            coding = judge.coding_of(label.mime_type, losses_before_red=self._losses_before_red)
+            coding = judge.coding_of(label.mime_type, repaired=self._repaired)
             self._tracks[snapshot.track_sid] = watched = _Watched(label, judge.start(snapshot, coding))
         else:
             watched.state, watched.judgement = judge.step(watched.state, snapshot, now)
@@ -185,7 +185,7 @@ class QualityMonitor:
         """Count how our words agree with the server's, and tell where ours changed."""
         for judged in participants:
             if judged.server is not None:
-                self._agreement[agreement(judged.score.quality, judged.server.quality).value] += 1
+                self._agreement[agreement(judged.as_server.quality, judged.server.quality).value] += 1
             # Everybody begins as good as can be, so that only news are told.
             before = self._qualities.get(judged.participant_identity, ConnectionQuality.EXCELLENT)
             if judged.score.quality is not before:

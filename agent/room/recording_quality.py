@@ -35,8 +35,7 @@ class RecordingQuality:
         self._decoded = decoded
         self._recording: Recording | None = None
         self._log: QualityLog | None = None
-        # The tap's losses are counted after redundancy (tap_values.tap_inbound_rtp).
-        self._monitor = QualityMonitor("tap", TapSurroundings(tap), tell, losses_before_red=False)
+        self._monitor = QualityMonitor("tap", TapSurroundings(tap), tell, repaired=True)
         self._monitor.add_listener(self._write)
 
     def start(self, recording: Recording) -> None:

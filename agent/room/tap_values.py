@@ -75,10 +75,12 @@ def video_layers(track: RemoteTrack) -> tuple[VideoLayer, ...]:
 
 def tap_inbound_rtp(stats: InboundRtpStats, frames_per_second: float = 0.0) -> InboundRtp:
     """The tap's statistics as the quality package takes them; a tap decodes nothing."""
+    repaired = stats.packets_recovered + stats.packets_repaired
     return InboundRtp(
         packets_received=stats.packets_received,
         # RFC 3550 counts what came by retransmission as lost; the picture did not suffer from it.
-        packets_lost=max(0, stats.packets_lost - stats.packets_recovered - stats.packets_repaired),
+        packets_lost=max(0, stats.packets_lost - repaired),
+        packets_repaired=repaired,
         packets_discarded=stats.packets_discarded,
         retransmitted_packets_received=stats.retransmitted_packets_received,
         bytes_received=stats.bytes_received,

@@ -80,7 +80,7 @@ def judged_recording(
     log = QualityLog(lambda event: recording.append_event(event, QUALITY_NAME))
     excellent = {each.label.participant_identity: ServerOpinion(ConnectionQuality.EXCELLENT, 4.5) for each in tracks}
     around = _Around(tracks, excellent)
-    monitor = QualityMonitor("tap", around, lambda _event: None, losses_before_red=False)
+    monitor = QualityMonitor("tap", around, lambda _event: None, repaired=True)
     monitor.add_listener(log.take)
     snapshots = [_first(track) for track in tracks]
     for at in range(seconds + 1):

@@ -35,7 +35,7 @@ def judged(snapshots: tuple[TrackSnapshot, ...], coding: Coding = VP8) -> list[J
     [
         ("video/VP8", Coding(VideoCodec.VP8)),
         ("video/av1", Coding(VideoCodec.AV1)),
-        ("audio/red", Coding(red=True)),
+        ("audio/red", Coding(None, red=True)),
         ("audio/opus", Coding()),
         ("audio/vp8", Coding()),
         ("video/future", Coding()),
@@ -44,7 +44,8 @@ def judged(snapshots: tuple[TrackSnapshot, ...], coding: Coding = VP8) -> list[J
 )
 def test_the_coding_is_what_the_mime_type_says(mime_type: str, coding: Coding) -> None:
     assert judge.coding_of(mime_type) == coding
-    assert not judge.coding_of(mime_type, losses_before_red=False).red
+    after = judge.coding_of(mime_type, repaired=True)
+    assert (after.red, after.mends) == (coding.red, False)
 
 
 def test_a_clean_camera_is_excellent_by_both_and_has_no_pattern() -> None:
@@ -96,6 +97,23 @@ def test_patterns_end_with_their_track() -> None:
     assert (ended.began, ended.at, ended.reason) == (False, EPOCH + 16, "track ended")
 
 
+def test_what_was_mended_lowers_only_the_score_that_counts_as_the_server() -> None:
+    def mended(snapshot: TrackSnapshot) -> TrackSnapshot:
+        assert isinstance(snapshot.stats, InboundRtp)
+        lost = snapshot.stats.packets_lost
+        again = snapshot.stats.packets_received + lost  # by retransmission
+        return replace(
+            snapshot, stats=replace(snapshot.stats, packets_received=again, packets_lost=0, packets_repaired=lost)
+        )
+
+    snapshots = received("TR", TrackKind.VIDEO, [0.05] * 20)
+    raw, repaired = judged(snapshots)[-1], judged(tuple(mended(item) for item in snapshots))[-1]
+    assert repaired.score.quality is ConnectionQuality.EXCELLENT
+    assert repaired.patterns == ()
+    assert repaired.as_server.quality is raw.score.quality is ConnectionQuality.GOOD
+    assert repaired.as_server.value == pytest.approx(raw.as_server.value)
+
+
 def test_a_counter_reset_costs_a_second_and_no_verdict() -> None:
     snapshots = received("TR", TrackKind.VIDEO, [0.0] * 10)
 
@@ -117,14 +135,15 @@ def score_of(value: float) -> Score:
 
 def test_a_participant_is_its_worst_track_and_this_end_is_all_of_them() -> None:
     tracks = [
-        Judgement("TR_1", 5.0, camera_window(), score_of(95)),
-        Judgement("TR_2", 5.0, camera_window(), score_of(35)),
-        Judgement("TR_3", 5.0, camera_window(), score_of(90)),
+        Judgement("TR_1", 5.0, camera_window(), score_of(95), score_of(95 - 10)),
+        Judgement("TR_2", 5.0, camera_window(), score_of(35), score_of(35 - 10)),
+        Judgement("TR_3", 5.0, camera_window(), score_of(90), score_of(90 - 10)),
     ]
     publisher_of = {"TR_1": "ada", "TR_2": "ada", "TR_3": "bob"}
     opinions = {"ada": ServerOpinion(ConnectionQuality.GOOD, 3.5)}
     ada, bob, own = judge_participants(tracks, publisher_of, "tap", opinions, 5.0)
     assert (ada.participant_identity, ada.score.value, ada.own, ada.server) == ("ada", 35, False, opinions["ada"])
+    assert ada.as_server.value == 25
     assert (bob.score.value, bob.server) == (90, None)
     assert (own.participant_identity, own.score.value, own.own) == ("tap", 35, True)
     assert judge_participants([], {}, "tap", opinions, 5.0) == ()
@@ -146,8 +165,13 @@ def test_a_sample_sums_up_its_seconds_and_keeps_the_worst() -> None:
     assert sample.reasons == found[2].score.reasons
     assert (sample.fps, sample.frame_width, sample.requested_quality) == (30.0, 1280, "high")
     assert (sample.black_ratio, sample.level_dbfs) == (0.5, None)
-    mine = ParticipantJudgement("ada", 1.0, score_of(95), server=ServerOpinion(ConnectionQuality.GOOD))
-    assert participant_sample(mine).server_quality is ConnectionQuality.GOOD
+    mine = ParticipantJudgement("ada", 1.0, score_of(95), score_of(35), server=ServerOpinion(ConnectionQuality.GOOD))
+    kept = participant_sample(mine)
+    assert (kept.quality, kept.as_server_quality, kept.server_quality) == (
+        ConnectionQuality.EXCELLENT,
+        ConnectionQuality.POOR,
+        ConnectionQuality.GOOD,
+    )
 
 
 counts = st.integers(0, 10_000)

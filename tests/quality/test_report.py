@@ -39,7 +39,7 @@ def sample(at: float, score: float = 100.0, *, packets: int = 400, lost: int = 0
 def person(at: float, score: float, server: ConnectionQuality | None, *, own: bool = False) -> ParticipantSample:
     quality = ConnectionQuality.EXCELLENT if score > 80 else ConnectionQuality.GOOD
     identity = "tap" if own else "ada"
-    return ParticipantSample(identity, START + at, score, mean_opinion_score(score), quality, own, server, 4.0)
+    return ParticipantSample(identity, START + at, score, mean_opinion_score(score), quality, quality, own, server, 4.0)
 
 
 def test_figures_are_those_of_the_samples() -> None:
