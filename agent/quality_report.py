@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from agent.errors import QualityNotFound
-from media.record.entries import JsonValue
-from media.record.reader import QUALITY_NAME, RecordingView, read_events, read_recording
-from media.record.storage import write_durably
-from quality.report import PatternSpan, QualityReport, ReportBuilder, ReportedRecording, ReportedTrack
+from media.record.entries import JsonValue, RecordingState
+from media.record.reader import QUALITY_NAME, RecordingView, read_events
+from media.record.storage import translated, write_durably
+from quality.report import REPORT_VERSION, PatternSpan, QualityReport, ReportBuilder, ReportedRecording, ReportedTrack
 from quality.report_html import render
 from quality.samples import ParticipantSample, TrackSample
 
@@ -41,25 +41,59 @@ _REPORT: TypeAdapter[QualityReport] = TypeAdapter(QualityReport)
 def read_quality_report(view: RecordingView) -> QualityReport:
     """The report of a recording, finished or not; a line that cannot be read is left out and counted.
 
-    Raises QualityNotFound where no track was judged, StorageError.
+    A closed recording's is taken from its quality.json. Raises QualityNotFound where no track was judged, StorageError.
     """
-    ended_at = view.ended_at
-    builder = ReportBuilder(
-        ReportedRecording(view.recording_id, view.room, view.state.value, view.started_at, ended_at)
-    )
-    for event in read_events(view.path, QUALITY_NAME):
-        try:
-            _add(builder, event, view.started_at)
-        except (ValidationError, TypeError, ValueError):
-            builder.unreadable_lines += 1
+    return _stored(view) or build_report(view, read_samples(view.path, view.started_at))
+
+
+def read_samples(path: Path, started_at: float) -> ReportBuilder:
+    """A builder with all samples of the recording in the folder `path`. Raises StorageError."""
+    builder = ReportBuilder(started_at)
+    for event in read_events(path, QUALITY_NAME):
+        add_line(builder, event)
+    return builder
+
+
+def add_line(builder: ReportBuilder, event: Mapping[str, JsonValue]) -> None:
+    """Take in a line of quality.jsonl; one that cannot be read is counted."""
+    try:
+        _add(builder, event)
+    except (ValidationError, TypeError, ValueError):
+        builder.unreadable_lines += 1
+
+
+def build_report(view: RecordingView, builder: ReportBuilder) -> QualityReport:
+    """The report of what `builder` took in. Raises QualityNotFound where no track was judged."""
     if builder.empty:
         raise QualityNotFound(
             f"recording {view.recording_id} has no quality samples yet; they come some seconds after its first track"
         )
-    return builder.build()
+    return builder.build(
+        ReportedRecording(view.recording_id, view.room, view.state.value, view.started_at, view.ended_at)
+    )
 
 
-def _add(builder: ReportBuilder, event: Mapping[str, JsonValue], started_at: float) -> None:
+def _stored(view: RecordingView) -> QualityReport | None:
+    """The report that was written when the recording ended; None where there is none, or samples came after it."""
+    if view.state is not RecordingState.COMPLETE:
+        return None
+    stored, samples = view.path / REPORT_NAME, view.path / QUALITY_NAME
+    with translated(f"read {stored}"):
+        try:
+            if stored.stat().st_mtime_ns < samples.stat().st_mtime_ns:
+                return None
+            data = stored.read_bytes()
+        except FileNotFoundError:
+            return None
+    try:
+        report = _REPORT.validate_json(data)
+    except ValidationError:
+        return None
+    current = report.version == REPORT_VERSION and report.recording.ended_at == view.ended_at
+    return report if current else None
+
+
+def _add(builder: ReportBuilder, event: Mapping[str, JsonValue]) -> None:
     """Raises ValidationError, TypeError or ValueError for a line that is none of ours."""
     payload = event.get("payload")
     if not isinstance(payload, dict):
@@ -80,10 +114,10 @@ def _add(builder: ReportBuilder, event: Mapping[str, JsonValue], started_at: flo
             builder.add_participant(_PARTICIPANT.validate_python(values))
         case "quality_pattern_began":
             line = _PATTERN.validate_python(values)
-            builder.begin_pattern(_span(line, str(values["participant_identity"]), started_at))
+            builder.begin_pattern(_span(line, str(values["participant_identity"]), builder.started_at))
         case "quality_pattern_ended":
             line = _PATTERN.validate_python(values)
-            builder.end_pattern(line.track_sid, line.pattern, float(values["at"]) - started_at)
+            builder.end_pattern(line.track_sid, line.pattern, float(values["at"]) - builder.started_at)
         case _:
             return  # what a later version adds
 
@@ -110,12 +144,8 @@ def _rounded(value: object) -> object:
     return value
 
 
-def write_quality_report(path: Path) -> None:
-    """Put quality.json and quality.html into the recording's folder `path`.
-
-    Raises QualityNotFound, RecordingNotFound, RecordingDamaged or StorageError.
-    """
-    report = read_quality_report(read_recording(path))
+def write_quality_report(path: Path, report: QualityReport) -> None:
+    """Put quality.json and quality.html into the recording's folder `path`. Raises StorageError."""
     text = json.dumps(report_json(report), ensure_ascii=False, allow_nan=False, indent=1)
-    write_durably(path / REPORT_NAME, text.encode() + b"\n")
     write_durably(path / PAGE_NAME, render(report).encode())
+    write_durably(path / REPORT_NAME, text.encode() + b"\n")

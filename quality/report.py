@@ -190,10 +190,13 @@ class _Participant:
 
 
 class ReportBuilder:
-    """`add` what the samples say, in order; then `build`. Times of what is added are Unix seconds."""
+    """`add` what the samples say, in order; `build` whenever a report is wanted.
 
-    def __init__(self, recording: ReportedRecording) -> None:
-        self._recording = recording
+    Times of what is added are Unix seconds; `started_at` is the zero of the recording's own.
+    """
+
+    def __init__(self, started_at: float) -> None:
+        self.started_at = started_at
         self._labels: dict[str, ReportedTrack] = {}
         self._tracks: dict[str, _Track] = {}
         self._participants: dict[str, _Participant] = {}
@@ -245,8 +248,8 @@ class ReportBuilder:
         if track is not None and span is not None:
             track.spans.append(_ended(span, at_s, told=True))
 
-    def build(self) -> QualityReport:
-        """The report of all that was added."""
+    def build(self, recording: ReportedRecording) -> QualityReport:
+        """The report of all that was added so far."""
         judged = {sid: track for sid, track in self._tracks.items() if track.first is not None}
         tracks = tuple(self._track(sid, track) for sid, track in judged.items())
         participants = tuple(self._participant(name, item) for name, item in sorted(self._participants.items()))
@@ -259,11 +262,11 @@ class ReportBuilder:
         for item in self._participants.values():
             together.update(item.agreement)
         ends = [track.ends_at_s for track in tracks]
-        ended_at = self._recording.ended_at
+        ended_at = recording.ended_at
         return QualityReport(
             version=REPORT_VERSION,
-            recording=self._recording,
-            duration_s=max([*ends, 0.0 if ended_at is None else ended_at - self._recording.started_at]),
+            recording=recording,
+            duration_s=max([*ends, 0.0 if ended_at is None else ended_at - recording.started_at]),
             score=worst.score if worst else None,
             mos=worst.mos if worst else None,
             quality=worst.quality if worst else None,
@@ -278,7 +281,7 @@ class ReportBuilder:
     def _track(self, sid: str, track: _Track) -> TrackReport:
         assert track.first is not None
         assert track.last is not None
-        points, started_at = track.points.all, self._recording.started_at
+        points, started_at = track.points.all, self.started_at
         whole = points[0]
         for point in points[1:]:
             whole = merged_samples(whole, point)
@@ -322,7 +325,7 @@ class ReportBuilder:
 
     def _participant(self, identity: str, item: _Participant) -> ParticipantReport:
         score = item.score / item.count
-        started_at = self._recording.started_at
+        started_at = self.started_at
         return ParticipantReport(
             participant_identity=identity,
             own=item.own,

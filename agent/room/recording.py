@@ -84,8 +84,8 @@ class RoomRecorder:
         Raises a TapError, StorageError, RecordingBusy or RecordingDamaged; nothing is left running then.
         """
         self._recording = await asyncio.to_thread(self._open)
-        self._quality.start(self._recording)
         try:
+            await self._quality.start(self._recording)
             if self._options.sink is not None:
                 self._handoff = Handoff(self._recording.path, self._options.sink)
                 self._handoff.start()

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import structlog
 
 from agent.errors import QualityNotFound
-from agent.quality_report import write_quality_report
+from agent.quality_report import add_line, build_report, read_samples, write_quality_report
 from agent.room.counters import RoomCounters
 from agent.room.decoded_tracks import DecodedTracks
 from agent.room.quality_log import QualityLog
@@ -17,9 +17,11 @@ from agent.room.recorder_events import RecorderEvent
 from agent.room.state import ReceiveState
 from agent.room.tap_snapshots import tap_snapshots
 from media.errors import MediaError
-from media.record.reader import QUALITY_NAME
+from media.record.entries import TimelineEvent
+from media.record.reader import QUALITY_NAME, read_recording
 from media.record.recorder import Recording
 from media.tap.tap import Tap
+from quality.report import ReportBuilder
 
 log = structlog.get_logger(__name__)
 
@@ -34,17 +36,21 @@ class RecordingQuality:
         self._tap = tap
         self._decoded = decoded
         self._recording: Recording | None = None
+        self._builder: ReportBuilder | None = None
         self._log: QualityLog | None = None
         self._monitor = QualityMonitor("tap", TapSurroundings(tap), tell, repaired=True)
         self._monitor.add_listener(self._write)
 
-    def start(self, recording: Recording) -> None:
-        """Write into `recording` from now on."""
-        self._recording = recording
-        self._log = QualityLog(
-            lambda event: recording.append_event(event, QUALITY_NAME),
-            self._decoded.content if self._decoded else None,
-        )
+    async def start(self, recording: Recording) -> None:
+        """Write into `recording` from now on; what an earlier writer left is in its report too. Raises StorageError."""
+        builder = await asyncio.to_thread(read_samples, recording.path, recording.started_at)
+
+        def append(event: TimelineEvent) -> None:
+            recording.append_event(event, QUALITY_NAME)
+            add_line(builder, asdict(event))
+
+        self._recording, self._builder = recording, builder
+        self._log = QualityLog(append, self._decoded.content if self._decoded else None)
 
     def sample(self, is_stream_paused: Callable[[str], bool], now: float) -> None:
         """Judge what came in the last second."""
@@ -74,11 +80,15 @@ class RecordingQuality:
             self._log.flush(now)
 
     async def write_report(self) -> None:
-        """Put the report beside the recording. It can be made again at any time: a failure is logged, no more."""
-        if self._recording is None:
+        """Put the report beside the recording. It can be made again from the samples: a failure is only logged."""
+        if self._recording is None or self._builder is None:
             return
+        path = self._recording.path
         try:
-            await asyncio.to_thread(write_quality_report, self._recording.path)
+            view = await asyncio.to_thread(read_recording, path)
+            # Here, not in a thread: samples go on coming. Its points are bounded, so it takes milliseconds.
+            report = build_report(view, self._builder)
+            await asyncio.to_thread(write_quality_report, path, report)
         except QualityNotFound:
             return  # no track was received
         except MediaError as error:

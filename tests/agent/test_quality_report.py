@@ -1,6 +1,7 @@
 """From a recording's samples to its report: JSON and a page that nothing a person names can break."""
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -92,7 +93,7 @@ def test_json_is_whole_and_has_a_version(recording: Path) -> None:
 
 
 def test_files_are_written_beside_the_media_and_harm_nothing(recording: Path) -> None:
-    write_quality_report(recording)
+    write_quality_report(recording, report_of(recording))
     assert json.loads((recording / REPORT_NAME).read_text())["recording"]["recording_id"] == "one"
     assert (recording / PAGE_NAME).read_text().startswith("<!doctype html>")
     assert verify_recording(recording).problems == ()
@@ -100,6 +101,22 @@ def test_files_are_written_beside_the_media_and_harm_nothing(recording: Path) ->
     assert (summary.problem, summary.size_bytes) == ("", 0)
     repair_recording(recording)
     assert report_of(recording).tracks
+
+
+def test_a_closed_recordings_report_is_read_from_its_file_until_samples_come_after_it(recording: Path) -> None:
+    made = report_of(recording)
+    write_quality_report(recording, report_of(recording))
+    stored = report_of(recording)
+    assert report_json(stored) == report_json(made)
+    text = (recording / REPORT_NAME).read_text()
+    (recording / REPORT_NAME).write_text(text.replace('"camera"', '"another name"'))
+    assert "another name" in {item.track.name for item in report_of(recording).tracks}, "it is the file that was read"
+    later = (recording / REPORT_NAME).stat().st_mtime_ns + 1
+    os.utime(recording / QUALITY_NAME, ns=(later, later))
+    assert report_of(recording) == made
+    for broken in ("{", text.replace('"version": 1', '"version": 2')):
+        (recording / REPORT_NAME).write_text(broken)
+        assert report_of(recording) == made
 
 
 def test_torn_foreign_and_impossible_lines_are_left_out(recording: Path) -> None:
@@ -123,8 +140,6 @@ def test_a_recording_without_samples_has_no_report(tmp_path: Path) -> None:
     made.close(EPOCH + 5)
     with pytest.raises(QualityNotFound, match="recording empty has no quality samples"):
         report_of(made.path)
-    with pytest.raises(QualityNotFound):
-        write_quality_report(made.path)
 
 
 class Page(HTMLParser):

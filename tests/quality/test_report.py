@@ -43,12 +43,12 @@ def person(at: float, score: float, server: ConnectionQuality | None, *, own: bo
 
 
 def test_figures_are_those_of_the_samples() -> None:
-    builder = ReportBuilder(RECORDING)
+    builder = ReportBuilder(START)
     assert builder.empty
     builder.add_track(CAMERA)
     for at in range(2, 62, 2):
         builder.add_sample(sample(at) if at <= 40 else sample(at, 60.0, packets=300, lost=100))
-    track = builder.build().tracks[0]
+    track = builder.build(RECORDING).tracks[0]
     assert track.track == CAMERA
     assert (track.starts_at_s, track.ends_at_s, track.judged_s) == (0.0, 60.0, 60.0)
     assert (track.packets, track.packets_lost) == (20 * 400 + 10 * 300, 1000)
@@ -67,22 +67,22 @@ def test_figures_are_those_of_the_samples() -> None:
 
 
 def test_participants_are_compared_with_the_server_and_the_worst_speaks_for_the_recording() -> None:
-    builder = ReportBuilder(RECORDING)
+    builder = ReportBuilder(START)
     builder.add_sample(sample(2))
     good, excellent, lost = ConnectionQuality.GOOD, ConnectionQuality.EXCELLENT, ConnectionQuality.LOST
     for at, server in ((2, None), (4, good), (6, excellent), (8, lost)):
         builder.add_participant(person(at, 70.0, server))
     builder.add_participant(person(2, 30.0, None, own=True))
-    report = builder.build()
+    report = builder.build(RECORDING)
     ada, own = report.participants
     assert (ada.agreement.same, ada.agreement.adjacent, ada.agreement.further, ada.agreement.compared) == (1, 1, 1, 3)
     assert (report.agreement, own.own, own.agreement.compared) == (ada.agreement, True, 0)
     assert (report.score, report.quality) == (70.0, good), "what the recorder received is no participant"
     assert ada.server_qualities["lost"] == pytest.approx(1 / 3)
     assert ada.server_mos == 4.0
-    nobody = ReportBuilder(RECORDING)
+    nobody = ReportBuilder(START)
     nobody.add_sample(sample(2))
-    assert nobody.build().quality is None
+    assert nobody.build(RECORDING).quality is None
 
 
 def span(pattern: str, began_at_s: float) -> PatternSpan:
@@ -90,7 +90,7 @@ def span(pattern: str, began_at_s: float) -> PatternSpan:
 
 
 def test_patterns_have_their_times_and_one_that_never_ended_ends_with_its_track() -> None:
-    builder = ReportBuilder(RECORDING)
+    builder = ReportBuilder(START)
     builder.begin_pattern(span("freeze", 3.0))
     builder.end_pattern("TR_1", "freeze", 9.0)
     builder.begin_pattern(span("steady_loss", 12.0))
@@ -99,7 +99,7 @@ def test_patterns_have_their_times_and_one_that_never_ended_ends_with_its_track(
     builder.begin_pattern(replace(span("freeze", 1.0), track_sid="TR_never_judged"))
     for at in (2, 30):
         builder.add_sample(sample(at))
-    report = builder.build()
+    report = builder.build(RECORDING)
     freeze, loss = report.tracks[0].patterns
     assert (freeze.began_at_s, freeze.ended_at_s, freeze.told_end) == (3.0, 9.0, True)
     assert (loss.began_at_s, loss.ended_at_s, loss.told_end) == (12.0, 30.0, False)
@@ -107,12 +107,12 @@ def test_patterns_have_their_times_and_one_that_never_ended_ends_with_its_track(
 
 
 def test_a_day_has_no_more_points_than_an_hour_and_the_same_figures() -> None:
-    builder = ReportBuilder(RECORDING)
+    builder = ReportBuilder(START)
     count = 24 * 1800
     for number in range(1, count + 1):
         builder.add_sample(sample(2 * number, 40.0 if number == 777 else 100.0, lost=number % 2))
         builder.add_participant(person(2 * number, 20.0 if number == 777 else 100.0, None))
-    report = builder.build()
+    report = builder.build(RECORDING)
     track, ada = report.tracks[0], report.participants[0]
     assert MAX_POINTS <= len(track.points) <= 2 * MAX_POINTS
     assert (track.packets_lost, track.packets) == (count // 2, 400 * count)
