@@ -21,7 +21,8 @@ from agent.room.events import ConnectionStateChanged, LayerChanged
 from agent.room.layers import LayerAdapter
 from agent.room.publish_options import PublishOptions
 from agent.room.publisher import Publisher
-from agent.room.receiving import ReceiveJudge
+from agent.room.quality_monitor import QualityMonitor
+from agent.room.quality_surroundings import ParticipantSurroundings
 from agent.room.recording_plan import RecordingPlan
 from agent.room.session import RoomSession, SessionOptions
 from agent.room.state import ConnectionState, PublicationState, RecordingStatus, RoomState, TrackState
@@ -77,7 +78,8 @@ class RoomAgent:
         self._data = DataPublisher(self._session)
         self._stats = StatsPoller(self._session, self._subscriber, self._publisher, clock=self._clock)
         self._layers = LayerAdapter(self._session, self._subscriber)
-        self._judge = ReceiveJudge()
+        surroundings = ParticipantSurroundings(self._session, self._publisher)
+        self._quality = QualityMonitor("participant", surroundings, self._tell)
         tap = TapOptions(credentials.url, self._tap_token, self._encryption.keys)
         self._recordings = RoomRecordings(
             request, settings, self._session, self._subscriber, tap, self._clock, export_queue, self._tell
@@ -88,7 +90,8 @@ class RoomAgent:
         self._tasks = Tasks("agent")
         self._session.add_listener(self._on_room_event)
         self._stats.add_listener(self._layers.on_snapshots)
-        self._stats.add_listener(self._judge.take)
+        self._stats.add_listener(self._quality.take)
+        self._quality.add_listener(self._recordings.on_quality)
 
     def _token(self) -> str:
         if self._request.token is not None:
@@ -308,11 +311,22 @@ class RoomAgent:
             state,
             participants=self._session.participants,
             tracks=tuple(self._track_state(track) for track in self._session.tracks),
-            publications=self._publisher.publications,
+            publications=tuple(self._publication_state(item) for item in self._publisher.publications),
+        )
+
+    def _publication_state(self, publication: PublicationState) -> PublicationState:
+        judgement = self._quality.judgement(publication.sid)
+        if judgement is None:
+            return publication
+        return replace(
+            publication,
+            score=round(judgement.score.value, 1),
+            quality=judgement.score.quality.value,
+            patterns=tuple(active.pattern.value for active in judgement.patterns),
         )
 
     def _track_state(self, track: TrackState) -> TrackState:
-        subscription = self._judge.receive_state(track.sid)
+        subscription = self._quality.receive_state(track.sid)
         tap = self._recordings.receive_state(track.sid)
         if track.kind != "video":
             return replace(track, subscription=subscription, tap=tap)
@@ -331,7 +345,7 @@ class RoomAgent:
             connection_events={key: self._counted[key] for key in _CONNECTION_EVENTS},
             layer_switches={key: self._counted[key] for key in ("up", "down")},
         )
-        return self._recordings.counters() + mine
+        return self._recordings.counters() + self._quality.counters() + mine
 
     def _on_room_event(self, event: object) -> None:
         self._recordings.on_room_event(event)

@@ -9,6 +9,7 @@ from agent.commands.demo import demo
 from agent.commands.export import export, export_worker, exports
 from agent.commands.join import join
 from agent.commands.recording import recording
+from agent.commands.recording_quality import quality
 from agent.commands.recordings import recordings
 from agent.commands.serve import serve
 from agent.commands.server import server
@@ -31,6 +32,7 @@ app.command()(token)
 app.command()(join)
 app.command()(serve)
 app.add_typer(recording, name="recording")
+recordings.command("quality")(quality)
 app.add_typer(recordings, name="recordings")
 app.command()(export)
 app.add_typer(exports, name="exports")

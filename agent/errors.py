@@ -110,6 +110,12 @@ class RecordingConflict(RoomhandError):
     code = "recording_conflict"
 
 
+class QualityNotFound(RoomhandError):
+    """A recording has no samples of its quality."""
+
+    code = "quality_not_found"
+
+
 class Interrupted(RoomhandError):
     """Stopped by a signal before it was done."""
 
@@ -147,6 +153,7 @@ EXIT_CODES: dict[str, int] = {
     "media_error": 35,
     "room_unavailable": 36,
     "delivery_conflict": 37,
+    "quality_not_found": 38,
     "invalid_encryption_key": 45,
     "live_unsupported": 60,
     "live_not_ready": 61,
@@ -176,6 +183,7 @@ HTTP_STATUSES: dict[str, int] = {
     "unsupported_codec": 422,
     "export_not_found": 404,
     "delivery_conflict": 409,
+    "quality_not_found": 404,
     "invalid_encryption_key": 422,
     "live_unsupported": 415,
     "live_not_ready": 409,

@@ -16,6 +16,9 @@ from agent.service.room_metrics import ReceiveTotals, RoomMetrics
 from agent.service.supervision import Phase
 from media.export.job import ExportFormat, ExportState
 from media.record.entries import RecordingState
+from quality.participants import Agreement
+from quality.patterns import Pattern
+from quality.score import ConnectionQuality
 
 OTHER = "other"
 KINDS = ("audio", "video")
@@ -25,6 +28,9 @@ DIRECTIONS = ("up", "down")
 HANDOFF_RESULTS = ("ok", "failed")
 UNDECRYPTABLE_REASONS = ("missing_key", "wrong_key", "unsupported")
 RECORDING_STATES = tuple(state.value for state in RecordingState)
+PATTERNS = tuple(pattern.value for pattern in Pattern)
+QUALITIES = tuple(quality.value for quality in ConnectionQuality)
+AGREEMENTS = tuple(result.value for result in Agreement)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 JITTER_BUCKETS_S = (0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5)  # 30 ms is where calls start to suffer
@@ -48,6 +54,7 @@ class Metrics:
         Info("roomhand_build", "The version that runs.", registry=registry).info({"version": version})
         self._declare_rooms(registry)
         self._declare_media(registry)
+        self._declare_quality(registry)
         self._declare_recordings(registry)
         self._declare_service(registry)
 
@@ -96,6 +103,11 @@ class Metrics:
             buckets=JITTER_BUCKETS_S,
             registry=registry,
         )
+        self.layer_switches = Counter(
+            "roomhand_layer_switches_total", "Layers asked for in place of others.", ["direction"], registry=registry
+        )
+
+    def _declare_quality(self, registry: CollectorRegistry) -> None:
         self.track_score = Histogram(
             "roomhand_track_score",
             "Quality score (0 to 100) of each judged track, sampled each second.",
@@ -103,8 +115,26 @@ class Metrics:
             buckets=SCORE_BUCKETS,
             registry=registry,
         )
-        self.layer_switches = Counter(
-            "roomhand_layer_switches_total", "Layers asked for in place of others.", ["direction"], registry=registry
+        self.participant_quality = Gauge(
+            "roomhand_participant_quality",
+            "Remote participants by the quality of their worst track.",
+            ["quality"],
+            registry=registry,
+        )
+        self.quality_patterns = Counter(
+            "roomhand_quality_patterns_total", "Degradations of tracks that began.", ["pattern"], registry=registry
+        )
+        self.quality_patterns_active = Gauge(
+            "roomhand_quality_patterns_active",
+            "Tracks with a degradation that holds now.",
+            ["pattern"],
+            registry=registry,
+        )
+        self.quality_agreement = Counter(
+            "roomhand_quality_agreement_total",
+            "Seconds of participants whose quality the server calls the same as we, an adjacent word, or further away.",
+            ["result"],
+            registry=registry,
         )
 
     def _declare_recordings(self, registry: CollectorRegistry) -> None:
@@ -232,6 +262,8 @@ class Metrics:
         _add(self.recording_segments, old.recording_segments, new.recording_segments)
         _add(self.recording_bytes, old.recording_bytes, new.recording_bytes)
         _add_each(self.room_connections, CONNECTION_EVENTS, old.connection_events, new.connection_events)
+        _add_each(self.quality_patterns, PATTERNS, old.quality_patterns, new.quality_patterns)
+        _add_each(self.quality_agreement, AGREEMENTS, old.quality_agreement, new.quality_agreement)
         _add_each(self.layer_switches, DIRECTIONS, old.layer_switches, new.layer_switches)
         _add_each(self.recording_frames, KINDS, old.recording_frames, new.recording_frames)
         _add_each(self.recording_frames_lost, KINDS, old.recording_frames_lost, new.recording_frames_lost)
@@ -246,12 +278,18 @@ class Metrics:
         publications: Tally[str] = Tally()
         subscriptions: Tally[tuple[str, str]] = Tally()
         undecryptable: Tally[str] = Tally()
+        patterns: Tally[str] = Tally()
+        qualities: Tally[str] = Tally()
         for sample in samples:
             undecryptable.update(sample.undecryptable)
+            patterns.update(sample.patterns)
+            qualities.update(sample.participant_qualities)
             publications.update(sample.publications)
             for item in sample.receive:
                 subscriptions[_one_of(KINDS, item.kind), _one_of(CONNECTIONS, item.connection)] += item.subscriptions
         _set_each(self.publications, KINDS, publications)
+        _set_each(self.quality_patterns_active, PATTERNS, patterns)
+        _set_each(self.participant_quality, QUALITIES, qualities)
         _set_each(self.recording_undecryptable_tracks, UNDECRYPTABLE_REASONS, undecryptable)
         _set_each(
             self.recordings, RECORDING_STATES, Tally(item.recording_state for item in samples if item.recording_state)

@@ -13,6 +13,7 @@ from agent.request import RoomRequest
 from agent.room.counters import RoomCounters
 from agent.room.decoded_tracks import DecodedTracks
 from agent.room.events import DataReceived, DataTrackFrame, ParticipantConnected, TrackPublished
+from agent.room.quality_monitor import QualityTick
 from agent.room.recorder_options import RecorderOptions
 from agent.room.recording import RoomRecorder
 from agent.room.recording_control import RecordingControl, RoomMetadata, cut_off, snapshot
@@ -199,6 +200,11 @@ class RoomRecordings:
             self._recorder.on_room_event(event)
         if not isinstance(event, DataReceived | DataTrackFrame):
             self._control.nudge()
+
+    def on_quality(self, tick: QualityTick) -> None:
+        """What the participant's connection receives and sends, judged."""
+        if self._recorder is not None:
+            self._recorder.on_participant_quality(tick)
 
     def _running(self) -> RoomRecorder:
         if self._recorder is None:

@@ -35,19 +35,15 @@ class Limitation:
     figures: tuple[Figure, ...] = ()
 
 
-def network_limited(view: View) -> Finding:
-    """The link carries less than was asked for: a pause, a lower layer after distress, or the encoder says so."""
-    return _finding(view, Cause.NETWORK)
+def findings(view: View) -> dict[Cause, Finding]:
+    """For each cause whether it limits the video now; at most one is PRESENT.
 
-
-def cpu_limited(view: View) -> Finding:
-    """A processor is short: the encoder says so, or frames that arrived whole are not decoded in time."""
-    return _finding(view, Cause.CPU)
-
-
-def publisher_limited(view: View) -> Finding:
-    """The publisher sends less (no such layer, fewer frames), and the network showed no distress when that began."""
-    return _finding(view, Cause.PUBLISHER)
+    NETWORK: the link carries less than was asked for: a pause, a lower layer after distress, or the encoder says so.
+    CPU: the encoder says so, or frames that arrived whole are not decoded in time. PUBLISHER: it sends less (no such
+    layer, fewer frames), and the network showed no distress when that began.
+    """
+    found = limitation(view)
+    return {cause: _finding(view, cause, found) for cause in Cause}
 
 
 def limitation(view: View) -> Limitation | None:
@@ -61,8 +57,7 @@ def limitation(view: View) -> Limitation | None:
     return named or _below(view)
 
 
-def _finding(view: View, cause: Cause) -> Finding:
-    found = limitation(view)
+def _finding(view: View, cause: Cause, found: Limitation | None) -> Finding:
     if found is not None and found.cause is cause:
         return Finding(Presence.PRESENT, found.reason, found.figures)
     if found is not None:

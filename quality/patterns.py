@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from quality import pattern_limits, pattern_rules
+from quality.pattern_limits import Cause
 from quality.pattern_series import Figure, Finding, Memory, Presence, Rule, Sample, View, keep, remember
 from quality.window import Window
 
@@ -42,9 +43,11 @@ _RULES: dict[Pattern, Rule] = {
     Pattern.STUCK_TRACK: pattern_rules.stuck_track,
     Pattern.SILENT_TRACK: pattern_rules.silent_track,
     Pattern.KEYFRAME_STORM: pattern_rules.keyframe_storm,
-    Pattern.NETWORK_LIMITED: pattern_limits.network_limited,
-    Pattern.CPU_LIMITED: pattern_limits.cpu_limited,
-    Pattern.PUBLISHER_LIMITED: pattern_limits.publisher_limited,
+}
+_LIMITS = {
+    Pattern.NETWORK_LIMITED: Cause.NETWORK,
+    Pattern.CPU_LIMITED: Cause.CPU,
+    Pattern.PUBLISHER_LIMITED: Cause.PUBLISHER,
 }
 
 
@@ -113,9 +116,10 @@ def _judged(state: PatternState, now: float) -> tuple[PatternState, tuple[Patter
     after: list[ActivePattern] = []
     changes: list[PatternChange] = []
     view = View(state.samples, state.memory, now)
-    for pattern, rule in _RULES.items():
+    limits = pattern_limits.findings(view)
+    for pattern in Pattern:
         known = before.get(pattern)
-        finding = rule(view if known is None else replace(view, began_at=known.began_at, reference=known.reference))
+        finding = limits[_LIMITS[pattern]] if pattern in _LIMITS else _RULES[pattern](_told(view, known))
         active = _begun(pattern, finding, now) if known is None else _kept(known, finding, now)
         if active is not None:
             after.append(active)
@@ -124,6 +128,11 @@ def _judged(state: PatternState, now: float) -> tuple[PatternState, tuple[Patter
         elif known is not None and active is None:
             changes.append(_ended(state, known, finding, now))
     return replace(state, active=tuple(after)), tuple(changes)
+
+
+def _told(view: View, known: ActivePattern | None) -> View:
+    """`view` with what was told of a pattern already."""
+    return view if known is None else replace(view, began_at=known.began_at, reference=known.reference)
 
 
 def _begun(pattern: Pattern, finding: Finding, now: float) -> ActivePattern | None:

@@ -65,7 +65,11 @@ class InboundRtp:
 
     `packets_lost` may go down: duplicates count against losses (RFC 3550 §6.4.1). `jitter` is in
     seconds. `frames_decoded` is None where nothing is decoded. `reports_sent` is the count of sender
-    reports (from `RTCRemoteOutboundRtpStreamStats`), None where unknown.
+    reports (from `RTCRemoteOutboundRtpStreamStats`), None where unknown. `audio_level` is 0..1 of full
+    scale, linear; None for video and where nothing is decoded. `packets_repaired` were lost on the way and
+    came again, or out of redundancy: `packets_lost` leaves them out where this end can tell.
+    `round_trip_time` is in seconds: of the candidate pair's checks, or of retransmissions; None where
+    neither was measured.
     """
 
     ssrc: int = 0
@@ -92,13 +96,17 @@ class InboundRtp:
     concealed_samples: int = 0
     total_samples_received: int = 0
     reports_sent: int | None = None
+    audio_level: float | None = None
+    round_trip_time: float | None = None
+    packets_repaired: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class OutboundRtp:
     """`RTCOutboundRtpStreamStats` of one sent stream (one simulcast layer, `rid`, where there are several).
 
-    `target_bitrate` is in bits per second. `packets_lost` and `round_trip_time` (seconds) come from
+    `target_bitrate` is in bits per second. `audio_level` is that of the source (`RTCAudioSourceStats`), 0..1 of
+    full scale, linear; None for video. `packets_lost` and `round_trip_time` (seconds) come from
     `RTCRemoteInboundRtpStreamStats`: what the receiver reported, None before its first report.
     """
 
@@ -121,6 +129,7 @@ class OutboundRtp:
     fir_count: int = 0
     packets_lost: int | None = None
     round_trip_time: float | None = None
+    audio_level: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +140,8 @@ class TrackSnapshot:
     direction. `stream_paused` says that the server withholds the media for want of bandwidth
     (`stream_state_update`). `requested_quality` is what this subscriber asked for, None for audio and
     for what it publishes. `layers` is empty where the publisher announced none.
+    `available_bandwidth_bps` is what this end believes the way carries, bits per second; None where it is not
+    estimated.
     """
 
     track_sid: str
@@ -142,6 +153,7 @@ class TrackSnapshot:
     stream_paused: bool = False
     requested_quality: VideoQuality | None = None
     layers: tuple[VideoLayer, ...] = ()
+    available_bandwidth_bps: float | None = None
 
     @property
     def direction(self) -> Direction:

@@ -1,5 +1,6 @@
 """What happened to one track between two snapshots."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import log
 from typing import TypeVar
@@ -25,13 +26,17 @@ class Window:
 
     `measured` is False where two snapshots cannot be compared: the counters began anew (reconnect, a
     new stream), or no time passed. Every other figure is then 0 and says nothing; states of the track
-    (`muted`, `stream_paused`, frame size, `jitter_s`) hold all the same.
+    (`muted`, `stream_paused`, frame size, `jitter_s`, `audio_level`, the bandwidth) hold all the same.
 
     `packets` were received (inbound) or sent (outbound). `packets_lost` is what this end missed, or the
     remote end reported missing. `sender_reports` is None where they are not counted.
     `layer_distance` is how many simulcast layers the received picture is below the requested one,
     among the layers announced; 0 where that is unknown. `jitter_buffer_delay_s` is the mean per frame
     (video) or sample (audio). `round_trip_time_s` is None before the first report.
+    `sent_layers` counts the simulcast layers that were sent (0 inbound), `target_bitrate_bps` adds up what
+    their encoders were told to spend. `audio_level` is the latest, 0..1 of full scale; None where it is not
+    measured. `available_bandwidth_bps` is what this end believes the way carries, bits per second; None
+    where it is not estimated. `packets_repaired` were lost on the way too, and mended: `packets_lost` leaves them out.
     """
 
     track_sid: str
@@ -67,6 +72,11 @@ class Window:
     layer_distance: int = 0
     requested_quality: VideoQuality | None = None
     quality_limitation_reason: QualityLimitationReason = QualityLimitationReason.NONE
+    sent_layers: int = 0
+    target_bitrate_bps: float = 0.0
+    audio_level: float | None = None
+    available_bandwidth_bps: float | None = None
+    packets_repaired: int = 0
 
     @property
     def packets_expected(self) -> int:
@@ -96,6 +106,54 @@ def delta(previous: TrackSnapshot, current: TrackSnapshot) -> Window:
             return _unmeasured(previous, current)
 
 
+def combined(windows: Sequence[Window]) -> Window:
+    """One window over `windows`, which follow each other and are of one track; raises ValueError where there is none.
+
+    Counts add up, ratios and delays are means over the time, states are those at the end. What was not measured in
+    between is left out.
+    """
+    if not windows:
+        raise ValueError("there is no window to combine")
+    known = [window for window in windows if window.measured]
+    latest = windows[-1]
+    if not known:
+        return latest
+    duration_s = sum(window.duration_s for window in known)
+    frames = sum(window.frames for window in known)
+    reports = [window.sender_reports for window in known if window.sender_reports is not None]
+    return replace(
+        latest,
+        measured=True,
+        was_muted=any(window.was_muted or window.muted for window in windows[:-1]) or latest.was_muted,
+        duration_s=duration_s,
+        **{name: sum(getattr(window, name) for window in known) for name in _COUNTS},
+        **{name: sum(getattr(window, name) * window.duration_s for window in known) / duration_s for name in _MEANS},
+        fps=frames / duration_s,
+        sender_reports=sum(reports) if reports else None,
+        layer_distance=max(window.layer_distance for window in known),
+        sent_layers=max(window.sent_layers for window in known),
+    )
+
+
+_COUNTS = (
+    "packets",
+    "packets_lost",
+    "packets_repaired",
+    "packets_discarded",
+    "retransmitted_packets",
+    "bytes",
+    "frames",
+    "frames_dropped",
+    "key_frames",
+    "freeze_count",
+    "freeze_s",
+    "nack_count",
+    "pli_count",
+    "fir_count",
+)
+_MEANS = ("concealed_ratio", "jitter_s", "jitter_buffer_delay_s", "target_bitrate_bps")
+
+
 def received_quality(width: int, height: int, layers: tuple[VideoLayer, ...]) -> VideoQuality | None:
     """The announced layer whose area is nearest to that of the picture; None where nothing is known.
 
@@ -115,7 +173,7 @@ def _inbound(previous: TrackSnapshot, current: TrackSnapshot, before: InboundRtp
         or after.bytes_received < before.bytes_received
     )
     if restarted or not _comparable(previous, current):
-        return replace(window, jitter_s=after.jitter)
+        return replace(window, jitter_s=after.jitter, round_trip_time_s=after.round_trip_time)
     duration_s = current.timestamp - previous.timestamp
     frames = _gain(_frames(before), _frames(after))
     emitted = _gain(before.jitter_buffer_emitted_count, after.jitter_buffer_emitted_count)
@@ -126,6 +184,7 @@ def _inbound(previous: TrackSnapshot, current: TrackSnapshot, before: InboundRtp
         duration_s=duration_s,
         packets=after.packets_received - before.packets_received,
         packets_lost=_gain(before.packets_lost, after.packets_lost),
+        packets_repaired=_gain(before.packets_repaired, after.packets_repaired),
         packets_discarded=_gain(before.packets_discarded, after.packets_discarded),
         retransmitted_packets=_gain(before.retransmitted_packets_received, after.retransmitted_packets_received),
         bytes=after.bytes_received - before.bytes_received,
@@ -142,6 +201,7 @@ def _inbound(previous: TrackSnapshot, current: TrackSnapshot, before: InboundRtp
         jitter_s=after.jitter,
         jitter_buffer_delay_s=_per(_gain(before.jitter_buffer_delay, after.jitter_buffer_delay), emitted),
         sender_reports=_reports(before, after),
+        round_trip_time_s=after.round_trip_time,
         layer_distance=_layer_distance(current, after),
     )
 
@@ -163,6 +223,7 @@ def _outbound(
     if restarted or not pairs or not _comparable(previous, current):
         return window
     duration_s = current.timestamp - previous.timestamp
+    sent = [new for old, new in pairs if new.packets_sent > old.packets_sent]
     # Each layer encodes the same pictures: the rate of the track is that of its fastest layer.
     frames = max(_gain(old.frames_encoded, new.frames_encoded) for old, new in pairs)
     return replace(
@@ -184,6 +245,8 @@ def _outbound(
         round_trip_time_s=max(
             (new.round_trip_time for _, new in pairs if new.round_trip_time is not None), default=None
         ),
+        sent_layers=len(sent),
+        target_bitrate_bps=sum(stream.target_bitrate for stream in sent),
     )
 
 
@@ -207,6 +270,8 @@ def _unmeasured(previous: TrackSnapshot, current: TrackSnapshot) -> Window:
         quality_limitation_reason=(
             largest.quality_limitation_reason if isinstance(largest, OutboundRtp) else QualityLimitationReason.NONE
         ),
+        audio_level=largest.audio_level,
+        available_bandwidth_bps=current.available_bandwidth_bps,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from agent.api import events, exports, health, live, player, publications, recordings, rooms, tracks
+from agent.api import events, exports, health, live, player, publications, quality, recordings, rooms, tracks
 from agent.api.auth import SECURITY_SCHEME
 from agent.api.errors import ErrorBody, install_error_handlers
 from agent.api.measure import MeasureRequests
@@ -51,7 +51,7 @@ def create_app(service: ApiService) -> FastAPI:
     app.state.service = service
     install_error_handlers(app)
     app.add_middleware(MeasureRequests, metrics=service.metrics)
-    for part in (rooms, tracks, publications, recordings, live, exports, events, health, player):
+    for part in (rooms, tracks, publications, recordings, quality, live, exports, events, health, player):
         app.include_router(part.router)
     app.include_router(health.open_router)
     _describe(app)

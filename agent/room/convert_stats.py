@@ -6,6 +6,7 @@ where quality.stats can say so.
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from livekit import rtc
 from livekit.rtc._proto import stats_pb2 as proto_stats
@@ -20,16 +21,48 @@ _LIMITATIONS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Path:
+    """What a connection's candidate pairs tell: bits per second each way, and seconds; None where they do not."""
+
+    incoming_bps: float | None = None
+    outgoing_bps: float | None = None
+    round_trip_time: float | None = None
+
+
+def path_of(stats: rtc.RtcStats) -> Path:
+    """What the nominated candidate pairs say, the largest of several; W3C `RTCIceCandidatePairStats`."""
+    pairs = [
+        entry.candidate_pair.candidate_pair
+        for entry in (*stats.subscriber_stats, *stats.publisher_stats)
+        if entry.HasField("candidate_pair") and entry.candidate_pair.candidate_pair.nominated
+    ]
+    return Path(
+        incoming_bps=_largest(pair.available_incoming_bitrate for pair in pairs),
+        outgoing_bps=_largest(pair.available_outgoing_bitrate for pair in pairs),
+        round_trip_time=_largest(pair.current_round_trip_time for pair in pairs),
+    )
+
+
+def is_stream_paused(track: rtc.RemoteVideoTrack | rtc.RemoteAudioTrack) -> bool:
+    """Whether the server withholds the track for want of bandwidth, as far as the SDK says.
+
+    livekit 1.2.1 tells it of a new track and no change of it later; the tap knows of its own tracks.
+    """
+    return track.stream_state == rtc.StreamState.STATE_PAUSED
+
+
 def inbound_by_track(stats: rtc.RtcStats) -> dict[str, InboundRtp]:
     """What is received, by W3C `trackIdentifier`: a random id where one connection carries both ways."""
     entries = [*stats.subscriber_stats, *stats.publisher_stats]
+    round_trip_time = path_of(stats).round_trip_time
     reports = {
         entry.remote_outbound_rtp.rtc.id: entry.remote_outbound_rtp.remote_outbound.reports_sent
         for entry in entries
         if entry.HasField("remote_outbound_rtp")
     }
     return {
-        entry.inbound_rtp.inbound.track_identifier: _inbound(entry.inbound_rtp, reports)
+        entry.inbound_rtp.inbound.track_identifier: _inbound(entry.inbound_rtp, reports, round_trip_time)
         for entry in entries
         if entry.HasField("inbound_rtp")
     }
@@ -42,6 +75,11 @@ def outbound_by_source(stats: rtc.RtcStats) -> dict[str, tuple[OutboundRtp, ...]
         for entry in stats.publisher_stats
         if entry.HasField("media_source")
     }
+    levels = {
+        entry.media_source.rtc.id: entry.media_source.audio.audio_level
+        for entry in stats.publisher_stats
+        if entry.HasField("media_source") and entry.media_source.source.kind == "audio"
+    }
     reports = {
         entry.remote_inbound_rtp.remote_inbound.local_id: entry.remote_inbound_rtp
         for entry in stats.publisher_stats
@@ -52,7 +90,8 @@ def outbound_by_source(stats: rtc.RtcStats) -> dict[str, tuple[OutboundRtp, ...]
         if entry.HasField("outbound_rtp"):
             identifier = sources.get(entry.outbound_rtp.outbound.media_source_id)
             if identifier is not None:
-                streams[identifier].append(_outbound(entry.outbound_rtp, reports))
+                level = levels.get(entry.outbound_rtp.outbound.media_source_id)
+                streams[identifier].append(_outbound(entry.outbound_rtp, reports, level))
     return {identifier: tuple(sorted(each, key=lambda stream: stream.rid)) for identifier, each in streams.items()}
 
 
@@ -66,7 +105,14 @@ def track_identifier(track_stats: Iterable[proto_stats.RtcStats]) -> str | None:
     return None
 
 
-def _inbound(entry: proto_stats.RtcStats.InboundRtp, reports: dict[str, int]) -> InboundRtp:
+def _largest(values: Iterable[float]) -> float | None:
+    """The largest of `values` that is no 0, which is how an absent value reads."""
+    return max((value for value in values if value > 0), default=None)
+
+
+def _inbound(
+    entry: proto_stats.RtcStats.InboundRtp, reports: dict[str, int], round_trip_time: float | None
+) -> InboundRtp:
     received, inbound = entry.received, entry.inbound
     video = entry.stream.kind == "video"
     return InboundRtp(
@@ -94,11 +140,15 @@ def _inbound(entry: proto_stats.RtcStats.InboundRtp, reports: dict[str, int]) ->
         concealed_samples=inbound.concealed_samples,
         total_samples_received=inbound.total_samples_received,
         reports_sent=reports.get(inbound.remote_id),
+        audio_level=None if video else inbound.audio_level,
+        round_trip_time=round_trip_time,
     )
 
 
 def _outbound(
-    entry: proto_stats.RtcStats.OutboundRtp, reports: dict[str, proto_stats.RtcStats.RemoteInboundRtp]
+    entry: proto_stats.RtcStats.OutboundRtp,
+    reports: dict[str, proto_stats.RtcStats.RemoteInboundRtp],
+    audio_level: float | None,
 ) -> OutboundRtp:
     sent, outbound = entry.sent, entry.outbound
     report = reports.get(entry.rtc.id)
@@ -122,4 +172,5 @@ def _outbound(
         fir_count=outbound.fir_count,
         packets_lost=report.received.packets_lost if report else None,
         round_trip_time=report.remote_inbound.round_trip_time if report else None,
+        audio_level=audio_level,
     )

@@ -9,8 +9,9 @@ class RoomCounters:
 
     `connection_events`: "connected", "reconnecting", "reconnected", "disconnected". `layer_switches`: "up", "down".
     `recording_frames`, `recording_frames_lost`: by kind, "audio" or "video". `storage_errors`: by error code.
-    `handoffs`: "ok", "failed". Two are gauges: `recording_write_queue_bytes` (waiting to be written)
-    and `handoff_pending` (segments closed and not handed off yet).
+    `handoffs`: "ok", "failed". `quality_patterns`: begun, by pattern. `quality_agreement`: seconds of participants
+    whose quality we and the server call the "same", "adjacent" or "further" apart. Two are gauges:
+    `recording_write_queue_bytes` (waiting to be written) and `handoff_pending` (segments closed, not handed off yet).
     """
 
     connection_events: dict[str, int] = field(default_factory=dict)
@@ -23,6 +24,8 @@ class RoomCounters:
     storage_errors: dict[str, int] = field(default_factory=dict)
     handoffs: dict[str, int] = field(default_factory=dict)
     handoff_pending: int = 0
+    quality_patterns: dict[str, int] = field(default_factory=dict)
+    quality_agreement: dict[str, int] = field(default_factory=dict)
 
     def __add__(self, other: "RoomCounters") -> "RoomCounters":
         """Totals of both; of the two gauges the larger."""
@@ -37,6 +40,8 @@ class RoomCounters:
             storage_errors=_sum(self.storage_errors, other.storage_errors),
             handoffs=_sum(self.handoffs, other.handoffs),
             handoff_pending=max(self.handoff_pending, other.handoff_pending),
+            quality_patterns=_sum(self.quality_patterns, other.quality_patterns),
+            quality_agreement=_sum(self.quality_agreement, other.quality_agreement),
         )
 
 

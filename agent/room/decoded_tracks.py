@@ -15,12 +15,14 @@ from av.error import FFmpegError
 
 from agent.errors import TrackNotFound
 from agent.room.consumer import ReceivedAudio, ReceivedVideoFrame
+from agent.room.content_probe import ContentProbe
 from agent.room.subscriber import Subscriber
 from media.clock import SteadyClock
 from media.frames import EncodedFrame
 from media.process.live_encoder import DecodedPicture, DecodedSound, LiveAudioEncoder, LiveVideoEncoder
 from media.rtp.clock_mapping import ClockMapper, RtpClockMapping
 from media.rtp.minimum_offset import NtpOffset
+from quality.content import ContentTally
 
 log = structlog.get_logger(__name__)
 
@@ -122,6 +124,8 @@ class DecodedTracks:
         self._end_feed: dict[str, Callable[[], None]] = {}
         self._clocks: dict[str, ClockMapper] = {}
         self.bytes_encoded: dict[str, int] = {}
+        self.content: dict[str, ContentTally] = {}
+        """What the tracks show, by SID."""
         self.frames_encoded = 0
 
     @property
@@ -132,13 +136,20 @@ class DecodedTracks:
     def start_track(self, sid: str, kind: str, deliver: Deliver) -> bool:
         """Record a track; False while the participant does not know it yet: ask again."""
         encoder = _TrackEncoder(sid, kind, self._clock, lambda frames: self._delivered(sid, frames, deliver))
+        probe = ContentProbe()
+
+        def take(media: ReceivedVideoFrame | ReceivedAudio) -> None:
+            encoder.take(media)
+            probe.take(media)
+
         try:
-            self._end_feed[sid] = self._subscriber.feed(sid, encoder.take)
+            self._end_feed[sid] = self._subscriber.feed(sid, take)
         except TrackNotFound:
             encoder.end()
             return False
         self._encoders[sid] = encoder
         self.bytes_encoded[sid] = 0
+        self.content[sid] = probe.tally
         return True
 
     def _delivered(self, sid: str, frames: tuple[EncodedFrame, ...], deliver: Deliver) -> None:
@@ -160,6 +171,7 @@ class DecodedTracks:
         encoder = self._encoders.pop(sid, None)
         self.bytes_encoded.pop(sid, None)
         self._clocks.pop(sid, None)
+        self.content.pop(sid, None)
         if encoder is None:
             return
         self._stop_feeding(encoder)

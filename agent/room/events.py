@@ -202,6 +202,39 @@ class LayerChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class QualityPatternChanged:
+    """A degradation of a track began (`began`) or ended; `pattern` is one of `quality.patterns.Pattern`.
+
+    `connection` is the one that saw it: "participant" or "tap". `began_at` is Unix seconds, `reason` a sentence.
+    """
+
+    track_sid: str
+    participant_identity: str
+    connection: str
+    pattern: str
+    began: bool
+    began_at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantQualityChanged:
+    """Our judgment of a participant, as good as its worst track on `connection`, is another word now.
+
+    `quality` is excellent, good, poor or lost, `score` 0..100, `mos` 1..4.5; `reasons` say why it is no better.
+    `server_quality` is the server's word at that moment, empty where it said none.
+    """
+
+    participant_identity: str
+    connection: str
+    quality: str
+    score: float
+    mos: float
+    reasons: tuple[str, ...]
+    server_quality: str
+
+
+@dataclass(frozen=True, slots=True)
 class Disconnected:
     """The room is over for us; the last event of a session.
 
@@ -240,5 +273,7 @@ RoomEvent = (
     | RoomMetadataChanged
     | PermissionsChanged
     | LayerChanged
+    | QualityPatternChanged
+    | ParticipantQualityChanged
     | Disconnected
 )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from agent.room.decryption import TrackDecryptable, TrackUndecryptable
+from agent.room.events import ParticipantQualityChanged, QualityPatternChanged
 from agent.room.state import RecordingStatus
 from media.record.entries import SegmentEntry
 
@@ -22,4 +23,11 @@ class RecordingChanged:
     status: RecordingStatus
 
 
-RecorderEvent = SegmentClosed | RecordingChanged | TrackUndecryptable | TrackDecryptable
+RecorderEvent = (
+    SegmentClosed
+    | RecordingChanged
+    | TrackUndecryptable
+    | TrackDecryptable
+    | QualityPatternChanged
+    | ParticipantQualityChanged
+)

@@ -12,16 +12,16 @@ import structlog
 from agent.room import events
 from agent.room.counters import RoomCounters
 from agent.room.decryption import DecryptionWatch
-from agent.room.receiving import ReceiveJudge
+from agent.room.quality_monitor import QualityTick
 from agent.room.recorded_layers import RecordedLayers
 from agent.room.recorded_tracks import RecordedTracks
 from agent.room.recorder_events import RecorderEvent, RecordingChanged, SegmentClosed
 from agent.room.recorder_options import RecorderOptions, open_recording
 from agent.room.recording_activity import RecordingActivity, is_heard
 from agent.room.recording_plan import EndedReason, LayerPolicy
+from agent.room.recording_quality import RecordingQuality
 from agent.room.state import ReceiveState, RecordingStatus, TrackState
 from agent.room.subscription import Candidate, Choice, SubscriptionPolicy, decide
-from agent.room.tap_snapshots import tap_snapshots
 from agent.room.tap_values import is_recordable, participant_state, track_state
 from agent.room.timeline import timeline_event
 from agent.tasks import Tasks
@@ -67,7 +67,7 @@ class RoomRecorder:
         self._decoded = options.decoded
         self._policy = options.policy
         self._layers = RecordedLayers(self._tap, options.layers)
-        self._judge = ReceiveJudge()
+        self._quality = RecordingQuality(self._tap, self._decoded, tell)
         self._refused: set[str] = set()
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -85,6 +85,7 @@ class RoomRecorder:
         """
         self._recording = await asyncio.to_thread(self._open)
         try:
+            await self._quality.start(self._recording)
             if self._options.sink is not None:
                 self._handoff = Handoff(self._recording.path, self._options.sink)
                 self._handoff.start()
@@ -123,6 +124,11 @@ class RoomRecorder:
         entry = timeline_event(event, self._clock.now())
         if entry is not None:
             self._append_event(entry)
+
+    def on_participant_quality(self, tick: QualityTick) -> None:
+        """Take what the participant's own connection receives: of tracks that are decoded, it is what is recorded."""
+        if self._closing is None:
+            self._quality.take_participant(tick)
 
     def _append_event(self, entry: TimelineEvent) -> None:
         if self._recording is not None and self._closing is None:
@@ -252,7 +258,7 @@ class RoomRecorder:
 
     def _sample(self) -> None:
         now = self._clock.now()
-        self._judge.take(tap_snapshots(self._tap, self._tracks.is_stream_paused, now), now)
+        self._quality.sample(self._tracks.is_stream_paused, now)
         self._layers.rates.take(self._bytes_received(), now)
         self._tracks.map_clocks((self._decoded or self._tap).clock_mappings(), now)
         self._decryption.check()
@@ -276,9 +282,13 @@ class RoomRecorder:
         recording, now = self._open_recording, self._clock.now()
         if self._closing is not None or recording.paused == paused:
             return
+        if paused:
+            self._quality.flush(now)
         (recording.pause if paused else recording.unpause)(now)
         recording.append_event(TimelineEvent("recording_paused" if paused else "recording_unpaused", now))
         self._tell(RecordingChanged(self.status()))
+        if paused:
+            self._tasks.start(self._quality.write_report(), name="quality_report")
 
     def set_policy(self, policy: SubscriptionPolicy) -> None:
         """Record by these rules from now on."""
@@ -317,7 +327,7 @@ class RoomRecorder:
 
     def receive_state(self, track_sid: str) -> ReceiveState | None:
         """What the tap receives of a track."""
-        return self._judge.receive_state(track_sid)
+        return self._quality.receive_state(track_sid)
 
     def status(self) -> RecordingStatus:
         """The recording as it is now."""
@@ -345,7 +355,7 @@ class RoomRecorder:
         """Totals for metrics."""
         totals = self._open_recording.stats
         handoff = self._handoff
-        return RoomCounters(
+        return self._quality.counters() + RoomCounters(
             recording_segments=totals.segments,
             recording_bytes=totals.bytes_written,
             recording_frames=dict(self._tracks.frames),
@@ -369,7 +379,9 @@ class RoomRecorder:
         await self._tasks.aclose()
         if self._recording is not None:
             self._tracks.map_clocks((self._decoded or self._tap).clock_mappings(), self._clock.now())
+            self._quality.flush(self._clock.now())
             await self._recording.aclose(self._clock.now(), reason.value)
+            await self._quality.write_report()
             self._ended_reason = reason.value
             self._tell(RecordingChanged(self.status()))
         if self._handoff is not None:

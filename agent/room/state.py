@@ -28,8 +28,11 @@ class ParticipantState:
 class ReceiveState:
     """What one connection (the participant's or the tap's) receives of a track.
 
-    Counters are W3C webrtc-stats'; `jitter` is in seconds, `score` 0 to 100 (None until judged),
-    `layers_seen` lists the picture sizes received so far, as `WIDTHxHEIGHT`, in order of appearance.
+    Counters are W3C webrtc-stats'; `jitter` is in seconds, `layers_seen` lists the picture sizes received so far, as
+    `WIDTHxHEIGHT`, in order of appearance. `score` is 0 to 100 on the server's scale, `mos` 1 to 4.5, `quality` its
+    word (excellent, good, poor, lost); all None until judged. `model_mos` is what people see or hear as far as
+    statistics tell, None where that is not judged. `reasons` say why it is no better, `patterns` are the degradations
+    that hold now.
     """
 
     packets_received: int = 0
@@ -45,6 +48,11 @@ class ReceiveState:
     freeze_count: int = 0
     score: float | None = None
     layers_seen: tuple[str, ...] = ()
+    mos: float | None = None
+    quality: str | None = None
+    model_mos: float | None = None
+    reasons: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,7 @@ class TrackState:
 
 @dataclass(frozen=True, slots=True)
 class PublicationState:
-    """Something this agent publishes."""
+    """Something this agent publishes. `score`, `quality` and `patterns` as in `ReceiveState`."""
 
     sid: str
     name: str
@@ -82,6 +90,9 @@ class PublicationState:
     source: str
     status: str
     muted: bool
+    score: float | None = None
+    quality: str | None = None
+    patterns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,16 +101,19 @@ class StatsPoller:
         except (TimeoutError, RuntimeError) as error:
             log.warning("stats_unavailable", error=str(error) or type(error).__name__)
             return ()
-        now = self._clock.now()
+        now, path = self._clock.now(), convert_stats.path_of(stats)
         return (
-            *self._inbound_snapshots(convert_stats.inbound_by_track(stats), now),
-            *self._outbound_snapshots(convert_stats.outbound_by_source(stats), now),
+            *self._inbound_snapshots(convert_stats.inbound_by_track(stats), path, now),
+            *self._outbound_snapshots(convert_stats.outbound_by_source(stats), path, now),
         )
 
-    def _inbound_snapshots(self, inbound: dict[str, InboundRtp], now: float) -> Iterator[TrackSnapshot]:
+    def _inbound_snapshots(
+        self, inbound: dict[str, InboundRtp], path: convert_stats.Path, now: float
+    ) -> Iterator[TrackSnapshot]:
         for track in self._subscriber.subscribed():
-            stats = inbound.get(self._identifier(self._subscriber.sdk_track(track.sid)))
-            if stats is None:
+            sdk_track = self._subscriber.sdk_track(track.sid)
+            stats = inbound.get(self._identifier(sdk_track))
+            if stats is None or sdk_track is None:
                 continue
             video = track.kind == TrackKind.VIDEO
             yield TrackSnapshot(
@@ -120,15 +123,21 @@ class StatsPoller:
                 timestamp=now,
                 stats=stats,
                 muted=track.muted,
+                stream_paused=convert_stats.is_stream_paused(sdk_track),
                 requested_quality=self._subscriber.intent(track.sid).quality if video else None,
                 layers=self._layers_of(track.sid) if video else (),
+                available_bandwidth_bps=path.incoming_bps,
             )
 
-    def _outbound_snapshots(self, outbound: dict[str, tuple[OutboundRtp, ...]], now: float) -> Iterator[TrackSnapshot]:
+    def _outbound_snapshots(
+        self, outbound: dict[str, tuple[OutboundRtp, ...]], path: convert_stats.Path, now: float
+    ) -> Iterator[TrackSnapshot]:
         for sid, plan, track, muted in self._publisher.local_tracks if self._publisher else ():
             stats = outbound.get(self._identifier(track))
             if stats is not None:
-                yield TrackSnapshot(sid, plan.kind, plan.source, now, stats, muted=muted)
+                yield TrackSnapshot(
+                    sid, plan.kind, plan.source, now, stats, muted=muted, available_bandwidth_bps=path.outgoing_bps
+                )
 
     def _identifier(self, track: SdkTrack | None) -> str:
         return self._identifiers.get(track, "") if track is not None else ""

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from agent.room.receiving import tap_inbound_rtp
-from agent.room.tap_values import track_source, video_quality
+from agent.room.tap_values import tap_inbound_rtp, track_source, video_layers, video_quality
+from media.frames import MediaKind
 from media.tap.tap import Tap
 from quality.stats import TrackKind, TrackSnapshot
 
@@ -20,7 +20,9 @@ def tap_snapshots(tap: Tap, is_stream_paused: Callable[[str], bool], now: float)
             stats=tap_inbound_rtp(stats),
             muted=item[1].muted,
             stream_paused=is_stream_paused(item[1].sid),
-            requested_quality=video_quality(tap.quality(item[1].sid)),
+            requested_quality=video_quality(tap.quality(item[1].sid)) if item[1].kind is MediaKind.VIDEO else None,
+            layers=video_layers(item[1]),
+            available_bandwidth_bps=tap.bandwidth_estimate_bps,
         )
         for stats, item in found
         if item is not None

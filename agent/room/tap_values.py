@@ -4,8 +4,9 @@ from agent.room.state import ParticipantState, TrackState
 from media.frames import Codec
 from media.record.codec_config import RECORDABLE as RECORDABLE_CODECS
 from media.record.entries import TrackDescriptor
+from media.rtp.inbound_rtp_stats import InboundRtpStats
 from media.tap.events import LayerQuality, RemoteParticipant, RemoteTrack
-from quality.stats import TrackSource, VideoQuality
+from quality.stats import InboundRtp, TrackSource, VideoLayer, VideoQuality
 
 # RED is a wrapping that the receiver takes off.
 RECORDABLE = {"audio/red": Codec.OPUS} | {f"{codec.kind}/{codec}": codec for codec in RECORDABLE_CODECS}
@@ -63,3 +64,40 @@ def track_source(track: RemoteTrack) -> TrackSource:
 def video_quality(quality: LayerQuality | None) -> VideoQuality | None:
     """The layer asked for, as the quality package names it."""
     return None if quality is None else VideoQuality(quality.value)
+
+
+def video_layers(track: RemoteTrack) -> tuple[VideoLayer, ...]:
+    """The simulcast layers that a track's publisher announced; none for one that is sent in one layer only."""
+    if not track.simulcasted:
+        return ()
+    return tuple(VideoLayer(VideoQuality(item.quality.value), item.width, item.height) for item in track.layers)
+
+
+def tap_inbound_rtp(stats: InboundRtpStats, frames_per_second: float = 0.0) -> InboundRtp:
+    """The tap's statistics as the quality package takes them; a tap decodes nothing."""
+    repaired = stats.packets_recovered + stats.packets_repaired
+    return InboundRtp(
+        packets_received=stats.packets_received,
+        # RFC 3550 counts what came by retransmission as lost; the picture did not suffer from it.
+        packets_lost=max(0, stats.packets_lost - repaired),
+        packets_repaired=repaired,
+        packets_discarded=stats.packets_discarded,
+        retransmitted_packets_received=stats.retransmitted_packets_received,
+        bytes_received=stats.bytes_received,
+        jitter=stats.jitter,
+        frames_received=stats.frames_received,
+        frames_decoded=None,
+        frames_dropped=stats.frames_dropped,
+        key_frames_decoded=stats.key_frames_received,
+        frame_width=stats.frame_width,
+        frame_height=stats.frame_height,
+        frames_per_second=frames_per_second,
+        freeze_count=stats.freeze_count,
+        total_freezes_duration=stats.total_freezes_duration,
+        nack_count=stats.nack_count,
+        pli_count=stats.pli_count,
+        jitter_buffer_delay=stats.jitter_buffer_delay,
+        jitter_buffer_emitted_count=stats.jitter_buffer_emitted_count,
+        reports_sent=stats.sender_reports_received,
+        round_trip_time=stats.round_trip_time,
+    )

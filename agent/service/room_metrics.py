@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from agent.room.counters import RoomCounters
 from agent.room.state import ReceiveState, RoomState, TrackState
 from media.record.entries import RecordingState
+from quality.score import connection_quality
 
 _COUNTED = (
     "packets_received",
@@ -53,7 +54,8 @@ class Observation:
 class RoomMetrics:
     """One sample. Totals count from the start of the room's process; observations are new since the last sample.
 
-    `undecryptable`: tracks that a running recording leaves out, by reason.
+    `undecryptable`: tracks that a running recording leaves out, by reason. `patterns`: tracks, received and sent,
+    on which a degradation holds now, by pattern. `participant_qualities`: remote participants by our word for them.
     """
 
     participants: int = 0
@@ -63,6 +65,8 @@ class RoomMetrics:
     undecryptable: dict[str, int] = field(default_factory=dict)
     jitter_s: tuple[Observation, ...] = ()
     scores: tuple[Observation, ...] = ()
+    patterns: dict[str, int] = field(default_factory=dict)
+    participant_qualities: dict[str, int] = field(default_factory=dict)
     counters: RoomCounters = field(default_factory=RoomCounters)
 
 
@@ -98,6 +102,8 @@ class MetricsSampler:
             undecryptable=_undecryptable(state),
             jitter_s=tuple(jitter),
             scores=tuple(scores),
+            patterns=_patterns(state),
+            participant_qualities=_participant_qualities(state),
             counters=counters,
         )
 
@@ -121,6 +127,24 @@ class MetricsSampler:
 def _connections(track: TrackState) -> list[tuple[str, ReceiveState]]:
     both = (("participant", track.subscription), ("tap", track.tap))
     return [(name, receive) for name, receive in both if receive is not None]
+
+
+def _patterns(state: RoomState) -> dict[str, int]:
+    """A track that both connections receive counts for each of them."""
+    received = (pattern for track in state.tracks for _, receive in _connections(track) for pattern in receive.patterns)
+    sent = (pattern for publication in state.publications for pattern in publication.patterns)
+    return dict(Counter([*received, *sent]))
+
+
+def _participant_qualities(state: RoomState) -> dict[str, int]:
+    """Each participant is as good as the worst of its tracks on either connection."""
+    worst: dict[str, float] = {}
+    for track in state.tracks:
+        for _, receive in _connections(track):
+            if receive.score is not None:
+                before = worst.get(track.participant_identity, receive.score)
+                worst[track.participant_identity] = min(before, receive.score)
+    return dict(Counter(connection_quality(value).value for value in worst.values()))
 
 
 def _undecryptable(state: RoomState) -> dict[str, int]:

@@ -58,3 +58,7 @@ class InboundRtpStats:
     jitter_buffer_packets: int
     """Packets that wait behind a hole right now."""
     jitter_buffer_overflows: int
+    sender_reports_received: int
+    """Sender reports of this and earlier SSRCs (`RTCRemoteOutboundRtpStreamStats.reportsSent`, as far as they came)."""
+    round_trip_time: float | None
+    """From a NACK to the packet it asked for, smoothed; None before the first."""

@@ -188,7 +188,7 @@ class InboundStream:
 
     def stats(self, now: float) -> InboundRtpStats:
         """A snapshot of all counters."""
-        return self._statistics.snapshot(self._jitter, self._nacks.packets_recovered, self._red.packets_repaired, now)
+        return self._statistics.snapshot(self._jitter, self._nacks, self._red.packets_repaired, now)
 
     def _place(self, packet: RtpPacket, now: float) -> int | None:
         """The extended number of a packet that is not the next in order; None: not to be used (yet)."""

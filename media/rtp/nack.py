@@ -59,6 +59,11 @@ class NackTracker:
         """When `poll` has something to do; None when nothing is missing."""
         return self._next_due if self._missing else None
 
+    @property
+    def round_trip_time_s(self) -> float | None:
+        """From asking for a packet to its arrival, smoothed; None before the first that was asked for once came."""
+        return self._rtt_s or None
+
     def gap(self, first: int, end: int, now: float) -> None:
         """The extended sequence numbers from `first` to before `end` were skipped."""
         missing = self._missing

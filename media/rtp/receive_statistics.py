@@ -4,6 +4,7 @@ from media.frames import EncodedFrame
 from media.rtp.freeze import FreezeDetector
 from media.rtp.inbound_rtp_stats import InboundRtpStats
 from media.rtp.jitter_buffer import JitterBuffer
+from media.rtp.nack import NackTracker
 from media.rtp.packet import RtpPacket
 from media.rtp.rtcp import ReportBlock, SenderReport
 
@@ -36,6 +37,7 @@ class ReceiveStatistics:
         self.frame_height = 0
         self.jitter_buffer_delay = 0.0
         self.emitted_count = 0
+        self.sender_reports = 0
         self.freezes = FreezeDetector()
         # RFC 3550 A.1 and A.3; `_settled` numbers are those of streams before a restart.
         self._base = 0
@@ -108,6 +110,7 @@ class ReceiveStatistics:
 
     def handle_sender_report(self, report: SenderReport, now: float) -> None:
         """Remember the report for LSR and DLSR."""
+        self.sender_reports += 1
         self._last_report = report
         self._last_report_arrival = now
 
@@ -142,7 +145,7 @@ class ReceiveStatistics:
         )
 
     def snapshot(
-        self, jitter_buffer: JitterBuffer, packets_recovered: int, packets_repaired: int, now: float
+        self, jitter_buffer: JitterBuffer, nacks: NackTracker, packets_repaired: int, now: float
     ) -> InboundRtpStats:
         """All counters as a value, with those that its neighbours keep."""
         return InboundRtpStats(
@@ -159,7 +162,7 @@ class ReceiveStatistics:
             padding_packets_received=self.padding_packets,
             retransmitted_packets_received=self.retransmitted_packets,
             retransmitted_bytes_received=self.retransmitted_bytes,
-            packets_recovered=packets_recovered,
+            packets_recovered=nacks.packets_recovered,
             packets_repaired=packets_repaired,
             nack_count=self.nack_count,
             pli_count=self.pli_count,
@@ -179,6 +182,8 @@ class ReceiveStatistics:
             jitter_buffer_emitted_count=self.emitted_count,
             jitter_buffer_packets=jitter_buffer.waiting_packets,
             jitter_buffer_overflows=jitter_buffer.overflows,
+            sender_reports_received=self.sender_reports,
+            round_trip_time=nacks.round_trip_time_s,
         )
 
     def _expected(self) -> int:

@@ -16,6 +16,10 @@ class BandwidthFeedback(Protocol):
     def decreases(self) -> int:
         """How often the way was found too narrow; 0 where only the server knows."""
 
+    @property
+    def estimate_bps(self) -> float | None:
+        """What the way carries; None while no limit was seen, and where only the server knows."""
+
     def receive(self, packet: RtpPacket, arrival_time: float, *, retransmission: bool) -> None:
         """Take a packet that arrived at `arrival_time`."""
 
@@ -34,6 +38,11 @@ class RembFeedback:
     def decreases(self) -> int:
         """How often the estimate was lowered."""
         return self._estimator.decreases
+
+    @property
+    def estimate_bps(self) -> float | None:
+        """The estimate; None while no limit of the way was seen."""
+        return self._estimator.limit_bps
 
     def receive(self, packet: RtpPacket, arrival_time: float, *, retransmission: bool) -> None:
         """Take a packet; those without abs-send-time are left out."""
@@ -60,6 +69,11 @@ class TransportWideFeedback:
     def decreases(self) -> int:
         """The server estimates; we do not."""
         return 0
+
+    @property
+    def estimate_bps(self) -> float | None:
+        """The server estimates; we do not."""
+        return None
 
     def receive(self, packet: RtpPacket, arrival_time: float, *, retransmission: bool) -> None:
         """Take a packet; those without a transport-wide number are left out."""

@@ -43,6 +43,7 @@ def decode_join(join: rtc.JoinResponse) -> Joined:
         ping_timeout_s=float(join.ping_timeout or 15),
         turn_servers=turn,
         sif_trailer=join.sif_trailer,
+        participant_identity=join.participant.identity,
     )
 
 

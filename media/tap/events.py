@@ -67,6 +67,7 @@ class Joined:
     turn_servers: tuple[tuple[tuple[str, ...], str, str], ...] = field(default=(), repr=False)
     sif_trailer: bytes = b""
     """What frames that the server makes up end with, in rooms with end-to-end encryption."""
+    participant_identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

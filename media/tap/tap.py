@@ -97,6 +97,7 @@ class Tap:
         self._intents: dict[str, LayerIntent] = {}
         self._decryptors: dict[str, FrameDecryptor] = {}
         self._speakers: dict[str, bool] = {}
+        self._connection_qualities: dict[str, ConnectionQualityUpdated] = {}
         self._receivers = Receivers(random.getrandbits(32), "roomhand", self._decryptor)
         self._connection: Connection | None = None
         self._runner: asyncio.Task[None] | None = None
@@ -118,6 +119,29 @@ class Tap:
     def speakers(self) -> dict[str, bool]:
         """Whether they speak now, of the participants (by SID) that the server told of since we joined."""
         return dict(self._speakers)
+
+    @property
+    def participant_sid(self) -> str:
+        """The tap's own participant SID on its present connection; empty without one."""
+        return self._connection.joined.participant_sid if self._connection else ""
+
+    @property
+    def participant_identity(self) -> str:
+        """The identity that the tap joined with on its present connection; empty without one."""
+        return self._connection.joined.participant_identity if self._connection else ""
+
+    @property
+    def connection_qualities(self) -> dict[str, ConnectionQualityUpdated]:
+        """The server's latest opinion, since we joined, of those it told of, by participant SID; of the tap too."""
+        return dict(self._connection_qualities)
+
+    @property
+    def bandwidth_estimate_bps(self) -> float | None:
+        """What the way to the tap carries, bits per second, as told to the server (REMB).
+
+        None while no limit was seen, and where only the server estimates.
+        """
+        return self._receivers.bandwidth_estimate_bps
 
     def find_track(self, track_sid: str) -> tuple[RemoteParticipant, RemoteTrack] | None:
         """A track and who publishes it."""
@@ -220,6 +244,7 @@ class Tap:
         for decryptor in self._decryptors.values():
             decryptor.sif_trailer = connection.joined.sif_trailer
         self._speakers.clear()
+        self._connection_qualities.clear()
         self._replace_participants(connection.joined.participants)
         known = {track.sid for item in self._participants.values() for track in item.tracks}
         for track_sid in [sid for sid in self._intents if sid not in known]:
@@ -291,7 +316,7 @@ class Tap:
             case LeaveRequested():
                 self._may_return = self._may_return and event.can_reconnect
             case ConnectionQualityUpdated():
-                log.debug("tap_connection_quality", quality=event.quality, score=round(event.score, 2))
+                self._connection_qualities[event.participant_sid] = event
             case _:
                 log.debug("tap_signal", signal=type(event).__name__)
 
@@ -303,6 +328,7 @@ class Tap:
         for item in participants:
             if not item.active:
                 self._participants.pop(item.sid, None)
+                self._connection_qualities.pop(item.sid, None)
             elif self._connection is None or item.sid != self._connection.joined.participant_sid:
                 self._participants[item.sid] = item
         self._listener.on_tap_participants(self.participants)

@@ -113,7 +113,7 @@ COMMANDS = {
     "export": [],
     "demo": [],
     "recording": ["start", "change", "stop", "pause", "resume"],
-    "recordings": ["list", "show", "verify", "repair", "prune"],
+    "recordings": ["list", "show", "verify", "repair", "prune", "quality"],
     "exports": ["list", "show", "cancel"],
 }
 

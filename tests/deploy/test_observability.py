@@ -14,6 +14,7 @@ from agent.metrics import build_metrics
 from agent.service.supervision import Phase
 from media.export.job import ExportState
 from media.record.entries import RecordingState
+from quality.participants import Agreement
 from tests.deploy.declared_metrics import (
     STANDARD,
     TARGET_LABELS,
@@ -98,6 +99,7 @@ def test_expressions_ask_only_for_label_values_that_occur() -> None:
         ("roomhand_exports", "status"): {state.value for state in ExportState},
         ("roomhand_handoffs_total", "result"): {"ok", "failed"},
         ("roomhand_track_score_bucket", "le"): buckets,
+        ("roomhand_quality_agreement_total", "result"): {result.value for result in Agreement},
         ("roomhand_api_requests_total", "status"): {"5.."},
     }
     for expression in expressions():

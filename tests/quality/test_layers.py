@@ -217,7 +217,7 @@ runs = st.lists(st.tuples(any_window | st.just(CLEAN), st.integers(1, 30)), min_
 
 @settings(max_examples=50, deadline=None)
 @given(runs=runs, ceilings=st.lists(qualities, min_size=1, max_size=5))
-def test_never_above_the_ceiling_one_step_at_a_time_and_repeatable(
+def test_never_above_the_ceiling_adjacent_at_a_time_and_repeatable(
     runs: list[tuple[Window, int]], ceilings: list[VideoQuality]
 ) -> None:
     state = layers.start("TR_camera", EPOCH)

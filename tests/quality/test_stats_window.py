@@ -235,3 +235,27 @@ def test_no_window_ever_holds_a_negative_or_impossible_figure(
     assert min(window.packets, window.packets_lost, window.bytes, window.frames, window.fps) >= 0
     assert window.bitrate_bps >= 0.0
     assert window.measured or window.packets_expected == 0
+
+
+def test_a_sent_track_tells_its_layers_their_targets_and_its_level() -> None:
+    def layers(packets: int) -> tuple[OutboundRtp, ...]:
+        return (
+            OutboundRtp(ssrc=1, rid="q", packets_sent=100 + packets, target_bitrate=150_000.0),
+            OutboundRtp(ssrc=2, rid="h", packets_sent=200 + 2 * packets, target_bitrate=500_000.0),
+            OutboundRtp(ssrc=3, rid="f", packets_sent=300, target_bitrate=1_700_000.0),
+        )
+
+    window = delta(snapshot(layers(0), 0.0), snapshot(layers(10), 1.0))
+    assert (window.sent_layers, window.target_bitrate_bps) == (2, 650_000.0)
+    speech = (OutboundRtp(ssrc=1, packets_sent=5, audio_level=0.25),)
+    assert delta(snapshot(speech, 0.0), snapshot(speech, 1.0)).audio_level == 0.25
+
+
+def test_level_bandwidth_and_round_trip_hold_where_nothing_can_be_compared() -> None:
+    heard = replace(AFTER, ssrc=2, audio_level=0.5, round_trip_time=0.08)
+    known = replace(snapshot(heard, 1.0), available_bandwidth_bps=900_000.0)
+    window = delta(snapshot(BEFORE, 0.0), known)
+    assert not window.measured
+    assert (window.audio_level, window.round_trip_time_s, window.available_bandwidth_bps) == (0.5, 0.08, 900_000.0)
+    silent = delta(snapshot(BEFORE, 0.0), snapshot(AFTER, 1.0))
+    assert (silent.audio_level, silent.round_trip_time_s, silent.available_bandwidth_bps) == (None, None, None)

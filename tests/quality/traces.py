@@ -1,5 +1,6 @@
 """Synthetic tracks of known truth: counters that rise as told, one call a second."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from quality.stats import InboundRtp, TrackKind, TrackSnapshot, TrackSource, VideoQuality
@@ -46,3 +47,41 @@ class Link:
         offered = self.layer_bps[quality]
         lost = max(0.0, 1.0 - self.capacity_bps / offered)
         return camera_window(loss=lost, fps=30.0 * (1.0 - min(1.0, 3.0 * lost)), packets=round(offered / 8800))
+
+
+def received(
+    sid: str,
+    kind: TrackKind,
+    losses: Sequence[float],
+    *,
+    packets: int = 200,
+    packet_bytes: int = 1000,
+    size: tuple[int, int] = (1280, 720),
+) -> tuple[TrackSnapshot, ...]:
+    """Snapshots of a received track, one a second: the first, and one after each second of `losses` (0..1)."""
+    video = kind is TrackKind.VIDEO
+    stats = InboundRtp(ssrc=7, reports_sent=0)
+    start = TrackSnapshot(
+        sid,
+        kind,
+        TrackSource.CAMERA if video else TrackSource.MICROPHONE,
+        EPOCH,
+        stats,
+        requested_quality=VideoQuality.HIGH if video else None,
+    )
+    found = [start]
+    for second, loss in enumerate(losses, start=1):
+        lost = round(packets * loss)
+        stats = replace(
+            stats,
+            packets_received=stats.packets_received + packets - lost,
+            packets_lost=stats.packets_lost + lost,
+            bytes_received=stats.bytes_received + (packets - lost) * packet_bytes,
+            frames_received=stats.frames_received + (30 if video else packets - lost),
+            frame_width=size[0] if video else 0,
+            frame_height=size[1] if video else 0,
+            jitter=0.004,
+            reports_sent=second,
+        )
+        found.append(replace(start, timestamp=EPOCH + second, stats=stats))
+    return tuple(found)

@@ -5,7 +5,7 @@ from typing import Any
 from livekit import rtc
 from livekit.rtc._proto import stats_pb2 as proto_stats
 
-from agent.room.convert_stats import inbound_by_track, outbound_by_source, track_identifier
+from agent.room.convert_stats import inbound_by_track, outbound_by_source, path_of, track_identifier
 from quality.stats import QualityLimitationReason
 
 
@@ -77,3 +77,26 @@ def test_a_track_is_known_by_its_source_or_by_what_it_receives() -> None:
         == "y"
     )
     assert track_identifier([]) is None
+
+
+def test_the_nominated_pair_tells_the_way_and_absent_values_are_none() -> None:
+    pair = {"nominated": True, "available_outgoing_bitrate": 3e6, "current_round_trip_time": 0.04}
+    spare = {"nominated": False, "available_outgoing_bitrate": 9e6, "available_incoming_bitrate": 9e6}
+    entries = [entry(candidate_pair={"candidate_pair": values}) for values in (pair, spare)]
+    path = path_of(rtc.RtcStats(publisher_stats=entries, subscriber_stats=[]))
+    assert (path.incoming_bps, path.outgoing_bps, path.round_trip_time) == (None, 3e6, 0.04)
+    assert path_of(rtc.RtcStats(publisher_stats=[], subscriber_stats=[])).round_trip_time is None
+
+
+def test_levels_are_of_sound_and_received_streams_have_the_way_s_round_trip() -> None:
+    pair = entry(candidate_pair={"candidate_pair": {"nominated": True, "current_round_trip_time": 0.03}})
+    video = entry(inbound_rtp={"stream": {"kind": "video"}, "inbound": {"track_identifier": "v"}})
+    audio = entry(inbound_rtp={"stream": {"kind": "audio"}, "inbound": {"track_identifier": "a", "audio_level": 0.5}})
+    source = entry(media_source={"rtc": {"id": "S"}, "source": {"kind": "audio"}, "audio": {"audio_level": 0.25}})
+    sent = entry(outbound_rtp={"rtc": {"id": "O"}, "outbound": {"media_source_id": "S"}})
+    stats = rtc.RtcStats(publisher_stats=[pair, source, sent], subscriber_stats=[video, audio])
+    received = inbound_by_track(stats)
+    assert (received["v"].audio_level, received["a"].audio_level) == (None, 0.5)
+    assert received["a"].round_trip_time == 0.03
+    ((stream,),) = outbound_by_source(stats).values()
+    assert stream.audio_level == 0.25

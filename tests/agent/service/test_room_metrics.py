@@ -91,3 +91,16 @@ def test_tracks_that_cannot_be_decrypted_count_while_the_recording_runs() -> Non
     assert sampler.sample(replace(state(), recording=running), RoomCounters()).undecryptable == {"missing_key": 2}
     over = replace(running, state="complete")
     assert sampler.sample(replace(state(), recording=over), RoomCounters()).undecryptable == {}
+
+
+def test_patterns_that_hold_and_participants_by_quality_are_counted() -> None:
+    good = ReceiveState(score=95.0, patterns=("freeze",))
+    bad = ReceiveState(score=35.0, patterns=("freeze", "steady_loss"))
+    tracks = (
+        replace(TRACK, subscription=good, tap=bad),
+        replace(TRACK, sid="TR_2", participant_identity="bob", tap=good),
+        replace(TRACK, sid="TR_3", participant_identity="carol"),
+    )
+    sample = MetricsSampler().sample(state(*tracks), RoomCounters())
+    assert sample.patterns == {"freeze": 3, "steady_loss": 1}
+    assert sample.participant_qualities == {"poor": 1, "excellent": 1}

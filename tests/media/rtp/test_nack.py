@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -137,3 +138,13 @@ def test_only_what_is_missing_is_asked_for_and_the_deadline_is_right(steps: list
             assert deadline <= now
         after = tracker.deadline
         assert after is None or after > now or len(asked) == 250
+
+
+def test_the_round_trip_is_known_from_the_first_packet_that_was_asked_for_once() -> None:
+    tracker = NackTracker()
+    assert tracker.round_trip_time_s is None
+    tracker.gap(100, 101, START)
+    asked_at = START + 0.02 + JUST_AFTER
+    assert tracker.poll(asked_at) == (100,)
+    tracker.arrived(100, asked_at + 0.08)
+    assert tracker.round_trip_time_s == pytest.approx(0.08)

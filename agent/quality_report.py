@@ -1,0 +1,151 @@
+"""Reports of recordings' quality: read from quality.jsonl, written beside it as JSON and as a page. Blocking."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from agent.errors import QualityNotFound
+from media.record.entries import JsonValue, RecordingState
+from media.record.reader import QUALITY_NAME, RecordingView, read_events
+from media.record.storage import translated, write_durably
+from quality.report import REPORT_VERSION, PatternSpan, QualityReport, ReportBuilder, ReportedRecording, ReportedTrack
+from quality.report_html import render
+from quality.samples import ParticipantSample, TrackSample
+
+REPORT_NAME = "quality.json"
+PAGE_NAME = "quality.html"
+DIGITS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _PatternLine:
+    track_sid: str
+    pattern: str
+    began_at: float
+    reason: str
+    figures: dict[str, float]
+
+
+_TRACK: TypeAdapter[ReportedTrack] = TypeAdapter(ReportedTrack)
+_SAMPLE: TypeAdapter[TrackSample] = TypeAdapter(TrackSample)
+_PARTICIPANT: TypeAdapter[ParticipantSample] = TypeAdapter(ParticipantSample)
+_PATTERN: TypeAdapter[_PatternLine] = TypeAdapter(_PatternLine)
+_REPORT: TypeAdapter[QualityReport] = TypeAdapter(QualityReport)
+
+
+def read_quality_report(view: RecordingView) -> QualityReport:
+    """The report of a recording, finished or not; a line that cannot be read is left out and counted.
+
+    A closed recording's is taken from its quality.json. Raises QualityNotFound where no track was judged, StorageError.
+    """
+    return _stored(view) or build_report(view, read_samples(view.path, view.started_at))
+
+
+def read_samples(path: Path, started_at: float) -> ReportBuilder:
+    """A builder with all samples of the recording in the folder `path`. Raises StorageError."""
+    builder = ReportBuilder(started_at)
+    for event in read_events(path, QUALITY_NAME):
+        add_line(builder, event)
+    return builder
+
+
+def add_line(builder: ReportBuilder, event: Mapping[str, JsonValue]) -> None:
+    """Take in a line of quality.jsonl; one that cannot be read is counted."""
+    try:
+        _add(builder, event)
+    except (ValidationError, TypeError, ValueError):
+        builder.unreadable_lines += 1
+
+
+def build_report(view: RecordingView, builder: ReportBuilder) -> QualityReport:
+    """The report of what `builder` took in. Raises QualityNotFound where no track was judged."""
+    if builder.empty:
+        raise QualityNotFound(
+            f"recording {view.recording_id} has no quality samples yet; they come some seconds after its first track"
+        )
+    return builder.build(
+        ReportedRecording(view.recording_id, view.room, view.state.value, view.started_at, view.ended_at)
+    )
+
+
+def _stored(view: RecordingView) -> QualityReport | None:
+    """The report that was written when the recording ended; None where there is none, or samples came after it."""
+    if view.state is not RecordingState.COMPLETE:
+        return None
+    stored, samples = view.path / REPORT_NAME, view.path / QUALITY_NAME
+    with translated(f"read {stored}"):
+        try:
+            if stored.stat().st_mtime_ns < samples.stat().st_mtime_ns:
+                return None
+            data = stored.read_bytes()
+        except FileNotFoundError:
+            return None
+    try:
+        report = _REPORT.validate_json(data)
+    except ValidationError:
+        return None
+    current = report.version == REPORT_VERSION and report.recording.ended_at == view.ended_at
+    return report if current else None
+
+
+def _add(builder: ReportBuilder, event: Mapping[str, JsonValue]) -> None:
+    """Raises ValidationError, TypeError or ValueError for a line that is none of ours."""
+    payload = event.get("payload")
+    if not isinstance(payload, dict):
+        raise TypeError("a line without a payload")
+    values: dict[str, Any] = {
+        **payload,
+        "at": event.get("at"),
+        "participant_identity": event.get("participant_identity"),
+    }
+    if any(isinstance(value, float) and not isfinite(value) for value in values.values()):
+        raise ValueError("a figure that is no number")
+    match event.get("type"):
+        case "quality_track":
+            builder.add_track(_TRACK.validate_python(values))
+        case "track_quality":
+            builder.add_sample(_SAMPLE.validate_python(values))
+        case "participant_quality":
+            builder.add_participant(_PARTICIPANT.validate_python(values))
+        case "quality_pattern_began":
+            line = _PATTERN.validate_python(values)
+            builder.begin_pattern(_span(line, str(values["participant_identity"]), builder.started_at))
+        case "quality_pattern_ended":
+            line = _PATTERN.validate_python(values)
+            builder.end_pattern(line.track_sid, line.pattern, float(values["at"]) - builder.started_at)
+        case _:
+            return  # what a later version adds
+
+
+def _span(line: _PatternLine, identity: str, started_at: float) -> PatternSpan:
+    began_at_s = max(0.0, line.began_at - started_at)
+    return PatternSpan(line.track_sid, identity, line.pattern, began_at_s, began_at_s, False, line.reason, line.figures)
+
+
+def report_json(report: QualityReport) -> dict[str, Any]:
+    """The report as JSON values, as docs/quality.md describes them; figures have at most four digits."""
+    plain = _rounded(_REPORT.dump_python(report, mode="json"))
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _rounded(value: object) -> object:
+    if isinstance(value, float):
+        return round(value, DIGITS)
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return value
+
+
+def write_quality_report(path: Path, report: QualityReport) -> None:
+    """Put quality.json and quality.html into the recording's folder `path`. Raises StorageError."""
+    text = json.dumps(report_json(report), ensure_ascii=False, allow_nan=False, indent=1)
+    write_durably(path / PAGE_NAME, render(report).encode())
+    write_durably(path / REPORT_NAME, text.encode() + b"\n")

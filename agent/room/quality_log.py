@@ -1,0 +1,112 @@
+"""A recording's quality.jsonl: judgements of some seconds together in one line, patterns as they come.
+
+Bounded: a line for each track and participant every `SAMPLE_S`, and later where that were more than `MAX_LINES_PER_S`
+in all. A writer that dies costs what was gathered since the last lines.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+
+from agent.room.quality_monitor import JudgedTrack, QualityTick, TrackLabel
+from media.record.entries import JsonValue, TimelineEvent
+from quality.content import Content, ContentTally
+from quality.judge import Judgement
+from quality.participants import ParticipantJudgement
+from quality.patterns import PatternChange
+from quality.samples import ParticipantSample, TrackSample, participant_sample, track_sample
+
+SAMPLE_S = 2.0  # well below the server's interval of 5 s; a line has some 400 bytes, a second of sound 4,000
+MAX_LINES_PER_S = 20.0
+DIGITS = 4
+
+Append = Callable[[TimelineEvent], object]
+
+
+class QualityLog:
+    """Give it each second's judgements; `append` gets the lines. `flush` before a pause and the end."""
+
+    def __init__(self, append: Append, tallies: Mapping[str, ContentTally] | None = None) -> None:
+        """`tallies`: what decoded tracks show, by SID; none where nothing is decoded."""
+        self._append = append
+        self._tallies = tallies if tallies is not None else {}
+        self._gathered: dict[str, list[JudgedTrack]] = {}
+        self._participants: dict[str, ParticipantJudgement] = {}
+        self._described: dict[str, TrackLabel] = {}
+        self._written_at: float | None = None
+
+    def take(self, tick: QualityTick) -> None:
+        """Take in one second of one connection."""
+        for judged in tick.tracks:
+            self._describe(judged.label, tick)
+            self._gathered.setdefault(judged.label.track_sid, []).append(judged)
+            for change in judged.judgement.changes:
+                self._append(_pattern_event(judged.label, change))
+        self._participants.update({each.participant_identity: each for each in tick.participants})
+        if self._written_at is None:
+            self._written_at = tick.at
+        if tick.at - self._written_at >= self._interval_s():
+            self.flush(tick.at)
+
+    def flush(self, now: float) -> None:
+        """Write what is gathered."""
+        self._written_at = now
+        gathered, self._gathered = self._gathered, {}
+        participants, self._participants = self._participants, {}
+        for sid, judged in gathered.items():
+            tally = self._tallies.get(sid)
+            self._append(_track_event(judged, tally.take() if tally else None))
+        for each in participants.values():
+            payload = _payload(participant_sample(each), ("participant_identity", "at"))
+            self._append(TimelineEvent("participant_quality", each.at, each.participant_identity, payload))
+
+    def _interval_s(self) -> float:
+        return max(SAMPLE_S, (len(self._gathered) + len(self._participants)) / MAX_LINES_PER_S)
+
+    def _describe(self, label: TrackLabel, tick: QualityTick) -> None:
+        """Say once which track is meant by the SID."""
+        if self._described.get(label.track_sid) == label:
+            return
+        self._described[label.track_sid] = label
+        payload: dict[str, JsonValue] = {
+            "track_sid": label.track_sid,
+            "name": label.name,
+            "kind": label.kind,
+            "source": label.source,
+            "mime_type": label.mime_type,
+            "connection": tick.connection,
+        }
+        self._append(TimelineEvent("quality_track", tick.at, label.participant_identity, payload))
+
+
+def _track_event(judged: list[JudgedTrack], content: Content | None) -> TimelineEvent:
+    label = judged[-1].label
+    judgements: list[Judgement] = [each.judgement for each in judged]
+    sample = track_sample(judgements, content)
+    return TimelineEvent("track_quality", sample.at, label.participant_identity, _payload(sample, ("at",)))
+
+
+def _pattern_event(label: TrackLabel, change: PatternChange) -> TimelineEvent:
+    payload: dict[str, JsonValue] = {
+        "track_sid": label.track_sid,
+        "pattern": change.pattern.value,
+        "began_at": change.began_at,
+        "reason": change.reason,
+        "figures": {figure.name: round(figure.value, DIGITS) for figure in change.figures},
+    }
+    name = "quality_pattern_began" if change.began else "quality_pattern_ended"
+    return TimelineEvent(name, change.at, label.participant_identity, payload)
+
+
+def _payload(sample: TrackSample | ParticipantSample, left_out: tuple[str, ...]) -> dict[str, JsonValue]:
+    """The sample as JSON, rounded, without what the line has already and what is as by default."""
+    values = ((field.name, getattr(sample, field.name), field.default) for field in fields(sample))
+    return {name: _plain(value) for name, value, default in values if value != default and name not in left_out}
+
+
+def _plain(value: object) -> JsonValue:
+    if isinstance(value, float):
+        return round(value, DIGITS)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    assert isinstance(value, str | int | bool)
+    return value

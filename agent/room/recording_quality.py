@@ -1,0 +1,103 @@
+"""The quality of what is recorded: judged where it is received, written beside it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, replace
+
+import structlog
+
+from agent.errors import QualityNotFound
+from agent.quality_report import add_line, build_report, read_samples, write_quality_report
+from agent.room.counters import RoomCounters
+from agent.room.decoded_tracks import DecodedTracks
+from agent.room.quality_log import QualityLog
+from agent.room.quality_monitor import QualityMonitor, QualityTick
+from agent.room.quality_surroundings import TapSurroundings
+from agent.room.recorder_events import RecorderEvent
+from agent.room.state import ReceiveState
+from agent.room.tap_snapshots import tap_snapshots
+from media.errors import MediaError
+from media.record.entries import TimelineEvent
+from media.record.reader import QUALITY_NAME, read_recording
+from media.record.recorder import Recording
+from media.tap.tap import Tap
+from quality.report import ReportBuilder
+
+log = structlog.get_logger(__name__)
+
+
+class RecordingQuality:
+    """Judges what the tap receives, or takes the participant's judgements of tracks that are decoded.
+
+    A fault in judging is logged and costs no media.
+    """
+
+    def __init__(self, tap: Tap, decoded: DecodedTracks | None, tell: Callable[[RecorderEvent], None]) -> None:
+        self._tap = tap
+        self._decoded = decoded
+        self._recording: Recording | None = None
+        self._builder: ReportBuilder | None = None
+        self._log: QualityLog | None = None
+        self._monitor = QualityMonitor("tap", TapSurroundings(tap), tell, repaired=True)
+        self._monitor.add_listener(self._write)
+
+    async def start(self, recording: Recording) -> None:
+        """Write into `recording` from now on; what an earlier writer left is in its report too. Raises StorageError."""
+        builder = await asyncio.to_thread(read_samples, recording.path, recording.started_at)
+
+        def append(event: TimelineEvent) -> None:
+            recording.append_event(event, QUALITY_NAME)
+            add_line(builder, asdict(event))
+
+        self._recording, self._builder = recording, builder
+        self._log = QualityLog(append, self._decoded.content if self._decoded else None)
+
+    def sample(self, is_stream_paused: Callable[[str], bool], now: float) -> None:
+        """Judge what came in the last second."""
+        try:
+            self._monitor.take(tap_snapshots(self._tap, is_stream_paused, now), now)
+        except Exception:
+            # The recording must not end with its judge.
+            log.exception("recording_quality_failed")
+
+    def take_participant(self, tick: QualityTick) -> None:
+        """What the participant's connection receives, of which the decoded tracks are recorded."""
+        if self._decoded is None:
+            return
+        recorded = self._decoded.sids
+        tracks = tuple(each for each in tick.tracks if each.label.track_sid in recorded)
+        heard = {each.label.participant_identity for each in tracks}
+        participants = tuple(each for each in tick.participants if each.own or each.participant_identity in heard)
+        self._write(replace(tick, tracks=tracks, participants=participants))
+
+    def _write(self, tick: QualityTick) -> None:
+        if self._log is not None and self._recording is not None and not self._recording.paused:
+            self._log.take(tick)
+
+    def flush(self, now: float) -> None:
+        """Write what is gathered, before a pause or the end."""
+        if self._log is not None:
+            self._log.flush(now)
+
+    async def write_report(self) -> None:
+        """Put the report beside the recording. It can be made again from the samples: a failure is only logged."""
+        if self._recording is None or self._builder is None:
+            return
+        path = self._recording.path
+        try:
+            view = await asyncio.to_thread(read_recording, path)
+            # Here, not in a thread: samples go on coming. Its points are bounded, so it takes milliseconds.
+            report = build_report(view, self._builder)
+            await asyncio.to_thread(write_quality_report, path, report)
+        except QualityNotFound:
+            return  # no track was received
+        except MediaError as error:
+            log.warning("quality_report_failed", code=error.code, error=str(error))
+
+    def receive_state(self, track_sid: str) -> ReceiveState | None:
+        """What the tap receives of a track."""
+        return self._monitor.receive_state(track_sid)
+
+    def counters(self) -> RoomCounters:
+        """Totals for metrics."""
+        return self._monitor.counters()

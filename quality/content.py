@@ -1,0 +1,143 @@
+"""What decoded sound and pictures show by themselves: level, silence and clipping; black and still pictures.
+
+Pure functions over numpy arrays. Thresholds are those of the tools that people check files with: FFmpeg's silencedetect
+(-60 dB), blackdetect (a tenth of the luma range, 98% of the picture) and freezedetect (-60 dB of difference), and
+Audacity's "Find Clipping" (three samples in a row).
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+FULL_SCALE = 32_768.0
+DIGITAL_SILENCE_DBFS = -127.0  # the least that RFC 6464 can say
+SILENCE_DBFS = -60.0
+CLIPPED_SAMPLE = 32_700  # Opus does not keep a clipped top quite flat: within 0.02 dB of full scale
+CLIPPED_RUN = 3
+BLACK_LUMA = 38  # 16 + a tenth of 219: WebRTC's I420 has the limited range of BT.601
+BLACK_SHARE = 0.98
+STILL_DIFFERENCE = 0.001  # mean absolute difference of luma, of its whole range
+SPARSE_STEP = 4  # every fourth pixel each way tells black and still as well
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A stretch of sound. `level_dbfs`: its RMS, 0 for a square wave at full scale (as RFC 6464's dBov), -127 to 0.
+
+    `clipped_ratio` is the share of samples in runs of three and more at full scale.
+    """
+
+    level_dbfs: float
+    clipped_ratio: float
+
+    @property
+    def silent(self) -> bool:
+        """Whether nobody would hear anything."""
+        return self.level_dbfs <= SILENCE_DBFS
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What was seen and heard of a track over some time; None for what it does not have, or was not looked at.
+
+    `level_dbfs` is of all sound together, the ratios are shares of the stretches of sound (of their samples for
+    `clipped_ratio`) or of the pictures. `still_ratio`: pictures that differ by nothing from the one looked at before.
+    """
+
+    level_dbfs: float | None = None
+    silent_ratio: float | None = None
+    clipped_ratio: float | None = None
+    black_ratio: float | None = None
+    still_ratio: float | None = None
+
+
+def sound(samples: NDArray[np.int16]) -> Sound:
+    """What `samples` (of any length, channels interleaved) sound like; no samples are silence."""
+    if samples.size == 0:
+        return Sound(DIGITAL_SILENCE_DBFS, 0.0)
+    level = level_dbfs(float(np.mean(np.square(samples, dtype=np.float64))))
+    return Sound(level, _clipped(samples) / samples.size)
+
+
+def level_dbfs(mean_square: float) -> float:
+    """Decibels of full scale for the mean square of 16-bit samples."""
+    if mean_square <= 0.0:
+        return DIGITAL_SILENCE_DBFS
+    return min(0.0, max(DIGITAL_SILENCE_DBFS, 10.0 * math.log10(mean_square / FULL_SCALE**2)))
+
+
+def is_black(luma: NDArray[np.uint8]) -> bool:
+    """Whether nearly all of a picture is black; `luma` of any shape, limited range."""
+    return luma.size > 0 and float(np.mean(luma <= BLACK_LUMA)) >= BLACK_SHARE
+
+
+def is_still(luma: NDArray[np.uint8], before: NDArray[np.uint8]) -> bool:
+    """Whether a picture is the same as the one `before` but for coding noise; of another size it is not."""
+    if luma.shape != before.shape or luma.size == 0:
+        return False
+    difference = np.abs(luma.astype(np.int16) - before)
+    return float(np.mean(difference)) / 255.0 <= STILL_DIFFERENCE
+
+
+def sparse(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Every fourth pixel of every fourth row, as a copy of its own."""
+    return luma[::SPARSE_STEP, ::SPARSE_STEP].copy()
+
+
+def _clipped(samples: NDArray[np.int16]) -> int:
+    full = np.abs(samples.astype(np.int32)) >= CLIPPED_SAMPLE
+    if np.count_nonzero(full) < CLIPPED_RUN:
+        return 0
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], full.view(np.int8), [0]))))
+    runs = edges[1::2] - edges[::2]
+    return int(runs[runs >= CLIPPED_RUN].sum())
+
+
+@dataclass(slots=True)
+class ContentTally:
+    """Counts what sounds and pictures show until `take` asks for it."""
+
+    _sounds: int = 0
+    _silent: int = 0
+    _samples: int = 0
+    _clipped: float = 0.0
+    _energy: float = 0.0
+    _pictures: int = 0
+    _black: int = 0
+    _compared: int = 0
+    _still: int = 0
+    _before: NDArray[np.uint8] | None = field(default=None, repr=False)
+
+    def add_sound(self, samples: NDArray[np.int16]) -> None:
+        """Look at a stretch of sound."""
+        heard = sound(samples)
+        self._sounds += 1
+        self._silent += heard.silent
+        self._samples += samples.size
+        self._clipped += heard.clipped_ratio * samples.size
+        self._energy += float(np.sum(np.square(samples, dtype=np.float64)))
+
+    def add_picture(self, luma: NDArray[np.uint8]) -> None:
+        """Look at a picture's luma, rows by columns."""
+        seen = sparse(luma)
+        self._pictures += 1
+        self._black += is_black(seen)
+        if self._before is not None:
+            self._compared += 1
+            self._still += is_still(seen, self._before)
+        self._before = seen
+
+    def take(self) -> Content:
+        """What was seen and heard since the last call."""
+        content = Content(
+            level_dbfs=level_dbfs(self._energy / self._samples) if self._samples else None,
+            silent_ratio=self._silent / self._sounds if self._sounds else None,
+            clipped_ratio=self._clipped / self._samples if self._samples else None,
+            black_ratio=self._black / self._pictures if self._pictures else None,
+            still_ratio=self._still / self._compared if self._compared else None,
+        )
+        self._sounds = self._silent = self._samples = self._pictures = self._black = self._compared = self._still = 0
+        self._clipped = self._energy = 0.0
+        return content

@@ -1,0 +1,383 @@
+"""A recording's quality in one value: per track, per participant and in all, with points for plots.
+
+`ReportBuilder` takes the samples one by one and keeps a bounded number of points for each track however long the
+recording was: when there are too many, neighbours become one. Sums, shares and extremes stay exact.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from quality.participants import Agreement, agreement
+from quality.report_points import Points, TrackPoint, merged_samples
+from quality.samples import ParticipantSample, TrackSample
+from quality.score import ConnectionQuality, connection_quality, mean_opinion_score
+
+REPORT_VERSION = 1
+"""Of the JSON that a report becomes. Fields may be added to a version; what changes its meaning makes another."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedTrack:
+    """Which track a SID means. `connection` received it: "tap", or "participant" where it was decoded."""
+
+    track_sid: str
+    name: str
+    kind: str
+    source: str
+    participant_identity: str
+    mime_type: str = ""
+    connection: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedRecording:
+    """Which recording it is. Times are Unix seconds; `ended_at` None where it was not closed."""
+
+    recording_id: str
+    room: str
+    state: str
+    started_at: float
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PatternSpan:
+    """A degradation of a track, in seconds of the recording. `told_end` is False where its end was not told."""
+
+    track_sid: str
+    participant_identity: str
+    pattern: str
+    began_at_s: float
+    ended_at_s: float
+    told_end: bool
+    reason: str
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackReport:
+    """A track. Times are seconds of the recording, `judged_s` how many of them were judged.
+
+    `score` and `mos` are means over the time on the server's scale, `model_mos` is of what people see or hear.
+    `qualities` are shares of the time by the server's words. `loss_ratio` is of all packets expected. Means are over
+    the time; None is what was not measured. `sizes` are the pictures' in order of appearance.
+    """
+
+    track: ReportedTrack
+    starts_at_s: float
+    ends_at_s: float
+    judged_s: float
+    score: float
+    score_min: float
+    mos: float
+    quality: ConnectionQuality
+    model_mos: float | None
+    qualities: Mapping[str, float]
+    packets: int
+    packets_lost: int
+    packets_repaired: int
+    loss_ratio: float
+    bitrate_bps: float
+    fps: float
+    jitter_s: float
+    jitter_buffer_delay_s: float
+    round_trip_time_s: float | None
+    freeze_count: int
+    freeze_s: float
+    nack_count: int
+    pli_count: int
+    key_frames: int
+    concealed_ratio: float
+    level_dbfs: float | None
+    silent_ratio: float | None
+    clipped_ratio: float | None
+    black_ratio: float | None
+    still_ratio: float | None
+    sizes: tuple[str, ...]
+    patterns: tuple[PatternSpan, ...]
+    points: tuple[TrackPoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantPoint:
+    """A participant at `at_s` of the recording."""
+
+    at_s: float
+    score: float
+    quality: ConnectionQuality
+    as_server_quality: ConnectionQuality
+    server_quality: ConnectionQuality | None
+    server_mos: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementFigures:
+    """How many samples were compared with the server's word, and how far the two were from each other."""
+
+    same: int = 0
+    adjacent: int = 0
+    further: int = 0
+
+    @property
+    def compared(self) -> int:
+        """All that were compared."""
+        return self.same + self.adjacent + self.further
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantReport:
+    """A participant; `own` is the end that recorded. Means as in `TrackReport`; the server's are None or empty where
+    it said nothing. `agreement` compares our words, where losses count as they do for the server, with its own."""
+
+    participant_identity: str
+    own: bool
+    score: float
+    score_min: float
+    mos: float
+    quality: ConnectionQuality
+    qualities: Mapping[str, float]
+    server_mos: float | None
+    server_qualities: Mapping[str, float]
+    agreement: AgreementFigures
+    points: tuple[ParticipantPoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QualityReport:
+    """All of it. `score`, `mos` and `quality` are those of the worst participant who was recorded, None without any.
+
+    `qualities` are shares of the time of all tracks; `patterns` counts how often each began. `unreadable_lines` of the
+    samples were left out.
+    """
+
+    version: int
+    recording: ReportedRecording
+    duration_s: float
+    score: float | None
+    mos: float | None
+    quality: ConnectionQuality | None
+    qualities: Mapping[str, float]
+    patterns: Mapping[str, int]
+    agreement: AgreementFigures
+    tracks: tuple[TrackReport, ...]
+    participants: tuple[ParticipantReport, ...]
+    unreadable_lines: int = 0
+
+
+@dataclass(slots=True)
+class _Track:
+    points: Points[TrackSample] = field(default_factory=lambda: Points(merged_samples))
+    seconds: dict[str, float] = field(default_factory=dict)
+    sizes: dict[str, None] = field(default_factory=dict)
+    first: TrackSample | None = None
+    last: TrackSample | None = None
+    spans: list[PatternSpan] = field(default_factory=list)
+    open: dict[str, PatternSpan] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Participant:
+    own: bool
+    points: Points[ParticipantSample] = field(default_factory=lambda: Points(_worse))
+    words: Counter[str] = field(default_factory=Counter)
+    server_words: Counter[str] = field(default_factory=Counter)
+    agreement: Counter[str] = field(default_factory=Counter)
+    count: int = 0
+    score: float = 0.0
+    score_min: float = 100.0
+    server_mos: list[float] = field(default_factory=lambda: [0.0, 0.0])
+
+
+class ReportBuilder:
+    """`add` what the samples say, in order; `build` whenever a report is wanted.
+
+    Times of what is added are Unix seconds; `started_at` is the zero of the recording's own.
+    """
+
+    def __init__(self, started_at: float) -> None:
+        self.started_at = started_at
+        self._labels: dict[str, ReportedTrack] = {}
+        self._tracks: dict[str, _Track] = {}
+        self._participants: dict[str, _Participant] = {}
+        self.unreadable_lines = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether no track was judged."""
+        return not self._tracks
+
+    def add_track(self, track: ReportedTrack) -> None:
+        """Say which track a SID means; the last word counts."""
+        self._labels[track.track_sid] = track
+
+    def add_sample(self, sample: TrackSample) -> None:
+        """Take in a track's sample."""
+        track = self._tracks.setdefault(sample.track_sid, _Track())
+        track.first = track.first or sample
+        track.last = sample
+        track.points.add(sample)
+        word = sample.quality.value
+        track.seconds[word] = track.seconds.get(word, 0.0) + sample.duration_s
+        if sample.frame_width and len(track.sizes) < MAX_SIZES:
+            track.sizes[f"{sample.frame_width}x{sample.frame_height}"] = None
+
+    def add_participant(self, sample: ParticipantSample) -> None:
+        """Take in a participant's sample."""
+        known = self._participants.setdefault(sample.participant_identity, _Participant(sample.own))
+        known.points.add(sample)
+        known.words[sample.quality.value] += 1
+        known.count += 1
+        known.score += sample.score
+        known.score_min = min(known.score_min, sample.score)
+        if sample.server_quality is not None:
+            known.server_words[sample.server_quality.value] += 1
+            known.agreement[agreement(sample.as_server_quality, sample.server_quality).value] += 1
+        if sample.server_mos is not None:
+            known.server_mos[0] += sample.server_mos
+            known.server_mos[1] += 1
+
+    def begin_pattern(self, span: PatternSpan) -> None:
+        """A pattern began; `began_at_s` in seconds of the recording."""
+        self._tracks.setdefault(span.track_sid, _Track()).open[span.pattern] = span
+
+    def end_pattern(self, track_sid: str, pattern: str, at_s: float) -> None:
+        """A pattern ended; one that is not known to have begun is passed over."""
+        track = self._tracks.get(track_sid)
+        span = track.open.pop(pattern, None) if track else None
+        if track is not None and span is not None:
+            track.spans.append(_ended(span, at_s, told=True))
+
+    def build(self, recording: ReportedRecording) -> QualityReport:
+        """The report of all that was added so far."""
+        judged = {sid: track for sid, track in self._tracks.items() if track.first is not None}
+        tracks = tuple(self._track(sid, track) for sid, track in judged.items())
+        participants = tuple(self._participant(name, item) for name, item in sorted(self._participants.items()))
+        worst = min((item for item in participants if not item.own), key=lambda item: item.score, default=None)
+        seconds: dict[str, float] = {}
+        together: Counter[str] = Counter()
+        for track in judged.values():
+            for word, duration_s in track.seconds.items():
+                seconds[word] = seconds.get(word, 0.0) + duration_s
+        for item in self._participants.values():
+            together.update(item.agreement)
+        ends = [track.ends_at_s for track in tracks]
+        ended_at = recording.ended_at
+        return QualityReport(
+            version=REPORT_VERSION,
+            recording=recording,
+            duration_s=max([*ends, 0.0 if ended_at is None else ended_at - recording.started_at]),
+            score=worst.score if worst else None,
+            mos=worst.mos if worst else None,
+            quality=worst.quality if worst else None,
+            qualities=_shares(seconds),
+            patterns=dict(sorted(Counter(span.pattern for track in tracks for span in track.patterns).items())),
+            agreement=_figures(together),
+            tracks=tuple(sorted(tracks, key=lambda item: (item.track.participant_identity, item.starts_at_s))),
+            participants=participants,
+            unreadable_lines=self.unreadable_lines,
+        )
+
+    def _track(self, sid: str, track: _Track) -> TrackReport:
+        assert track.first is not None
+        assert track.last is not None
+        points, started_at = track.points.all, self.started_at
+        whole = points[0]
+        for point in points[1:]:
+            whole = merged_samples(whole, point)
+        ends_at_s = track.last.at - started_at
+        spans = [*track.spans, *(_ended(span, ends_at_s, told=False) for span in track.open.values())]
+        return TrackReport(
+            track=self._labels.get(sid, ReportedTrack(sid, sid, "video" if track.sizes else "audio", "unknown", "")),
+            starts_at_s=max(0.0, track.first.at - track.first.duration_s - started_at),
+            ends_at_s=ends_at_s,
+            judged_s=whole.duration_s,
+            score=whole.score,
+            score_min=whole.score_min,
+            mos=mean_opinion_score(whole.score),
+            quality=connection_quality(whole.score),
+            model_mos=whole.model_mos,
+            qualities=_shares(track.seconds),
+            packets=whole.packets,
+            packets_lost=whole.packets_lost,
+            packets_repaired=whole.packets_repaired,
+            loss_ratio=whole.loss_ratio,
+            bitrate_bps=whole.bitrate_bps,
+            fps=whole.fps,
+            jitter_s=whole.jitter_s,
+            jitter_buffer_delay_s=whole.jitter_buffer_delay_s,
+            round_trip_time_s=whole.round_trip_time_s,
+            freeze_count=whole.freeze_count,
+            freeze_s=whole.freeze_s,
+            nack_count=whole.nack_count,
+            pli_count=whole.pli_count,
+            key_frames=whole.key_frames,
+            concealed_ratio=whole.concealed_ratio,
+            level_dbfs=whole.level_dbfs,
+            silent_ratio=whole.silent_ratio,
+            clipped_ratio=whole.clipped_ratio,
+            black_ratio=whole.black_ratio,
+            still_ratio=whole.still_ratio,
+            sizes=tuple(track.sizes),
+            patterns=tuple(sorted(spans, key=lambda span: span.began_at_s)),
+            points=tuple(TrackPoint.of(point, started_at) for point in points),
+        )
+
+    def _participant(self, identity: str, item: _Participant) -> ParticipantReport:
+        score = item.score / item.count
+        started_at = self.started_at
+        return ParticipantReport(
+            participant_identity=identity,
+            own=item.own,
+            score=score,
+            score_min=item.score_min,
+            mos=mean_opinion_score(score),
+            quality=connection_quality(score),
+            qualities=_shares(item.words),
+            server_mos=item.server_mos[0] / item.server_mos[1] if item.server_mos[1] else None,
+            server_qualities=_shares(item.server_words),
+            agreement=_figures(item.agreement),
+            points=tuple(
+                ParticipantPoint(
+                    each.at - started_at,
+                    each.score,
+                    each.quality,
+                    each.as_server_quality,
+                    each.server_quality,
+                    each.server_mos,
+                )
+                for each in item.points.all
+            ),
+        )
+
+
+MAX_SIZES = 32  # a shared window that is resized has endlessly many
+
+
+def _worse(one: ParticipantSample, other: ParticipantSample) -> ParticipantSample:
+    """Of two samples that become one point the worse: a bad moment must not vanish in a long recording."""
+    return one if one.score < other.score else other
+
+
+def _ended(span: PatternSpan, at_s: float, *, told: bool) -> PatternSpan:
+    return PatternSpan(
+        span.track_sid,
+        span.participant_identity,
+        span.pattern,
+        span.began_at_s,
+        max(span.began_at_s, at_s),
+        told,
+        span.reason,
+        span.figures,
+    )
+
+
+def _shares(amounts: Mapping[str, float]) -> dict[str, float]:
+    """Each word's share, 0..1, in the order of the words; empty where nothing was counted."""
+    total = sum(amounts.values())
+    words: Sequence[str] = [quality.value for quality in ConnectionQuality]
+    return {word: amounts.get(word, 0.0) / total for word in words} if total > 0 else {}
+
+
+def _figures(counted: Mapping[str, int]) -> AgreementFigures:
+    return AgreementFigures(*(counted.get(result.value, 0) for result in Agreement))

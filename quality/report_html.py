@@ -1,0 +1,175 @@
+"""A report as one self-contained page: no scripts, nothing loaded from elsewhere, all that people named escaped."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+from itertools import pairwise
+
+from quality.report import ParticipantReport, PatternSpan, QualityReport, ReportedTrack, TrackReport
+from quality.report_parts import (
+    as_clock,
+    as_length,
+    as_percent,
+    as_words,
+    dot,
+    named,
+    share_bar,
+    share_words,
+    tile_list,
+    time_axis,
+    verdict,
+)
+from quality.report_plots import strip
+from quality.report_style import STYLE
+from quality.report_track import track_card
+
+MANY_PATTERNS = 200  # more rows of them help nobody; the JSON has all
+
+
+def render(report: QualityReport) -> str:
+    """The page, in HTML."""
+    recording = report.recording
+    title = f"Quality of {recording.recording_id}"
+    body = (
+        _header(report),
+        _patterns(report),
+        "<h2>Participants</h2>",
+        *(_participant(number, item, report.duration_s) for number, item in enumerate(report.participants)),
+        "<h2>Tracks</h2>",
+        *(track_card(number, item, report.duration_s) for number, item in enumerate(report.tracks)),
+        _footer(report),
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>\n"
+        + "\n".join(body)
+        + "\n</main></body></html>\n"
+    )
+
+
+def _header(report: QualityReport) -> str:
+    recording = report.recording
+    started = datetime.fromtimestamp(recording.started_at, UTC).strftime("%-d %B %Y, %H:%M:%S UTC")
+    state = "" if recording.state == "complete" else f" · {escape(recording.state)}"
+    tiles = {
+        "participants recorded": str(sum(not item.own for item in report.participants)),
+        "tracks": str(len(report.tracks)),
+        "degradations": str(sum(report.patterns.values())),
+        "packets lost": as_percent(_loss(report.tracks)),
+        "frozen": as_length(sum(track.freeze_s for track in report.tracks)),
+        "same word as the server": _agreed(report),
+    }
+    return (
+        f'<header><h1>{escape(recording.recording_id)}</h1><p class="soft">Room {escape(recording.room)} · {started} · '
+        f"{as_length(report.duration_s)}{state}</p>"
+        f'<section class="card hero" aria-label="In all">{_hero(report)}</section>'
+        f'<section class="card" aria-label="Figures"><dl class="tiles first">{tile_list(tiles)}</dl></section></header>'
+    )
+
+
+def _hero(report: QualityReport) -> str:
+    if report.quality is None or report.score is None or report.mos is None:
+        return '<div class="word">Not judged</div><p>Nobody was judged.</p>'
+    worst = min((item for item in report.participants if not item.own), key=lambda item: item.score)
+    word = f"{dot(report.quality)}{report.quality.value.capitalize()}"
+    about = f"score {report.score:.0f} of 100 · MOS {report.mos:.1f} of 4.5"
+    who = f"That is the mean of {named(worst.participant_identity)}, the participant with the lowest."
+    return (
+        f'<div class="word">{word}<small>{about}</small></div>'
+        f'<div><p class="soft">{who} Of the time of all tracks was:</p>{share_bar(report.qualities)}</div>'
+    )
+
+
+def _patterns(report: QualityReport) -> str:
+    spans = sorted((span for track in report.tracks for span in track.patterns), key=lambda span: span.began_at_s)
+    if not spans:
+        return '<h2>Degradations</h2><section class="card"><p>None was seen.</p></section>'
+    names = {track.track.track_sid: track.track for track in report.tracks}
+    rows = "".join(_pattern_row(span, names) for span in spans[:MANY_PATTERNS])
+    more = f'<p class="soft">… and {len(spans) - MANY_PATTERNS} more.</p>' if len(spans) > MANY_PATTERNS else ""
+    head = "".join(f"<th>{name}</th>" for name in ("When", "What", "Where", "Why"))
+    return (
+        f'<h2>Degradations</h2><section class="card scroll"><table class="stack"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table>{more}</section>"
+    )
+
+
+def _pattern_row(span: PatternSpan, names: Mapping[str, ReportedTrack]) -> str:
+    track = names[span.track_sid]
+    end = as_clock(span.ended_at_s) if span.told_end else "the end"
+    lasted = as_length(span.ended_at_s - span.began_at_s)
+    where = f"{named(track.participant_identity)}, {named(track.name or track.source)}"
+    return (
+        f'<tr><td class="num">{as_clock(span.began_at_s)} to {end} <span class="soft">({lasted})</span></td>'
+        f'<td class="pattern">{escape(as_words(span.pattern))}</td>'
+        f"<td>{where}</td><td>{escape(span.reason)}</td></tr>"
+    )
+
+
+def _participant(number: int, item: ParticipantReport, duration_s: float) -> str:
+    role = "the recorder: all that it received" if item.own else "as recorded"
+    figures = item.agreement
+    if figures.compared:
+        told = (
+            f"Same word as the server in {as_percent(figures.same / figures.compared)} of {figures.compared} samples"
+            f"{_others(figures.adjacent, figures.further)}."
+        )
+    else:
+        told = "The server said nothing of it."
+    title = f'{named(item.participant_identity)} <span class="soft">{role}</span>'
+    return (
+        f'<section class="card"><div class="head"><h3>{title}</h3>'
+        f"{verdict(item.quality, item.score, item.mos)}</div>"
+        f"{_word_strips(f'p{number}', item, duration_s)}{time_axis(duration_s)}"
+        f'<p class="soft">{told}</p></section>'
+    )
+
+
+def _others(adjacent: int, further: int) -> str:
+    said = [f"the next word in {adjacent}" if adjacent else "", f"further away in {further}" if further else ""]
+    known = [text for text in said if text]
+    return f"; {', '.join(known)}" if known else ""
+
+
+def _word_strips(name: str, item: ParticipantReport, duration_s: float) -> str:
+    points = [point.at_s for point in item.points]
+    step_s = min((after - before for before, after in pairwise(points)), default=2.0)
+    spans = [(max(0.0, point.at_s - step_s), point.at_s, point) for point in item.points]
+    ours = [(begin, end, point.quality.value) for begin, end, point in spans]
+    counted = [(begin, end, point.as_server_quality.value) for begin, end, point in spans]
+    theirs = [
+        (begin, end, point.server_quality.value if point.server_quality else "none") for begin, end, point in spans
+    ]
+    identity = item.participant_identity
+    mine = strip(f"{name}o", f"Our word for {identity}", share_words(item.qualities), ours, duration_s)
+    server = strip(
+        f"{name}s", f"The server's word for {identity}", share_words(item.server_qualities), theirs, duration_s
+    )
+    mos = f" · MOS {item.server_mos:.1f}" if item.server_mos is not None else ""
+    differs = any(point.as_server_quality is not point.quality for point in item.points)
+    text = "Our word where what was mended counts as lost, as it does for the server"
+    as_server = strip(f"{name}c", f"{identity}, losses counted as by the server", text, counted, duration_s)
+    between = f"<span>counted as by the server</span>{as_server}" if differs else ""
+    return f'<div class="strip"><span>ours</span>{mine}{between}<span>server{mos}</span>{server}</div>'
+
+
+def _footer(report: QualityReport) -> str:
+    lines = f" {report.unreadable_lines} unreadable lines were left out." if report.unreadable_lines else ""
+    text = (
+        "Scores and words are on the scale of LiveKit's server: over 80 excellent, over 40 good, over 20 poor. "
+        "What people see or hear comes from statistics by models (ITU-T G.107 for speech), not from people. "
+        "The server judges participants by what it receives of them and sends to them, the recorder by what reached it."
+    )
+    return f'<footer class="soft"><p>{text}{lines}</p></footer>'
+
+
+def _loss(tracks: Sequence[TrackReport]) -> float:
+    lost = sum(track.packets_lost for track in tracks)
+    expected = lost + sum(track.packets for track in tracks)
+    return lost / expected if expected else 0.0
+
+
+def _agreed(report: QualityReport) -> str:
+    figures = report.agreement
+    return as_percent(figures.same / figures.compared) if figures.compared else "–"

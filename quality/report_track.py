@@ -1,0 +1,165 @@
+"""A track in a report's page: its figures and its plots over the recording's time."""
+
+from collections.abc import Iterable
+from html import escape
+
+from quality.report import TrackReport
+from quality.report_parts import (
+    as_bitrate,
+    as_clock,
+    as_length,
+    as_percent,
+    as_words,
+    line_keys,
+    named,
+    plot_figure,
+    share_words,
+    tile_list,
+    time_axis,
+    verdict,
+)
+from quality.report_plots import Band, Line, Plot, Value, nice_top, strip
+from quality.report_points import TrackPoint
+
+BANDS = (
+    Band(0, 20, "lost"),
+    Band(20, 40, "poor"),
+    Band(40, 80, "good"),
+    Band(80, 100, "excellent"),
+)
+
+
+def track_card(number: int, item: TrackReport, duration_s: float) -> str:
+    """The section of one track; `number` makes its ids."""
+    track, video = item.track, item.track.kind == "video"
+    plots = [_score_plot(f"t{number}s", item, duration_s), _bitrate_plot(f"t{number}b", item, duration_s)]
+    if video:
+        plots += [_size_plot(f"t{number}z", item, duration_s), _fps_plot(f"t{number}f", item, duration_s)]
+    if item.packets_lost:
+        plots.append(_loss_plot(f"t{number}l", item, duration_s))
+    what = f"{track.kind} · {track.source.replace('_', ' ')} · {track.mime_type.partition('/')[2] or 'unknown codec'}"
+    title = f"{named(track.name or track.source)} of {named(track.participant_identity)}"
+    return (
+        f'<section class="card"><div class="head"><h3>{title} <span class="soft">{escape(what)}</span></h3>'
+        f"{verdict(item.quality, item.score, item.mos)}</div>"
+        f'<dl class="tiles">{tile_list(_figures(item, video=video))}</dl>{"".join(plots)}'
+        f"{_pattern_strips(f't{number}', item, duration_s)}{time_axis(duration_s)}</section>"
+    )
+
+
+def _figures(item: TrackReport, *, video: bool) -> dict[str, str]:
+    figures = {
+        "seen" if video else "heard": f"MOS {item.model_mos:.1f}" if item.model_mos is not None else "–",
+        "lowest score": f"{item.score_min:.0f}",
+        "bitrate": as_bitrate(item.bitrate_bps),
+        "packets lost": as_percent(item.loss_ratio),
+        "jitter": f"{item.jitter_s * 1000:.0f} ms",
+    }
+    if item.packets_repaired:
+        figures["lost and mended"] = as_percent(item.packets_repaired / max(1, item.packets + item.packets_lost))
+    if video:
+        figures |= {
+            "frames per second": f"{item.fps:.1f}",
+            "pictures": item.sizes[0] if len(item.sizes) == 1 else f"{len(item.sizes)} sizes",
+            "freezes": f"{item.freeze_count} ({as_length(item.freeze_s)})" if item.freeze_count else "0",
+        }
+    if item.round_trip_time_s is not None:
+        figures["round trip"] = f"{item.round_trip_time_s * 1000:.0f} ms"
+    if item.level_dbfs is not None:
+        figures["level"] = f"{item.level_dbfs:.0f} dBFS"
+    ratios = {
+        "silent": item.silent_ratio,
+        "clipped": item.clipped_ratio,
+        "black pictures": item.black_ratio,
+        "still pictures": item.still_ratio,
+    }
+    return figures | {name: as_percent(value) for name, value in ratios.items() if value is not None}
+
+
+def _values(points: Iterable[TrackPoint], figures: Iterable[float | None]) -> list[Value]:
+    """Muted and withheld times have none."""
+    return [
+        Value(point.at_s - point.duration_s, point.at_s, None if point.muted or point.stream_paused else value)
+        for point, value in zip(points, figures, strict=True)
+    ]
+
+
+def _score_plot(name: str, item: TrackReport, duration_s: float) -> str:
+    scores = Line(_values(item.points, [point.score for point in item.points]), "line")
+    seen = [None if point.model_mos is None else (point.model_mos - 1) / 3.5 * 100 for point in item.points]
+    lines = [scores, Line(_values(item.points, seen), "model")]
+    text = f"Mean {item.score:.0f}, lowest {item.score_min:.0f}; {share_words(item.qualities)}."
+    plot = Plot(name, f"Score of {_label(item)} over time", text, duration_s, 100.0, lines, BANDS)
+    model = "what people see" if item.track.kind == "video" else "what people hear"
+    legend = line_keys(("line", "score"), ("model", model))
+    return plot_figure("Score, 0 to 100", legend, plot.svg(), ("100", "50", "0"), bands=True)
+
+
+def _bitrate_plot(name: str, item: TrackReport, duration_s: float) -> str:
+    rates = [point.bitrate_bps for point in item.points]
+    top = nice_top(max(rates, default=0.0))
+    known = [point.available_bandwidth_bps for point in item.points]
+    lines = [Line(_values(item.points, rates), "line", filled=True)]
+    keys = [("line", "received")]
+    if any(value is not None for value in known):
+        lines.append(Line(_values(item.points, known), "other"))
+        keys.append(("other", "what the way carries"))
+    plot = Plot(
+        name, f"Bitrate of {_label(item)} over time", f"Mean {as_bitrate(item.bitrate_bps)}.", duration_s, top, lines
+    )
+    return plot_figure("Bitrate", line_keys(*keys), plot.svg(), (as_bitrate(top), as_bitrate(top / 2), "0"))
+
+
+def _size_plot(name: str, item: TrackReport, duration_s: float) -> str:
+    heights = [float(point.frame_height) or None for point in item.points]
+    top = max([value for value in heights if value], default=1.0)
+    line = Line(_values(item.points, heights), "line", filled=True, stepped=True)
+    text = f"Pictures of {', '.join(item.sizes) or 'unknown size'}."
+    plot = Plot(name, f"Height of the pictures of {_label(item)} over time", text, duration_s, top * 1.05, [line])
+    return plot_figure(
+        "Picture (layer)", escape(", ".join(item.sizes)), plot.svg(), (f"{top:.0f} px", f"{top / 2:.0f}", "0")
+    )
+
+
+def _fps_plot(name: str, item: TrackReport, duration_s: float) -> str:
+    rates = [point.fps for point in item.points]
+    top = nice_top(max(rates, default=0.0))
+    line = Line(_values(item.points, rates), "line")
+    plot = Plot(
+        name, f"Frames per second of {_label(item)} over time", f"Mean {item.fps:.1f}.", duration_s, top, [line]
+    )
+    return plot_figure("Frames per second", f"mean {item.fps:.1f}", plot.svg(), (f"{top:g}", f"{top / 2:g}", "0"))
+
+
+def _loss_plot(name: str, item: TrackReport, duration_s: float) -> str:
+    shares = [100 * point.loss_ratio for point in item.points]
+    top = nice_top(max(shares, default=0.0))
+    line = Line(_values(item.points, shares), "bad", filled=True)
+    text = f"{item.packets_lost} of {item.packets + item.packets_lost} packets, {as_percent(item.loss_ratio)}."
+    plot = Plot(name, f"Packets lost of {_label(item)} over time", text, duration_s, top, [line])
+    return plot_figure("Packets lost", text.rstrip("."), plot.svg(), (f"{top:g}%", f"{top / 2:g}%", "0"))
+
+
+def _pattern_strips(name: str, item: TrackReport, duration_s: float) -> str:
+    rows: dict[str, list[tuple[float, float, str]]] = {}
+    for span in item.patterns:
+        rows.setdefault(as_words(span.pattern), []).append((span.began_at_s, span.ended_at_s, "mark"))
+    for word, held in (("muted", [p.muted for p in item.points]), ("withheld", [p.stream_paused for p in item.points])):
+        if any(held):
+            rows[word] = [
+                (point.at_s - point.duration_s, point.at_s, "muted" if holds else "none")
+                for point, holds in zip(item.points, held, strict=True)
+            ]
+    strips = []
+    for number, (word, spans) in enumerate(rows.items()):
+        parted = (
+            [part for span in spans for part in (span, (span[1], span[1], "none"))] if spans[0][2] == "mark" else spans
+        )
+        text = ", ".join(f"{as_clock(begin)} to {as_clock(end)}" for begin, end, style in spans if style != "none")
+        drawn = strip(f"{name}e{number}", f"{word} of {_label(item)}", text[:500], parted, duration_s)
+        strips.append(f"<span>{escape(word)}</span>{drawn}")
+    return f'<div class="strip">{"".join(strips)}</div>' if strips else ""
+
+
+def _label(item: TrackReport) -> str:
+    return f"{item.track.name or item.track.source} of {item.track.participant_identity or 'unknown'}"

@@ -1,0 +1,179 @@
+"""The monitor's shell: events once, counters, states; and what a recording's quality.jsonl gets of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from structlog.testing import capture_logs
+
+from agent.room.events import ParticipantQualityChanged, QualityPatternChanged
+from agent.room.quality_log import SAMPLE_S, QualityLog
+from agent.room.quality_monitor import JudgedTrack, QualityMonitor, QualityTick, TrackLabel
+from media.record.entries import TimelineEvent
+from media.record.event_log import encode_event
+from quality.participants import ServerOpinion
+from quality.score import ConnectionQuality
+from quality.stats import OutboundRtp, TrackKind, TrackSnapshot
+from tests.quality.traces import EPOCH, received
+
+CAMERA = TrackLabel("TR_camera", "camera", "video", "camera", "ada", "video/vp8")
+MICROPHONE = TrackLabel("TR_mic", "microphone", "audio", "microphone", "ada", "audio/red")
+
+
+class Around:
+    """What a connection knows, fixed."""
+
+    own_identity = "tap"
+
+    def __init__(self) -> None:
+        self.told: dict[str, ServerOpinion] = {"ada": ServerOpinion(ConnectionQuality.EXCELLENT, 4.5)}
+
+    def labels(self) -> Mapping[str, TrackLabel]:
+        return {label.track_sid: label for label in (CAMERA, MICROPHONE)}
+
+    def opinions(self) -> Mapping[str, ServerOpinion]:
+        return self.told
+
+
+def watched(losses: list[float]) -> tuple[QualityMonitor, list[object], list[QualityTick]]:
+    """A monitor after a camera that lost `losses`, what it told, and its ticks."""
+    events: list[object] = []
+    ticks: list[QualityTick] = []
+    monitor = QualityMonitor("tap", Around(), events.append)
+    monitor.add_listener(ticks.append)
+    for snapshot in received("TR_camera", TrackKind.VIDEO, losses):
+        monitor.take((snapshot,), snapshot.timestamp)
+    return monitor, events, ticks
+
+
+def test_patterns_and_words_are_told_once_logged_once_and_counted() -> None:
+    with capture_logs() as logs:
+        monitor, events, _ = watched([0.0] * 10 + [0.1] * 25 + [0.0] * 40)
+    steady = [item for item in events if isinstance(item, QualityPatternChanged) and item.pattern == "steady_loss"]
+    assert [(item.began, item.participant_identity, item.connection) for item in steady] == [
+        (True, "ada", "tap"),
+        (False, "ada", "tap"),
+    ]
+    assert steady[0].reason.endswith("evenly")
+    lines = [item for item in logs if item.get("pattern") == "steady_loss"]
+    assert [item["event"] for item in lines] == ["quality_pattern_began", "quality_pattern_ended"]
+    assert lines[0]["reason"] == steady[0].reason
+    assert lines[1]["lasted_s"] > 10
+    words = [
+        item for item in events if isinstance(item, ParticipantQualityChanged) and item.participant_identity == "ada"
+    ]
+    assert words[0].quality != "excellent"
+    assert words[0].server_quality == "excellent"
+    assert words[-1].quality == "excellent"
+    assert monitor.counters().quality_patterns["steady_loss"] == 1
+    compared = monitor.counters().quality_agreement
+    assert sum(compared.values()) == 75
+    assert compared["same"] < 75
+
+
+def test_states_show_verdicts_and_what_is_gone_is_forgotten() -> None:
+    monitor, _, _ = watched([0.0] * 10 + [0.1] * 15)
+    state = monitor.receive_state("TR_camera")
+    assert state is not None
+    assert (state.quality, state.layers_seen, state.frames_per_second) == ("poor", ("1280x720",), 30.0)
+    assert "steady_loss" in state.patterns
+    assert state.model_mos is not None
+    assert any("lost" in reason for reason in state.reasons)
+    assert monitor.receive_state("TR_other") is None
+    monitor.take((), EPOCH + 100)
+    assert monitor.receive_state("TR_camera") is None
+
+
+def test_patterns_of_a_track_that_goes_end_with_it() -> None:
+    monitor, events, _ = watched([0.1] * 15)
+    monitor.take((), EPOCH + 16)
+    ended = [item for item in events if isinstance(item, QualityPatternChanged) and not item.began]
+    assert "steady_loss" in {item.pattern for item in ended}
+    assert {item.reason for item in ended} == {"track ended"}
+
+
+def test_a_sent_track_is_judged_and_has_no_receive_state() -> None:
+    monitor = QualityMonitor("participant", Around(), lambda _event: None)
+    for second in range(3):
+        sent = (OutboundRtp(ssrc=1, packets_sent=100 * second, packets_lost=0),)
+        snapshot = replace(received("TR_camera", TrackKind.VIDEO, [])[0], timestamp=EPOCH + second, stats=sent)
+        monitor.take((snapshot,), EPOCH + second)
+    assert monitor.receive_state("TR_camera") is None
+    judgement = monitor.judgement("TR_camera")
+    assert judgement is not None
+    assert judgement.score.quality is ConnectionQuality.EXCELLENT
+
+
+def test_a_track_nobody_knows_is_passed_over() -> None:
+    monitor = QualityMonitor("tap", Around(), lambda _event: None)
+    for snapshot in received("TR_stranger", TrackKind.AUDIO, [0.0, 0.0]):
+        monitor.take((snapshot,), snapshot.timestamp)
+    assert monitor.judgement("TR_stranger") is None
+
+
+def logged(ticks: list[QualityTick]) -> list[TimelineEvent]:
+    lines: list[TimelineEvent] = []
+    log = QualityLog(lines.append)
+    for tick in ticks:
+        log.take(tick)
+    log.flush(ticks[-1].at)
+    for line in lines:
+        encode_event(line, EPOCH)
+    return lines
+
+
+def test_the_log_has_a_line_each_two_seconds_and_patterns_as_they_come() -> None:
+    _, _, ticks = watched([0.0] * 10 + [0.1] * 20)
+    lines = logged(ticks)
+    names = [line.type for line in lines]
+    assert names.count("quality_track") == 1
+    assert names.count("quality_pattern_began") >= 1
+    samples = [line for line in lines if line.type == "track_quality"]
+    assert len(samples) <= 1 + 30 / SAMPLE_S
+    assert sum(int(str(line.payload.get("packets", 0))) for line in samples) == 10 * 200 + 20 * 180
+    people = {line.participant_identity for line in lines if line.type == "participant_quality"}
+    assert people == {"ada", "tap"}
+    ada = next(line for line in lines if line.type == "participant_quality" and line.participant_identity == "ada")
+    assert (ada.payload["server_quality"], ada.payload["server_mos"]) == ("excellent", 4.5)
+    own = next(line for line in lines if line.type == "participant_quality" and line.participant_identity == "tap")
+    assert (own.payload["own"], "own" in ada.payload) == (True, False)
+    assert all(size < 1500 for size in (len(encode_event(line, EPOCH)) for line in lines))
+
+
+def crowd(tick: QualityTick, size: int) -> QualityTick:
+    (judged,) = tick.tracks
+    labels = [replace(judged.label, track_sid=f"TR_{number}") for number in range(size)]
+    return replace(tick, tracks=tuple(JudgedTrack(label, judged.judgement) for label in labels))
+
+
+def test_many_tracks_are_written_more_rarely() -> None:
+    _, _, ticks = watched([0.0] * 60)
+    full = [crowd(tick, 400) for tick in ticks if tick.tracks]
+    samples = [line for line in logged(full) if line.type == "track_quality"]
+    assert len(samples) <= 20 * 60 + 400
+
+
+def test_hostile_names_stay_values() -> None:
+    def named(tick: QualityTick, name: str) -> QualityTick:
+        return replace(tick, tracks=tuple(replace(each, label=replace(each.label, name=name)) for each in tick.tracks))
+
+    _, _, ticks = watched([0.0] * 4)
+    make: Callable[[QualityTick], QualityTick] = lambda tick: named(tick, '"}\n{"type":"x')  # noqa: E731
+    (described,) = [line for line in logged([make(tick) for tick in ticks]) if line.type == "quality_track"]
+    assert encode_event(described, EPOCH).count(b"\n") == 1
+
+
+def test_snapshots_of_both_kinds_are_judged_together() -> None:
+    ticks: list[QualityTick] = []
+    monitor = QualityMonitor("tap", Around(), lambda _event: None)
+    monitor.add_listener(ticks.append)
+    pairs: list[tuple[TrackSnapshot, ...]] = list(
+        zip(
+            received("TR_camera", TrackKind.VIDEO, [0.0] * 5),
+            received("TR_mic", TrackKind.AUDIO, [0.05] * 5, packets=50, packet_bytes=80),
+            strict=True,
+        )
+    )
+    for pair in pairs:
+        monitor.take(pair, pair[0].timestamp)
+    ada = next(item for item in ticks[-1].participants if item.participant_identity == "ada")
+    assert ada.score.reasons[0].startswith("4.0% of packets lost")

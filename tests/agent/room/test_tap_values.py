@@ -1,0 +1,45 @@
+"""What the tap counts and is told, as the quality package takes it."""
+
+from dataclasses import replace
+
+from agent.room.tap_values import tap_inbound_rtp, video_layers
+from media.frames import Codec, MediaKind
+from media.rtp.inbound_config import InboundStreamConfig
+from media.rtp.inbound_stream import InboundStream
+from media.rtp.minimum_offset import NtpOffset
+from media.rtp.rtcp import SenderReport
+from media.tap.events import LayerQuality, RemoteTrack, VideoLayer
+from quality import stats as quality_stats
+from quality.stats import VideoQuality
+
+START = 1_700_000_000.0
+TRACK = RemoteTrack(
+    sid="TR_1",
+    name="camera",
+    kind=MediaKind.VIDEO,
+    source="camera",
+    mime_type="video/VP8",
+    muted=False,
+    simulcasted=True,
+    encrypted=False,
+    layers=(VideoLayer(LayerQuality.LOW, 320, 180, 150_000), VideoLayer(LayerQuality.HIGH, 1280, 720, 1_700_000)),
+)
+
+
+def test_sender_reports_and_key_frames_are_counted_and_what_is_not_known_is_none() -> None:
+    stream = InboundStream(InboundStreamConfig({96: Codec.VP8}), NtpOffset(), None)
+    report = SenderReport(1, 0, 0.0, 0, 1, 1)
+    for second in range(3):
+        stream.handle_sender_report(report, START + second)
+    counted = replace(stream.stats(START + 3), key_frames_received=4)
+    told = tap_inbound_rtp(counted)
+    assert (told.reports_sent, told.key_frames_decoded) == (3, 4)
+    assert (told.frames_decoded, told.round_trip_time, told.audio_level) == (None, None, None)
+
+
+def test_layers_are_those_of_simulcast_only() -> None:
+    assert video_layers(TRACK) == (
+        quality_stats.VideoLayer(VideoQuality.LOW, 320, 180),
+        quality_stats.VideoLayer(VideoQuality.HIGH, 1280, 720),
+    )
+    assert video_layers(replace(TRACK, simulcasted=False)) == ()

@@ -1,0 +1,216 @@
+"""From a recording's samples to its report: JSON and a page that nothing a person names can break."""
+
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from agent.errors import QualityNotFound
+from agent.quality_report import (
+    PAGE_NAME,
+    REPORT_NAME,
+    read_quality_report,
+    report_json,
+    write_quality_report,
+)
+from media.record.reader import QUALITY_NAME, list_recordings, read_recording
+from media.record.recorder import Recording
+from media.record.repair import repair_recording
+from media.record.verify import verify_recording
+from quality.report import QualityReport
+from quality.report_html import render
+from quality.stats import VideoQuality
+from tests.agent.judged_recordings import Second, camera, judged_recording, microphone
+from tests.quality.traces import EPOCH
+
+HOSTILE = "\"><script>alert(1)</script>&'`\u202e</title>"
+
+
+def troubled(at: int) -> Second:
+    """Loss in the second half minute, then a layer too low."""
+    if 30 <= at < 60:
+        return Second(loss=0.1)
+    return Second(layer=VideoQuality.LOW) if 80 <= at < 110 else Second()
+
+
+def calm(_at: int) -> Second:
+    return Second()
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """Two minutes of a troubled camera and a good microphone."""
+    return judged_recording(tmp_path, "one", (camera("ada", troubled), microphone("ada", calm)), 120)
+
+
+def report_of(path: Path) -> QualityReport:
+    return read_quality_report(read_recording(path))
+
+
+def test_the_report_tells_what_happened(recording: Path) -> None:
+    report = report_of(recording)
+    video = next(item for item in report.tracks if item.track.kind == "video")
+    audio = next(item for item in report.tracks if item.track.kind == "audio")
+    assert (report.recording.room, report.recording.state, report.duration_s) == ("lobby", "complete", 120.0)
+    assert audio.qualities["excellent"] == 1.0
+    assert audio.patterns == ()
+    assert video.sizes == ("1280x720", "320x180")
+    loss = next(span for span in video.patterns if span.pattern == "steady_loss")
+    assert 30 <= loss.began_at_s <= 42
+    assert 60 <= loss.ended_at_s <= 75
+    assert video.score_min < 50
+    assert video.loss_ratio == pytest.approx(30 * 0.1 / 120, rel=0.3)
+    ada, own = report.participants
+    assert (ada.own, own.own, own.participant_identity) == (False, True, "recorder")
+    assert ada.agreement.compared > 50
+    assert ada.agreement.same < ada.agreement.compared, "the server saw none of it here"
+    assert ada.server_mos == 4.5
+
+
+def test_json_is_whole_and_has_a_version(recording: Path) -> None:
+    values = report_json(report_of(recording))
+    text = json.dumps(values, allow_nan=False)
+    assert json.loads(text)["version"] == 1
+    assert set(values) == {
+        "version",
+        "recording",
+        "duration_s",
+        "score",
+        "mos",
+        "quality",
+        "qualities",
+        "patterns",
+        "agreement",
+        "tracks",
+        "participants",
+        "unreadable_lines",
+    }
+    assert not re.search(r"\d\.\d{5}", text)
+
+
+def test_files_are_written_beside_the_media_and_harm_nothing(recording: Path) -> None:
+    write_quality_report(recording, report_of(recording))
+    assert json.loads((recording / REPORT_NAME).read_text())["recording"]["recording_id"] == "one"
+    assert (recording / PAGE_NAME).read_text().startswith("<!doctype html>")
+    assert verify_recording(recording).problems == ()
+    (summary,) = list_recordings(recording.parent)
+    assert (summary.problem, summary.size_bytes) == ("", 0)
+    repair_recording(recording)
+    assert report_of(recording).tracks
+
+
+def test_a_closed_recordings_report_is_read_from_its_file_until_samples_come_after_it(recording: Path) -> None:
+    made = report_of(recording)
+    write_quality_report(recording, report_of(recording))
+    stored = report_of(recording)
+    assert report_json(stored) == report_json(made)
+    text = (recording / REPORT_NAME).read_text()
+    (recording / REPORT_NAME).write_text(text.replace('"camera"', '"another name"'))
+    assert "another name" in {item.track.name for item in report_of(recording).tracks}, "it is the file that was read"
+    later = (recording / REPORT_NAME).stat().st_mtime_ns + 1
+    os.utime(recording / QUALITY_NAME, ns=(later, later))
+    assert report_of(recording) == made
+    for broken in ("{", text.replace('"version": 1', '"version": 2')):
+        (recording / REPORT_NAME).write_text(broken)
+        assert report_of(recording) == made
+
+
+def test_torn_foreign_and_impossible_lines_are_left_out(recording: Path) -> None:
+    before = report_of(recording)
+    lines = [
+        b'{"type":"track_quality","at":1,"participant_identity":"x","payload":{"track_sid":"TR"}}',
+        b'{"type":"track_quality","at":1e999,"participant_identity":"x","payload":{}}',
+        b'{"type":"quality_track","payload":[]}',
+        b'{"type":"of a later version","at":1,"participant_identity":"x","payload":{}}',
+        b'{"type":"track_qual',
+    ]
+    with (recording / QUALITY_NAME).open("ab") as file:
+        file.write(b"\n".join(lines))
+    after = report_of(recording)
+    assert after.unreadable_lines == 3
+    assert after.tracks == before.tracks
+
+
+def test_a_recording_without_samples_has_no_report(tmp_path: Path) -> None:
+    made = Recording.create(tmp_path, "empty", "lobby", started_at=EPOCH)
+    made.close(EPOCH + 5)
+    with pytest.raises(QualityNotFound, match="recording empty has no quality samples"):
+        report_of(made.path)
+
+
+class Page(HTMLParser):
+    """What a page is made of; fails where tags do not close in order."""
+
+    VOID = frozenset({"meta", "br"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.text += data
+
+
+def test_the_page_stands_alone_and_each_plot_has_a_title(recording: Path) -> None:
+    text = render(report_of(recording))
+    page = Page(text)
+    assert "script" not in page.tags
+    assert not [value for name, value in page.attributes if name in {"src", "href", "srcset"} or name.startswith("on")]
+    assert "url(" not in text
+    assert "@import" not in text
+    plots = [ElementTree.fromstring(found) for found in re.findall(r"<svg.*?</svg>", text, re.DOTALL)]
+    assert len(plots) >= 10
+    ids = [child.get("id") for plot in plots for child in plot if child.tag in {"title", "desc"}]
+    assert len(ids) == len(set(ids)) == 2 * len(plots)
+    for plot in plots:
+        title, description = plot.findtext("title"), plot.findtext("desc")
+        assert title
+        assert description
+        assert plot.get("role") == "img"
+        assert plot.get("aria-labelledby") == " ".join(str(child.get("id")) for child in plot if "id" in child.attrib)
+    assert "steady loss" in page.text
+    assert "8.9% of packets lost" in page.text
+    assert "prefers-color-scheme:dark" in text
+    assert 'name="viewport"' in text
+
+
+def test_names_of_people_stay_text(tmp_path: Path) -> None:
+    path = judged_recording(
+        tmp_path, "hostile", (camera(HOSTILE, troubled, name=HOSTILE, sid="TR_1"),), 60, room=HOSTILE
+    )
+    text = render(report_of(path))
+    page = Page(text)
+    assert "script" not in page.tags
+    assert HOSTILE in page.text
+    assert "<script" not in text
+    assert f"Room {HOSTILE}" in page.text
+
+
+def test_a_page_of_nothing_but_silence_is_whole(tmp_path: Path) -> None:
+    path = judged_recording(tmp_path, "muted", (microphone("ada", lambda _at: Second(muted=True)),), 6)
+    page = Page(render(report_of(path)))
+    assert "None was seen." in page.text
+    assert "muted" in page.text

@@ -1,0 +1,103 @@
+"""Quality in a real room: a recording gets its report, with the server's own words beside ours, whatever records it."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from agent import LayerPolicy, RecordingPlan, RoomAgent, RoomRequest, load_settings
+from agent.quality_report import PAGE_NAME, REPORT_NAME, read_quality_report
+from agent.tokens import Credentials
+from media.frames import Codec
+from media.record.reader import QUALITY_NAME, read_events, read_recording
+from media.record.verify import verify_recording
+from quality.score import ConnectionQuality
+from tests.integration.participants import room_name
+from tests.integration.publishing import Publisher, eventually
+
+pytestmark = pytest.mark.server
+
+
+def written(folder: Path, kind: str) -> list[dict[str, object]]:
+    """The payloads of a type so far."""
+    lines = read_events(folder, QUALITY_NAME)
+    return [dict(line["payload"]) for line in lines if line["type"] == kind]  # type: ignore[arg-type]  # JSON
+
+
+async def test_a_recording_has_a_report_of_sound_and_picture_beside_the_servers_words(
+    livekit_server: Credentials, tmp_path: Path
+) -> None:
+    settings = load_settings().model_copy(update={"recordings_dir": tmp_path})
+    room = room_name()
+    async with (
+        Publisher(livekit_server, room, codec=Codec.VP8, width=1280, height=720),
+        RoomAgent(livekit_server, RoomRequest(room, identity="recorder"), settings) as agent,
+    ):
+        folder = Path((await agent.start_recording()).path)
+        # The server says its word to newcomers and whenever it changes.
+        await eventually(
+            lambda: any("server_quality" in each for each in written(folder, "participant_quality")) or None,
+            timeout_s=40,
+        )
+        await eventually(lambda: len(written(folder, "track_quality")) >= 6 or None, timeout_s=30)
+        state = agent.state()
+        received = [track.tap for track in state.tracks if track.tap is not None]
+        assert {each.quality for each in received} <= {word.value for word in ConnectionQuality}
+        assert all(each.mos is not None for each in received)
+        assert sum(agent.counters().quality_agreement.values()) > 0
+        await agent.stop_recording()
+    view = read_recording(folder)
+    report = read_quality_report(view)
+    assert {item.track.kind for item in report.tracks} == {"audio", "video"}
+    for item in report.tracks:
+        assert item.track.participant_identity == "publisher"
+        assert item.packets > 0
+        assert item.bitrate_bps > 0
+        assert item.model_mos is not None
+    video = next(item for item in report.tracks if item.track.kind == "video")
+    assert video.sizes
+    assert video.key_frames >= 1
+    people = {item.participant_identity: item for item in report.participants}
+    assert {"publisher", "recorder-tap"} <= set(people)
+    assert people["recorder-tap"].own
+    assert report.agreement.compared > 0
+    judged = [item for item in people.values() if item.server_mos is not None]
+    assert all(1.0 <= (item.server_mos or 0.0) <= 4.5 for item in judged)
+    assert json.loads((folder / REPORT_NAME).read_text())["recording"]["state"] == "complete"
+    assert "<svg" in (folder / PAGE_NAME).read_text()
+    assert verify_recording(folder).problems == ()
+
+
+async def test_a_pause_writes_the_report_and_decoded_media_are_looked_at(
+    livekit_server: Credentials, tmp_path: Path
+) -> None:
+    settings = load_settings().model_copy(update={"recordings_dir": tmp_path})
+    room = room_name()
+    plan = RecordingPlan(decoded=True, layers=LayerPolicy())
+    async with (
+        Publisher(livekit_server, room, codec=Codec.VP8),
+        RoomAgent(livekit_server, RoomRequest(room, identity="recorder"), settings) as agent,
+    ):
+        folder = Path((await agent.start_recording(plan=plan)).path)
+        await eventually(
+            lambda: any("still_ratio" in each for each in written(folder, "track_quality")) or None, timeout_s=40
+        )
+        await eventually(
+            lambda: any("level_dbfs" in each for each in written(folder, "track_quality")) or None, timeout_s=20
+        )
+        await agent.pause_recording()
+        await eventually(lambda: (folder / PAGE_NAME).exists() or None)
+        lines = len(written(folder, "track_quality"))
+        await asyncio.sleep(2.5)
+        assert len(written(folder, "track_quality")) == lines, "nothing is recorded, nothing is judged"
+        await agent.stop_recording()
+    report = read_quality_report(read_recording(folder))
+    audio = next(item for item in report.tracks if item.track.kind == "audio")
+    video = next(item for item in report.tracks if item.track.kind == "video")
+    assert audio.track.connection == "participant"
+    # A sine of 8,000 of 32,768: 15.3 dB below full scale.
+    assert audio.level_dbfs == pytest.approx(-15.3, abs=3)
+    assert (audio.silent_ratio or 0.0) < 0.5
+    assert audio.clipped_ratio == pytest.approx(0.0, abs=0.01)
+    assert (video.black_ratio, video.still_ratio) == (0.0, 0.0)

@@ -1,0 +1,214 @@
+"""One step a second: score, models and patterns together, participants beside the server, samples of some seconds."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quality import judge
+from quality.content import Content
+from quality.judge import Coding, Judgement
+from quality.participants import Agreement, ParticipantJudgement, ServerOpinion, agreement, judge_participants
+from quality.patterns import Pattern
+from quality.samples import participant_sample, track_sample
+from quality.score import ConnectionQuality, Score, mean_opinion_score
+from quality.stats import InboundRtp, TrackKind, TrackSnapshot
+from quality.video_model import VideoCodec
+from quality.window import Window, combined, delta
+from tests.quality.traces import EPOCH, camera_window, received
+
+VP8 = Coding(VideoCodec.VP8)
+
+
+def judged(snapshots: tuple[TrackSnapshot, ...], coding: Coding = VP8) -> list[Judgement]:
+    state, found = judge.start(snapshots[0], coding), []
+    for snapshot in snapshots[1:]:
+        state, judgement = judge.step(state, snapshot, snapshot.timestamp)
+        found.append(judgement)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("mime_type", "coding"),
+    [
+        ("video/VP8", Coding(VideoCodec.VP8)),
+        ("video/av1", Coding(VideoCodec.AV1)),
+        ("audio/red", Coding(None, red=True)),
+        ("audio/opus", Coding()),
+        ("audio/vp8", Coding()),
+        ("video/future", Coding()),
+        ("", Coding()),
+    ],
+)
+def test_the_coding_is_what_the_mime_type_says(mime_type: str, coding: Coding) -> None:
+    assert judge.coding_of(mime_type) == coding
+    after = judge.coding_of(mime_type, repaired=True)
+    assert (after.red, after.mends) == (coding.red, False)
+
+
+def test_a_clean_camera_is_excellent_by_both_and_has_no_pattern() -> None:
+    found = judged(received("TR", TrackKind.VIDEO, [0.0] * 20))
+    assert [item.model is None for item in found[:3]] == [True, True, False], "three seconds tell something"
+    for judgement in found[2:]:
+        assert (judgement.score.quality, judgement.patterns) == (ConnectionQuality.EXCELLENT, ())
+        assert judgement.model is not None
+        assert judgement.model.mos > 4.2
+
+
+def test_loss_lowers_score_and_models_and_is_named_once() -> None:
+    for kind in TrackKind:
+        found = judged(received("TR", kind, [0.0] * 10 + [0.1] * 20 + [0.0] * 30))
+        changes = [change for judgement in found for change in judgement.changes]
+        steady = [change for change in changes if change.pattern is Pattern.STEADY_LOSS]
+        assert [change.began for change in steady] == [True, False]
+        assert found[5].score.value > found[25].score.value
+        assert found[25].score.reasons[0].startswith("10.0% of packets lost")
+        assert Pattern.STEADY_LOSS in {active.pattern for active in found[25].patterns}
+        assert found[-1].score.quality is ConnectionQuality.EXCELLENT
+
+
+def test_speech_that_loses_packets_is_heard_to() -> None:
+    found = judged(received("TR", TrackKind.AUDIO, [0.0] * 10 + [0.1] * 10), Coding())
+    clean, lossy = found[5].model, found[-1].model
+    assert clean is not None
+    assert lossy is not None
+    assert lossy.mos < clean.mos - 1
+    assert any(reason.startswith("10.0% of packets lost") for reason in lossy.reasons)
+
+
+def test_nothing_is_modelled_that_is_muted_paused_sent_or_of_an_unknown_codec() -> None:
+    snapshots = received("TR", TrackKind.VIDEO, [0.0] * 5)
+    assert all(item.model is None for item in judged(snapshots, Coding()))
+    for change in ({"muted": True}, {"stream_paused": True}):
+        held = (*snapshots[:-1], replace(snapshots[-1], **change))  # type: ignore[arg-type]  # fields of the test's own
+        assert judged(held)[-1].model is None
+    paused = judged((*snapshots[:-1], replace(snapshots[-1], stream_paused=True)))[-1]
+    assert paused.score.reasons == ("paused by the server for want of bandwidth",)
+
+
+def test_patterns_end_with_their_track() -> None:
+    snapshots = received("TR", TrackKind.VIDEO, [0.1] * 15)
+    state = judge.start(snapshots[0], VP8)
+    for snapshot in snapshots[1:]:
+        state, _ = judge.step(state, snapshot, snapshot.timestamp)
+    (ended,) = [item for item in judge.end(state, EPOCH + 16) if item.pattern is Pattern.STEADY_LOSS]
+    assert (ended.began, ended.at, ended.reason) == (False, EPOCH + 16, "track ended")
+
+
+def test_what_was_mended_lowers_only_the_score_that_counts_as_the_server() -> None:
+    def mended(snapshot: TrackSnapshot) -> TrackSnapshot:
+        assert isinstance(snapshot.stats, InboundRtp)
+        lost = snapshot.stats.packets_lost
+        again = snapshot.stats.packets_received + lost  # by retransmission
+        return replace(
+            snapshot, stats=replace(snapshot.stats, packets_received=again, packets_lost=0, packets_repaired=lost)
+        )
+
+    snapshots = received("TR", TrackKind.VIDEO, [0.05] * 20)
+    raw, repaired = judged(snapshots)[-1], judged(tuple(mended(item) for item in snapshots))[-1]
+    assert repaired.score.quality is ConnectionQuality.EXCELLENT
+    assert repaired.patterns == ()
+    assert repaired.as_server.quality is raw.score.quality is ConnectionQuality.GOOD
+    assert repaired.as_server.value == pytest.approx(raw.as_server.value)
+
+
+def test_a_counter_reset_costs_a_second_and_no_verdict() -> None:
+    snapshots = received("TR", TrackKind.VIDEO, [0.0] * 10)
+
+    def renewed(snapshot: TrackSnapshot) -> TrackSnapshot:
+        assert isinstance(snapshot.stats, InboundRtp)
+        return replace(snapshot, stats=replace(snapshot.stats, ssrc=8))
+
+    restarted = [renewed(item) for item in received("TR", TrackKind.VIDEO, [0.0] * 5)]
+    shifted = [replace(item, timestamp=EPOCH + 11 + second) for second, item in enumerate(restarted)]
+    found = judged((*snapshots, *shifted))
+    assert [item.at for item in found if not item.window.measured] == [EPOCH + 11]
+    assert all(item.score.value == 100.0 for item in found)
+
+
+def score_of(value: float) -> Score:
+    quality = ConnectionQuality.EXCELLENT if value > 80 else ConnectionQuality.POOR
+    return Score(value, quality, mean_opinion_score(value))
+
+
+def test_a_participant_is_its_worst_track_and_this_end_is_all_of_them() -> None:
+    tracks = [
+        Judgement("TR_1", 5.0, camera_window(), score_of(95), score_of(95 - 10)),
+        Judgement("TR_2", 5.0, camera_window(), score_of(35), score_of(35 - 10)),
+        Judgement("TR_3", 5.0, camera_window(), score_of(90), score_of(90 - 10)),
+    ]
+    publisher_of = {"TR_1": "ada", "TR_2": "ada", "TR_3": "bob"}
+    opinions = {"ada": ServerOpinion(ConnectionQuality.GOOD, 3.5)}
+    ada, bob, own = judge_participants(tracks, publisher_of, "tap", opinions, 5.0)
+    assert (ada.participant_identity, ada.score.value, ada.own, ada.server) == ("ada", 35, False, opinions["ada"])
+    assert ada.as_server.value == 25
+    assert (bob.score.value, bob.server) == (90, None)
+    assert (own.participant_identity, own.score.value, own.own) == ("tap", 35, True)
+    assert judge_participants([], {}, "tap", opinions, 5.0) == ()
+
+
+def test_agreement_counts_levels() -> None:
+    excellent, good, poor, lost = ConnectionQuality
+    assert agreement(good, good) is Agreement.SAME
+    assert agreement(excellent, good) is agreement(lost, poor) is Agreement.ADJACENT
+    assert agreement(excellent, poor) is agreement(lost, excellent) is Agreement.FURTHER
+
+
+def test_a_sample_sums_up_its_seconds_and_keeps_the_worst() -> None:
+    found = judged(received("TR", TrackKind.VIDEO, [0.0, 0.0, 0.1, 0.0]))
+    sample = track_sample(found[:3], Content(black_ratio=0.5))
+    assert (sample.packets, sample.packets_lost, sample.duration_s) == (580, 20, 3.0)
+    assert sample.loss_ratio == pytest.approx(20 / 600)
+    assert sample.score_min == found[2].score.value < sample.score < 100.0
+    assert sample.reasons == found[2].score.reasons
+    assert (sample.fps, sample.frame_width, sample.requested_quality) == (30.0, 1280, "high")
+    assert (sample.black_ratio, sample.level_dbfs) == (0.5, None)
+    mine = ParticipantJudgement("ada", 1.0, score_of(95), score_of(35), server=ServerOpinion(ConnectionQuality.GOOD))
+    kept = participant_sample(mine)
+    assert (kept.quality, kept.as_server_quality, kept.server_quality) == (
+        ConnectionQuality.EXCELLENT,
+        ConnectionQuality.POOR,
+        ConnectionQuality.GOOD,
+    )
+
+
+counts = st.integers(0, 10_000)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(counts, counts, counts), min_size=1, max_size=8))
+def test_windows_combined_count_what_one_window_over_all_of_them_counts(gains: list[tuple[int, int, int]]) -> None:
+    start = received("TR", TrackKind.VIDEO, [])[0]
+    snapshots = [start]
+    for second, (packets, lost, frames) in enumerate(gains, start=1):
+        stats = snapshots[-1].stats
+        assert isinstance(stats, InboundRtp)
+        grown = replace(
+            stats,
+            packets_received=stats.packets_received + packets,
+            packets_lost=stats.packets_lost + lost,
+            frames_received=stats.frames_received + frames,
+        )
+        snapshots.append(replace(start, timestamp=EPOCH + second, stats=grown))
+    parts = [delta(before, after) for before, after in itertools.pairwise(snapshots)]
+    whole = delta(snapshots[0], snapshots[-1])
+    together = combined(parts)
+    assert (together.packets, together.packets_lost, together.frames) == (
+        whole.packets,
+        whole.packets_lost,
+        whole.frames,
+    )
+    assert together.duration_s == pytest.approx(whole.duration_s)
+    assert together.fps == pytest.approx(whole.fps)
+
+
+def test_what_was_not_measured_is_left_out_of_a_combination() -> None:
+    good = camera_window(packets=100)
+    unmeasured = replace(good, measured=False, packets=0, duration_s=0.0, muted=True)
+    assert combined([unmeasured]) == unmeasured
+    assert (combined([good, unmeasured]).packets, combined([good, unmeasured]).muted) == (100, True)
+    with pytest.raises(ValueError, match="no window"):
+        combined([])
+    assert isinstance(combined([good, good]), Window)

@@ -1,0 +1,144 @@
+"""The report of samples with known truth, and how it stays small."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quality.report import PatternSpan, ReportBuilder, ReportedRecording, ReportedTrack
+from quality.report_points import MAX_POINTS, merged_samples
+from quality.samples import ParticipantSample, TrackSample
+from quality.score import ConnectionQuality, mean_opinion_score
+
+START = 1_800_000_000.0
+RECORDING = ReportedRecording("one", "lobby", "complete", START, START + 120)
+CAMERA = ReportedTrack("TR_1", "camera", "video", "camera", "ada", "video/vp8", "tap")
+
+
+def sample(at: float, score: float = 100.0, *, packets: int = 400, lost: int = 0) -> TrackSample:
+    quality = ConnectionQuality.EXCELLENT if score > 80 else ConnectionQuality.GOOD
+    return TrackSample(
+        track_sid="TR_1",
+        at=START + at,
+        duration_s=2.0,
+        score=score,
+        score_min=score - 5,
+        mos=mean_opinion_score(score),
+        quality=quality,
+        packets=packets,
+        packets_lost=lost,
+        bitrate_bps=1_000_000.0,
+        fps=30.0,
+        frame_width=1280,
+        frame_height=720,
+        freeze_s=0.5 if lost else 0.0,
+    )
+
+
+def person(at: float, score: float, server: ConnectionQuality | None, *, own: bool = False) -> ParticipantSample:
+    quality = ConnectionQuality.EXCELLENT if score > 80 else ConnectionQuality.GOOD
+    identity = "tap" if own else "ada"
+    return ParticipantSample(identity, START + at, score, mean_opinion_score(score), quality, quality, own, server, 4.0)
+
+
+def test_figures_are_those_of_the_samples() -> None:
+    builder = ReportBuilder(START)
+    assert builder.empty
+    builder.add_track(CAMERA)
+    for at in range(2, 62, 2):
+        builder.add_sample(sample(at) if at <= 40 else sample(at, 60.0, packets=300, lost=100))
+    track = builder.build(RECORDING).tracks[0]
+    assert track.track == CAMERA
+    assert (track.starts_at_s, track.ends_at_s, track.judged_s) == (0.0, 60.0, 60.0)
+    assert (track.packets, track.packets_lost) == (20 * 400 + 10 * 300, 1000)
+    assert track.loss_ratio == pytest.approx(1000 / 12_000)
+    assert track.score == pytest.approx((20 * 100 + 10 * 60) / 30)
+    assert (track.score_min, track.freeze_s) == (55.0, 5.0)
+    assert track.fps == pytest.approx(30.0)
+    assert track.qualities == {
+        "excellent": pytest.approx(2 / 3),
+        "good": pytest.approx(1 / 3),
+        "poor": 0.0,
+        "lost": 0.0,
+    }
+    assert [point.at_s for point in track.points] == [float(at) for at in range(2, 62, 2)]
+    assert track.sizes == ("1280x720",)
+
+
+def test_participants_are_compared_with_the_server_and_the_worst_speaks_for_the_recording() -> None:
+    builder = ReportBuilder(START)
+    builder.add_sample(sample(2))
+    good, excellent, lost = ConnectionQuality.GOOD, ConnectionQuality.EXCELLENT, ConnectionQuality.LOST
+    for at, server in ((2, None), (4, good), (6, excellent), (8, lost)):
+        builder.add_participant(person(at, 70.0, server))
+    builder.add_participant(person(2, 30.0, None, own=True))
+    report = builder.build(RECORDING)
+    ada, own = report.participants
+    assert (ada.agreement.same, ada.agreement.adjacent, ada.agreement.further, ada.agreement.compared) == (1, 1, 1, 3)
+    assert (report.agreement, own.own, own.agreement.compared) == (ada.agreement, True, 0)
+    assert (report.score, report.quality) == (70.0, good), "what the recorder received is no participant"
+    assert ada.server_qualities["lost"] == pytest.approx(1 / 3)
+    assert ada.server_mos == 4.0
+    nobody = ReportBuilder(START)
+    nobody.add_sample(sample(2))
+    assert nobody.build(RECORDING).quality is None
+
+
+def span(pattern: str, began_at_s: float) -> PatternSpan:
+    return PatternSpan("TR_1", "ada", pattern, began_at_s, began_at_s, False, "why", {"loss_ratio": 0.1})
+
+
+def test_patterns_have_their_times_and_one_that_never_ended_ends_with_its_track() -> None:
+    builder = ReportBuilder(START)
+    builder.begin_pattern(span("freeze", 3.0))
+    builder.end_pattern("TR_1", "freeze", 9.0)
+    builder.begin_pattern(span("steady_loss", 12.0))
+    builder.end_pattern("TR_1", "silent_track", 13.0)
+    builder.end_pattern("TR_9", "freeze", 13.0)
+    builder.begin_pattern(replace(span("freeze", 1.0), track_sid="TR_never_judged"))
+    for at in (2, 30):
+        builder.add_sample(sample(at))
+    report = builder.build(RECORDING)
+    freeze, loss = report.tracks[0].patterns
+    assert (freeze.began_at_s, freeze.ended_at_s, freeze.told_end) == (3.0, 9.0, True)
+    assert (loss.began_at_s, loss.ended_at_s, loss.told_end) == (12.0, 30.0, False)
+    assert report.patterns == {"freeze": 1, "steady_loss": 1}
+
+
+def test_a_day_has_no_more_points_than_an_hour_and_the_same_figures() -> None:
+    builder = ReportBuilder(START)
+    count = 24 * 1800
+    for number in range(1, count + 1):
+        builder.add_sample(sample(2 * number, 40.0 if number == 777 else 100.0, lost=number % 2))
+        builder.add_participant(person(2 * number, 20.0 if number == 777 else 100.0, None))
+    report = builder.build(RECORDING)
+    track, ada = report.tracks[0], report.participants[0]
+    assert MAX_POINTS <= len(track.points) <= 2 * MAX_POINTS
+    assert (track.packets_lost, track.packets) == (count // 2, 400 * count)
+    assert track.judged_s == pytest.approx(2.0 * count)
+    assert track.score_min == 35.0
+    assert sum(point.duration_s for point in track.points) == pytest.approx(2.0 * count)
+    assert min(point.score for point in ada.points) == 20.0, "a bad moment does not vanish"
+
+
+figures = st.floats(0, 100)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(figures, st.integers(0, 500), st.integers(0, 500)), min_size=2, max_size=20))
+def test_merging_keeps_sums_and_means(seconds: list[tuple[float, int, int]]) -> None:
+    samples = [sample(2 * n, score, packets=got, lost=lost) for n, (score, got, lost) in enumerate(seconds)]
+    whole = samples[0]
+    for each in samples[1:]:
+        whole = merged_samples(whole, each)
+    assert whole.packets == sum(got for _, got, _ in seconds)
+    assert whole.score == pytest.approx(sum(score for score, _, _ in seconds) / len(seconds))
+    assert whole.score_min == min(each.score_min for each in samples)
+    assert whole.at == samples[-1].at
+
+
+def test_what_only_one_of_two_knows_is_kept() -> None:
+    known = replace(sample(2), model_mos=4.0, level_dbfs=-20.0)
+    merged = merged_samples(known, sample(4))
+    assert (merged.model_mos, merged.level_dbfs, merged.round_trip_time_s) == (4.0, -20.0, None)
