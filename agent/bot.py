@@ -24,6 +24,8 @@ from agent.room.publisher import Publisher
 from agent.room.quality_monitor import QualityMonitor
 from agent.room.quality_surroundings import ParticipantSurroundings
 from agent.room.recording_plan import RecordingPlan
+from agent.room.restart_hands import ParticipantHands
+from agent.room.restarts import TrackRestarter
 from agent.room.session import RoomSession, SessionOptions
 from agent.room.state import ConnectionState, PublicationState, RecordingStatus, RoomState, TrackState
 from agent.room.stats import StatsPoller
@@ -80,6 +82,8 @@ class RoomAgent:
         self._layers = LayerAdapter(self._session, self._subscriber)
         surroundings = ParticipantSurroundings(self._session, self._publisher)
         self._quality = QualityMonitor("participant", surroundings, self._tell)
+        hands = ParticipantHands(self._session, self._subscriber, self._publisher)
+        self._restarter = TrackRestarter("participant", hands, self._tell)
         tap = TapOptions(credentials.url, self._tap_token, self._encryption.keys)
         self._recordings = RoomRecordings(
             request, settings, self._session, self._subscriber, tap, self._clock, export_queue, self._tell
@@ -92,6 +96,7 @@ class RoomAgent:
         self._stats.add_listener(self._layers.on_snapshots)
         self._stats.add_listener(self._quality.take)
         self._quality.add_listener(self._recordings.on_quality)
+        self._quality.add_listener(self._restarter.on_tick)
 
     def _token(self) -> str:
         if self._request.token is not None:
@@ -153,6 +158,7 @@ class RoomAgent:
         """Close the recording, then sources, publications and the room; idempotent."""
         await self._recordings.aclose()
         await self._tasks.aclose()
+        await self._restarter.aclose()
         await self._session.aclose()
 
     async def wait_closed(self) -> str:
@@ -345,7 +351,7 @@ class RoomAgent:
             connection_events={key: self._counted[key] for key in _CONNECTION_EVENTS},
             layer_switches={key: self._counted[key] for key in ("up", "down")},
         )
-        return self._recordings.counters() + self._quality.counters() + mine
+        return self._recordings.counters() + self._quality.counters() + self._restarter.counters() + mine
 
     def _on_room_event(self, event: object) -> None:
         self._recordings.on_room_event(event)

@@ -18,6 +18,7 @@ from media.export.job import ExportFormat, ExportState
 from media.record.entries import RecordingState
 from quality.participants import Agreement
 from quality.patterns import Pattern
+from quality.restart import Outcome, Remedy
 from quality.score import ConnectionQuality
 
 OTHER = "other"
@@ -30,6 +31,8 @@ UNDECRYPTABLE_REASONS = ("missing_key", "wrong_key", "unsupported")
 RECORDING_STATES = tuple(state.value for state in RecordingState)
 PATTERNS = tuple(pattern.value for pattern in Pattern)
 QUALITIES = tuple(quality.value for quality in ConnectionQuality)
+REMEDIES = tuple(remedy.value for remedy in Remedy)
+RESTART_OUTCOMES = ("begun", *(outcome.value for outcome in Outcome))
 AGREEMENTS = tuple(result.value for result in Agreement)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -134,6 +137,12 @@ class Metrics:
             "roomhand_quality_agreement_total",
             "Seconds of participants whose quality the server calls the same as we, an adjacent word, or further away.",
             ["result"],
+            registry=registry,
+        )
+        self.track_restarts = Counter(
+            "roomhand_track_restarts_total",
+            "Remedies for tracks that should flow and do not: begun, and whether media came.",
+            ["remedy", "outcome"],
             registry=registry,
         )
 
@@ -264,6 +273,14 @@ class Metrics:
         _add_each(self.room_connections, CONNECTION_EVENTS, old.connection_events, new.connection_events)
         _add_each(self.quality_patterns, PATTERNS, old.quality_patterns, new.quality_patterns)
         _add_each(self.quality_agreement, AGREEMENTS, old.quality_agreement, new.quality_agreement)
+        for remedy in REMEDIES:
+            for outcome in RESTART_OUTCOMES:
+                key = f"{remedy}/{outcome}"
+                _add(
+                    self.track_restarts.labels(remedy, outcome),
+                    old.track_restarts.get(key, 0),
+                    new.track_restarts.get(key, 0),
+                )
         _add_each(self.layer_switches, DIRECTIONS, old.layer_switches, new.layer_switches)
         _add_each(self.recording_frames, KINDS, old.recording_frames, new.recording_frames)
         _add_each(self.recording_frames_lost, KINDS, old.recording_frames_lost, new.recording_frames_lost)

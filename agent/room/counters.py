@@ -10,7 +10,8 @@ class RoomCounters:
     `connection_events`: "connected", "reconnecting", "reconnected", "disconnected". `layer_switches`: "up", "down".
     `recording_frames`, `recording_frames_lost`: by kind, "audio" or "video". `storage_errors`: by error code.
     `handoffs`: "ok", "failed". `quality_patterns`: begun, by pattern. `quality_agreement`: seconds of participants
-    whose quality we and the server call the "same", "adjacent" or "further" apart. Two are gauges:
+    whose quality we and the server call the "same", "adjacent" or "further" apart. `track_restarts`: by remedy and
+    outcome, as "restart/begun". Two are gauges:
     `recording_write_queue_bytes` (waiting to be written) and `handoff_pending` (segments closed, not handed off yet).
     """
 
@@ -26,6 +27,7 @@ class RoomCounters:
     handoff_pending: int = 0
     quality_patterns: dict[str, int] = field(default_factory=dict)
     quality_agreement: dict[str, int] = field(default_factory=dict)
+    track_restarts: dict[str, int] = field(default_factory=dict)
 
     def __add__(self, other: "RoomCounters") -> "RoomCounters":
         """Totals of both; of the two gauges the larger."""
@@ -42,6 +44,7 @@ class RoomCounters:
             handoff_pending=max(self.handoff_pending, other.handoff_pending),
             quality_patterns=_sum(self.quality_patterns, other.quality_patterns),
             quality_agreement=_sum(self.quality_agreement, other.quality_agreement),
+            track_restarts=_sum(self.track_restarts, other.track_restarts),
         )
 
 

@@ -218,6 +218,23 @@ class QualityPatternChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackRestarted:
+    """A track that should flow and did not was restarted, or given up on.
+
+    `remedy` is one of `quality.restart.Remedy`; `outcome` "begun", and later "recovered" or "failed". `connection` is
+    "participant" or "tap". `problem` is one of `quality.restart.Problem`, empty once the remedy is over.
+    """
+
+    track_sid: str
+    participant_identity: str
+    connection: str
+    remedy: str
+    outcome: str
+    problem: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ParticipantQualityChanged:
     """Our judgment of a participant, as good as its worst track on `connection`, is another word now.
 
@@ -275,5 +292,6 @@ RoomEvent = (
     | LayerChanged
     | QualityPatternChanged
     | ParticipantQualityChanged
+    | TrackRestarted
     | Disconnected
 )

@@ -1,6 +1,7 @@
 """Publishing sources as tracks: pacing, muting, withdrawing, and what survives a reconnect."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -33,6 +34,8 @@ log = structlog.get_logger(__name__)
 AUDIO_QUEUE_MS = 200  # the SDK's default of 1 s would let sound leave that much after its picture
 START_DELAY_S = 0.1  # both tracks are fed from then on, so that neither begins late
 PUMP_STOP_TIMEOUT_S = 0.8  # a pump stops within one frame, or one decoding step of a file
+OVERLAP_S = 1.0  # from the first subscription to the new track until its first key frame is everywhere
+OVERLAP_LIMIT_S = 4.0
 UNPUBLISH_TIMEOUT_S = 0.8  # one round trip; while the connection is down it would wait for its return
 
 
@@ -144,29 +147,33 @@ class Publisher:
         return plans
 
     async def _publish_one(self, played: _Played, plan: TrackPlan) -> None:
-        native: rtc.VideoSource | rtc.AudioSource
-        track: rtc.LocalVideoTrack | rtc.LocalAudioTrack
-        if plan.kind is TrackKind.VIDEO:
-            native = _video_source(played.source.video, plan)
-            track = rtc.LocalVideoTrack.create_video_track(plan.name, native)
-        else:
-            native = _audio_source(played.source.audio)
-            track = rtc.LocalAudioTrack.create_audio_track(plan.name, native)
+        native = (
+            _video_source(played.source.video, plan)
+            if plan.kind is TrackKind.VIDEO
+            else _audio_source(played.source.audio)
+        )
+        track, sdk = await self._offer(native, plan)
+        publication = _Publication(plan, track, native, sdk)
+        played.publications.append(publication)
+        log.info("published", track=plan.name, sid=sdk.sid, kind=plan.kind, simulcast=plan.simulcast)
+        self._session.emit(LocalTrackPublished(sdk.sid, plan.name, plan.kind, plan.source))
+
+    async def _offer(
+        self, native: rtc.VideoSource | rtc.AudioSource, plan: TrackPlan
+    ) -> tuple[rtc.LocalVideoTrack | rtc.LocalAudioTrack, rtc.LocalTrackPublication]:
+        """A new track of `native`, published. Raises PublishFailed."""
+        track = _track_of(native, plan)
         local = self._session.sdk_room.local_participant
         publishing = self._tasks.start(
             local.publish_track(track, convert.sdk_publish_options(plan)), name=f"publish.{plan.name}"
         )
         try:
-            sdk = await asyncio.shield(publishing)
+            return track, await asyncio.shield(publishing)
         except asyncio.CancelledError:
             self._tasks.start(self._withdraw_late(publishing), name=f"withdraw.{plan.name}")
             raise
         except PublishTrackError as error:
             raise PublishFailed(f"the server did not take track {plan.name!r}: {error.message}") from error
-        publication = _Publication(plan, track, native, sdk)
-        played.publications.append(publication)
-        log.info("published", track=plan.name, sid=sdk.sid, kind=plan.kind, simulcast=plan.simulcast)
-        self._session.emit(LocalTrackPublished(sdk.sid, plan.name, plan.kind, plan.source))
 
     async def _withdraw_late(self, publishing: asyncio.Task[rtc.LocalTrackPublication]) -> None:
         """A publication whose caller was cancelled must not stay in the room without media."""
@@ -243,6 +250,44 @@ class Publisher:
         await self._unpublish(played, publication, PublicationStatus.UNPUBLISHED, "withdrawn")
         return publication.state
 
+    async def republish(self, which: str, plan: TrackPlan | None = None) -> PublicationState:
+        """Publish a track of ours anew, by `plan` where one is given, and then withdraw the old one.
+
+        Whoever subscribed has the new one before the old one goes. `plan` may change all but kind, name and source.
+        Raises TrackNotFound, PublishFailed (the old one stays) or ConnectionLost.
+        """
+        _, publication = self._find(which)
+        plan = plan or publication.plan
+        old = publication.sdk
+        track, sdk = await self._offer(publication.native, plan)
+        if publication.status is not PublicationStatus.PUBLISHED or self._closed:
+            await self._withdraw_sid(sdk.sid, plan.name)
+            raise PublishFailed(f"track {plan.name!r} was withdrawn while it was being published again")
+        if publication.muted:
+            track.mute()
+        publication.track, publication.sdk, publication.plan = track, sdk, plan
+        log.info("republished", track=plan.name, sid=sdk.sid, previous_sid=old.sid)
+        self._session.emit(LocalTrackPublished(sdk.sid, plan.name, plan.kind, plan.source, old.sid))
+        with contextlib.suppress(TimeoutError):  # nobody wants it
+            async with asyncio.timeout(OVERLAP_LIMIT_S):
+                await sdk.wait_for_subscription()
+                await asyncio.sleep(OVERLAP_S)
+        await self._withdraw_sid(old.sid, plan.name)
+        return publication.state
+
+    def missing(self) -> tuple[PublicationState, ...]:
+        """What is published as far as we know, and is not in the room."""
+        present = self._session.sdk_room.local_participant.track_publications
+        return tuple(each.state for each in self._all() if each.sdk.sid not in present)
+
+    async def _withdraw_sid(self, sid: str, name: str) -> None:
+        try:
+            async with asyncio.timeout(UNPUBLISH_TIMEOUT_S):
+                await self._session.sdk_room.local_participant.unpublish_track(sid)
+        except (RoomhandError, UnpublishTrackError, TimeoutError) as error:
+            # Gone with the room, or it will go with it.
+            log.info("unpublish_skipped", track=name, error=type(error).__name__)
+
     async def _unpublish(
         self, played: _Played, publication: _Publication, status: PublicationStatus, reason: str
     ) -> None:
@@ -252,12 +297,7 @@ class Publisher:
         played.publications.remove(publication)
         await _stop_pumping(publication)
         sid = publication.sdk.sid
-        try:
-            async with asyncio.timeout(UNPUBLISH_TIMEOUT_S):
-                await self._session.sdk_room.local_participant.unpublish_track(sid)
-        except (RoomhandError, UnpublishTrackError, TimeoutError) as error:
-            # Gone with the room, or it will go with it.
-            log.info("unpublish_skipped", track=publication.plan.name, error=type(error).__name__)
+        await self._withdraw_sid(sid, publication.plan.name)
         await publication.native.aclose()
         publication.status = status
         log.info("unpublished", track=publication.plan.name, status=status, reason=reason)
@@ -341,6 +381,12 @@ def _video_source(video: VideoFormat | None, plan: TrackPlan) -> rtc.VideoSource
 def _audio_source(audio: AudioFormat | None) -> rtc.AudioSource:
     assert audio is not None
     return rtc.AudioSource(audio.sample_rate, audio.channels, queue_size_ms=AUDIO_QUEUE_MS)
+
+
+def _track_of(native: rtc.VideoSource | rtc.AudioSource, plan: TrackPlan) -> rtc.LocalVideoTrack | rtc.LocalAudioTrack:
+    if isinstance(native, rtc.VideoSource):
+        return rtc.LocalVideoTrack.create_video_track(plan.name, native)
+    return rtc.LocalAudioTrack.create_audio_track(plan.name, native)
 
 
 def _send_video(native: rtc.VideoSource) -> Callable[[DecodedVideoFrame, float], Awaitable[None]]:

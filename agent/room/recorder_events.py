@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from agent.room.decryption import TrackDecryptable, TrackUndecryptable
-from agent.room.events import ParticipantQualityChanged, QualityPatternChanged
+from agent.room.events import ParticipantQualityChanged, QualityPatternChanged, TrackRestarted
 from agent.room.state import RecordingStatus
 from media.record.entries import SegmentEntry
 
@@ -29,5 +29,6 @@ RecorderEvent = (
     | TrackUndecryptable
     | TrackDecryptable
     | QualityPatternChanged
+    | TrackRestarted
     | ParticipantQualityChanged
 )

@@ -67,7 +67,7 @@ class RoomRecorder:
         self._decoded = options.decoded
         self._policy = options.policy
         self._layers = RecordedLayers(self._tap, options.layers)
-        self._quality = RecordingQuality(self._tap, self._decoded, tell)
+        self._quality = RecordingQuality(self._tap, self._layers, self._decoded, tell)
         self._refused: set[str] = set()
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -373,6 +373,7 @@ class RoomRecorder:
         await asyncio.shield(self._closing)
 
     async def _close(self, reason: EndedReason) -> None:
+        await self._quality.aclose()
         if self._decoded is not None:
             await self._decoded.aclose()
         await self._tap.aclose()

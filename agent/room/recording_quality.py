@@ -13,7 +13,10 @@ from agent.room.decoded_tracks import DecodedTracks
 from agent.room.quality_log import QualityLog
 from agent.room.quality_monitor import QualityMonitor, QualityTick
 from agent.room.quality_surroundings import TapSurroundings
+from agent.room.recorded_layers import RecordedLayers
 from agent.room.recorder_events import RecorderEvent
+from agent.room.restart_hands import TapHands
+from agent.room.restarts import TrackRestarter
 from agent.room.state import ReceiveState
 from agent.room.tap_snapshots import tap_snapshots
 from media.errors import MediaError
@@ -32,7 +35,13 @@ class RecordingQuality:
     A fault in judging is logged and costs no media.
     """
 
-    def __init__(self, tap: Tap, decoded: DecodedTracks | None, tell: Callable[[RecorderEvent], None]) -> None:
+    def __init__(
+        self,
+        tap: Tap,
+        layers: RecordedLayers,
+        decoded: DecodedTracks | None,
+        tell: Callable[[RecorderEvent], None],
+    ) -> None:
         self._tap = tap
         self._decoded = decoded
         self._recording: Recording | None = None
@@ -40,6 +49,9 @@ class RecordingQuality:
         self._log: QualityLog | None = None
         self._monitor = QualityMonitor("tap", TapSurroundings(tap), tell, repaired=True)
         self._monitor.add_listener(self._write)
+        self._restarter = TrackRestarter("tap", TapHands(tap, layers), tell, keep_video=True)
+        if decoded is None:
+            self._monitor.add_listener(self._restarter.on_tick)
 
     async def start(self, recording: Recording) -> None:
         """Write into `recording` from now on; what an earlier writer left is in its report too. Raises StorageError."""
@@ -100,4 +112,8 @@ class RecordingQuality:
 
     def counters(self) -> RoomCounters:
         """Totals for metrics."""
-        return self._monitor.counters()
+        return self._monitor.counters() + self._restarter.counters()
+
+    async def aclose(self) -> None:
+        """Restart nothing more; idempotent."""
+        await self._restarter.aclose()

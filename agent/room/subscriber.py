@@ -1,6 +1,7 @@
 """Applying a subscription policy to a room, and keeping what was asked for across reconnects."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -30,6 +31,7 @@ from quality.stats import TrackKind, VideoQuality
 
 log = structlog.get_logger(__name__)
 
+RESUBSCRIBE_S = 2.0  # the server's answer to an end takes one round trip
 RETRY_S = 5.0  # after the server could not give a track; it may have been a moment of overload
 MAX_DIMENSION = 16_384
 
@@ -53,6 +55,7 @@ class Subscriber:
         self._intents: dict[TrackKey, LayerIntent] = {}
         self._callbacks: dict[TrackKey, FrameCallback] = {}
         self._consuming: dict[str, asyncio.Task[None]] = {}
+        self._awaited_ends: dict[str, asyncio.Event] = {}
         session.before_leaving("subscriptions", self.aclose)
         session.add_listener(self._on_event)
 
@@ -75,6 +78,19 @@ class Subscriber:
         else:
             self._overrides[key] = action
         self._apply()
+
+    async def resubscribe(self, track_sid: str) -> None:
+        """Have the server begin a subscription anew. Raises TrackNotFound."""
+        if not self._requested.get(track_sid):
+            return
+        ended = self._awaited_ends[track_sid] = asyncio.Event()
+        self._publication(track_sid).set_subscribed(False)
+        with contextlib.suppress(TimeoutError):  # it is asked for again whether or not its end was told
+            async with asyncio.timeout(RESUBSCRIBE_S):
+                await ended.wait()
+        self._awaited_ends.pop(track_sid, None)
+        if self._requested.get(track_sid):
+            self._publication(track_sid).set_subscribed(True)
 
     def subscribed(self) -> tuple[TrackState, ...]:
         """The tracks whose media come."""
@@ -202,6 +218,8 @@ class Subscriber:
                 self._start_consuming(track)
             case TrackUnsubscribed(track=track):
                 self._stop_consuming(track.sid)
+                if ended := self._awaited_ends.get(track.sid):
+                    ended.set()
             case TrackSubscriptionFailed(track_sid=sid, error=error):
                 log.warning("subscription_failed", sid=sid, error=error)
                 self._tasks.start(self._retry(sid), name=f"retry.{sid}")

@@ -30,6 +30,7 @@ NAMES = {
     "roomhand_quality_patterns",
     "roomhand_quality_patterns_active",
     "roomhand_quality_agreement",
+    "roomhand_track_restarts",
     "roomhand_layer_switches",
     "roomhand_recordings",
     "roomhand_recording_segments",

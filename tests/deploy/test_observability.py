@@ -10,11 +10,12 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from agent.metrics import build_metrics
+from agent.metrics import RESTART_OUTCOMES, build_metrics
 from agent.service.supervision import Phase
 from media.export.job import ExportState
 from media.record.entries import RecordingState
 from quality.participants import Agreement
+from quality.restart import Remedy
 from tests.deploy.declared_metrics import (
     STANDARD,
     TARGET_LABELS,
@@ -100,6 +101,8 @@ def test_expressions_ask_only_for_label_values_that_occur() -> None:
         ("roomhand_handoffs_total", "result"): {"ok", "failed"},
         ("roomhand_track_score_bucket", "le"): buckets,
         ("roomhand_quality_agreement_total", "result"): {result.value for result in Agreement},
+        ("roomhand_track_restarts_total", "remedy"): {remedy.value for remedy in Remedy},
+        ("roomhand_track_restarts_total", "outcome"): set(RESTART_OUTCOMES),
         ("roomhand_api_requests_total", "status"): {"5.."},
     }
     for expression in expressions():

@@ -1,0 +1,101 @@
+"""How tracks are restarted: those of the participant's connection, and those of a recording's tap."""
+
+from agent.room.publisher import Publisher
+from agent.room.quality_monitor import TrackLabel
+from agent.room.recorded_layers import RecordedLayers
+from agent.room.session import RoomSession
+from agent.room.state import ConnectionState
+from agent.room.subscriber import Subscriber
+from agent.room.subscription import SubscribeAction
+from media.tap.events import LayerQuality
+from media.tap.tap import Tap, TapState
+from quality import restart
+from quality.restart import Health
+from quality.stats import Direction, TrackKind, VideoQuality
+
+
+class ParticipantHands:
+    """Subscribes anew to what is received, publishes anew what is sent."""
+
+    def __init__(self, session: RoomSession, subscriber: Subscriber, publisher: Publisher) -> None:
+        self._session = session
+        self._subscriber = subscriber
+        self._publisher = publisher
+
+    @property
+    def connected(self) -> bool:
+        """Whether we are in the room."""
+        return self._session.connection is ConnectionState.CONNECTED
+
+    def can_go_lower(self, label: TrackLabel) -> bool:
+        """Whether the controller, and no person, asks for more than the lowest layer of a simulcast video."""
+        if not any(track.sid == label.track_sid and track.simulcasted for track in self._session.tracks):
+            return False
+        intent = self._subscriber.intent(label.track_sid)
+        return not intent.pinned and intent.quality > VideoQuality.LOW
+
+    def missing(self) -> dict[TrackLabel, Health]:
+        """What we publish and the server has dropped."""
+        return {
+            TrackLabel(item.sid, item.name, item.kind, item.source, self._session.identity, ""): restart.gone(
+                Direction.OUTBOUND, TrackKind(item.kind)
+            )
+            for item in self._publisher.missing()
+        }
+
+    async def restart(self, label: TrackLabel) -> None:
+        """The new publication is there before the old one goes; a subscription has to end first."""
+        if label.participant_identity == self._session.identity:
+            await self._publisher.republish(label.name)
+        else:
+            await self._subscriber.resubscribe(label.track_sid)
+
+    async def lower_layer(self, label: TrackLabel) -> None:
+        """Ask for the layer below."""
+        quality = self._subscriber.intent(label.track_sid).quality
+        self._subscriber.choose_quality(label.track_sid, VideoQuality(max(0, quality - 1)))
+
+    async def audio_only(self, label: TrackLabel) -> None:
+        """Subscribe to the video no longer, until a person does or it is published again."""
+        self._subscriber.override(label.track_sid, SubscribeAction.IGNORE)
+
+
+class TapHands:
+    """Subscribes anew on the recording's tap."""
+
+    def __init__(self, tap: Tap, layers: RecordedLayers) -> None:
+        self._tap = tap
+        self._layers = layers
+
+    @property
+    def connected(self) -> bool:
+        """Whether the tap is in the room."""
+        return self._tap.state is TapState.CONNECTED
+
+    def can_go_lower(self, label: TrackLabel) -> bool:
+        """Whether more than the lowest layer is asked for of a simulcast video."""
+        found = self._tap.find_track(label.track_sid)
+        asked = self._tap.quality(label.track_sid)
+        return found is not None and found[1].simulcasted and asked is not None and asked > LayerQuality.LOW
+
+    def missing(self) -> dict[TrackLabel, Health]:
+        """A tap publishes nothing."""
+        return {}
+
+    async def restart(self, label: TrackLabel) -> None:
+        """End the subscription and begin it again."""
+        asked = self._tap.quality(label.track_sid)
+        await self._tap.unsubscribe(label.track_sid)
+        await self._tap.subscribe(label.track_sid, LayerQuality.HIGH if asked is None else asked)
+
+    async def lower_layer(self, label: TrackLabel) -> None:
+        """Record the layer below from now on, until the track is published again."""
+        asked = self._tap.quality(label.track_sid)
+        if asked is not None:
+            lower = LayerQuality(max(0, asked - 1))
+            self._layers.allow(label.track_sid, VideoQuality(lower.value))
+            await self._tap.set_quality(label.track_sid, lower)
+
+    async def audio_only(self, label: TrackLabel) -> None:
+        """Receive the video no longer; a recording asks for no such thing (`keep_video`)."""
+        await self._tap.unsubscribe(label.track_sid)

@@ -1,0 +1,154 @@
+"""Restarts tracks that should flow and do not: `quality.restart` over a connection's judgements, and hands to act."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import structlog
+
+from agent.errors import RoomhandError
+from agent.room.counters import RoomCounters
+from agent.room.events import TrackRestarted
+from agent.room.quality_monitor import JudgedTrack, QualityTick, TrackLabel
+from agent.tasks import Tasks
+from media.errors import MediaError
+from quality import restart
+from quality.restart import Action, Ended, Health, Remedy, RestartState
+from quality.stats import Direction
+
+log = structlog.get_logger(__name__)
+
+
+class Hands(Protocol):
+    """What can be done to the tracks of a connection. Each may raise RoomhandError or MediaError."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection is there: nothing is restarted while it comes back by itself."""
+
+    def can_go_lower(self, label: TrackLabel) -> bool:
+        """Whether a lower layer of a received video can be asked for."""
+
+    def missing(self) -> dict[TrackLabel, Health]:
+        """Publications of ours that the room has no longer."""
+
+    async def restart(self, label: TrackLabel) -> None:
+        """Subscribe, or publish, anew."""
+
+    async def lower_layer(self, label: TrackLabel) -> None:
+        """Ask for the next lower layer of a video."""
+
+    async def audio_only(self, label: TrackLabel) -> None:
+        """Give up a video."""
+
+
+class TrackRestarter:
+    """Feed it the ticks of one connection. What is done is logged, told and counted, and so is what became of it.
+
+    A received track is known by its SID, one of ours by its name: published anew it has another SID.
+    `keep_video`: never give up a video.
+    """
+
+    def __init__(
+        self,
+        connection: str,
+        hands: Hands,
+        tell: Callable[[TrackRestarted], None],
+        *,
+        keep_video: bool = False,
+    ) -> None:
+        self._connection = connection
+        self._hands = hands
+        self._tell = tell
+        self._keep_video = keep_video
+        self._states: dict[str, RestartState] = {}
+        self._counted: Counter[str] = Counter()
+        self._tasks = Tasks("restarts")
+        self._acting: set[str] = set()
+
+    def on_tick(self, tick: QualityTick) -> None:
+        """Take in one second's judgements."""
+        if not self._hands.connected:
+            return
+        seen = {_key(each): (each.label, self._health(each)) for each in tick.tracks}
+        for label, health in self._hands.missing().items():
+            seen[label.name] = (label, health)
+        for key in self._states.keys() - seen.keys() - self._acting:
+            del self._states[key]
+        for key, (label, health) in seen.items():
+            if key in self._acting:
+                continue
+            state, told = restart.step(self._states.get(key, RestartState()), health, tick.at)
+            self._states[key] = state
+            for each in told:
+                if isinstance(each, Ended):
+                    self._ended(label, each)
+                else:
+                    self._act(key, label, each)
+
+    def _health(self, judged: JudgedTrack) -> Health:
+        lower = judged.judgement.window.direction is Direction.INBOUND and self._hands.can_go_lower(judged.label)
+        return restart.health(judged.judgement, can_go_lower=lower, keep_video=self._keep_video)
+
+    def _act(self, key: str, label: TrackLabel, action: Action) -> None:
+        bound = self._log(label, action.remedy).bind(
+            problem=action.problem.value, attempt=action.attempt, reason=action.reason, expects=action.expects
+        )
+        if action.remedy is Remedy.REPORT:
+            bound.error("track_not_restarted")
+        else:
+            bound.warning("track_restarting")
+            self._acting.add(key)
+            self._tasks.start(self._do(key, label, action.remedy), name=f"restart.{label.name}")
+        self._count(label, action.remedy, "begun", action.problem.value, action.reason)
+
+    async def _do(self, key: str, label: TrackLabel, remedy: Remedy) -> None:
+        acts: dict[Remedy, Callable[[TrackLabel], Awaitable[None]]] = {
+            Remedy.RESTART: self._hands.restart,
+            Remedy.LOWER_LAYER: self._hands.lower_layer,
+            Remedy.AUDIO_ONLY: self._hands.audio_only,
+        }
+        try:
+            await acts[remedy](label)
+        except (RoomhandError, MediaError) as error:
+            # It shows as a remedy that did not help, and the next one follows.
+            self._log(label, remedy).warning("track_restart_refused", error=str(error))
+        finally:
+            self._acting.discard(key)
+
+    def _ended(self, label: TrackLabel, ended: Ended) -> None:
+        self._log(label, ended.remedy).info(
+            "track_restart_ended", outcome=ended.outcome.value, took_s=round(ended.took_s, 1)
+        )
+        self._count(label, ended.remedy, ended.outcome.value, "", f"after {ended.took_s:.1f} s")
+
+    def _count(self, label: TrackLabel, remedy: Remedy, outcome: str, problem: str, reason: str) -> None:
+        self._counted[f"{remedy.value}/{outcome}"] += 1
+        self._tell(
+            TrackRestarted(
+                label.track_sid, label.participant_identity, self._connection, remedy.value, outcome, problem, reason
+            )
+        )
+
+    def _log(self, label: TrackLabel, remedy: Remedy) -> structlog.stdlib.BoundLogger:
+        bound: structlog.stdlib.BoundLogger = log.bind(
+            remedy=remedy.value,
+            connection=self._connection,
+            track=label.name,
+            sid=label.track_sid,
+            participant_identity=label.participant_identity,
+        )
+        return bound
+
+    def counters(self) -> RoomCounters:
+        """Totals for metrics."""
+        return RoomCounters(track_restarts=dict(self._counted))
+
+    async def aclose(self) -> None:
+        """Do nothing more; idempotent."""
+        await self._tasks.aclose()
+
+
+def _key(judged: JudgedTrack) -> str:
+    outbound = judged.judgement.window.direction is Direction.OUTBOUND
+    return judged.label.name if outbound else judged.label.track_sid

@@ -1,0 +1,179 @@
+"""Which tracks to restart, and what to do where that does not help. Pure: a second's health in, remedies out.
+
+A remedy is watched: media that flow again end the matter, and where they do not the next remedy of the ladder follows,
+each after twice the wait. The last one only tells.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from quality.judge import Judgement
+from quality.patterns import Pattern
+from quality.stats import Direction, TrackKind
+from quality.window import Window
+
+WATCH_S = 8.0  # a new subscription's first key frame takes up to 2 s, and what is judged lags by seconds
+MAX_WATCH_S = 60.0
+PROVEN_S = 3.0  # media that flow for so long have come back
+FORGET_S = 60.0  # trouble after so long a peace is a new one
+RUNAWAY_REQUESTS = 2  # key frames asked for in one second: twice what `PLI_THROTTLE` of any sender answers
+
+
+class Problem(StrEnum):
+    """What is wrong with a track that should flow."""
+
+    STUCK = "stuck"
+    NO_PICTURE = "no_picture"
+    SILENT = "silent"
+    GONE = "gone"
+
+
+class Remedy(StrEnum):
+    """What is done about it."""
+
+    RESTART = "restart"
+    LOWER_LAYER = "lower_layer"
+    AUDIO_ONLY = "audio_only"
+    REPORT = "report"
+
+
+class Outcome(StrEnum):
+    """What became of a remedy."""
+
+    RECOVERED = "recovered"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """One track in one second. `flows`: media came or went. `problem` None with `flows` False: nothing is known."""
+
+    direction: Direction
+    kind: TrackKind
+    flows: bool
+    problem: Problem | None = None
+    reason: str = ""
+    can_go_lower: bool = False
+    keep_video: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Do `remedy`. `attempt` counts from 1; `reason` and `expects` are for people, and for the log."""
+
+    remedy: Remedy
+    problem: Problem
+    attempt: int
+    reason: str
+    expects: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A remedy is over; `took_s` from it to the media that came, or to the end of the wait for them."""
+
+    remedy: Remedy
+    outcome: Outcome
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RestartState:
+    """What `step` remembers of one track. Begin with `RestartState()`."""
+
+    taken: int = 0
+    remedy: Remedy | None = None
+    acted_at: float = 0.0
+    next_at: float = 0.0
+    clear_since: float | None = None
+
+
+def health(judgement: Judgement, *, can_go_lower: bool = False, keep_video: bool = False) -> Health:
+    """What a judgement says of a track. `keep_video`: its video is never given up (a recording's)."""
+    window = judgement.window
+    flows = window.measured and window.packets > 0 and (window.frames > 0 or window.kind is TrackKind.AUDIO)
+    problem, reason = (None, "") if _may_rest(window) else _problem(judgement, flows=flows)
+    seen = Health(window.direction, window.kind, flows and problem is None, problem, reason, can_go_lower, keep_video)
+    return replace(seen, flows=False) if _may_rest(window) else seen
+
+
+def gone(direction: Direction, kind: TrackKind) -> Health:
+    """The health of a publication that is in the room no longer, though nobody withdrew it."""
+    return Health(direction, kind, flows=False, problem=Problem.GONE, reason="the server has the publication no longer")
+
+
+def step(state: RestartState, seen: Health, now: float) -> tuple[RestartState, tuple[Action | Ended, ...]]:
+    """Take in one second of a track (`now`: Unix seconds): what to do, and what became of what was done before."""
+    if seen.problem is None:
+        return _clear(state, now) if seen.flows else (replace(state, clear_since=None), ())
+    state = replace(state, clear_since=None)
+    if now < state.next_at:
+        return state, ()
+    ended: tuple[Action | Ended, ...] = ()
+    if state.remedy is not None:
+        ended = (Ended(state.remedy, Outcome.FAILED, now - state.acted_at),)
+        state = replace(state, remedy=None)
+    ladder = remedies(seen)
+    if state.taken >= len(ladder):
+        return state, ended
+    remedy = ladder[state.taken]
+    action = Action(remedy, seen.problem, state.taken + 1, seen.reason, _EXPECTED[remedy])
+    wait_s = min(MAX_WATCH_S, WATCH_S * 2**state.taken)
+    watched = None if remedy is Remedy.REPORT else remedy
+    state = replace(state, taken=state.taken + 1, remedy=watched, acted_at=now, next_at=now + wait_s)
+    return state, (*ended, action)
+
+
+def remedies(seen: Health) -> tuple[Remedy, ...]:
+    """What is tried, in this order, for a track with a problem."""
+    if seen.problem is Problem.SILENT:
+        # Who is silent most often is so by choice, and what we send is as silent as its source.
+        inbound = seen.direction is Direction.INBOUND
+        return (Remedy.RESTART, Remedy.REPORT) if inbound else (Remedy.REPORT,)
+    found = [Remedy.RESTART, Remedy.RESTART]
+    if seen.direction is Direction.OUTBOUND or seen.kind is TrackKind.AUDIO:
+        return (*found, Remedy.RESTART, Remedy.REPORT)
+    if seen.can_go_lower:
+        found.append(Remedy.LOWER_LAYER)
+    if not seen.keep_video:
+        found.append(Remedy.AUDIO_ONLY)
+    return (*found, Remedy.REPORT)
+
+
+_EXPECTED = {
+    Remedy.RESTART: f"media within {WATCH_S:.0f} s",
+    Remedy.LOWER_LAYER: "a picture from the lower layer",
+    Remedy.AUDIO_ONLY: "sound without the picture",
+    Remedy.REPORT: "somebody to look at it; nothing more is tried until media flow",
+}
+
+
+def _clear(state: RestartState, now: float) -> tuple[RestartState, tuple[Action | Ended, ...]]:
+    since = now if state.clear_since is None else state.clear_since
+    state = replace(state, clear_since=since)
+    if now - since >= FORGET_S:
+        return RestartState(clear_since=since), ()
+    if state.remedy is None or now - since < PROVEN_S:
+        return state, ()
+    ended = Ended(state.remedy, Outcome.RECOVERED, max(0.0, since - state.acted_at))
+    return replace(state, remedy=None), (ended,)
+
+
+def _may_rest(window: Window) -> bool:
+    """Nothing is expected of it: muted, withheld by the server, or not to be compared."""
+    return not window.measured or window.muted or window.was_muted or window.stream_paused
+
+
+def _problem(judgement: Judgement, *, flows: bool) -> tuple[Problem | None, str]:
+    window = judgement.window
+    active = {each.pattern for each in judgement.patterns}
+    if Pattern.STUCK_TRACK in active and not flows:
+        if window.packets == 0:
+            return Problem.STUCK, "nothing comes though it is not muted"
+        return Problem.NO_PICTURE, f"{window.packets} packets a second and no picture"
+    requests = window.pli_count + window.fir_count
+    if Pattern.KEYFRAME_STORM in active and window.direction is Direction.INBOUND and requests >= RUNAWAY_REQUESTS:
+        return Problem.NO_PICTURE, f"{requests} key frames asked for in a second, again and again"
+    if Pattern.SILENT_TRACK in active:
+        return Problem.SILENT, "not muted, and silent"
+    return None, ""

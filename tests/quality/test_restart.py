@@ -1,0 +1,132 @@
+"""Which tracks are restarted, how often, in which order, and when it is over."""
+
+from dataclasses import replace
+
+from quality import judge, restart
+from quality.judge import Coding
+from quality.restart import Action, Ended, Health, Outcome, Problem, Remedy, RestartState
+from quality.stats import Direction, InboundRtp, TrackKind, TrackSnapshot
+from tests.quality.traces import EPOCH, received
+
+STUCK = Health(Direction.INBOUND, TrackKind.VIDEO, flows=False, problem=Problem.STUCK, reason="nothing comes")
+FLOWS = replace(STUCK, flows=True, problem=None, reason="")
+UNKNOWN = replace(FLOWS, flows=False)
+
+Told = list[tuple[int, Action | Ended]]
+
+
+def run(seconds: list[Health]) -> Told:
+    state, told = RestartState(), []
+    for at, seen in enumerate(seconds):
+        state, each = restart.step(state, seen, EPOCH + at)
+        told += [(at, item) for item in each]
+    return told
+
+
+def remedies(told: Told) -> list[tuple[int, Remedy]]:
+    return [(at, item.remedy) for at, item in told if isinstance(item, Action)]
+
+
+def test_a_track_that_flows_is_left_alone() -> None:
+    assert run([FLOWS] * 300) == []
+
+
+def test_a_restart_that_helps_is_told_of_and_is_the_last() -> None:
+    told = run([FLOWS] * 5 + [STUCK] * 3 + [FLOWS] * 100)
+    (at, action), (end_at, ended) = told
+    assert isinstance(action, Action)
+    assert (at, action.remedy, action.problem, action.attempt) == (5, Remedy.RESTART, Problem.STUCK, 1)
+    assert action.reason == "nothing comes"
+    assert isinstance(ended, Ended)
+    assert (end_at, ended.outcome) == (11, Outcome.RECOVERED)
+    assert ended.took_s == 3
+
+
+def test_what_does_not_help_is_followed_by_the_next_remedy_after_twice_the_wait_and_ends_in_a_report() -> None:
+    told = run([replace(STUCK, can_go_lower=True)] * 600)
+    assert remedies(told) == [
+        (0, Remedy.RESTART),
+        (8, Remedy.RESTART),
+        (24, Remedy.LOWER_LAYER),
+        (56, Remedy.AUDIO_ONLY),
+        (116, Remedy.REPORT),
+    ]
+    failed = [item.remedy for _, item in told if isinstance(item, Ended) and item.outcome is Outcome.FAILED]
+    assert failed == [Remedy.RESTART, Remedy.RESTART, Remedy.LOWER_LAYER, Remedy.AUDIO_ONLY]
+
+
+def test_a_recording_never_gives_up_a_video_and_sound_has_no_layers() -> None:
+    recorded = restart.remedies(replace(STUCK, can_go_lower=True, keep_video=True))
+    assert recorded == (Remedy.RESTART, Remedy.RESTART, Remedy.LOWER_LAYER, Remedy.REPORT)
+    sound = restart.remedies(replace(STUCK, kind=TrackKind.AUDIO))
+    assert sound == (Remedy.RESTART,) * 3 + (Remedy.REPORT,)
+
+
+def test_silence_is_tried_once_and_our_own_only_told() -> None:
+    silent = replace(STUCK, kind=TrackKind.AUDIO, problem=Problem.SILENT)
+    assert [remedy for _, remedy in remedies(run([silent] * 300))] == [Remedy.RESTART, Remedy.REPORT]
+    own = replace(silent, direction=Direction.OUTBOUND)
+    assert [remedy for _, remedy in remedies(run([own] * 300))] == [Remedy.REPORT]
+
+
+def test_trouble_that_comes_back_soon_goes_on_down_the_ladder_and_late_begins_anew() -> None:
+    soon = run([STUCK] * 2 + [FLOWS] * 20 + [STUCK] * 2 + [FLOWS] * 20)
+    assert [item.attempt for _, item in soon if isinstance(item, Action)] == [1, 2]
+    late = run([STUCK] * 2 + [FLOWS] * 70 + [STUCK] * 2)
+    assert [item.attempt for _, item in late if isinstance(item, Action)] == [1, 1]
+
+
+def test_what_is_not_known_is_neither_trouble_nor_recovery() -> None:
+    told = run([STUCK] + [FLOWS] * 2 + [UNKNOWN] + [FLOWS] * 2 + [UNKNOWN] * 50)
+    assert remedies(told) == [(0, Remedy.RESTART)]
+    assert not [item for _, item in told if isinstance(item, Ended)]
+
+
+def healths(snapshots: list[TrackSnapshot]) -> list[Health]:
+    state, seen = judge.start(snapshots[0], Coding()), []
+    for snapshot in snapshots[1:]:
+        state, judgement = judge.step(state, snapshot, snapshot.timestamp)
+        seen.append(restart.health(judgement))
+    return seen
+
+
+def stopped(snapshots: list[TrackSnapshot], seconds: int, *, muted: bool = False) -> list[TrackSnapshot]:
+    """As they are, then `seconds` in which nothing comes."""
+    last = snapshots[-1]
+    return [
+        *snapshots,
+        *(replace(last, timestamp=last.timestamp + at, muted=muted) for at in range(1, seconds + 1)),
+    ]
+
+
+def test_a_video_that_stops_is_stuck_within_seconds_and_a_muted_one_is_not() -> None:
+    camera = list(received("TR_camera", TrackKind.VIDEO, [0.0] * 20))
+    seen = healths(stopped(camera, 12))
+    assert all(item.problem is None for item in seen[:20])
+    problems = [item.problem for item in seen[20:]]
+    assert problems[-1] is Problem.STUCK
+    assert problems.index(Problem.STUCK) <= 6
+    muted = healths(stopped(camera, 12, muted=True))
+    assert {item.problem for item in muted} == {None}
+    assert not any(item.flows for item in muted[20:])
+
+
+def test_packets_without_pictures_are_a_problem_of_their_own() -> None:
+    camera = list(received("TR_camera", TrackKind.VIDEO, [0.0] * 20))
+    last = camera[-1]
+    assert isinstance(last.stats, InboundRtp)
+    broken = [
+        replace(
+            last,
+            timestamp=last.timestamp + at,
+            stats=replace(
+                last.stats,
+                packets_received=last.stats.packets_received + 100 * at,
+                bytes_received=last.stats.bytes_received + 100_000 * at,
+            ),
+        )
+        for at in range(1, 15)
+    ]
+    seen = healths([*camera, *broken])
+    assert seen[-1].problem is Problem.NO_PICTURE
+    assert "no picture" in seen[-1].reason
