@@ -23,6 +23,10 @@ from quality.report_plots import strip
 from quality.report_style import STYLE
 from quality.report_track import track_card
 
+_SEEN = {
+    True: "The server judges the same way to the recorder, every 5 s.",
+    False: "The server judges the way to itself, which it may find better than the way on to the recorder.",
+}
 MANY_PATTERNS = 200  # more rows of them help nobody; the JSON has all
 
 
@@ -58,7 +62,7 @@ def _header(report: QualityReport) -> str:
         "degradations": str(sum(report.patterns.values())),
         "packets lost": as_percent(_loss(report.tracks)),
         "frozen": as_length(sum(track.freeze_s for track in report.tracks)),
-        "same word as the server": _agreed(report),
+        "recorder: server's word": _agreed(report),
     }
     return (
         f'<header><h1>{escape(recording.recording_id)}</h1><p class="soft">Room {escape(recording.room)} · {started} · '
@@ -108,12 +112,12 @@ def _pattern_row(span: PatternSpan, names: Mapping[str, ReportedTrack]) -> str:
 
 
 def _participant(number: int, item: ParticipantReport, duration_s: float) -> str:
-    role = "the recorder: all that it received" if item.own else "as recorded"
+    role = "the recorder: all that it received" if item.own else "as it reached the recorder"
     figures = item.agreement
     if figures.compared:
         told = (
             f"Same word as the server in {as_percent(figures.same / figures.compared)} of {figures.compared} samples"
-            f"{_others(figures.adjacent, figures.further)}."
+            f"{_others(figures.adjacent, figures.further)}. {_SEEN[item.own]}"
         )
     else:
         told = "The server said nothing of it."
