@@ -46,11 +46,13 @@ def read_quality_report(view: RecordingView) -> QualityReport:
     return _stored(view) or build_report(view, read_samples(view.path, view.started_at))
 
 
-def read_samples(path: Path, started_at: float) -> ReportBuilder:
-    """A builder with all samples of the recording in the folder `path`. Raises StorageError."""
+def read_samples(path: Path, started_at: float, before: float | None = None) -> ReportBuilder:
+    """A builder with the recording's samples, of before that Unix time if one is given. Raises StorageError."""
     builder = ReportBuilder(started_at)
     for event in read_events(path, QUALITY_NAME):
-        add_line(builder, event)
+        at = event.get("at")
+        if before is None or not isinstance(at, int | float) or at < before:
+            add_line(builder, event)
     return builder
 
 

@@ -23,6 +23,7 @@ STRAIN_BEFORE_S = 5.0  # a server that congestion has warned lowers the layer wi
 STRAIN_AFTER_S = 3.0  # some lower it before loss shows
 USUAL_JITTER_RISE = 0.05  # of the way, per window: as slow as twenty of them
 
+CATCH_UP_S = 3.0  # after a stall frames come in bursts: what was held back, and is no rate of the track
 USUAL_FPS_FALL = 0.995  # per second: a lower rate is usual after 100 s (0.995^100 = 0.6)
 OTHER_LAYER_AREA = 1.5  # simulcast layers differ by 2.25 times in area or more; encoders' own steps by 1.3 to 1.8
 
@@ -40,9 +41,9 @@ class Memory:
     """What outlives the samples.
 
     `steady_since` is since when no mute, pause or request has changed the stream. `usual_fps` is 0 where unknown.
-    `distress_at` is when the network was last seen to suffer, `strain_at` when it last showed milder signs.
-    `below_since` is since when the track gives less than it should (a lower layer, or far fewer frames);
-    `below_by_network` is whether strain came with the begin of that.
+    `stalled_at` is when a window without frames last ended. `distress_at` is when the network was last seen to
+    suffer, `strain_at` when it last showed milder signs. `below_since` is since when the track gives less than it
+    should (a lower layer, or far fewer frames); `below_by_network` is whether strain came with the begin of that.
     """
 
     steady_since: float | None = None
@@ -50,6 +51,7 @@ class Memory:
     usual_fps: float = 0.0
     usual_jitter_s: float | None = None
     frame_area: int = 0
+    stalled_at: float | None = None
     distress_at: float | None = None
     strain_at: float | None = None
     below_since: float | None = None
@@ -125,7 +127,7 @@ def remember(memory: Memory, window: Window, now: float) -> Memory:
     memory = _learn_strain(memory, window, now)
     if window.stream_paused:
         return replace(memory, steady_since=now, below_since=None, below_by_network=False, usual_fps=0.0)
-    return _learn_fps(_learn_below(memory, window, began, now), window)
+    return _learn_fps(_learn_below(memory, window, began, now), window, now)
 
 
 def distressed(window: Window) -> bool:
@@ -208,13 +210,16 @@ def _learn_below(memory: Memory, window: Window, began: float, now: float) -> Me
     return replace(memory, below_since=since, below_by_network=memory.below_by_network or (early and warned))
 
 
-def _learn_fps(memory: Memory, window: Window) -> Memory:
+def _learn_fps(memory: Memory, window: Window, now: float) -> Memory:
     area = window.frame_width * window.frame_height
     if other_layer(area, memory.frame_area):
         memory = replace(memory, usual_fps=0.0)
     usual = memory.usual_fps
+    if window.frames == 0:
+        memory = replace(memory, stalled_at=now)
     if window.fps > usual:
-        usual += EXPECTED_FPS_RISE * (window.fps - usual)
+        held_back = usual > 0 and memory.stalled_at is not None and now - memory.stalled_at <= CATCH_UP_S
+        usual += 0.0 if held_back else EXPECTED_FPS_RISE * (window.fps - usual)
     else:
         usual *= float(USUAL_FPS_FALL**window.duration_s)
     return replace(memory, usual_fps=usual, frame_area=area or memory.frame_area)

@@ -147,8 +147,8 @@ class ParticipantReport:
 class QualityReport:
     """All of it. `score`, `mos` and `quality` are those of the worst participant who was recorded, None without any.
 
-    `qualities` are shares of the time of all tracks; `patterns` counts how often each began. `unreadable_lines` of the
-    samples were left out.
+    `qualities` are shares of the time of all tracks; `patterns` counts how often each began. `agreement` is that of the
+    recorder: of others the server judges their own ways. `unreadable_lines` of the samples were left out.
     """
 
     version: int
@@ -260,7 +260,7 @@ class ReportBuilder:
             for word, duration_s in track.seconds.items():
                 seconds[word] = seconds.get(word, 0.0) + duration_s
         for item in self._participants.values():
-            together.update(item.agreement)
+            together.update(item.agreement if item.own else {})
         ends = [track.ends_at_s for track in tracks]
         ended_at = recording.ended_at
         return QualityReport(

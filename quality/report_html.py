@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from html import escape
 from itertools import pairwise
 
-from quality.report import ParticipantReport, PatternSpan, QualityReport, ReportedTrack, TrackReport
+from quality.report import ParticipantPoint, ParticipantReport, PatternSpan, QualityReport, ReportedTrack, TrackReport
 from quality.report_parts import (
     as_clock,
     as_length,
@@ -23,6 +23,10 @@ from quality.report_plots import strip
 from quality.report_style import STYLE
 from quality.report_track import track_card
 
+_SEEN = {
+    True: "The server judges the same way to the recorder, every 5 s.",
+    False: "The server judges the way to itself, which it may find better than the way on to the recorder.",
+}
 MANY_PATTERNS = 200  # more rows of them help nobody; the JSON has all
 
 
@@ -58,7 +62,7 @@ def _header(report: QualityReport) -> str:
         "degradations": str(sum(report.patterns.values())),
         "packets lost": as_percent(_loss(report.tracks)),
         "frozen": as_length(sum(track.freeze_s for track in report.tracks)),
-        "same word as the server": _agreed(report),
+        "agreement with the server": _agreed(report),
     }
     return (
         f'<header><h1>{escape(recording.recording_id)}</h1><p class="soft">Room {escape(recording.room)} · {started} · '
@@ -76,9 +80,20 @@ def _hero(report: QualityReport) -> str:
     about = f"score {report.score:.0f} of 100 · MOS {report.mos:.1f} of 4.5"
     who = f"That is the mean of {named(worst.participant_identity)}, the participant with the lowest."
     return (
-        f'<div class="word">{word}<small>{about}</small></div>'
+        f'<div class="word">{word}<small>{about}{_seen_and_heard(report)}</small></div>'
         f'<div><p class="soft">{who} Of the time of all tracks was:</p>{share_bar(report.qualities)}</div>'
     )
+
+
+def _seen_and_heard(report: QualityReport) -> str:
+    """The track that looked or sounded worst, by the models."""
+    judged = [track for track in report.tracks if track.model_mos is not None]
+    if not judged:
+        return ""
+    worst = min(judged, key=lambda track: track.model_mos or 0.0)
+    verb = "seen" if worst.track.kind == "video" else "heard"
+    whose = f"{named(worst.track.name or worst.track.source)} of {named(worst.track.participant_identity)}"
+    return f"<br>{whose} {verb} with MOS {worst.model_mos:.1f}"
 
 
 def _patterns(report: QualityReport) -> str:
@@ -108,12 +123,12 @@ def _pattern_row(span: PatternSpan, names: Mapping[str, ReportedTrack]) -> str:
 
 
 def _participant(number: int, item: ParticipantReport, duration_s: float) -> str:
-    role = "the recorder: all that it received" if item.own else "as recorded"
+    role = "the recorder: all that it received" if item.own else "as it reached the recorder"
     figures = item.agreement
     if figures.compared:
         told = (
             f"Same word as the server in {as_percent(figures.same / figures.compared)} of {figures.compared} samples"
-            f"{_others(figures.adjacent, figures.further)}."
+            f"{_others(figures.adjacent, figures.further)}. {_SEEN[item.own]}"
         )
     else:
         told = "The server said nothing of it."
@@ -133,9 +148,7 @@ def _others(adjacent: int, further: int) -> str:
 
 
 def _word_strips(name: str, item: ParticipantReport, duration_s: float) -> str:
-    points = [point.at_s for point in item.points]
-    step_s = min((after - before for before, after in pairwise(points)), default=2.0)
-    spans = [(max(0.0, point.at_s - step_s), point.at_s, point) for point in item.points]
+    spans = _spans(item)
     ours = [(begin, end, point.quality.value) for begin, end, point in spans]
     counted = [(begin, end, point.as_server_quality.value) for begin, end, point in spans]
     theirs = [
@@ -152,6 +165,16 @@ def _word_strips(name: str, item: ParticipantReport, duration_s: float) -> str:
     as_server = strip(f"{name}c", f"{identity}, losses counted as by the server", text, counted, duration_s)
     between = f"<span>counted as by the server</span>{as_server}" if differs else ""
     return f'<div class="strip"><span>ours</span>{mine}{between}<span>server{mos}</span>{server}</div>'
+
+
+def _spans(item: ParticipantReport) -> list[tuple[float, float, ParticipantPoint]]:
+    """Each point with the time it stands for: since the one before, or the usual step where that was long ago."""
+    times = [point.at_s for point in item.points]
+    steps = sorted(after - before for before, after in pairwise(times))
+    usual_s = steps[len(steps) // 2] if steps else 2.0
+    begins = [max(0.0, times[0] - usual_s)] if times else []
+    begins += [before if after - before <= 3 * usual_s else after - usual_s for before, after in pairwise(times)]
+    return list(zip(begins, times, item.points, strict=True))
 
 
 def _footer(report: QualityReport) -> str:

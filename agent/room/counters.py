@@ -9,8 +9,8 @@ class RoomCounters:
 
     `connection_events`: "connected", "reconnecting", "reconnected", "disconnected". `layer_switches`: "up", "down".
     `recording_frames`, `recording_frames_lost`: by kind, "audio" or "video". `storage_errors`: by error code.
-    `handoffs`: "ok", "failed". `quality_patterns`: begun, by pattern. `quality_agreement`: seconds of participants
-    whose quality we and the server call the "same", "adjacent" or "further" apart. `track_restarts`: by remedy and
+    `handoffs`: "ok", "failed". `quality_patterns`: begun, by pattern. `quality_agreement`: seconds in which our
+    word and the server's for this end are the "same", "adjacent" or "further" apart. `track_restarts`: by remedy and
     outcome, as "restart/begun". Two are gauges:
     `recording_write_queue_bytes` (waiting to be written) and `handoff_pending` (segments closed, not handed off yet).
     """

@@ -182,9 +182,10 @@ class QualityMonitor:
             bound.info("quality_pattern_ended", lasted_s=round(change.at - change.began_at, 1))
 
     def _compare(self, participants: tuple[ParticipantJudgement, ...]) -> None:
-        """Count how our words agree with the server's, and tell where ours changed."""
+        """Count how our word for this end agrees with the server's, and tell where words changed."""
         for judged in participants:
-            if judged.server is not None:
+            # Of others it judges their own ways; of this end the very tracks that are judged here.
+            if judged.server is not None and judged.own:
                 self._agreement[agreement(judged.as_server.quality, judged.server.quality).value] += 1
             # Everybody begins as good as can be, so that only news are told.
             before = self._qualities.get(judged.participant_identity, ConnectionQuality.EXCELLENT)

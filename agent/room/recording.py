@@ -85,7 +85,7 @@ class RoomRecorder:
         """
         self._recording = await asyncio.to_thread(self._open)
         try:
-            await self._quality.start(self._recording)
+            self._quality.start(self._recording)
             if self._options.sink is not None:
                 self._handoff = Handoff(self._recording.path, self._options.sink)
                 self._handoff.start()
@@ -97,6 +97,7 @@ class RoomRecorder:
         self._tasks.start(self._follow_policy(), name="policy")
         self._tasks.start(self._tick(), name="tick")
         self._tasks.start(self._decryption.derive_keys(), name="derive_keys")
+        self._tasks.start(self._quality.load_earlier(self._clock.now()), name="quality_samples")
         self._tell(RecordingChanged(self.status()))
 
     def _open(self) -> Recording:

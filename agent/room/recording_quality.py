@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import structlog
 
 from agent.errors import QualityNotFound
-from agent.quality_report import add_line, build_report, read_samples, write_quality_report
+from agent.quality_report import add_line, build_report, read_quality_report, read_samples, write_quality_report
 from agent.room.counters import RoomCounters
 from agent.room.decoded_tracks import DecodedTracks
 from agent.room.quality_log import QualityLog
@@ -46,23 +46,43 @@ class RecordingQuality:
         self._decoded = decoded
         self._recording: Recording | None = None
         self._builder: ReportBuilder | None = None
+        self._waiting: list[TimelineEvent] | None = []
         self._log: QualityLog | None = None
         self._monitor = QualityMonitor("tap", TapSurroundings(tap), tell, repaired=True)
-        self._monitor.add_listener(self._write)
+        self._monitor.add_listener(self.take)
         self._restarter = TrackRestarter("tap", TapHands(tap, layers), tell, keep_video=True)
         if decoded is None:
             self._monitor.add_listener(self._restarter.on_tick)
 
-    async def start(self, recording: Recording) -> None:
-        """Write into `recording` from now on; what an earlier writer left is in its report too. Raises StorageError."""
-        builder = await asyncio.to_thread(read_samples, recording.path, recording.started_at)
+    def start(self, recording: Recording) -> None:
+        """Write into `recording` from now on."""
+        self._recording = recording
 
         def append(event: TimelineEvent) -> None:
             recording.append_event(event, QUALITY_NAME)
-            add_line(builder, asdict(event))
+            self._gather(event)
 
-        self._recording, self._builder = recording, builder
         self._log = QualityLog(append, self._decoded.content if self._decoded else None)
+
+    async def load_earlier(self, before: float) -> None:
+        """Take what earlier writers left, before that Unix time, into the report. Of a day it takes seconds."""
+        assert self._recording is not None, "started first"
+        path, started_at = self._recording.path, self._recording.started_at
+        try:
+            builder = await asyncio.to_thread(read_samples, path, started_at, before)
+        except MediaError as error:
+            log.warning("quality_samples_unreadable", code=error.code, error=str(error))
+            self._waiting = None
+            return
+        for event in self._waiting or ():
+            add_line(builder, asdict(event))
+        self._builder, self._waiting = builder, None
+
+    def _gather(self, event: TimelineEvent) -> None:
+        if self._builder is not None:
+            add_line(self._builder, asdict(event))
+        elif self._waiting is not None:
+            self._waiting.append(event)  # some lines a second, for as long as the earlier ones are being read
 
     def sample(self, is_stream_paused: Callable[[str], bool], now: float) -> None:
         """Judge what came in the last second."""
@@ -80,9 +100,10 @@ class RecordingQuality:
         tracks = tuple(each for each in tick.tracks if each.label.track_sid in recorded)
         heard = {each.label.participant_identity for each in tracks}
         participants = tuple(each for each in tick.participants if each.own or each.participant_identity in heard)
-        self._write(replace(tick, tracks=tracks, participants=participants))
+        self.take(replace(tick, tracks=tracks, participants=participants))
 
-    def _write(self, tick: QualityTick) -> None:
+    def take(self, tick: QualityTick) -> None:
+        """Write what was judged in one second; nothing while the recording is paused."""
         if self._log is not None and self._recording is not None and not self._recording.paused:
             self._log.take(tick)
 
@@ -93,13 +114,16 @@ class RecordingQuality:
 
     async def write_report(self) -> None:
         """Put the report beside the recording. It can be made again from the samples: a failure is only logged."""
-        if self._recording is None or self._builder is None:
+        if self._recording is None:
             return
         path = self._recording.path
         try:
             view = await asyncio.to_thread(read_recording, path)
-            # Here, not in a thread: samples go on coming. Its points are bounded, so it takes milliseconds.
-            report = build_report(view, self._builder)
+            if self._builder is None:
+                report = await asyncio.to_thread(read_quality_report, view)
+            else:
+                # Here, not in a thread: samples go on coming. Its points are bounded, so it takes milliseconds.
+                report = build_report(view, self._builder)
             await asyncio.to_thread(write_quality_report, path, report)
         except QualityNotFound:
             return  # no track was received

@@ -78,7 +78,8 @@ def judged_recording(
     """A closed recording without media whose quality.jsonl tells of `seconds` of `tracks`; its folder."""
     recording = Recording.create(root, recording_id, room, started_at=EPOCH)
     log = QualityLog(lambda event: recording.append_event(event, QUALITY_NAME))
-    excellent = {each.label.participant_identity: ServerOpinion(ConnectionQuality.EXCELLENT, 4.5) for each in tracks}
+    people = {each.label.participant_identity for each in tracks} | {_Around.own_identity}
+    excellent = dict.fromkeys(people, ServerOpinion(ConnectionQuality.EXCELLENT, 4.5))
     around = _Around(tracks, excellent)
     monitor = QualityMonitor("tap", around, lambda _event: None, repaired=True)
     monitor.add_listener(log.take)

@@ -1,5 +1,6 @@
 """From a recording's samples to its report: JSON and a page that nothing a person names can break."""
 
+import itertools
 import json
 import os
 import re
@@ -195,6 +196,17 @@ def test_the_page_stands_alone_and_each_plot_has_a_title(recording: Path) -> Non
     assert "8.9% of packets lost" in page.text
     assert "prefers-color-scheme:dark" in text
     assert 'name="viewport"' in text
+
+
+def test_words_fill_the_time_without_holes(recording: Path) -> None:
+    text = render(report_of(recording))
+    ours = next(found for found in re.findall(r"<svg.*?</svg>", text, re.DOTALL) if "Our word for ada" in found)
+    rects = [
+        (float(item.get("x", "")), float(item.get("width", ""))) for item in ElementTree.fromstring(ours).iter("rect")
+    ]
+    assert len(rects) >= 3
+    for (x, width), (after, _) in itertools.pairwise(rects):
+        assert x + width == pytest.approx(after, abs=0.2)
 
 
 def test_names_of_people_stay_text(tmp_path: Path) -> None:

@@ -72,11 +72,11 @@ def test_participants_are_compared_with_the_server_and_the_worst_speaks_for_the_
     good, excellent, lost = ConnectionQuality.GOOD, ConnectionQuality.EXCELLENT, ConnectionQuality.LOST
     for at, server in ((2, None), (4, good), (6, excellent), (8, lost)):
         builder.add_participant(person(at, 70.0, server))
-    builder.add_participant(person(2, 30.0, None, own=True))
+    builder.add_participant(person(2, 30.0, good, own=True))
     report = builder.build(RECORDING)
     ada, own = report.participants
     assert (ada.agreement.same, ada.agreement.adjacent, ada.agreement.further, ada.agreement.compared) == (1, 1, 1, 3)
-    assert (report.agreement, own.own, own.agreement.compared) == (ada.agreement, True, 0)
+    assert (report.agreement, own.own, own.agreement.same) == (own.agreement, True, 1), "of others it sees other ways"
     assert (report.score, report.quality) == (70.0, good), "what the recorder received is no participant"
     assert ada.server_qualities["lost"] == pytest.approx(1 / 3)
     assert ada.server_mos == 4.0

@@ -25,7 +25,7 @@ class Around:
     own_identity = "tap"
 
     def __init__(self) -> None:
-        self.told: dict[str, ServerOpinion] = {"ada": ServerOpinion(ConnectionQuality.EXCELLENT, 4.5)}
+        self.told = dict.fromkeys(("ada", "tap"), ServerOpinion(ConnectionQuality.EXCELLENT, 4.5))
 
     def labels(self) -> Mapping[str, TrackLabel]:
         return {label.track_sid: label for label in (CAMERA, MICROPHONE)}

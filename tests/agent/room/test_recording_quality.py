@@ -1,0 +1,129 @@
+"""A recording's judge over the life of its recording: what earlier writers left, pauses, faults, and the report."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from agent.quality_report import REPORT_NAME, read_quality_report
+from agent.room.quality_monitor import JudgedTrack, QualityTick, TrackLabel
+from agent.room.recording_quality import RecordingQuality
+from media.record.reader import QUALITY_NAME, read_recording
+from media.record.recorder import Recording
+from media.tap.tap import Tap
+from quality import judge
+from quality.stats import TrackKind
+from tests.agent.judged_recordings import Second, camera, judged_recording
+from tests.quality.traces import EPOCH, received
+
+
+class Silence:
+    """A tap that receives nothing."""
+
+    participants: dict[str, object] = {}  # noqa: RUF012 - never changed
+    connection_qualities: dict[str, object] = {}  # noqa: RUF012
+    participant_sid = ""
+    participant_identity = "tap"
+
+    def stats(self) -> dict[str, object]:
+        return {}
+
+
+class Broken(Silence):
+    def stats(self) -> dict[str, object]:
+        raise RuntimeError("a bug of ours")
+
+
+def quality_of(tap: Silence) -> RecordingQuality:
+    return RecordingQuality(cast("Tap", tap), None, lambda _event: None)
+
+
+@pytest.fixture
+def torn(tmp_path: Path) -> Path:
+    """Half a minute, whose last line was torn by the end of its writer."""
+    path = judged_recording(tmp_path, "one", (camera("ada", lambda _at: Second()),), 30)
+    with (path / QUALITY_NAME).open("ab") as file:
+        file.write(b'{"type":"track_quality","at":18000')
+    return path
+
+
+async def test_what_an_earlier_writer_left_is_in_the_report_of_the_next(torn: Path) -> None:
+    recording = Recording.resume(torn, EPOCH + 40)
+    quality = quality_of(Silence())
+    quality.start(recording)
+    quality.sample(lambda _sid: False, EPOCH + 41)
+    await quality.load_earlier(EPOCH + 40)
+    quality.flush(EPOCH + 42)
+    await recording.aclose(EPOCH + 50, "requested")
+    await quality.write_report()
+    values = json.loads((torn / REPORT_NAME).read_text())
+    assert values["recording"]["ended_at"] == EPOCH + 50
+    (track,) = values["tracks"]
+    assert track["ends_at_s"] == 30.0
+    assert read_quality_report(read_recording(torn)).tracks[0].judged_s == pytest.approx(30.0)
+
+
+async def test_what_comes_while_earlier_samples_are_read_counts_once(torn: Path) -> None:
+    recording = Recording.resume(torn, EPOCH + 40)
+    quality = quality_of(Silence())
+    quality.start(recording)
+    label = TrackLabel("TR_new", "screen", "video", "screen_share", "bob", "video/vp8")
+    state = judge.start((snapshots := received("TR_new", TrackKind.VIDEO, [0.0, 0.0]))[0], judge.Coding())
+    state, judgement = judge.step(state, snapshots[1], EPOCH + 41)
+    quality.take(QualityTick("tap", EPOCH + 41, (JudgedTrack(label, judgement),), ()))
+    quality.flush(EPOCH + 41)
+    await quality.load_earlier(EPOCH + 40)
+    await recording.aclose(EPOCH + 50)
+    await quality.write_report()
+    gathered = read_quality_report(read_recording(torn))
+    (torn / REPORT_NAME).unlink()
+    assert {item.track.name: item.judged_s for item in gathered.tracks} == {"camera": 30.0, "screen": 1.0}
+    assert len(read_quality_report(read_recording(torn)).tracks) == 2
+
+
+async def test_without_the_earlier_samples_the_report_is_read_from_the_file(torn: Path) -> None:
+    recording = Recording.resume(torn, EPOCH + 40)
+    quality = quality_of(Silence())
+    quality.start(recording)
+    await recording.aclose(EPOCH + 50)
+    await quality.write_report()
+    assert len(json.loads((torn / REPORT_NAME).read_text())["tracks"]) == 1
+
+
+async def test_a_fault_in_judging_costs_no_media(torn: Path) -> None:
+    recording = Recording.resume(torn, EPOCH + 40)
+    quality = quality_of(Broken())
+    quality.start(recording)
+    await quality.load_earlier(EPOCH + 40)
+    with capture_logs() as logs:
+        quality.sample(lambda _sid: False, EPOCH + 41)
+    assert [item["event"] for item in logs] == ["recording_quality_failed"]
+    await recording.aclose(EPOCH + 50)
+
+
+async def test_a_recording_that_received_nothing_gets_no_report_and_no_complaint(tmp_path: Path) -> None:
+    recording = Recording.create(tmp_path, "empty", "lobby", started_at=EPOCH)
+    quality = quality_of(Silence())
+    await quality.write_report()
+    quality.start(recording)
+    await quality.load_earlier(EPOCH + 40)
+    await recording.aclose(EPOCH + 1)
+    with capture_logs() as logs:
+        await quality.write_report()
+    assert logs == []
+    assert not (recording.path / REPORT_NAME).exists()
+
+
+async def test_a_folder_that_is_gone_is_said_in_the_log_only(torn: Path) -> None:
+    recording = Recording.resume(torn, EPOCH + 40)
+    quality = quality_of(Silence())
+    quality.start(recording)
+    await quality.load_earlier(EPOCH + 40)
+    await recording.aclose(EPOCH + 41)
+    await asyncio.to_thread(torn.rename, torn.with_name("elsewhere"))
+    with capture_logs() as logs:
+        await quality.write_report()
+    assert [(item["event"], item["code"]) for item in logs] == [("quality_report_failed", "recording_not_found")]
