@@ -20,6 +20,8 @@ from agent.room.recorder_options import RecorderOptions, open_recording
 from agent.room.recording_activity import RecordingActivity, is_heard
 from agent.room.recording_plan import EndedReason, LayerPolicy
 from agent.room.recording_quality import RecordingQuality
+from agent.room.restart_hands import TapHands
+from agent.room.restarts import TrackRestarter
 from agent.room.state import ReceiveState, RecordingStatus, TrackState
 from agent.room.subscription import Candidate, Choice, SubscriptionPolicy, decide
 from agent.room.tap_values import is_recordable, participant_state, track_state
@@ -67,7 +69,10 @@ class RoomRecorder:
         self._decoded = options.decoded
         self._policy = options.policy
         self._layers = RecordedLayers(self._tap, options.layers)
-        self._quality = RecordingQuality(self._tap, self._layers, self._decoded, tell)
+        self._quality = RecordingQuality(self._tap, self._decoded, tell)
+        self._restarter = TrackRestarter("tap", TapHands(self._tap, self._layers), tell, keep_video=True)
+        if self._decoded is None:
+            self._quality.add_listener(self._restarter.on_tick)
         self._refused: set[str] = set()
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -356,15 +361,19 @@ class RoomRecorder:
         """Totals for metrics."""
         totals = self._open_recording.stats
         handoff = self._handoff
-        return self._quality.counters() + RoomCounters(
-            recording_segments=totals.segments,
-            recording_bytes=totals.bytes_written,
-            recording_frames=dict(self._tracks.frames),
-            recording_frames_lost={kind.value: lost for kind, lost in totals.frames_lost.items()},
-            recording_write_queue_bytes=totals.queue_bytes,
-            storage_errors=dict(self._storage_errors),
-            handoffs={"ok": handoff.handed_off, "failed": handoff.failures} if handoff else {},
-            handoff_pending=handoff.pending if handoff else 0,
+        return (
+            self._quality.counters()
+            + self._restarter.counters()
+            + RoomCounters(
+                recording_segments=totals.segments,
+                recording_bytes=totals.bytes_written,
+                recording_frames=dict(self._tracks.frames),
+                recording_frames_lost={kind.value: lost for kind, lost in totals.frames_lost.items()},
+                recording_write_queue_bytes=totals.queue_bytes,
+                storage_errors=dict(self._storage_errors),
+                handoffs={"ok": handoff.handed_off, "failed": handoff.failures} if handoff else {},
+                handoff_pending=handoff.pending if handoff else 0,
+            )
         )
 
     async def aclose(self, reason: EndedReason = EndedReason.REQUESTED) -> None:
@@ -374,7 +383,7 @@ class RoomRecorder:
         await asyncio.shield(self._closing)
 
     async def _close(self, reason: EndedReason) -> None:
-        await self._quality.aclose()
+        await self._restarter.aclose()
         if self._decoded is not None:
             await self._decoded.aclose()
         await self._tap.aclose()

@@ -11,12 +11,9 @@ from agent.quality_report import add_line, build_report, read_quality_report, re
 from agent.room.counters import RoomCounters
 from agent.room.decoded_tracks import DecodedTracks
 from agent.room.quality_log import QualityLog
-from agent.room.quality_monitor import QualityMonitor, QualityTick
+from agent.room.quality_monitor import QualityMonitor, QualityTick, TickListener
 from agent.room.quality_surroundings import TapSurroundings
-from agent.room.recorded_layers import RecordedLayers
 from agent.room.recorder_events import RecorderEvent
-from agent.room.restart_hands import TapHands
-from agent.room.restarts import TrackRestarter
 from agent.room.state import ReceiveState
 from agent.room.tap_snapshots import tap_snapshots
 from media.errors import MediaError
@@ -35,13 +32,7 @@ class RecordingQuality:
     A fault in judging is logged and costs no media.
     """
 
-    def __init__(
-        self,
-        tap: Tap,
-        layers: RecordedLayers,
-        decoded: DecodedTracks | None,
-        tell: Callable[[RecorderEvent], None],
-    ) -> None:
+    def __init__(self, tap: Tap, decoded: DecodedTracks | None, tell: Callable[[RecorderEvent], None]) -> None:
         self._tap = tap
         self._decoded = decoded
         self._recording: Recording | None = None
@@ -50,9 +41,10 @@ class RecordingQuality:
         self._log: QualityLog | None = None
         self._monitor = QualityMonitor("tap", TapSurroundings(tap), tell, repaired=True)
         self._monitor.add_listener(self.take)
-        self._restarter = TrackRestarter("tap", TapHands(tap, layers), tell, keep_video=True)
-        if decoded is None:
-            self._monitor.add_listener(self._restarter.on_tick)
+
+    def add_listener(self, listener: TickListener) -> None:
+        """Have `listener` called with all judgements of what the tap receives."""
+        self._monitor.add_listener(listener)
 
     def start(self, recording: Recording) -> None:
         """Write into `recording` from now on."""
@@ -136,8 +128,4 @@ class RecordingQuality:
 
     def counters(self) -> RoomCounters:
         """Totals for metrics."""
-        return self._monitor.counters() + self._restarter.counters()
-
-    async def aclose(self) -> None:
-        """Restart nothing more; idempotent."""
-        await self._restarter.aclose()
+        return self._monitor.counters()
