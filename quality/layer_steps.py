@@ -1,0 +1,92 @@
+"""Steps up from layers that are asked for, the most useful for their bits first."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from quality.allocation import Limits, Subscription, constrain, priority, utility
+from quality.stats import VideoQuality
+
+
+@dataclass(frozen=True, slots=True)
+class _StepUp:
+    """The next layer of a track: what it costs more, and gains in weighted utility."""
+
+    track_sid: str
+    quality: VideoQuality
+    bits: float
+    gain: float
+
+
+def steps_up(
+    subscriptions: tuple[Subscription, ...],
+    asked: Mapping[str, VideoQuality | None],
+    top: Mapping[str, VideoQuality | None],
+    limits: Limits,
+    budget_bps: float,
+    least: int = 0,
+) -> dict[str, VideoQuality | None]:
+    """What is asked for and, one after the other, the steps up that are most useful for their bits.
+
+    `least` steps whatever `budget_bps` says, then what fits into it; none above `top`, nor past the limits' bandwidth.
+    """
+    wanted, taken = dict(asked), 0
+    spent = bitrate_bps(subscriptions, asked)
+    while True:
+        steps = [
+            step
+            for item in subscriptions
+            if (step := _step_up(item, wanted[item.track_sid], top[item.track_sid], limits))
+        ]
+        best = max(steps, key=lambda step: step.gain / max(1.0, step.bits), default=None)
+        if best is None or spent + best.bits > min(limits.bandwidth_bps, math.inf if taken < least else budget_bps):
+            return wanted
+        wanted[best.track_sid] = best.quality
+        spent, taken = spent + best.bits, taken + 1
+
+
+def _step_up(
+    item: Subscription, asked: VideoQuality | None, top: VideoQuality | None, limits: Limits
+) -> _StepUp | None:
+    layers = constrain(item, limits)[0]
+    now = next((layer for layer in layers if layer.quality == asked), None)
+    above = [layer for layer in layers if height(asked) < layer.quality <= height(top)]
+    if not above:
+        return None
+    gain = utility(above[0], item) - (utility(now, item) if now else 0.0)
+    bits = above[0].bitrate_bps - (now.bitrate_bps if now else 0.0)
+    return _StepUp(item.track_sid, above[0].quality, bits, priority(item) * gain)
+
+
+def with_bitrates(
+    subscriptions: tuple[Subscription, ...], rates_bps: tuple[tuple[str, VideoQuality, float], ...]
+) -> tuple[Subscription, ...]:
+    """The subscriptions with the bitrates of `rates_bps` where it has them, else as announced."""
+    rates = {(sid, quality): bps for sid, quality, bps in rates_bps}
+    return tuple(
+        replace(
+            item,
+            layers=tuple(
+                replace(layer, bitrate_bps=rates.get((item.track_sid, layer.quality), layer.bitrate_bps))
+                for layer in item.layers
+            ),
+        )
+        for item in subscriptions
+    )
+
+
+def bitrate_bps(subscriptions: tuple[Subscription, ...], asked: Mapping[str, VideoQuality | None]) -> float:
+    """The sum of the bitrates of the layers asked for."""
+    return sum(
+        layer.bitrate_bps for item in subscriptions for layer in item.layers if layer.quality == asked[item.track_sid]
+    )
+
+
+def height(quality: VideoQuality | None) -> int:
+    """Orders qualities, with disabled below all."""
+    return -1 if quality is None else int(quality)
+
+
+def lower(one: VideoQuality | None, other: VideoQuality | None) -> VideoQuality | None:
+    """The lower of two qualities."""
+    return one if height(one) <= height(other) else other
