@@ -6,6 +6,7 @@ DURATION ?= 20
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+NPM_CI := PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --silent --ignore-scripts --no-audit --no-fund
 TESTS ?= tests
 WORKERS ?= 2
 
@@ -47,7 +48,7 @@ bench: setup ## CPU of recording: beside decoding and encoding, CLIP=file (720p)
 
 .venv/.interop: .venv/.player tests/interop/package-lock.json
 	@echo "setup: livekit-client for the tests with a browser"
-	@cd tests/interop && PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --silent --ignore-scripts --no-audit --no-fund
+	@cd tests/interop && $(NPM_CI)
 	@touch $@
 
 clean: ## remove what set-up made in this folder
@@ -70,6 +71,6 @@ clean: ## remove what set-up made in this folder
 .venv/.player: .venv/.python agent/api/web/package-lock.json
 	@echo "setup: the player's JavaScript library"
 	@command -v npm >/dev/null 2>&1 || $(PIP) install --require-hashes --no-deps -r requirements/node.txt
-	@cd agent/api/web && PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --silent --ignore-scripts --no-audit --no-fund
+	@cd agent/api/web && $(NPM_CI)
 	@mkdir -p agent/api/web/vendor && cp agent/api/web/node_modules/hls.js/dist/hls.min.js agent/api/web/vendor/
 	@touch $@

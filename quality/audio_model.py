@@ -92,7 +92,7 @@ def judge(path: AudioPath) -> AudioScore:
     if loss >= NOTABLE_POINTS:
         bursts = f" in bursts ({path.burst_ratio:.1f} times as long as by chance)" if path.burst_ratio >= 1.5 else ""
         reasons.append(f"{path.loss_ratio:.1%} of packets lost{bursts}: {loss:.0f} points")
-    return AudioScore(r, max(1.0, mean_opinion_score(r)), delay, codec, loss, tuple(reasons))
+    return AudioScore(r, mean_opinion_score(r), delay, codec, loss, tuple(reasons))
 
 
 def delay_impairment(delay_ms: float) -> float:

@@ -202,11 +202,11 @@ def freeze(view: View) -> Finding:
     windows = within(view.samples, view.now, min(FREEZE_SPAN_S, view.now - resumed_at - RESUMED_S))
     frozen_s = sum(window.freeze_s for window in windows)
     longest_s = max((window.freeze_s / window.freeze_count for window in windows if window.freeze_count), default=0.0)
-    without_s = lasting_s(view.samples, _without_frames)
-    figures = (Figure("freeze_s", frozen_s), Figure("without_frames_s", without_s), Figure("usual_fps", _fps(view)))
+    without_s, usual_fps = lasting_s(view.samples, _without_frames), view.memory.usual_fps
+    figures = (Figure("freeze_s", frozen_s), Figure("without_frames_s", without_s), Figure("usual_fps", usual_fps))
     if longest_s >= FREEZE_S or frozen_s >= FROZEN_S:
         return Finding(Presence.PRESENT, f"picture froze for {frozen_s:.1f} s", figures)
-    if without_s >= NO_FRAMES_S and _fps(view) > 0:
+    if without_s >= NO_FRAMES_S and usual_fps > 0:
         return Finding(Presence.PRESENT, f"no new picture for {without_s:.1f} s", figures)
     if frozen_s == 0.0 and latest.frames > 0:
         return Finding(Presence.ABSENT, f"picture moves again, {latest.fps:.0f} frames per second", figures)
@@ -226,7 +226,7 @@ def stuck_track(view: View) -> Finding:
         return Finding(Presence.PRESENT, f"nothing {verb} for {without_s:.0f} s though it is not muted", figures)
     if undecoded_s >= UNDECODED_S:
         return Finding(Presence.PRESENT, f"no picture for {undecoded_s:.0f} s", figures)
-    if latest.packets > 0 and (latest.frames > 0 or latest.kind is TrackKind.AUDIO or not _is_moving_video(latest)):
+    if latest.packets > 0 and (latest.frames > 0 or not _is_moving_video(latest)):
         return Finding(Presence.ABSENT, "media flow again", figures)
     return Finding(Presence.UNCLEAR)
 
@@ -359,10 +359,6 @@ def _without_frames(window: Window) -> bool:
 
 def _without_packets(window: Window) -> bool:
     return window.packets == 0 and not window.stream_paused
-
-
-def _fps(view: View) -> float:
-    return view.memory.usual_fps
 
 
 def _bitrate_bps(windows: tuple[Window, ...]) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from quality.layers import BAD_FPS_RATIO, EXPECTED_FPS_RISE
 from quality.stats import Direction, QualityLimitationReason, TrackKind, TrackSource, VideoQuality
 from quality.window import Window
 
@@ -22,8 +23,6 @@ STRAIN_BEFORE_S = 5.0  # a server that congestion has warned lowers the layer wi
 STRAIN_AFTER_S = 3.0  # some lower it before loss shows
 USUAL_JITTER_RISE = 0.05  # of the way, per window: as slow as twenty of them
 
-BELOW_FPS_RATIO = 0.6  # as the layer controller's bound for a bad frame rate
-USUAL_FPS_RISE = 0.3  # of the way, per window: a burst after a stall must not become usual
 USUAL_FPS_FALL = 0.995  # per second: a lower rate is usual after 100 s (0.995^100 = 0.6)
 OTHER_LAYER_AREA = 1.5  # simulcast layers differ by 2.25 times in area or more; encoders' own steps by 1.3 to 1.8
 
@@ -149,7 +148,7 @@ def is_below(memory: Memory, window: Window) -> bool:
     """
     if window.kind is not TrackKind.VIDEO or window.packets == 0:
         return False
-    few = 0 < window.fps < BELOW_FPS_RATIO * memory.usual_fps and window.source is not TrackSource.SCREEN_SHARE
+    few = 0 < window.fps < BAD_FPS_RATIO * memory.usual_fps and window.source is not TrackSource.SCREEN_SHARE
     return window.layer_distance > 0 or few
 
 
@@ -215,7 +214,7 @@ def _learn_fps(memory: Memory, window: Window) -> Memory:
         memory = replace(memory, usual_fps=0.0)
     usual = memory.usual_fps
     if window.fps > usual:
-        usual += USUAL_FPS_RISE * (window.fps - usual)
+        usual += EXPECTED_FPS_RISE * (window.fps - usual)
     else:
         usual *= float(USUAL_FPS_FALL**window.duration_s)
     return replace(memory, usual_fps=usual, frame_area=area or memory.frame_area)

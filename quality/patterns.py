@@ -112,12 +112,10 @@ def _judged(state: PatternState, now: float) -> tuple[PatternState, tuple[Patter
     before = {active.pattern: active for active in state.active}
     after: list[ActivePattern] = []
     changes: list[PatternChange] = []
+    view = View(state.samples, state.memory, now)
     for pattern, rule in _RULES.items():
         known = before.get(pattern)
-        view = View(state.samples, state.memory, now)
-        if known is not None:
-            view = replace(view, began_at=known.began_at, reference=known.reference)
-        finding = rule(view)
+        finding = rule(view if known is None else replace(view, began_at=known.began_at, reference=known.reference))
         active = _begun(pattern, finding, now) if known is None else _kept(known, finding, now)
         if active is not None:
             after.append(active)

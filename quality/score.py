@@ -106,7 +106,8 @@ def mean_opinion_score(value: float) -> float:
         return 1.0
     if value >= MAX_SCORE:
         return 4.5
-    return 1.0 + 0.035 * value + 7e-6 * value * (value - 60.0) * (100.0 - value)
+    # Below 6.5 the polynomial dips under the scale.
+    return max(1.0, 1.0 + 0.035 * value + 7e-6 * value * (value - 60.0) * (100.0 - value))
 
 
 def _muted(state: ScoreState) -> tuple[ScoreState, Score]:

@@ -125,8 +125,7 @@ def judge(seen: Picture) -> VideoScore:
         reasons.append(f"{seen.fps:.0f} frames per second: {frames:.0f} points")
     if freezes >= NOTABLE_POINTS:
         reasons.append(f"{seen.freeze_count} freeze(s), {seen.freeze_ratio:.0%} of the time: {freezes:.0f} points")
-    mos = max(1.0, mean_opinion_score(value))
-    return VideoScore(value, mos, layer, coding, frames, freezes, tuple(reasons))
+    return VideoScore(value, mean_opinion_score(value), layer, coding, frames, freezes, tuple(reasons))
 
 
 def reference_bits_per_pixel(seen: Picture) -> float:

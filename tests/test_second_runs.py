@@ -11,6 +11,14 @@ from tests.second_runs import MOST_FAILED
 
 ROOT = Path(__file__).parents[1]
 
+
+def run_by_a_worker(file: Path) -> subprocess.CompletedProcess[str]:
+    """pytest over `file`, with second runs."""
+    command = [sys.executable, "-m", "pytest", "-n", "1", "-p", "tests.second_runs", "--rootdir", ".", file.name]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=file.parent, env=environment, capture_output=True, text=True, check=False)
+
+
 _TESTS = """
 import os, pathlib, pytest
 
@@ -34,9 +42,7 @@ def test_after():
 def test_a_test_whose_worker_died_runs_once_more(tmp_path: Path, always: bool, passed: int, failed: int) -> None:
     file = tmp_path / "test_native.py"
     file.write_text(_TESTS.format(mark=str(tmp_path / "mark"), always=always))
-    command = [sys.executable, "-m", "pytest", "-n", "1", "-p", "tests.second_runs", "--rootdir", ".", file.name]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    run = run_by_a_worker(file)
     assert f"{passed} passed" in run.stdout, run.stdout + run.stderr
     assert (f"{failed} failed" in run.stdout) is bool(failed)
     assert run.returncode == (1 if failed else 0)
@@ -84,9 +90,7 @@ def test_tests_of_real_parts_run_once_more_and_few_of_them(tmp_path: Path) -> No
     file = tmp_path / "test_real.py"
     file.write_text(_REAL_TESTS.format(folder=str(tmp_path)))
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  server\n  interop\n  bench\n")
-    command = [sys.executable, "-m", "pytest", "-n", "1", "-p", "tests.second_runs", "--rootdir", ".", file.name]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    run = run_by_a_worker(file)
     assert "== 3 failed, 2 passed in" in run.stdout, run.stdout + run.stderr
     assert run.returncode == 1
     failed = {line.rpartition("::")[2].split()[0] for line in run.stdout.splitlines() if line.startswith("FAILED")}

@@ -152,8 +152,7 @@ async def live_playlist(
     window_s, query = None if from_start else WINDOW_S, _query(request, from_start=False)
     options = service.live.settings.options(view, window_s=window_s, query=query)
     if media_sequence is not None:
-        held_s = HELD_TARGETS * options.target_duration_s
-        view = await _held(service, found, track, (media_sequence, part), held_s)
+        view = await _held(service, found, view, track, (media_sequence, part))
     return _playlist(_playlist_of(view.track(track)).render(options))
 
 
@@ -195,20 +194,26 @@ async def _recording(service: ApiService, caller: ServiceGrants, recording_id: s
     return found, view
 
 
+def _held_s(service: ApiService) -> float:
+    """For how long a request waits for what is not there yet."""
+    return HELD_TARGETS * service.live.settings.target_duration_s
+
+
 async def _held(
-    service: ApiService, found: LiveRecording, track: int, wanted: tuple[int, int | None], held_s: float
+    service: ApiService, found: LiveRecording, view: LiveView, track: int, wanted: tuple[int, int | None]
 ) -> LiveView:
+    """The view in which the segment or part `wanted` is there. Raises HTTPException, ServiceUnavailable."""
+
     def is_there(view: LiveView) -> bool:
         playlist = _playlist_of(view.track(track))
         return playlist.ended or playlist.contains(*wanted) or service.rooms.draining
 
-    view = await found.refresh()
     if _playlist_of(view.track(track)).is_ahead(wanted[0]):
         raise HTTPException(400, f"segment {wanted[0]} is too far ahead; load the playlist without _HLS_msn")
     try:
-        return await found.until(is_there, held_s)
+        return await found.until(view, is_there, _held_s(service))
     except TimeoutError as error:
-        message = f"track {track} had nothing new for {held_s:.0f} s; it may be muted, try again"
+        message = f"track {track} had nothing new for {_held_s(service):.0f} s; it may be muted, try again"
         raise ServiceUnavailable("live_stalled", message) from error
 
 
@@ -218,9 +223,8 @@ async def _hinted(service: ApiService, found: LiveRecording, view: LiveView, tra
     def is_there(view: LiveView) -> bool:
         return view.track(track).hint != wanted or service.rooms.draining
 
-    held_s = HELD_TARGETS * service.live.settings.options(view, window_s=None, query="").target_duration_s
     with contextlib.suppress(TimeoutError):  # what is not there is said as for any other range
-        return await found.until(is_there, held_s)
+        return await found.until(view, is_there, _held_s(service))
     return view
 
 

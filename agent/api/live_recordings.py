@@ -1,6 +1,7 @@
 """The recordings that somebody watches while they go on: one reader each, shared by all who watch, let go when idle."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,14 @@ class LiveSettings:
     segment_duration_s: float = 6.0
     part_duration_s: float = 0.5
 
+    @property
+    def target_duration_s(self) -> int:
+        """The target duration of all playlists."""
+        return math.ceil(self.segment_duration_s + _PROMISED_SLACK_S)
+
     def options(self, view: LiveView, *, window_s: float | None, query: str) -> PlaylistOptions:
         """How a track of `view` is told."""
-        target_s = int(-(-(self.segment_duration_s + _PROMISED_SLACK_S) // 1))
-        return PlaylistOptions(target_s, self.part_duration_s, view.started_at, window_s, query)
+        return PlaylistOptions(self.target_duration_s, self.part_duration_s, view.started_at, window_s, query)
 
 
 class LiveRecording:
@@ -49,11 +54,12 @@ class LiveRecording:
             self._refreshing = asyncio.create_task(self._read(self._reader.refresh), name="live.refresh")
         return await asyncio.shield(self._refreshing)
 
-    async def until(self, condition: Callable[[LiveView], bool], timeout_s: float) -> LiveView:
-        """The recording once `condition` holds. Raises TimeoutError, and as `refresh`."""
+    async def until(self, view: LiveView, condition: Callable[[LiveView], bool], timeout_s: float) -> LiveView:
+        """The recording, which was `view` just now, once `condition` holds. Raises TimeoutError, and as `refresh`."""
         async with asyncio.timeout(timeout_s):
-            while not condition(view := await self.refresh()):  # noqa: ASYNC110 - it happens in another process
+            while not condition(view):
                 await asyncio.sleep(POLL_S)
+                view = await self.refresh()
         return view
 
     async def segment(self, track: int, name: str, start: int, size_bytes: int | None) -> LiveBytes:

@@ -79,8 +79,9 @@ async def check_admission(url: str, token: str, *, now: float) -> None:
 
 
 async def _ask(url: str, token: str) -> httpx.Response:
-    async with httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_S) as client:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_S, headers=headers) as client:
         for _ in range(PROBE_ATTEMPTS - 1):
             with contextlib.suppress(httpx.ReadTimeout):
-                return await client.get(url, headers={"Authorization": f"Bearer {token}"})
-        return await client.get(url, headers={"Authorization": f"Bearer {token}"})
+                return await client.get(url)
+        return await client.get(url)

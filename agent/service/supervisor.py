@@ -196,7 +196,7 @@ class Supervisor:
             done = await slot.call(StopRecording())
             ended = done.recording.recording_id if done.recording else slot.options.recording_id
             if slot.options.recording_id == ended:  # else the plan has begun another one by now
-                slot.options = replace(slot.options, recording_id=None, recording_stopped=True)
+                slot.options = _stopped(slot.options)
             await self._save()
             return done
 
@@ -271,7 +271,7 @@ class Supervisor:
         if not reason and known != recording_id:
             slot.options = replace(slot.options, recording_id=recording_id, recording_stopped=False)
         elif reason and reason != EndedReason.LEFT and known == recording_id:
-            slot.options = replace(slot.options, recording_id=None, recording_stopped=True)
+            slot.options = _stopped(slot.options)
         else:
             return
         self._tasks.start(self._save(), name=f"save.{room}")
@@ -289,6 +289,11 @@ def _changed(options: RoomOptions, policy: SubscriptionPolicy | None, plan: Reco
         before = options.recording_plan or RecordingPlan()
         options = replace(options, recording_plan=replace(plan, when=before.when))
     return options
+
+
+def _stopped(options: RoomOptions) -> RoomOptions:
+    """The options of a room whose recording was ended."""
+    return replace(options, recording_id=None, recording_stopped=True)
 
 
 def _taken_back(now: RoomOptions, asked: RoomOptions, before: RoomOptions) -> RoomOptions:

@@ -14,7 +14,7 @@ from media.errors import LiveNotReady, RecordingNotFound
 from media.frames import MediaKind
 from media.package.live_parts import PartIndex, SegmentScanner, retimed
 from media.package.live_program import LiveTrackView
-from media.package.live_track import LiveTrack, OpenSegment
+from media.package.live_track import LiveTrack, OpenSegment, segment_name
 from media.record.codec_config import RECORDABLE
 from media.record.entries import (
     Container,
@@ -231,7 +231,7 @@ class LiveReader:
         sequence = track.segments.next_sequence
         scanner = track.scanner(sequence) or SegmentScanner()
         try:
-            with self._opened(track, f"{sequence:06d}.m4s") as descriptor:
+            with self._opened(track, segment_name(sequence)) as descriptor:
                 size_bytes = os.fstat(descriptor).st_size
                 grown = scanner.advance(lambda at, size: os.pread(descriptor, size, at), size_bytes)
         except RecordingNotFound:

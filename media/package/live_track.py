@@ -108,7 +108,7 @@ class LiveTrack:
         offset = self._place(segment.sequence, segment.decode_time, segment.mapping)
         parts = tuple(self._parts(segment.parts))
         opened = LiveSegment(
-            uri=_file_name(segment.sequence),
+            uri=segment_name(segment.sequence),
             map_uri=_name(segment.init_path),
             start_s=self._media_s(segment.decode_time, offset),
             duration_s=sum(part.duration_s for part in parts),
@@ -125,8 +125,8 @@ class LiveTrack:
     def hint(self, segment: OpenSegment | None) -> PartHint:
         """Where the part behind those of `segment` will be, or the first one of the next segment."""
         if segment is None or not segment.parts:
-            return PartHint(_file_name(self.next_sequence))
-        return PartHint(_file_name(segment.sequence), segment.parts[-1].end)
+            return PartHint(segment_name(self.next_sequence))
+        return PartHint(segment_name(segment.sequence), segment.parts[-1].end)
 
     def _place(self, sequence: int, decode_time: int, mapping: ClockMapping | None) -> int:
         if sequence in self._offsets:
@@ -175,7 +175,8 @@ class LiveTrack:
             end = part.end_decode_time
 
 
-def _file_name(sequence: int) -> str:
+def segment_name(sequence: int) -> str:
+    """The file of the segment of that number, in its track's folder."""
     return f"{sequence:06d}.m4s"
 
 

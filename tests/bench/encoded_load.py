@@ -44,7 +44,7 @@ class EncodedTrack(MediaStreamTrack):
         self._next = 0
         self._began = time.monotonic() + offset_s
         self._tick = 0
-        self.going_on = asyncio.Event()
+        self.paused = True
         self.frames_sent = 0
 
     def ask_for_keyframe(self) -> None:
@@ -52,11 +52,11 @@ class EncodedTrack(MediaStreamTrack):
         self._next = self._clip.keyframe_after(self._next)
 
     async def recv(self) -> "av.Packet[Any]":
-        """The next frame when it is due, and none while the track is paused."""
+        """The next frame when it is due; none while the track is paused, as it is at first."""
         while True:
             self._tick += 1
             await asyncio.sleep(max(0.0, self._began + self._tick / FPS - time.monotonic()))
-            if self.going_on.is_set():
+            if not self.paused:
                 break
         packet: av.Packet[Any] = av.Packet(self._clip.units[self._next])
         packet.pts, packet.time_base = self._tick * round(1 / _TIME_BASE / FPS), _TIME_BASE
@@ -81,7 +81,7 @@ class EncodedPublisher:
     async def join(
         cls, server: Credentials, room: str, identity: str, clip: EncodedClip, tracks: int
     ) -> "EncodedPublisher":
-        """Join and publish `tracks` videos of `clip`; they send from `resume` on."""
+        """Join and publish `tracks` videos of `clip`; they send once `pause` says so."""
         token = mint_participant_token(server, ParticipantTokenRequest(room, identity))
         socket = await connect(signal_url(server.url, token), ping_interval=None, proxy=None)
         made = [EncodedTrack(clip, number / FPS / tracks) for number in range(tracks)]
@@ -98,7 +98,7 @@ class EncodedPublisher:
     def pause(self, *, paused: bool) -> None:
         """Send nothing, or go on."""
         for track in self.tracks:
-            (track.going_on.clear if paused else track.going_on.set)()
+            track.paused = paused
 
     async def leave(self) -> None:
         """Leave the room."""

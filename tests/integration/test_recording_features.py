@@ -74,6 +74,14 @@ def tracks_of(view: RecordingView, kind: MediaKind) -> list[TrackView]:
     return [track for track in view.tracks if track.descriptor.kind is kind]
 
 
+def set_muted(publisher: Publisher, name: str, *, muted: bool) -> None:
+    """Mute the publisher's track of that name, or no longer."""
+    published = publisher.room.local_participant.track_publications.values()
+    track = next(item.track for item in published if item.name == name)
+    assert isinstance(track, rtc.LocalVideoTrack | rtc.LocalAudioTrack)
+    (track.mute if muted else track.unmute)()
+
+
 async def test_a_pause_and_a_mute_leave_gaps_that_say_so(livekit_server: Credentials, tmp_path: Path) -> None:
     room, changes = room_name(), list[str]()
     async with (
@@ -94,14 +102,10 @@ async def test_a_pause_and_a_mute_leave_gaps_that_say_so(livekit_server: Credent
         assert agent.counters().recording_frames == at_rest.recording_frames
         assert (await agent.resume_recording()).state == "recording"
         await more_frames(agent)
-        (camera,) = [
-            item for item in publisher.room.local_participant.track_publications.values() if item.name == "camera"
-        ]
-        assert isinstance(camera.track, rtc.LocalVideoTrack)
-        camera.track.mute()
+        set_muted(publisher, "camera", muted=True)
         await until(lambda: any(track.muted for track in agent.state().tracks))
         await asyncio.sleep(1.5)
-        camera.track.unmute()
+        set_muted(publisher, "camera", muted=False)
         await more_frames(agent)
         status = await agent.stop_recording()
         with pytest.raises(RecordingConflict):
@@ -278,14 +282,6 @@ async def test_what_is_recorded_changes_while_it_is_and_a_duration_ends_it(
     assert GapReason.UNSUBSCRIBED in {gap.reason for gap in video.gaps}
     assert min(init.height for init in video.inits) < 540, "the layer that the plan names"
     assert tracks_of(view, MediaKind.AUDIO)[0].gaps == ()
-
-
-def set_muted(publisher: Publisher, name: str, *, muted: bool) -> None:
-    """Mute the publisher's track of that name, or no longer."""
-    published = publisher.room.local_participant.track_publications.values()
-    track = next(item.track for item in published if item.name == name)
-    assert isinstance(track, rtc.LocalVideoTrack | rtc.LocalAudioTrack)
-    (track.mute if muted else track.unmute)()
 
 
 async def test_size_silence_mutes_and_want_of_media_end_it(livekit_server: Credentials, tmp_path: Path) -> None:

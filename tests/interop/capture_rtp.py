@@ -6,7 +6,6 @@ browser and `npm ci` in tests/interop. Without names everything is captured anew
 
 import asyncio
 import itertools
-import json
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,6 +26,7 @@ from media.tap.tap import Tap, TapOptions, TapState
 from tests.integration.publishing import Publisher, eventually
 from tests.interop.aiortc_sender import send
 from tests.interop.chromium import Page, chromium, find_chromium
+from tests.interop.livekit_client import SCRIPTS, publish
 from tests.media.rtp.rtp_fixture import FIXTURES, Description, RtpFixture
 
 FRAMES = 40
@@ -189,25 +189,16 @@ def aiortc(codec: Codec) -> Callable[[Credentials], Awaitable[dict[str, RtpFixtu
     return capture
 
 
-LIVEKIT_CLIENT = Path(__file__).parent / "node_modules/livekit-client/dist/livekit-client.umd.js"
-PUBLISH = Path(__file__).parent / "publish.js"
-
-
 @asynccontextmanager
 async def browser(server: Credentials, room: str, function: str, options: dict[str, Any]) -> AsyncIterator[Page]:
     """A page of Chromium that publishes with livekit-client."""
     binary = find_chromium()
-    if binary is None or not LIVEKIT_CLIENT.exists():
+    if binary is None or not SCRIPTS.exists():
         raise RuntimeError("Chromium and `npm ci` in tests/interop are needed")
-    token = mint_participant_token(server, ParticipantTokenRequest(room, "browser"))
     with tempfile.TemporaryDirectory() as folder:
         async with chromium(binary, Path(folder)) as running:
             page = await running.page()
-            for script in (LIVEKIT_CLIENT, PUBLISH):
-                await page.evaluate(f"{await asyncio.to_thread(script.read_text)}\n;true")
-            arguments = ", ".join(map(json.dumps, (server.url, token, options)))
-            await page.evaluate(f"void {function}({arguments}).then(() => {{ globalThis.published = true; }})")
-            await page.until("globalThis.published", patience_s=90)
+            await publish(page, server, room, function, options)
             yield page
             await page.evaluate("room.disconnect()")
 

@@ -1,4 +1,4 @@
-// A participant in a browser, on livekit-client alone: a moving canvas, or a tone that comes and goes.
+// A participant in a browser, on livekit-client alone: a moving canvas, a tone that comes and goes, or Chromium's fakes, encrypted.
 
 globalThis.publishVideo = async (url, token, { width, height, publish }) => {
   const room = new LivekitClient.Room();
@@ -36,6 +36,21 @@ globalThis.publishAudio = async (url, token, { publish }) => {
   tone.start();
   const [track] = output.stream.getAudioTracks();
   await room.localParticipant.publishTrack(track, { source: "microphone", ...publish });
+  globalThis.room = room;
+  return true;
+};
+
+globalThis.publishEncrypted = async (url, token, { key, videoCodec }) => {
+  const keyProvider = new LivekitClient.ExternalE2EEKeyProvider();
+  const worker = new Worker("/livekit-client.e2ee.worker.js");
+  const room = new LivekitClient.Room({ encryption: { keyProvider, worker } });
+  await keyProvider.setKey(key);
+  await room.setE2EEEnabled(true);
+  await room.connect(url, token);
+  const tracks = await LivekitClient.createLocalTracks({ audio: true, video: { resolution: { width: 640, height: 360 } } });
+  for (const track of tracks) {
+    await room.localParticipant.publishTrack(track, { videoCodec, simulcast: false, backupCodec: false, dtx: false });
+  }
   globalThis.room = room;
   return true;
 };

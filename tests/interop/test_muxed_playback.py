@@ -1,8 +1,5 @@
 """Chromium plays a participant's own file, whole and as a crash leaves it, in a plain video element."""
 
-import functools
-import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from media.record.recorder import Recording
 from media.record.recording_writer import RecordingConfig
 from media.record.track_recorder import TrackRecorder
 from tests.interop.chromium import Page
+from tests.interop.static_site import static_site
 from tests.media.export.recordings import encode_audio, encode_video
 from tests.media.record.encoded_media import descriptor
 
@@ -21,13 +19,6 @@ pytestmark = pytest.mark.interop
 
 CODECS = [Codec.H264, Codec.VP8, Codec.VP9, Codec.AV1]
 DURATION_S = 3.0
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves files and says nothing."""
-
-    def log_message(self, *args: object) -> None:
-        """Quiet."""
 
 
 def write(root: Path, codec: Codec) -> Path:
@@ -55,13 +46,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[C
     """The address, the files and the folder that is served."""
     root = tmp_path_factory.mktemp("muxed")
     files = {codec: write(root, codec) for codec in CODECS}
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(root)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", files, root
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with static_site(root) as address:
+        yield address, files, root
 
 
 @pytest.mark.timeout(180)

@@ -5,7 +5,7 @@ from random import Random
 
 from quality.patterns import Pattern
 from quality.stats import TrackKind, TrackSource, VideoQuality
-from tests.quality.pattern_traces import SECONDS, Build, Second, Trace, Track, calm, change
+from tests.quality.pattern_traces import SECONDS, Build, Second, Trace, Track, calm, change, source_of
 
 
 def calm_camera(random: Random) -> Trace:
@@ -52,8 +52,7 @@ def calm_mute(random: Random) -> Trace:
     seconds = calm(random, SECONDS)
     for begin in (random.randint(10, 25), random.randint(45, 55)):
         seconds = change(seconds, begin, begin + random.randint(6, 20), lambda s, _: replace(s, muted=True))
-    source = TrackSource.MICROPHONE if kind is TrackKind.AUDIO else TrackSource.CAMERA
-    return Trace("calm mute", tuple(Track(random, kind, source).windows(seconds)))
+    return Trace("calm mute", tuple(Track(random, kind, source_of(kind)).windows(seconds)))
 
 
 def asked_for_less(random: Random) -> Trace:

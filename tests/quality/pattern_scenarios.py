@@ -5,11 +5,10 @@ from random import Random
 
 from quality.patterns import Pattern
 from quality.stats import Direction, QualityLimitationReason, TrackKind, TrackSource, VideoQuality
-from tests.quality.pattern_traces import SECONDS, Build, Second, Trace, Track, Truth, calm, change
+from tests.quality.pattern_traces import SECONDS, Build, Second, Trace, Track, Truth, calm, change, source_of
 
 LOW, MEDIUM = VideoQuality.LOW, VideoQuality.MEDIUM
 BANDWIDTH, CPU = QualityLimitationReason.BANDWIDTH, QualityLimitationReason.CPU
-AUDIO = Second()
 
 
 def weak_loss(random: Random) -> Trace:
@@ -75,10 +74,9 @@ def steady_loss(random: Random) -> Trace:
     begin, end, loss = random.randint(15, 25), random.randint(50, 60), random.uniform(0.03, 0.12)
     kind = random.choice(tuple(TrackKind))
     seconds = change(calm(random, SECONDS), begin, end, lambda s, _: replace(s, loss=loss * random.uniform(0.8, 1.2)))
-    source = TrackSource.MICROPHONE if kind is TrackKind.AUDIO else TrackSource.CAMERA
     return Trace(
         "steady loss",
-        tuple(Track(random, kind, source).windows(seconds)),
+        tuple(Track(random, kind, source_of(kind)).windows(seconds)),
         (Truth(Pattern.STEADY_LOSS, begin, end),),
         frozenset({Pattern.FREEZE}),
     )
@@ -98,10 +96,9 @@ def loss_bursts(random: Random) -> Trace:
             hit = replace(seconds[at], loss=random.uniform(0.2, 0.6), burst=random.uniform(3.0, 10.0))
             seconds[at] = hit
             at += random.randint(3, 6)
-    source = TrackSource.MICROPHONE if kind is TrackKind.AUDIO else TrackSource.CAMERA
     return Trace(
         "loss bursts",
-        tuple(Track(random, kind, source).windows(seconds)),
+        tuple(Track(random, kind, source_of(kind)).windows(seconds)),
         (Truth(Pattern.LOSS_BURSTS, begin, end),),
         frozenset({Pattern.FREEZE}),
     )
@@ -119,10 +116,9 @@ def growing_jitter(random: Random) -> Trace:
         lambda s, at: replace(s, jitter_s=s.jitter_s + peak * min(1.0, at / rise) * random.uniform(0.9, 1.1)),
     )
     kind = random.choice(tuple(TrackKind))
-    source = TrackSource.MICROPHONE if kind is TrackKind.AUDIO else TrackSource.CAMERA
     return Trace(
         "growing jitter",
-        tuple(Track(random, kind, source).windows(seconds)),
+        tuple(Track(random, kind, source_of(kind)).windows(seconds)),
         (Truth(Pattern.GROWING_JITTER, begin, end),),
         frozenset({Pattern.FREEZE}),
     )
@@ -199,10 +195,9 @@ def stuck_track(random: Random) -> Trace:
     during = None if not counted else int(alive)
     seconds = [replace(second, reports=1 if counted else None) for second in calm(random, SECONDS)]
     seconds = change(seconds, begin, end, lambda s, _: replace(s, sent=False, reports=during))
-    source = TrackSource.MICROPHONE if kind is TrackKind.AUDIO else TrackSource.CAMERA
     return Trace(
         "stuck track",
-        tuple(Track(random, kind, source).windows(seconds)),
+        tuple(Track(random, kind, source_of(kind)).windows(seconds)),
         (Truth(Pattern.STUCK_TRACK, begin, end),),
         frozenset({Pattern.FREEZE}),
     )
@@ -231,7 +226,7 @@ def silent_track(random: Random) -> Trace:
             return replace(second, sent=False)
         return replace(second, packet_bytes=random.randint(2, 8), packets_per_s=2.5 if way == "dtx" else 50.0)
 
-    seconds = change(calm(random, SECONDS, AUDIO), begin, end, make)
+    seconds = change(calm(random, SECONDS), begin, end, make)
     return Trace(
         "silent track",
         tuple(Track(random, TrackKind.AUDIO, TrackSource.MICROPHONE).windows(seconds)),

@@ -5,20 +5,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from quality import patterns
-from quality.patterns import Pattern, PatternChange
-from tests.quality.pattern_traces import EPOCH, Trace
+from quality.patterns import Pattern, PatternChange, PatternState
+from quality.window import Window
+from tests.quality.pattern_traces import Trace
+from tests.quality.traces import EPOCH
 
 GRACE_S = 12.0  # a rule looks back up to so far, and may tell so late after the end of what it saw
 
 
-def told(trace: Trace) -> list[PatternChange]:
-    """All that is told of `trace`, window by window."""
+def run(windows: Iterable[tuple[float, Window]]) -> tuple[PatternState, list[PatternChange]]:
+    """The state after one window after the other, each with the time at which it ended, and all that was told."""
     state = patterns.start("TR_trace")
     changes: list[PatternChange] = []
-    for now, window in trace.windows:
+    for now, window in windows:
         state, new = patterns.step(state, window, now)
         changes.extend(new)
-    return changes
+    return state, changes
+
+
+def told(trace: Trace) -> list[PatternChange]:
+    """All that is told of `trace`."""
+    return run(trace.windows)[1]
 
 
 @dataclass(slots=True)

@@ -21,8 +21,8 @@ from quality.stats import (
     VideoQuality,
 )
 from quality.window import Window, delta
+from tests.quality.traces import EPOCH
 
-EPOCH = 1_800_000_000.0
 PAYLOAD_BYTES = 1100
 MEAN_GAP_FRAMES = 30  # over which W3C averages the time between frames
 LAYERS = (
@@ -244,6 +244,11 @@ class Track:
 
     def _round(self, value: float) -> int:
         return int(value) + (self.random.random() < value % 1)
+
+
+def source_of(kind: TrackKind) -> TrackSource:
+    """Where people's tracks of a kind come from."""
+    return TrackSource.MICROPHONE if kind is TrackKind.AUDIO else TrackSource.CAMERA
 
 
 Build = Callable[[Random], Trace]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import accumulate, islice
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from quality.stats import Direction, QualityLimitationReason, TrackKind, TrackSo
 from quality.window import Window
 from tests.quality.calm_scenarios import CALM
 from tests.quality.pattern_scenarios import TROUBLED
-from tests.quality.pattern_scoring import tally, told
+from tests.quality.pattern_scoring import run, tally, told
 from tests.quality.pattern_traces import Build, trace
 from tests.quality.traces import EPOCH, camera_window
 
@@ -31,14 +32,18 @@ LIMITED = {Pattern.NETWORK_LIMITED, Pattern.CPU_LIMITED, Pattern.PUBLISHER_LIMIT
 
 
 def drive(windows: list[Window]) -> tuple[PatternState, list[PatternChange]]:
-    """One window after the other; the changes of all."""
-    state, now = patterns.start("TR_1"), EPOCH
-    changes: list[PatternChange] = []
-    for window in windows:
-        now += window.duration_s
-        state, new = patterns.step(state, window, now)
-        changes.extend(new)
-    return state, changes
+    """One window right after the other; the changes of all."""
+    ends = accumulate((window.duration_s for window in windows), initial=EPOCH)
+    return run(zip(islice(ends, 1, None), windows, strict=True))
+
+
+def alternate(changes: list[PatternChange], pattern: Pattern) -> bool:
+    """Whether `pattern` begins, ends, begins and so on."""
+    return all(change.began is (index % 2 == 0) for index, change in enumerate(of(changes, pattern)))
+
+
+def of(changes: list[PatternChange], pattern: Pattern) -> list[PatternChange]:
+    return [change for change in changes if change.pattern is pattern]
 
 
 def began(windows: list[Window]) -> dict[Pattern, PatternChange]:
@@ -68,9 +73,7 @@ def test_what_was_told_to_begin_is_told_to_end_with_reason_and_numbers(build: Bu
     for change in changes:
         assert change.reason
         assert not change.began or change.figures or change.reason.startswith("paused by the server")
-    for pattern in Pattern:
-        flags = [change.began for change in changes if change.pattern is pattern]
-        assert flags == [True, False] * (len(flags) // 2) + [True] * (len(flags) % 2)
+    assert all(alternate(changes, pattern) for pattern in Pattern)
 
 
 @pytest.mark.parametrize(
@@ -283,9 +286,8 @@ def test_on_any_trace_begins_and_ends_alternate_and_agree_with_the_state(
     windows = [replace(window, kind=kind, direction=direction) for window in windows]
     state, changes = drive(windows)
     for pattern in Pattern:
-        flags = [change.began for change in changes if change.pattern is pattern]
-        assert flags == [True, False] * (len(flags) // 2) + [True] * (len(flags) % 2)
-        assert (pattern in {active.pattern for active in state.active}) == (len(flags) % 2 == 1)
+        assert alternate(changes, pattern)
+        assert (pattern in {active.pattern for active in state.active}) == (len(of(changes, pattern)) % 2 == 1)
     assert all(change.reason for change in changes if change.began)
     assert len(state.samples) <= MAX_SAMPLES
     assert not state.samples or state.samples[-1].at - state.samples[0].at < HISTORY_S
@@ -295,9 +297,8 @@ def test_on_any_trace_begins_and_ends_alternate_and_agree_with_the_state(
 @settings(max_examples=60, deadline=None)
 @given(st.lists(any_window, min_size=1, max_size=80))
 def test_on_any_trace_at_most_one_limit_begins_at_a_time(windows: list[Window]) -> None:
-    for at in {change.at for change in drive(windows)[1]}:
-        begin = [change for change in drive(windows)[1] if change.at == at and change.began]
-        assert len([change for change in begin if change.pattern in LIMITED]) <= 1
+    begun_at = Counter(change.at for change in drive(windows)[1] if change.began and change.pattern in LIMITED)
+    assert max(begun_at.values(), default=0) <= 1
 
 
 def test_short_windows_do_not_grow_the_state() -> None:

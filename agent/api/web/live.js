@@ -94,7 +94,7 @@ function followLive(item, mine) {
     return;
   }
   const wanted = [program.url, program.video_track, program.audio_track].join(" ");
-  if (wanted !== attached && (attached === "" || !over) && !(over && isIn("ended"))) {
+  if (wanted !== attached && (!over || (attached === "" && !isIn("ended")))) {
     attached = wanted;
     began = true;
     playLive(over ? `${program.url}&from_start=true` : program.url, mine);
@@ -122,6 +122,7 @@ function chooseLive(item) {
 function playLive(url, mine) {
   stop();
   recoveries = 0;
+  stillSince = 0;
   notice("loading", "Loading…", "");
   if (!Hls.isSupported()) {
     const text = "It has no Media Source Extensions, which the player needs. Try another one.";
