@@ -138,16 +138,21 @@ class _Budget:
 _Step = tuple[float, float]  # a cost and what it gains
 
 
-def allocate(subscriptions: tuple[Subscription, ...], limits: Limits) -> Allocation:
+def allocate(subscriptions: tuple[Subscription, ...], limits: Limits, *, keep_all: bool = False) -> Allocation:
     """The layers with the highest sum of utilities whose bitrates and CPU fit into `limits`.
 
+    With `keep_all` no track is disabled for the sake of others, if the lowest layers of all fit.
     Among equals the cheaper one wins, then the one that gives more to what has priority, then to what comes first.
     The search is exact: 0.1 s for 40 unequal tracks and one budget, seconds at worst where bandwidth
     and CPU both bind.
     """
     order = sorted(range(len(subscriptions)), key=lambda index: -priority(subscriptions[index]))
     options = [_options(subscriptions[index], limits) for index in order]
-    best = _best(options, _whole(limits.bandwidth_bps, 1), _whole(limits.cpu_cores, MICRO))
+    bits, cores = _whole(limits.bandwidth_bps, 1), _whole(limits.cpu_cores, MICRO)
+    if keep_all:
+        kept = [group[1:] or group for group in options]
+        options = kept if _fits(_first(kept), bits, cores) else options
+    best = _best(options, bits, cores)
     picked = {index: options[at][best.picks[at]] for at, index in enumerate(order)}
     choices = tuple(
         Choice(item.track_sid, picked[at].layer, picked[at].utility, _limited_by(item, limits, picked[at].layer))
@@ -282,6 +287,12 @@ def _budgets(bits: int | None, cores: int | None) -> list[_Budget]:
     return budgets or [_Budget(0.0, 0.0, 0.0)]
 
 
+def _first(options: list[list[_Option]]) -> _Plan:
+    """The first option of each group."""
+    firsts = [group[0] for group in options]
+    return _Plan(sum(one.bits for one in firsts), sum(one.cores for one in firsts), sum(one.utility for one in firsts))
+
+
 def _extend(plan: _Plan, index: int, option: _Option) -> _Plan:
     return _Plan(
         plan.bits + option.bits, plan.cores + option.cores, plan.utility + option.utility, (*plan.picks, index)
@@ -345,7 +356,7 @@ def _bound(frontier: list[_Step], left: float) -> float:
 
 def _greedy(options: list[list[_Option]], bits: int | None, cores: int | None) -> float:
     """Utility of a good plan, quickly found: upgrade what gains most for its cost while it fits."""
-    plan = _Plan()
+    plan = _first(options)
     picks = [0] * len(options)
     while True:
         best: tuple[float, int, int, _Plan] | None = None

@@ -1,47 +1,55 @@
-"""Which layers to ask for over time: a budget estimated from windows, spent by `quality.allocation`, and checked.
+"""Which layers to ask for over time: what the link is believed to carry, spent by `quality.allocation`, and checked.
 
-A choice is a ceiling over the server's own allocator, which is never fought: what the link is known to carry is left to
-the server's probes; where more was asked for, or layers swing, the ceilings follow what it gives. Each action says what
-it expects. A raise that brings congestion, or no better picture, is undone and the next one waits longer; lowering that
-does not end the trouble (loss that comes at any rate) is undone, and that trouble is borne for a while.
+A choice is a ceiling over the server's own allocator, which is never fought. The rules:
+
+- *Full* (a queue that does not drain): ask for what fits into what came through. Where much is lost, first for the
+  lowest layers: the queue drains soonest, and the server, which would lower everything two seconds later, finds
+  nothing to do.
+- *Clean*: ask for what the link is known to carry; beyond that try the next step, and wait twice as long after each
+  that failed. A step that worked where one had failed is followed by the next: the link has become wider.
+- *Withheld*: where the server gives less than was asked for, it probes with padding, and raises by itself. It is left
+  alone.
+- *Estimated*: where this end tells the server an estimate of its own, the server lowers by it in a second, and is let
+  do so.
+
+Loss without a queue is not congestion: lower layers are tried once, and taken back if as much is lost with them.
 """
 
 import math
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from quality.allocation import Limits, Subscription, allocate, constrain
 from quality.evidence import Evidence, gather
-from quality.layer_steps import bitrate_bps, lower, steps_up, with_bitrates
+from quality.layer_steps import Ceilings, bitrate_bps, height, learned, lower, lowered, measured, steps_up
+from quality.link_belief import HEADROOM, UNLIMITED, LinkBelief
 from quality.stats import VideoQuality
 from quality.window import Window
 
 BAD_LOSS_RATIO = 0.06  # the server calls video with more than 6% lost POOR
 CLEAN_LOSS_RATIO = 0.02  # and up to 2% EXCELLENT
+HEAVY_LOSS_RATIO = 0.15  # so much lost in a queue makes the server lower everything, and takes longest to drain
+TRIAL_DELAY_S = 0.04  # a queue that grows after a raise: the raise is over before anything is lost
 CALM_DELAY_S = 0.03  # with more, the link is as good as full
 LONG_DELAY_S = 0.08  # a standing queue: far above what jitter adds, far below the 0.3 s at which links drop
 FULL_QUEUE_S = 0.15  # no second sample is waited for
 BAD_SAMPLES = 2
 LOSS_ALONE_SAMPLES = 5  # loss without delay is more often radio than congestion, and bursts of it pass
-USUAL_DELAY_S = 0.1  # of a jitter buffer on an idle link at most, before anything was seen
 DRAINING = 0.9  # of the delay a second ago, and nothing lost: the queue is on its way down
-HEADROOM = 0.85  # of what came through while the link was full: the queue has to drain, and scenes vary
-SETTLE_S = 3.0  # a switch takes 0.3 to 1.3 s; the rest is the queue's and the server's
-TRIAL_S = 3.0  # a raise that is clean for so long has worked
-LATE_S = 10.0  # congestion within this time of a raise is still its doing
-RAISE_AFTER_S = 5.0
-RESTORE_AFTER_S = 2.0  # what worked before passing trouble is asked for again as soon as that is over
-RAMP_FACTOR = 1.5  # after a raise that worked the next follows at once, and larger
-BACKOFF_FACTOR = 2.0
-MAX_RAISE_AFTER_S = 120.0
-BEAR_S = 60.0  # how long trouble that lowering did not end is borne before it is tried again; twice as long each time
+USUAL_DELAY_S = 0.1  # of a jitter buffer on an idle link at most, before anything was seen
+SETTLE_S = 3.0  # a switch takes 0.3 to 1.3 s, and then the queue has to drain
+DRAIN_S = 6.0  # so long a queue may stand that loses nothing any more
+TRIAL_S = 2.0  # a raise that is clean for so long has worked
+THERE = 0.9  # of what was asked for: the new layer was received all the second
+LATEST_S = 4.0  # a trial is judged by now, there or not: publishers may send less than they announced
+LATE_S = 8.0  # congestion within this time of a raise is still its doing
+CLEAN_S = 2.0
+SERVER_S = 8.0  # within this time the server has acted on an estimate that this end tells it
+BEAR_S = 60.0  # how long loss that lowering did not end is borne before it is tried again; twice as long each time
 MAX_BEAR_S = 960.0
 SWITCH_WINDOW_S = 60.0
-MAX_SWITCHES_TO_RAISE = 3  # in the last minute, of a track: with the raise and two layers down again, at most 6
-MAX_SWITCHES_SEEN = 4  # the server's own among them
-RATE_WEIGHT = 0.2  # of the newest second in a layer's measured bitrate
-
-Ceilings = Mapping[str, VideoQuality | None]
+MAX_SWITCHES_TO_RAISE = 3  # in the last minute, of a track, as asked or as seen: with the raise and two down, 6
+MAX_SWITCHES_TO_TRY = 2  # the rest is for when the link changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,47 +65,39 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """An action whose effect is awaited: what was asked for before, and the loss that it is to end."""
+    """An action whose effect is awaited: what was asked for before, and the loss that it is to end (lowering only)."""
 
     raised: bool
     began: float
     before: tuple[tuple[str, VideoQuality | None], ...]
-    budget_before_bps: float
-    loss_before: float
+    loss_before: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ControllerState:
     """What `step` remembers. Begin with `ControllerState()`: nothing is known to be limited.
 
-    `budget_bps` is what the way here is believed to carry of video: infinite while nothing speaks against it.
-    `link_bps` is what came through when last a queue stood, `failed_bps` what the last raise that failed asked for.
-    `restore` is what is to be asked for once trouble has passed that was not the want of a budget. `switches` are those
-    asked for, `seen` those that windows show. Tuples of pairs are in the order of the track SIDs or of time.
+    `switches` are those asked for, `seen` those that windows show. Tuples of pairs are in the order of the track SIDs
+    or of time.
     """
 
     asked: tuple[tuple[str, VideoQuality | None], ...] = ()
     inputs: tuple[tuple[Subscription, ...], Limits] | None = None
-    budget_bps: float = math.inf
+    link: LinkBelief = UNLIMITED
     trial: Trial | None = None
     quiet_until: float = -math.inf
     raised_at: float = -math.inf
-    failed_at: float = -math.inf
+    lowered_at: float = -math.inf
     bear_until: float = -math.inf
     bear_s: float = BEAR_S
     borne_loss: float = 0.0
     bad_samples: int = 0
+    bad_since: float | None = None
     lossy_samples: int = 0
     clean_since: float | None = None
-    raise_after_s: float = RAISE_AFTER_S
-    growth: float = 1.0
-    ramping: bool = False
-    restore: tuple[tuple[str, VideoQuality | None], ...] = ()
+    estimated: bool = False
     idle_delay_s: float = USUAL_DELAY_S
-    link_bps: float = math.inf
-    failed_bps: float = math.inf
     delay_s: float = 0.0
-    last_queued_at: float = -math.inf
     rates_bps: tuple[tuple[str, VideoQuality, float], ...] = ()
     switches: tuple[tuple[str, float], ...] = ()
     given: tuple[tuple[str, VideoQuality], ...] = ()
@@ -115,44 +115,42 @@ def step(
 
     `limits.bandwidth_bps` is a budget by policy; the estimated one lies within it. Bandwidth lowers a track to its
     lowest layer; only where all are there and the link still is too narrow is the least useful one disabled. Other
-    limits work at once.
+    limits work at once. A track without announced layers is left alone.
     """
-    limits = limits or Limits()
-    inputs = (subscriptions, limits)
+    known = tuple(item for item in subscriptions if item.layers)
+    inputs = (known, limits or Limits())
     if state.inputs != inputs:
         # What is asked of a new track is the server's default, its best layer.
-        asked = tuple(sorted((item.track_sid, _asked(state, item)) for item in subscriptions))
-        state = replace(state, inputs=inputs, asked=asked, trial=None, restore=())
-        wanted = _ceilings(state, state.budget_bps)
+        asked = tuple(sorted((item.track_sid, _asked(state, item)) for item in known))
+        state = replace(state, inputs=inputs, asked=asked, trial=None)
+        wanted = _fitting(state, state.link.budget_bps, _silent(windows))
         if wanted != dict(state.asked):
             return _ask(state, wanted, now, "who is seen, or a limit, changed", "the new layers")
     evidence = gather(windows, dict(state.asked), state.idle_delay_s)
     if evidence is None:
         return replace(state, bad_samples=0, lossy_samples=0, clean_since=None), ()
-    draining = evidence.delay_s < DRAINING * state.delay_s and evidence.loss_ratio <= CLEAN_LOSS_RATIO
-    state = _watch(state, evidence, now)
-    state = _count(replace(state, idle_delay_s=evidence.idle_delay_s, delay_s=evidence.delay_s), evidence, now)
+    draining = evidence.delay_s < DRAINING * state.delay_s
+    state = _count(_watch(_learn(state, windows, evidence), evidence, now), evidence, now)
+    trouble = "" if draining else _trouble(state, evidence)
     if state.trial is not None:
-        return _check(state, state.trial, evidence, now)
-    if now < state.quiet_until:
+        return _check(state, state.trial, evidence, now, trouble)
+    if now < state.quiet_until or (trouble and _drains(state, evidence, now)):
         return state, ()
-    trouble = _trouble(state, evidence)
     if trouble:
-        return (state, ()) if draining else _lower(state, evidence, now, trouble)
+        return (state, ()) if _server_acts(state, evidence, now) else _lower(state, evidence, now, trouble)
     if evidence.withheld:
-        # What the link is known to carry the server's own probes will bring back.
-        above = _spent(state) > state.link_bps or _restless(state, now)
-        return _follow(state, evidence, now) if above else (state, ())
-    state = _learn(state, windows, evidence)
-    clean_s = -1.0 if state.clean_since is None else now - state.clean_since
-    if state.restore and clean_s >= RESTORE_AFTER_S:
-        return _restore(state, now)
-    return _raise(state, now, clean_s)
+        return state, ()
+    return _raise(state, now, _silent(windows))
 
 
 def _asked(state: ControllerState, subscription: Subscription) -> VideoQuality | None:
-    best = max((layer.quality for layer in subscription.layers), default=VideoQuality.HIGH)
+    best = max(layer.quality for layer in subscription.layers)
     return dict(state.asked).get(subscription.track_sid, best)
+
+
+def _silent(windows: tuple[Window, ...]) -> frozenset[str]:
+    """Tracks that send nothing: their layers are not touched, and cost nothing."""
+    return frozenset(window.track_sid for window in windows if window.muted or window.was_muted)
 
 
 def _count(state: ControllerState, evidence: Evidence, now: float) -> ControllerState:
@@ -160,23 +158,25 @@ def _count(state: ControllerState, evidence: Evidence, now: float) -> Controller
     borne = state.borne_loss if now < state.bear_until else 0.0
     bad = evidence.delay_s > LONG_DELAY_S or (evidence.stuck and not borne)
     lossy = evidence.loss_ratio > BAD_LOSS_RATIO + 1.5 * borne
-    clean = evidence.delay_s <= CALM_DELAY_S and evidence.loss_ratio <= CLEAN_LOSS_RATIO + 1.5 * borne
-    since = (now if state.clean_since is None else state.clean_since) if clean else None
+    clean = evidence.delay_s <= CALM_DELAY_S
     return replace(
         state,
         borne_loss=borne,
-        last_queued_at=now if bad else state.last_queued_at,
         bad_samples=state.bad_samples + 1 if bad else 0,
+        bad_since=(now if state.bad_since is None else state.bad_since) if bad else None,
         lossy_samples=state.lossy_samples + 1 if lossy else 0,
-        clean_since=since,
+        clean_since=(now if state.clean_since is None else state.clean_since) if clean else None,
+        estimated=state.estimated or evidence.available_bps is not None,
+        idle_delay_s=evidence.idle_delay_s,
+        delay_s=evidence.delay_s,
     )
 
 
 def _trouble(state: ControllerState, evidence: Evidence) -> str:
     """What is wrong, in words; empty where nothing is."""
-    lossy = evidence.loss_ratio > CLEAN_LOSS_RATIO
     if evidence.stuck and not state.borne_loss:
         return f"no frames, {evidence.loss_ratio:.0%} of packets lost"
+    lossy = evidence.loss_ratio > CLEAN_LOSS_RATIO
     full = evidence.delay_s > FULL_QUEUE_S or (evidence.delay_s > LONG_DELAY_S and lossy)
     if full or state.bad_samples >= BAD_SAMPLES:
         return f"a queue of {evidence.delay_s * 1000:.0f} ms, {evidence.loss_ratio:.0%} of packets lost"
@@ -186,128 +186,136 @@ def _trouble(state: ControllerState, evidence: Evidence) -> str:
 
 
 def _check(
-    state: ControllerState, trial: Trial, evidence: Evidence, now: float
+    state: ControllerState, trial: Trial, evidence: Evidence, now: float, trouble: str
 ) -> tuple[ControllerState, tuple[Action, ...]]:
     """Did the last action do what was expected?"""
     if trial.raised:
-        return _check_raise(state, trial, evidence, now)
-    if now - trial.began < SETTLE_S:
+        return _check_raise(state, trial, evidence, now, trouble)
+    if evidence.loss_ratio > BAD_LOSS_RATIO and evidence.delay_s > LONG_DELAY_S:
+        state = replace(state, link=replace(state.link, carries_bps=evidence.received_bps))
+    if now - trial.began < SETTLE_S and evidence.delay_s > CALM_DELAY_S:
         return state, ()
-    state = replace(state, trial=None)
-    lossy = evidence.loss_ratio > BAD_LOSS_RATIO and evidence.delay_s <= LONG_DELAY_S
+    lossy = evidence.loss_ratio > BAD_LOSS_RATIO and evidence.delay_s <= LONG_DELAY_S and not evidence.stuck
     if lossy and evidence.loss_ratio > 0.7 * trial.loss_before:
         state = replace(
             state,
-            budget_bps=trial.budget_before_bps,
+            trial=None,
+            link=UNLIMITED,
             bear_until=now + state.bear_s,
-            bear_s=min(MAX_BEAR_S, BACKOFF_FACTOR * state.bear_s),
+            bear_s=min(MAX_BEAR_S, 2 * state.bear_s),
             borne_loss=evidence.loss_ratio,
         )
         reason = f"{evidence.loss_ratio:.0%} of packets are lost at the lower layers as well"
         return _ask(state, dict(trial.before), now, reason, "no more loss than there is")
-    trouble = _trouble(state, evidence)
-    return _lower(state, evidence, now, trouble) if trouble else (state, ())
+    if trouble and not _drains(state, evidence, now):
+        return _lower(replace(state, trial=None), evidence, now, trouble)
+    return replace(state, trial=None) if not trouble else state, ()
+
+
+def _server_acts(state: ControllerState, evidence: Evidence, now: float) -> bool:
+    """Whether this end told the server of a limit, and the server is to be given time."""
+    return state.estimated and state.bad_since is not None and now - state.bad_since < SERVER_S
+
+
+def _drains(state: ControllerState, evidence: Evidence, now: float) -> bool:
+    """Whether a queue may still be that of before the last action."""
+    lossy = evidence.loss_ratio > BAD_LOSS_RATIO and not state.borne_loss
+    return not lossy and not evidence.stuck and now < state.lowered_at + DRAIN_S
 
 
 def _check_raise(
-    state: ControllerState, trial: Trial, evidence: Evidence, now: float
+    state: ControllerState, trial: Trial, evidence: Evidence, now: float, trouble: str
 ) -> tuple[ControllerState, tuple[Action, ...]]:
-    trouble = _trouble(state, evidence)
-    if not trouble and evidence.loss_ratio > BAD_LOSS_RATIO + 1.5 * state.borne_loss:
-        trouble = f"{evidence.loss_ratio:.0%} of packets lost"
-    if not trouble and now - trial.began < TRIAL_S:
+    blind = _spent(state) > state.link.carries_bps
+    if not trouble and evidence.delay_s > (TRIAL_DELAY_S if blind else LONG_DELAY_S):
+        trouble = f"a queue of {evidence.delay_s * 1000:.0f} ms"
+    if trouble:
+        return _undo(state, trial, evidence, now, f"the raise brought {trouble}")
+    there = evidence.received_bps >= THERE * _spent(state)
+    if now - trial.began < (TRIAL_S if there else LATEST_S):
         return state, ()
-    if not trouble and not evidence.withheld and _spent(state) <= state.link_bps < math.inf:
-        return replace(state, trial=None), ()
-    if not trouble and not evidence.withheld:
-        return replace(
-            state,
-            trial=None,
-            ramping=True,
-            growth=state.growth * RAMP_FACTOR,
-            raise_after_s=RAISE_AFTER_S if _spent(state) >= state.failed_bps else state.raise_after_s,
-            link_bps=math.inf,
-        ), ()
-    reason = f"the raise brought {trouble}" if trouble else "the server withholds what the raise asked for"
-    failed_bps = _spent(state)
-    state = replace(state, trial=None, budget_bps=trial.budget_before_bps, failed_bps=failed_bps, restore=trial.before)
-    state = _back_off(_see_link(state, evidence), now)
-    return _ask(state, dict(trial.before), now, reason, "what was before the raise")
+    if evidence.withheld:
+        return replace(state, trial=None), ()  # the server probes for it
+    if evidence.delay_s > CALM_DELAY_S:
+        return state, ()  # not yet clear
+    return replace(state, trial=None, link=state.link.carried(_spent(state))), ()
+
+
+def _undo(
+    state: ControllerState, trial: Trial, evidence: Evidence, now: float, reason: str
+) -> tuple[ControllerState, tuple[Action, ...]]:
+    """Back to what was before the raise; lower, where not even that comes through."""
+    before = dict(trial.before)
+    needed = bitrate_bps(_measured(state), before)
+    link = state.link.failed(evidence.received_bps, _spent(state), now)
+    if evidence.received_bps < HEADROOM * needed and evidence.delay_s > LONG_DELAY_S:
+        link = state.link.narrowed(evidence.received_bps, _spent(state), now)
+        before = {sid: lower(before[sid], quality) for sid, quality in _fitting(state, link.budget_bps).items()}
+    return _ask(replace(state, trial=None, link=link, lowered_at=now), before, now, reason, "what was before the raise")
 
 
 def _lower(
     state: ControllerState, evidence: Evidence, now: float, trouble: str
 ) -> tuple[ControllerState, tuple[Action, ...]]:
     """Spend no more than came through; at least one step down."""
-    if now - state.raised_at < LATE_S and state.failed_at < state.raised_at:
-        state = _back_off(state, now)
-    elif now - state.failed_at >= LATE_S:
-        state = replace(state, raise_after_s=RAISE_AFTER_S, ramping=False, growth=1.0, restore=())
-    state = _see_link(state, evidence)
-    before = dict(state.asked)
-    spent = _spent(state)
-    budget = min(HEADROOM * evidence.received_bps, spent - 1.0)
-    wanted = {sid: lower(before[sid], quality) for sid, quality in _ceilings(state, budget).items()}
-    if wanted == before:
-        # All are at their lowest, and still it is too much: the least useful has to go for the others to be seen.
-        wanted = {sid: lower(before[sid], quality) for sid, quality in _ceilings(state, budget, 1).items()}
-    trial = Trial(False, now, state.asked, state.budget_bps, evidence.loss_ratio)
-    state = replace(state, budget_bps=budget, clean_since=None)
+    before, spent = dict(state.asked), _spent(state)
+    late = now - state.raised_at < LATE_S
+    link = (state.link.failed if late else state.link.narrowed)(evidence.received_bps, spent, now)
+    if late and evidence.received_bps < link.carries_bps:
+        link = replace(link, carries_bps=evidence.received_bps)
+    heavy = evidence.loss_ratio > HEAVY_LOSS_RATIO and evidence.delay_s > LONG_DELAY_S
+    budget = 0.0 if heavy else min(link.budget_bps, spent - 1.0)
+    given: Ceilings = {**before, **dict(evidence.given)}
+    lowest = _fitting(state, 0.0)
+    wanted = lowered(before, given, _fitting(state, budget))
+    if all(height(given[sid]) <= height(lowest[sid]) for sid in before):
+        # All are at their lowest, and still it is too much: the least useful goes, for the others to be seen.
+        wanted = lowered(before, given, _fitting(state, link.budget_bps, disable=True))
+    state = replace(state, link=link, clean_since=None, raised_at=-math.inf, lowered_at=now)
     if wanted == before:
         return replace(state, quiet_until=now + SETTLE_S), ()
+    trial = Trial(False, now, state.asked, evidence.loss_ratio)
     return _ask(replace(state, trial=trial), wanted, now, trouble, "no queue and less loss")
 
 
-def _follow(state: ControllerState, evidence: Evidence, now: float) -> tuple[ControllerState, tuple[Action, ...]]:
-    """Ask for what the server gives, so that it withholds nothing and raises are ours to try."""
-    wanted = {**dict(state.asked), **dict(evidence.given)}
-    queued = evidence.delay_s > LONG_DELAY_S or state.last_queued_at > now - LATE_S
-    # Without a queue it was loss that made the server give less, and that is not for want of bandwidth.
-    restore = state.restore or (() if queued else state.asked)
-    state = replace(state, ramping=False, growth=1.0, restore=restore)
-    state, actions = _ask(state, wanted, now, "the server gives no more", "nothing withheld")
-    return replace(state, budget_bps=min(state.budget_bps, _spent(state))), actions
-
-
-def _restore(state: ControllerState, now: float) -> tuple[ControllerState, tuple[Action, ...]]:
-    restless = _restless(state, now)
-    wanted = {**dict(state.asked), **{sid: quality for sid, quality in state.restore if sid not in restless}}
-    state = replace(state, restore=())
-    if wanted == dict(state.asked):
-        return state, ()
-    trial = Trial(True, now, state.asked, state.budget_bps, 0.0)
-    state, actions = _ask(
-        replace(state, trial=trial, raised_at=now), wanted, now, "the trouble has passed", "what was before it"
-    )
-    return replace(state, budget_bps=max(state.budget_bps, _spent(state))), actions
-
-
-def _raise(state: ControllerState, now: float, clean_s: float) -> tuple[ControllerState, tuple[Action, ...]]:
-    """Take what fits into the link as it was seen; else try the most useful step up, several after ones that worked."""
-    if clean_s < RESTORE_AFTER_S:
-        return state, ()
+def _raise(
+    state: ControllerState, now: float, silent: frozenset[str] = frozenset()
+) -> tuple[ControllerState, tuple[Action, ...]]:
+    """Take what fits into the link as it is known; else try the most useful step up."""
+    clean_s = -1.0 if state.clean_since is None else now - state.clean_since
     before = dict(state.asked)
-    subscriptions, limits = _measured(state)
-    restless = _restless(state, now)
-    top = {sid: before[sid] if sid in restless else quality for sid, quality in _ceilings(state, math.inf).items()}
-    known_bps = HEADROOM * state.link_bps if math.isfinite(state.link_bps) else 0.0
-    wanted = steps_up(subscriptions, before, top, limits, known_bps)
+    if clean_s < 0:
+        return state, ()
+    wanted = _fitting(state, state.link.budget_bps, silent)
+    if any(height(wanted[sid]) < height(before[sid]) for sid in before) or _restless(state, now):
+        wanted = _steps(state, before, state.link.budget_bps, now, silent)
     if wanted == before:
-        wanted = steps_up(subscriptions, before, top, limits, _spent(state) * state.growth, least=1)
-        over = bitrate_bps(subscriptions, wanted) / max(1.0, state.link_bps)
-        wait_s = (
-            RAISE_AFTER_S if over <= 1.0 and state.link_bps < math.inf else state.raise_after_s * max(1.0, over) ** 2
-        )
-        if clean_s < wait_s and not state.ramping:
+        wanted = _steps(state, before, 0.0, now, silent, least=1)
+        over = max(1.0, bitrate_bps(_measured(state), wanted) / max(1.0, state.link.carries_bps))
+        if clean_s < CLEAN_S or now - state.link.failed_at < state.link.wait_s * over:
             return state, ()
     if wanted == before:
         return state, ()
-    trial = Trial(True, now, state.asked, state.budget_bps, 0.0)
     expects = f"these layers, and no queue within {TRIAL_S:.0f} s"
-    state, actions = _ask(
-        replace(state, trial=trial, raised_at=now), wanted, now, f"clean for {clean_s:.0f} s", expects
-    )
-    return replace(state, budget_bps=_spent(state)), actions
+    state = replace(state, trial=Trial(True, now, state.asked), raised_at=now)
+    return _ask(state, wanted, now, f"clean for {clean_s:.0f} s", expects)
+
+
+def _steps(
+    state: ControllerState,
+    before: Ceilings,
+    budget_bps: float,
+    now: float,
+    silent: frozenset[str] = frozenset(),
+    least: int = 0,
+) -> dict[str, VideoQuality | None]:
+    """Steps up from `before`, of tracks that are neither restless nor silent."""
+    assert state.inputs is not None
+    trying = least > 0 and math.isfinite(state.link.fails_bps)
+    kept = _restless(state, now, MAX_SWITCHES_TO_TRY if trying else MAX_SWITCHES_TO_RAISE) | silent
+    top = {sid: before[sid] if sid in kept else quality for sid, quality in _fitting(state, math.inf).items()}
+    recent = Counter(sid for sid, at in state.seen if at > now - SWITCH_WINDOW_S)
+    return steps_up(_measured(state), before, top, state.inputs[1], budget_bps, least, recent)
 
 
 def _watch(state: ControllerState, evidence: Evidence, now: float) -> ControllerState:
@@ -318,10 +326,10 @@ def _watch(state: ControllerState, evidence: Evidence, now: float) -> Controller
     return replace(state, given=evidence.given, seen=seen + changed)
 
 
-def _restless(state: ControllerState, now: float) -> set[str]:
+def _restless(state: ControllerState, now: float, most: int = MAX_SWITCHES_TO_RAISE) -> set[str]:
     """Tracks that have switched too often to be raised, as asked or as seen."""
     found: set[str] = set()
-    for switches, most in ((state.switches, MAX_SWITCHES_TO_RAISE), (state.seen, MAX_SWITCHES_SEEN)):
+    for switches in (state.switches, state.seen):
         recent = [sid for sid, at in switches if at > now - SWITCH_WINDOW_S]
         found.update(sid for sid in recent if recent.count(sid) > most)
     return found
@@ -346,51 +354,43 @@ def _ask(
     ), actions
 
 
-def _see_link(state: ControllerState, evidence: Evidence) -> ControllerState:
-    """What comes through while a queue stands is what the link carries."""
-    full = evidence.delay_s > LONG_DELAY_S and (evidence.loss_ratio > CLEAN_LOSS_RATIO or math.isinf(state.link_bps))
-    return replace(state, link_bps=evidence.received_bps) if full or evidence.stuck else state
-
-
-def _back_off(state: ControllerState, now: float) -> ControllerState:
-    wait_s = min(MAX_RAISE_AFTER_S, state.raise_after_s * BACKOFF_FACTOR)
-    return replace(state, raise_after_s=wait_s, ramping=False, growth=1.0, failed_at=now)
-
-
-def _measured(state: ControllerState) -> tuple[tuple[Subscription, ...], Limits]:
-    """The subscriptions with bitrates as measured where they are, else as announced; and the limits."""
+def _measured(state: ControllerState) -> tuple[Subscription, ...]:
+    """The subscriptions with bitrates as measured where they are, else as announced, else LiveKit's presets."""
     assert state.inputs is not None
-    return with_bitrates(state.inputs[0], state.rates_bps), state.inputs[1]
+    return measured(state.inputs[0], state.rates_bps)
 
 
-def _ceilings(state: ControllerState, budget_bps: float, disable: int = 0) -> dict[str, VideoQuality | None]:
-    """The best ceilings within `budget_bps`; what only bandwidth would disable keeps its lowest layer."""
-    subscriptions, limits = _measured(state)
+def _fitting(
+    state: ControllerState, budget_bps: float, silent: frozenset[str] = frozenset(), *, disable: bool = False
+) -> dict[str, VideoQuality | None]:
+    """The best ceilings within `budget_bps`; it disables a track only where told so. Silent tracks keep theirs."""
+    assert state.inputs is not None
+    subscriptions, limits = _measured(state), state.inputs[1]
+    if not silent and math.isinf(min(budget_bps, limits.cpu_cores, limits.bandwidth_bps)):
+        allowed = [(item.track_sid, constrain(item, limits)[0]) for item in subscriptions]
+        return {sid: layers[-1].quality if layers else None for sid, layers in allowed}
+    if not disable:
+        lowest = [min(layer.bitrate_bps for layer in item.layers) for item in subscriptions]
+        budget_bps = max(budget_bps, sum(map(math.ceil, lowest)))
     limits = replace(limits, bandwidth_bps=min(limits.bandwidth_bps, max(0.0, budget_bps)))
-    found = allocate(subscriptions, limits)
-    ceilings: dict[str, VideoQuality | None] = {}
-    for item, choice in zip(subscriptions, found.choices, strict=True):
-        allowed = constrain(item, limits)[0]
-        lowest = allowed[0].quality if allowed and not disable and math.isinf(limits.cpu_cores) else None
-        ceilings[item.track_sid] = choice.layer.quality if choice.layer else lowest
-    return ceilings
-
-
-def _layer_rates(state: ControllerState) -> dict[tuple[str, VideoQuality], float]:
-    return {(item.track_sid, layer.quality): layer.bitrate_bps for item in _measured(state)[0] for layer in item.layers}
+    found = allocate(subscriptions, limits, keep_all=not disable)
+    asked = dict(state.asked)
+    return {
+        choice.track_sid: asked[choice.track_sid]
+        if choice.track_sid in silent
+        else (choice.layer.quality if choice.layer else None)
+        for choice in found.choices
+    }
 
 
 def _spent(state: ControllerState) -> float:
-    return bitrate_bps(_measured(state)[0], dict(state.asked))
+    return bitrate_bps(_measured(state), dict(state.asked))
 
 
 def _learn(state: ControllerState, windows: tuple[Window, ...], evidence: Evidence) -> ControllerState:
-    """What each layer takes, from seconds in which nothing was wrong."""
-    rates = _layer_rates(state)
+    """What each layer takes, from seconds that it was there before and after, and in which nothing was wrong."""
+    if evidence.loss_ratio > CLEAN_LOSS_RATIO or evidence.delay_s > CALM_DELAY_S:
+        return state
+    steady = frozenset(evidence.given) & frozenset(state.given)
     received = {window.track_sid: window.bitrate_bps for window in windows if window.frames > 0}
-    known = {(sid, quality): bps for sid, quality, bps in state.rates_bps}
-    if evidence.loss_ratio <= CLEAN_LOSS_RATIO and evidence.delay_s <= LONG_DELAY_S:
-        for key in evidence.given:
-            if key in rates and key[0] in received:
-                known[key] = rates[key] + RATE_WEIGHT * (received[key[0]] - rates[key])
-    return replace(state, rates_bps=tuple((sid, quality, bps) for (sid, quality), bps in sorted(known.items())))
+    return replace(state, rates_bps=learned(_measured(state), state.rates_bps, steady, received))

@@ -14,7 +14,7 @@ class Evidence:
     """One second over all video subscriptions that can be judged. `delay_s` is above that of an idle link.
 
     `given` is the quality received of each track; `withheld` says that the server gives less than was asked for,
-    `stuck` that packets come and no frames.
+    `stuck` that packets come and no frames. `available_bps` is this end's estimate of the way, None where it has none.
     """
 
     received_bps: float
@@ -24,6 +24,7 @@ class Evidence:
     given: tuple[tuple[str, VideoQuality], ...]
     withheld: bool
     stuck: bool
+    available_bps: float | None = None
 
 
 def gather(
@@ -37,6 +38,7 @@ def gather(
     lost = sum(window.packets_lost for window in judged)
     delays = [window.jitter_buffer_delay_s for window in judged if window.frames > 0]
     delay = max(delays, default=idle_delay_s)
+    estimates = [window.available_bandwidth_bps for window in judged if window.available_bandwidth_bps is not None]
     idle = min(delay, idle_delay_s + DELAY_RISE_PER_S)
     given = tuple(
         (window.track_sid, VideoQuality(max(0, quality - window.layer_distance)))
@@ -51,6 +53,7 @@ def gather(
         given=given,
         stuck=not any(window.frames for window in judged),
         withheld=any(window.layer_distance > 0 for window in judged),
+        available_bps=max(estimates, default=None),
     )
 
 

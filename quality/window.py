@@ -32,6 +32,8 @@ class Window:
     `layer_distance` is how many simulcast layers the received picture is below the requested one,
     among the layers announced; 0 where that is unknown. `jitter_buffer_delay_s` is the mean per frame
     (video) or sample (audio). `round_trip_time_s` is None before the first report.
+    `available_bandwidth_bps` is what this end believes the way carries, bits per second; None where it is
+    not estimated.
     """
 
     track_sid: str
@@ -67,6 +69,7 @@ class Window:
     layer_distance: int = 0
     requested_quality: VideoQuality | None = None
     quality_limitation_reason: QualityLimitationReason = QualityLimitationReason.NONE
+    available_bandwidth_bps: float | None = None
 
     @property
     def packets_expected(self) -> int:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quality.allocation import Layer, Limits, Subscription
-from quality.controller import RAISE_AFTER_S, SETTLE_S, TRIAL_S, Action, ControllerState, step
+from quality.controller import SERVER_S, SETTLE_S, Action, ControllerState, step
 from quality.stats import Direction, TrackKind, TrackSource, VideoQuality
 from quality.window import Window
 
@@ -90,6 +90,7 @@ def test_a_narrow_link_is_filled_within_its_budget_and_the_speaker_comes_first()
     lowered = room.pass_seconds(5)
     assert lowered[0].reason.startswith("a queue of ")
     assert lowered[0].expects == "no queue and less loss"
+    assert [action.to_quality for action in lowered[:2]] == [LOW, LOW]
     assert room.asked == {"TR_a": HIGH, "TR_b": LOW}
     room.pass_seconds(20)
     assert room.asked == {"TR_a": HIGH, "TR_b": MEDIUM}
@@ -103,8 +104,7 @@ def test_a_raise_that_fails_is_undone_at_once_and_the_next_waits_longer() -> Non
     assert len(undone) >= 3
     assert all(min(at - raised for raised in raises if raised < at) <= 1.0 for at in undone)
     waits = [later - at for at, later in pairwise(undone)]
-    assert waits == sorted(waits)
-    assert waits[-1] > 2 * waits[0]
+    assert min(waits[1:]) > 2 * waits[0]
 
 
 def test_it_comes_back_when_the_link_does() -> None:
@@ -140,29 +140,33 @@ def test_a_short_burst_of_loss_changes_nothing() -> None:
     assert room.actions == []
 
 
-def test_a_raise_that_the_server_does_not_grant_is_taken_back() -> None:
+def test_what_the_server_withholds_is_left_to_its_probes() -> None:
     room = Room(500_000.0)
     room.pass_seconds(10)
     room.link_bps = math.inf
-    raised: list[Action] = []
-    while not raised:
-        raised = room.pass_seconds(1)
-    taken_back = room.pass_seconds(round(TRIAL_S) + 1, distance=1)
-    assert [(action.track_sid, action.to_quality) for action in taken_back] == [
-        (action.track_sid, action.from_quality) for action in raised
-    ]
-    assert "withholds" in taken_back[0].reason
+    while not (raised := room.pass_seconds(1)):
+        pass
+    assert {action.to_quality for action in raised} == {MEDIUM}
+    assert room.pass_seconds(120, distance=1) == []
 
 
-def test_where_the_server_gives_less_than_was_asked_for_the_ceilings_follow() -> None:
-    room = Room()
-    room.pass_seconds(5)
-    windows = (window("TR_a", 450_000.0, distance=1, delay_s=0.2), window("TR_b", 1_700_000.0))
-    state = replace(room.state, link_bps=2_000_000.0)
-    # The queue drains by itself in the next second: the server has acted.
-    state, _ = step(replace(state, delay_s=0.4), ROOM, windows, room.now + 1)
-    _, actions = step(state, ROOM, (window("TR_a", 450_000.0, distance=1), window("TR_b", 1_700_000.0)), room.now + 2)
-    assert [(action.track_sid, action.to_quality) for action in actions] == [("TR_a", MEDIUM)]
+def test_where_the_server_already_gives_no_more_than_fits_no_ceiling_is_lowered() -> None:
+    windows = (window("TR_a", 200_000.0, distance=1, delay_s=0.4), window("TR_b", 100_000.0, distance=2, delay_s=0.4))
+    state, actions = step(ControllerState(), ROOM, windows, EPOCH)
+    assert [(action.track_sid, action.to_quality) for action in actions] == [("TR_a", LOW)]
+    assert dict(state.asked) == {"TR_a": LOW, "TR_b": HIGH}
+
+
+def test_the_server_is_let_act_on_an_estimate_that_this_end_tells_it() -> None:
+    full = tuple(
+        replace(window(sid, 500_000.0, loss=0.4, delay_s=0.4), available_bandwidth_bps=900_000.0)
+        for sid in ("TR_a", "TR_b")
+    )
+    state, when = ControllerState(), []
+    for second in range(20):
+        state, actions = step(state, ROOM, full, EPOCH + second)
+        when += [second for _ in actions]
+    assert min(when) == SERVER_S
 
 
 @pytest.mark.parametrize(
@@ -260,4 +264,3 @@ def test_it_waits_after_each_action_for_its_effect() -> None:
     undone = {at for at, action in room.actions if action.reason.startswith("the raise brought")}
     gaps = [later - at for at, later in pairwise(times) if later not in undone]
     assert min(gaps) >= SETTLE_S
-    assert RAISE_AFTER_S > SETTLE_S

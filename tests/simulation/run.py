@@ -7,6 +7,7 @@ from itertools import pairwise
 from quality.allocation import Subscription, priority
 from tests.simulation.baselines import Controller
 from tests.simulation.links import Trace
+from tests.simulation.receivers import Receiver, SdkReceiver
 from tests.simulation.world import EPOCH, Second, World
 
 RECOVERED = 0.95  # of the best that the link allows
@@ -62,8 +63,10 @@ def run(
     subscriptions: tuple[Subscription, ...],
     make: Callable[[tuple[Subscription, ...]], Controller],
     seed: int = 0,
+    receiver: Callable[[], Receiver] = SdkReceiver,
 ) -> Result:
-    world = World(trace, subscriptions, seed, weights=tuple(priority(item) for item in subscriptions))
+    weights = tuple(priority(item) for item in subscriptions)
+    world = World(trace, subscriptions, seed, weights=weights, receiver=receiver())
     controller = make(subscriptions)
     seconds = []
     for _ in range(int(trace.seconds)):

@@ -1,27 +1,26 @@
 """A model of LiveKit's stream allocator for one subscriber: what it forwards, when it drops layers, how it probes.
 
-After livekit-server 1.13.4 `pkg/sfu/streamallocator`, simplified, and not compared with a running server: estimates are
-REMBs; congestion is a falling trend of them or too many NACKs; while nothing is withheld a raised ceiling is granted
-without looking at the estimate; while something is, padding probes at growing intervals, and success gives tracks one
-layer more each. Nothing is paused.
+Compared, rule by rule, with the source of livekit-server 1.13.4 (`pkg/sfu/streamallocator`, `forwarder.go`), at its
+default settings (REMB, no pausing, probes of padding); not with a running server. As there:
+
+- While no track is deficient a raised ceiling is granted without looking at any estimate. While one is, raising a
+  track that is forwarded does nothing at once, and lowering one boosts the others.
+- A track that the server lowered is deficient until it is boosted to its ceiling, or its ceiling falls below what is
+  given; lowering the ceiling just to what is given changes nothing of that.
+- Congestion allocates all tracks anew, layer by layer. Probes aim at 1.2 times the next layer of the track that lacks
+  most, if its ceiling allows one. The budget counts what layers take, without sound.
+
+Left out: temporal layers (the server drops frames before it drops pixels), layers coming and going at the publisher,
+and what the server measures of a layer's bitrate (nominal here).
 """
 
-from collections import deque
 from dataclasses import dataclass, field
 
 from quality.stats import VideoQuality
+from tests.simulation.congestion import NO_LIMIT_BPS, RemoteBwe
 
-TREND_SAMPLES = 12
-TREND_BOUND = -0.6
-NACK_RATIO = 0.08
-NACK_WINDOW_S = 3.0
-NACK_ATTENUATION = 0.4  # of the share lost, off what is used
-ENOUGH = 0.97  # of what is used: nothing to reduce
-PROBE_S = 3.0
-PROBE_FACTOR = 1.5
-MAX_PROBE_S = 120.0
-PROBE_LENGTH_S = 1.5
-CONGESTION_QUIET_S = 2.0  # what was just reduced must show before it is judged again
+PROBE_OVERAGE = 1.2
+LEAST_PROBE_BPS = 200_000.0
 
 
 @dataclass(slots=True)
@@ -29,134 +28,126 @@ class Server:
     """Mutable model; `step` once a tick. `layer_bps` are nominal, from LOW up; `target` is what is forwarded."""
 
     layer_bps: dict[str, tuple[float, ...]]
-    other_bps: float
     ceilings: dict[str, VideoQuality | None] = field(default_factory=dict)
     target: dict[str, VideoQuality | None] = field(default_factory=dict)
-    committed_bps: float = float("inf")
-    estimates: deque[float] = field(default_factory=lambda: deque(maxlen=TREND_SAMPLES))
-    nacks: deque[tuple[float, float, float]] = field(default_factory=deque)
-    quiet_until: float = 0.0
-    probe_at: float = 0.0
-    probe_interval: float = PROBE_S
-    probe_until: float | None = None
-    padding_bps: float = 0.0
+    lacking: set[str] = field(default_factory=set)
+    deficient: bool = False
+    committed_bps: float = NO_LIMIT_BPS
+    bwe: RemoteBwe = field(default_factory=RemoteBwe)
+    packets: float = 0.0
+    repeated: float = 0.0
 
     def __post_init__(self) -> None:
         for sid, rates in self.layer_bps.items():
             self.ceilings[sid] = self.target[sid] = VideoQuality(len(rates) - 1)
 
-    @property
-    def deficient(self) -> bool:
-        return any(_height(self.target[sid]) < _height(ceiling) for sid, ceiling in self.ceilings.items())
-
     def ask(self, sid: str, ceiling: VideoQuality | None, now: float) -> None:
-        """The subscriber's settings for a track."""
-        was_deficient = self.deficient
+        """The subscriber's settings for a track (`allocateTrack`)."""
         self.ceilings[sid] = ceiling
-        if not was_deficient or _height(ceiling) <= _height(self.target[sid]):
+        self.bwe.stop_probe(now)
+        at = self.target[sid]
+        if not self.deficient and not self.bwe.congested:
             self.target[sid] = ceiling
-        elif self.target[sid] is None:
-            self.target[sid] = VideoQuality.LOW
-        if self.deficient and not was_deficient:
-            self._schedule(now)
-        self._boost()
-
-    def estimate(self, bps: float) -> None:
-        """A REMB arrived."""
-        self.estimates.append(bps)
-
-    def step(self, now: float, sent: float, nacked: float) -> None:
-        """`sent` and `nacked` packets of the last tick."""
-        self.nacks.append((now, sent, nacked))
-        while self.nacks[0][0] < now - NACK_WINDOW_S:
-            self.nacks.popleft()
-        if self.probe_until is not None:
-            self._probing(now)
-        elif now >= self.quiet_until and self._congested():
-            self._reduce(now)
-        elif self.deficient and now >= self.probe_at:
-            self.probe_until = now + PROBE_LENGTH_S
-            self.padding_bps = max(0.3 * self._usage(), self._wanted())
-            self.estimates.clear()
-            self.nacks.clear()
-
-    def _congested(self) -> bool:
-        sent = sum(sent for _, sent, _ in self.nacks)
-        if sent > 0 and sum(nacked for _, _, nacked in self.nacks) / sent > NACK_RATIO:
-            return True
-        return len(self.estimates) == TREND_SAMPLES and _trend(list(self.estimates)) < TREND_BOUND
-
-    def _reduce(self, now: float) -> None:
-        sent = sum(sent for _, sent, _ in self.nacks)
-        ratio = sum(nacked for _, _, nacked in self.nacks) / sent if sent else 0.0
-        if ratio > NACK_RATIO:
-            self.committed_bps = self._usage() * (1.0 - NACK_ATTENUATION * ratio)
-        else:
-            self.committed_bps = self.estimates[-1]
-        if self.committed_bps >= ENOUGH * self._usage():
-            self._forget(now)
-            return
-        self._forget(now)
-        for sid in self.target:
-            if self.target[sid] is not None:
-                self.target[sid] = VideoQuality.LOW
-        self._boost(most=len(VideoQuality))
-        self._schedule(now)
-
-    def _probing(self, now: float) -> None:
-        assert self.probe_until is not None
-        fell = len(self.estimates) >= 2 and self.estimates[-1] < 0.95 * max(self.estimates)
-        failed = fell or any(nacked > NACK_RATIO * sent for _, sent, nacked in self.nacks)
-        if now < self.probe_until and not failed:
-            return
-        best = max(self.estimates, default=0.0)
-        self.padding_bps, self.probe_until = 0.0, None
-        if not failed and best > self.committed_bps:
-            self.committed_bps, self.probe_interval = best, PROBE_S
+            self.lacking.discard(sid)
+        elif _height(ceiling) < _height(at):
+            self.target[sid] = ceiling
+            self.lacking.discard(sid)
+            self._adjust()
             self._boost()
+        elif at is None and ceiling is not None:
+            self.target[sid] = VideoQuality.LOW
+            self._see(sid)
+            while self._boost_one(sid):
+                pass
+            self._adjust()
+
+    def count(self, packets: float, repeated: float) -> None:
+        """Packets sent, and those asked for not for the first time, in a tick."""
+        self.packets += packets
+        self.repeated += repeated
+
+    def estimate(self, bps: float, now: float) -> None:
+        """A REMB arrived."""
+        began = self.bwe.remb(now, bps, self.usage_bps, self.packets, self.repeated)
+        self.packets = self.repeated = 0.0
+        if not began:
+            return
+        if self.bwe.probe is not None:
+            self.bwe.stop_probe(now)
+            return
+        self.committed_bps = self.bwe.committed_bps
+        self._allocate_all()
+
+    def step(self, now: float) -> None:
+        """The server's look, every 0.1 s, while something is withheld."""
+        if self.bwe.step_probe(now):
+            self.committed_bps = max(self.committed_bps, self.bwe.committed_bps)
+            self._boost()
+        if self.deficient and self.bwe.can_probe(now):
+            steps = [bps for sid in self._most_lacking() if (bps := self._next_bps(sid)) is not None]
+            if steps:
+                self.bwe.start_probe(now, self.usage_bps + max(LEAST_PROBE_BPS, PROBE_OVERAGE * steps[0]))
+
+    @property
+    def padding_bps(self) -> float:
+        probe = self.bwe.probe
+        return max(0.0, probe.desired_bps - self.usage_bps) if probe and probe.ended is None else 0.0
+
+    @property
+    def usage_bps(self) -> float:
+        return sum(self.layer_bps[sid][at] for sid, at in self.target.items() if at is not None)
+
+    def _allocate_all(self) -> None:
+        wanted = [sid for sid, ceiling in self.ceilings.items() if ceiling is not None]
+        order = sorted(wanted, key=lambda sid: -_height(self.ceilings[sid]))
+        for sid in order:
+            self.target[sid] = VideoQuality.LOW
+            self._see(sid)
+        for quality in (VideoQuality.MEDIUM, VideoQuality.HIGH):
+            for sid in order:
+                if self.target[sid] == quality - 1:
+                    self._boost_one(sid)
+        self._adjust()
+
+    def _boost(self) -> None:
+        """Layers for those that lack most, as far as what is committed allows."""
+        while any(self._boost_one(sid) for sid in self._most_lacking()):
+            pass
+        self._adjust()
+
+    def _boost_one(self, sid: str) -> bool:
+        """The next layer, where it fits."""
+        at, more_bps = self.target[sid], self._next_bps(sid)
+        if sid not in self.lacking or at is None or more_bps is None:
+            return False
+        if self.usage_bps + more_bps > self.committed_bps:
+            return False
+        self.target[sid] = VideoQuality(at + 1)
+        self._see(sid)
+        return True
+
+    def _see(self, sid: str) -> None:
+        if _height(self.target[sid]) < _height(self.ceilings[sid]):
+            self.lacking.add(sid)
         else:
-            self.probe_interval = min(MAX_PROBE_S, self.probe_interval * PROBE_FACTOR)
-        self.probe_at = now + self.probe_interval
-        self._forget(now)
+            self.lacking.discard(sid)
 
-    def _boost(self, most: int = 1) -> None:
-        """Give each track up to `most` layers more, in turn, as far as what is committed allows."""
-        for _ in range(most):
-            for sid, rates in self.layer_bps.items():
-                at = self.target[sid]
-                if at is None or _height(at) >= _height(self.ceilings[sid]):
-                    continue
-                if self._usage() + rates[at + 1] - rates[at] <= self.committed_bps:
-                    self.target[sid] = VideoQuality(at + 1)
-        if not self.deficient:
-            self.committed_bps = float("inf")
+    def _adjust(self) -> None:
+        if self.deficient and not self.lacking:
+            self.bwe = RemoteBwe()
+        self.deficient = bool(self.lacking)
 
-    def _wanted(self) -> float:
-        """The smallest increase that would give some track a layer more."""
-        return min(
-            rates[at + 1] - rates[at]
-            for sid, rates in self.layer_bps.items()
-            if (at := self.target[sid]) is not None and _height(at) < _height(self.ceilings[sid])
-        )
+    def _most_lacking(self) -> list[str]:
+        found = [sid for sid in self.layer_bps if sid in self.lacking]
+        return sorted(found, key=lambda sid: _height(self.target[sid]) - _height(self.ceilings[sid]))
 
-    def _usage(self) -> float:
-        return self.other_bps + sum(self.layer_bps[sid][at] for sid, at in self.target.items() if at is not None)
-
-    def _schedule(self, now: float) -> None:
-        self.probe_interval = PROBE_S
-        self.probe_at = now + PROBE_S
-
-    def _forget(self, now: float) -> None:
-        self.estimates.clear()
-        self.nacks.clear()
-        self.quiet_until = now + CONGESTION_QUIET_S
+    def _next_bps(self, sid: str) -> float | None:
+        """What the next layer takes more; None at the ceiling."""
+        at = self.target[sid]
+        if at is None or at >= _height(self.ceilings[sid]):
+            return None
+        return self.layer_bps[sid][at + 1] - self.layer_bps[sid][at]
 
 
 def _height(quality: VideoQuality | None) -> int:
     return -1 if quality is None else int(quality)
-
-
-def _trend(values: list[float]) -> float:
-    """Kendall's tau of a series against time."""
-    pairs = [(later > earlier) - (later < earlier) for at, earlier in enumerate(values) for later in values[at + 1 :]]
-    return sum(pairs) / len(pairs)

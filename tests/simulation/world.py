@@ -5,7 +5,6 @@ was asked for has come (W3C counts that as a freeze), and are late where the que
 stream of its own, the same number of times at every tick.
 """
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -14,6 +13,7 @@ from quality.allocation import Layer, Subscription, utility
 from quality.stats import InboundRtp, TrackKind, TrackSnapshot, TrackSource, VideoLayer, VideoQuality
 from quality.window import Window, delta
 from tests.simulation.links import TICK_S, Trace
+from tests.simulation.receivers import Arrival, Receiver, SdkReceiver
 from tests.simulation.server import Server
 
 EPOCH = 1_800_000_000.0
@@ -25,8 +25,7 @@ REPAIRED = 0.97  # of packets lost at random come again in time
 KEY_FRAME_S = 0.2  # a key frame is as many bits as this much of its layer
 PLI_THROTTLE_S = 1.0  # the server asks a publisher for key frames no oftener
 SWITCH_S = (0.3, 1.3)  # from request to the new layer's first key frame, as seen live
-REMB_S = 0.5
-OVERUSE_S = 0.03  # growth of the queue in a tick that the receiver's estimator calls overuse
+REPEAT_S = 0.1  # a packet asked for that has not come by now is asked for again
 FREEZE_S = 0.25  # W3C: average + 150 ms, at 20 frames a second and more
 
 
@@ -82,10 +81,8 @@ class World:
     seed: int = 0
     tick: int = 0
     queue_bits: float = 0.0
-    remb_bps: float = 3e6
-    received: deque[float] = field(default_factory=lambda: deque(maxlen=5))
+    receiver: Receiver = field(default_factory=SdkReceiver)
     pending: list[tuple[float, str, VideoQuality | None]] = field(default_factory=list)
-    last_remb: float = 0.0
     was_queued_s: float = 0.0
     weights: tuple[float, ...] = ()
     tracks: list[Track] = field(init=False)
@@ -100,7 +97,7 @@ class World:
             item.track_sid: tuple(layer.bitrate_bps for layer in sorted(item.layers, key=lambda layer: layer.quality))
             for item in self.subscriptions
         }
-        self.server = Server(rates, AUDIO_BPS)
+        self.server = Server(rates)
         self.snapshots = {track.subscription.track_sid: self._snapshot(track) for track in self.tracks}
 
     @property
@@ -122,7 +119,9 @@ class World:
         for track in self.tracks:
             sid = track.subscription.track_sid
             current = self._snapshot(track)
-            windows.append(delta(self.snapshots[sid], current))
+            windows.append(
+                replace(delta(self.snapshots[sid], current), available_bandwidth_bps=self.receiver.known_bps)
+            )
             self.snapshots[sid] = current
         seen = Second(
             worth,
@@ -224,19 +223,23 @@ class World:
         track.broken_until = None
 
     def _feed_back(self, carried: float, delay: float, total: float, lost: float) -> None:
-        """The receiver's estimate, as Google's congestion control makes it, and NACKs, to the server."""
-        self.received.append(carried / TICK_S)
-        rate = sum(self.received) / len(self.received)
-        before = self.remb_bps
-        if delay - self.was_queued_s > OVERUSE_S or delay > 0.8 * QUEUE_S:
-            self.remb_bps = min(self.remb_bps, 0.85 * rate)
-        elif delay < 0.05:
-            self.remb_bps = min(self.remb_bps * 1.08**TICK_S, max(self.remb_bps, 1.5 * rate + 10_000))
+        """The receiver's estimate and its NACKs, to the server. Sound is in neither."""
+        padding = self.server.padding_bps * TICK_S
+        video = total - AUDIO_BPS * TICK_S
+        again = sum(track.again_bits for track in self.tracks) / PACKET_BITS
+        self.server.count(video / PACKET_BITS, again * (1.0 if delay > REPEAT_S else lost))
+        arrival = Arrival(
+            self.now,
+            carried * video / total / TICK_S,
+            padding / video if video else 0.0,
+            delay,
+            video / PACKET_BITS,
+            lost * video / PACKET_BITS,
+        )
+        for bps in self.receiver.receive(arrival):
+            self.server.estimate(bps, self.now)
+        self.server.step(self.now)
         self.was_queued_s = delay
-        if self.remb_bps < 0.97 * before or self.now - self.last_remb >= REMB_S:
-            self.server.estimate(self.remb_bps)
-            self.last_remb = self.now
-        self.server.step(self.now, total / PACKET_BITS, lost * total / PACKET_BITS)
 
     def _snapshot(self, track: Track) -> TrackSnapshot:
         layer = track.layer()
