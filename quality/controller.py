@@ -7,10 +7,8 @@ A choice is a ceiling over the server's own allocator, which is never fought. Th
   nothing to do.
 - *Clean*: ask for what the link is known to carry; beyond that try the next step, and wait twice as long after each
   that failed. A step that worked where one had failed is followed by the next: the link has become wider.
-- *Withheld*: where the server gives less than was asked for, it probes with padding, and raises by itself. It is left
-  alone.
-- *Estimated*: where this end tells the server an estimate of its own, the server lowers by it in a second, and is let
-  do so.
+- *Withheld*: where the server gives less than was asked for, it probes with padding and raises by itself: left alone.
+- *Estimated*: where this end tells the server an estimate, the server lowers by it in a second, and is let do so.
 
 Loss without a queue is not congestion: lower layers are tried once, and taken back if as much is lost with them.
 """
@@ -48,8 +46,9 @@ SERVER_S = 8.0  # within this time the server has acted on an estimate that this
 BEAR_S = 60.0  # how long loss that lowering did not end is borne before it is tried again; twice as long each time
 MAX_BEAR_S = 960.0
 SWITCH_WINDOW_S = 60.0
-MAX_SWITCHES_TO_RAISE = 3  # in the last minute, of a track, as asked or as seen: with the raise and two down, 6
-MAX_SWITCHES_TO_TRY = 2  # the rest is for when the link changes
+MAX_SWITCHES = 6  # asked for in a minute, of a track
+MAX_SWITCHES_TO_RAISE = 4  # in the last minute, of a track, as asked or as seen: with the raise and one down, 6
+MAX_SWITCHES_TO_TRY = 3  # beyond what failed: the rest is for when the link changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,7 @@ def step(
         state = replace(state, inputs=inputs, asked=asked, trial=None)
         wanted = _fitting(state, state.link.budget_bps, _silent(windows))
         if wanted != dict(state.asked):
-            return _ask(state, wanted, now, "who is seen, or a limit, changed", "the new layers")
+            return _ask(state, wanted, now, "who is seen, or a limit, changed", "the new layers", policy=True)
     evidence = gather(windows, dict(state.asked), state.idle_delay_s)
     if evidence is None:
         return replace(state, bad_samples=0, lossy_samples=0, clean_since=None), ()
@@ -247,9 +246,12 @@ def _undo(
     """Back to what was before the raise; lower, where not even that comes through."""
     before = dict(trial.before)
     needed = bitrate_bps(_measured(state), before)
-    link = state.link.failed(evidence.received_bps, _spent(state), now)
+    link = state.link.failed(_spent(state), now)
+    link = replace(
+        link, carries_bps=max(evidence.received_bps, 0.0 if math.isinf(link.carries_bps) else link.carries_bps)
+    )
     if evidence.received_bps < HEADROOM * needed and evidence.delay_s > LONG_DELAY_S:
-        link = state.link.narrowed(evidence.received_bps, _spent(state), now)
+        link = replace(link, carries_bps=evidence.received_bps)
         before = {sid: lower(before[sid], quality) for sid, quality in _fitting(state, link.budget_bps).items()}
     return _ask(replace(state, trial=None, link=link, lowered_at=now), before, now, reason, "what was before the raise")
 
@@ -259,10 +261,11 @@ def _lower(
 ) -> tuple[ControllerState, tuple[Action, ...]]:
     """Spend no more than came through; at least one step down."""
     before, spent = dict(state.asked), _spent(state)
-    late = now - state.raised_at < LATE_S
-    link = (state.link.failed if late else state.link.narrowed)(evidence.received_bps, spent, now)
-    if late and evidence.received_bps < link.carries_bps:
-        link = replace(link, carries_bps=evidence.received_bps)
+    if now - state.lowered_at < LATE_S:
+        # What filled it was asked for before, and is already judged; only, it carries less than was thought.
+        link = replace(state.link, carries_bps=evidence.received_bps)
+    else:
+        link = state.link.full(evidence.received_bps, spent, now)
     heavy = evidence.loss_ratio > HEAVY_LOSS_RATIO and evidence.delay_s > LONG_DELAY_S
     budget = 0.0 if heavy else min(link.budget_bps, spent - 1.0)
     given: Ceilings = {**before, **dict(evidence.given)}
@@ -291,8 +294,7 @@ def _raise(
         wanted = _steps(state, before, state.link.budget_bps, now, silent)
     if wanted == before:
         wanted = _steps(state, before, 0.0, now, silent, least=1)
-        over = max(1.0, bitrate_bps(_measured(state), wanted) / max(1.0, state.link.carries_bps))
-        if clean_s < CLEAN_S or now - state.link.failed_at < state.link.wait_s * over:
+        if clean_s < CLEAN_S or state.link.waits(bitrate_bps(_measured(state), wanted), now):
             return state, ()
     if wanted == before:
         return state, ()
@@ -311,7 +313,7 @@ def _steps(
 ) -> dict[str, VideoQuality | None]:
     """Steps up from `before`, of tracks that are neither restless nor silent."""
     assert state.inputs is not None
-    trying = least > 0 and math.isfinite(state.link.fails_bps)
+    trying = least > 0 and bool(state.link.failures) and not state.link.widened
     kept = _restless(state, now, MAX_SWITCHES_TO_TRY if trying else MAX_SWITCHES_TO_RAISE) | silent
     top = {sid: before[sid] if sid in kept else quality for sid, quality in _fitting(state, math.inf).items()}
     recent = Counter(sid for sid, at in state.seen if at > now - SWITCH_WINDOW_S)
@@ -326,19 +328,23 @@ def _watch(state: ControllerState, evidence: Evidence, now: float) -> Controller
     return replace(state, given=evidence.given, seen=seen + changed)
 
 
-def _restless(state: ControllerState, now: float, most: int = MAX_SWITCHES_TO_RAISE) -> set[str]:
-    """Tracks that have switched too often to be raised, as asked or as seen."""
-    found: set[str] = set()
-    for switches in (state.switches, state.seen):
-        recent = [sid for sid, at in switches if at > now - SWITCH_WINDOW_S]
-        found.update(sid for sid in recent if recent.count(sid) > most)
-    return found
+def _restless(
+    state: ControllerState, now: float, most: int = MAX_SWITCHES_TO_RAISE, *only: tuple[tuple[str, float], ...]
+) -> set[str]:
+    """Tracks that switched more than `most` times in the last minute, as asked or as seen."""
+    recent = (
+        Counter(sid for sid, at in each if at > now - SWITCH_WINDOW_S) for each in only or (state.switches, state.seen)
+    )
+    return {sid for each in recent for sid, count in each.items() if count > most}
 
 
 def _ask(
-    state: ControllerState, wanted: Ceilings, now: float, reason: str, expects: str
+    state: ControllerState, wanted: Ceilings, now: float, reason: str, expects: str, *, policy: bool = False
 ) -> tuple[ControllerState, tuple[Action, ...]]:
     before = dict(state.asked)
+    if not policy:  # what was switched so often is left to the server
+        restless = _restless(state, now, MAX_SWITCHES - 1, state.switches)
+        wanted = {sid: before[sid] if sid in restless else quality for sid, quality in wanted.items()}
     actions = tuple(
         Action(sid, before[sid], wanted[sid], reason, expects) for sid in sorted(wanted) if wanted[sid] != before[sid]
     )
@@ -374,13 +380,8 @@ def _fitting(
         budget_bps = max(budget_bps, sum(map(math.ceil, lowest)))
     limits = replace(limits, bandwidth_bps=min(limits.bandwidth_bps, max(0.0, budget_bps)))
     found = allocate(subscriptions, limits, keep_all=not disable)
-    asked = dict(state.asked)
-    return {
-        choice.track_sid: asked[choice.track_sid]
-        if choice.track_sid in silent
-        else (choice.layer.quality if choice.layer else None)
-        for choice in found.choices
-    }
+    best = {choice.track_sid: choice.layer.quality if choice.layer else None for choice in found.choices}
+    return best | {sid: quality for sid, quality in state.asked if sid in silent}
 
 
 def _spent(state: ControllerState) -> float:

@@ -187,6 +187,41 @@ def test_limits_work_at_once_and_stay(limits: Limits, expected: Asked) -> None:
     assert room.pass_seconds(300, limits) == []
 
 
+def test_less_cpu_lowers_layers_and_more_brings_them_back_by_steps() -> None:
+    room = Room()
+    room.pass_seconds(5, Limits(cpu_cores=1.0))
+    assert room.asked == {"TR_a": HIGH, "TR_b": HIGH}
+    lowered = room.pass_seconds(1, Limits(cpu_cores=0.3))
+    assert [action.reason for action in lowered] == ["who is seen, or a limit, changed"]
+    assert room.asked == {"TR_a": HIGH, "TR_b": MEDIUM}
+    assert room.pass_seconds(60, Limits(cpu_cores=0.3)) == []
+    room.pass_seconds(10, Limits(cpu_cores=1.0))
+    assert room.asked == {"TR_a": HIGH, "TR_b": HIGH}
+
+
+def test_layers_without_a_bitrate_cost_what_livekits_presets_do() -> None:
+    bare = tuple(replace(item, layers=tuple(replace(one, bitrate_bps=0.0) for one in item.layers)) for item in ROOM)
+    state, _ = step(ControllerState(), bare, (), EPOCH, Limits(bandwidth_bps=2.1e6))
+    assert dict(state.asked) == {"TR_a": HIGH, "TR_b": LOW}
+
+
+def test_tracks_come_and_go_and_one_without_layers_is_left_alone() -> None:
+    room = (ROOM[0], Subscription("TR_bare", ()))
+    state, actions = step(ControllerState(), room, (window("TR_bare", 1e6),), EPOCH)
+    assert (actions, dict(state.asked)) == ((), {"TR_a": HIGH})
+    state, actions = step(state, ROOM, (window("TR_gone", 1e5),), EPOCH + 1)
+    assert (actions, dict(state.asked)) == ((), {"TR_a": HIGH, "TR_b": HIGH})
+    assert dict(step(state, (), (), EPOCH + 2)[0].asked) == {}
+
+
+def test_a_pinned_ceiling_is_never_passed() -> None:
+    pinned = (ROOM[0], replace(ROOM[1], max_quality=MEDIUM))
+    state = ControllerState()
+    for second in range(30):
+        state, _ = step(state, pinned, (window("TR_a", 1.7e6), window("TR_b", 450e3)), EPOCH + second)
+        assert dict(state.asked) == {"TR_a": HIGH, "TR_b": MEDIUM}
+
+
 def test_a_muted_or_paused_or_unmeasured_track_says_nothing() -> None:
     bad = window("TR_a", 100_000.0, loss=0.5, delay_s=0.5)
     for quiet in (

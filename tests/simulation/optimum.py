@@ -24,7 +24,7 @@ from tests.simulation.world import AUDIO_BPS, EPOCH
 DWELL_S = 10  # a choice is kept this long at least: 6 changes a minute
 MARGINS = (0.75, 0.82, 0.88, 0.93, 0.98, 1.03)
 LEADS_S = ((1, 0), (2, 0), (2, 1), (3, 1))  # how long before it is due the plan is lowered, and raised
-SEARCHED = 40  # changes tried
+SEARCHED = 20  # changes tried
 
 Pick = tuple[VideoQuality | None, ...]
 Plan = tuple[Pick, ...]  # one for each second
