@@ -8,7 +8,7 @@ SAME = 0.92  # of a rate, or more, is as good as that rate: scenes vary by as mu
 FELL = 0.8  # of what it was thought to carry, or less: it is another link now
 FIRST_WAIT_S = 8.0
 WAIT_FACTOR = 2.0
-MAX_WAIT_S = 60.0
+MAX_WAIT_S = 24.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class LinkBelief:
     """`carries_bps` is known good (infinite while nothing was seen to fail); `failures` are of rates above it.
     `widened` says that since the last failure a rate came through that had failed.
 
-    A rate that failed is tried again after a time that doubles with each failure, up to a minute, and is the longer the
+    A rate that failed is tried again after a time that doubles with each failure, up to 24 s, and is the longer the
     farther the rate is above what the link is known to carry: the larger the step, the more its failure costs.
     """
 

@@ -1,9 +1,9 @@
 """Layer controllers on simulated links, beside what somebody who knows the link's future has through the same server.
 
-Run: `python -m tests.bench.adaptation [development|held-out] [one|three] [sdk|tap] [seeds] [first seed]`. Shares are of
-the mean utility of the offline optimum, and (in brackets) of the bound that ignores switches, key frames and loss.
-Switches are those of the track with most in its busiest minute, the server's own among them. Recovery is the time until
-0.95 of the bound is held for 3 s, the slowest of the runs, for each time at which the link got better.
+Run: `python -m tests.bench.adaptation [development|held-out] [one|three] [sdk|tap|tap-keen] [seeds] [first seed]`.
+Shares are of the mean utility of the offline optimum, and (in brackets) of the bound that ignores switches, key frames
+and loss. Switches are those of the track with most in its busiest minute, the server's own among them. Recovery is the
+time until 0.95 of the bound is held for 3 s, the slowest of the runs, for each time at which the link got better.
 """
 
 import sys
@@ -21,7 +21,11 @@ from tests.simulation.world import ONE, THREE
 CONTROLLERS = {"ours": Ours, "always HIGH": AlwaysHigh, "naive thresholds": NaiveThresholds}
 LINKS = {"development": DEVELOPMENT, "held-out": HELD_OUT}
 ROOMS = {"one": ONE, "three": THREE}
-RECEIVERS: dict[str, Callable[[], Receiver]] = {"sdk": SdkReceiver, "tap": TapReceiver}
+RECEIVERS: dict[str, Callable[[], Receiver]] = {
+    "sdk": SdkReceiver,
+    "tap": TapReceiver,
+    "tap-keen": lambda: TapReceiver(probe_share=0.1),  # a proposal
+}
 OPTIMUM = "optimum"
 
 

@@ -71,8 +71,12 @@ class SdkReceiver:
 
 @dataclass(slots=True)
 class TapReceiver:
-    """The tap's estimator; `known_bps` is None while no limit was seen."""
+    """The tap's estimator; `known_bps` is None while no limit was seen.
 
+    It takes for a probe what has more than `probe_share` of padding: 0.3 in the tap as it is.
+    """
+
+    probe_share: float = 0.3
     known_bps: float | None = None
     ticks: deque[Arrival] = field(default_factory=lambda: deque(maxlen=20))
     decreased_to: float = 0.0
@@ -100,7 +104,7 @@ class TapReceiver:
         return [self.known_bps or NO_LIMIT_BPS]
 
     def _evaluate(self, now: float) -> None:
-        probed = self._last(2)[-1].padding > 0.3
+        probed = self._last(2)[-1].padding > self.probe_share
         if probed:
             self.probed_until, self.due = now + 0.7, min(self.due, now + 0.1)
         if self._stands() or self._loses(now):
