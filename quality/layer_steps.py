@@ -1,0 +1,136 @@
+"""Steps up from layers that are asked for, the most useful for their bits first."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from quality.allocation import Layer, Limits, Subscription, constrain, priority, utility
+from quality.stats import VideoQuality
+from quality.video_model import Picture, reference_bits_per_pixel
+
+CALMER = 0.8  # what a step is worth for each recent switch of its track: who was calm comes first
+Ceilings = Mapping[str, VideoQuality | None]
+
+RATE_WEIGHT = 0.2  # of the newest second in a layer's measured bitrate
+PRESET_FPS = 25.0  # where a layer's rate is not known
+
+
+@dataclass(frozen=True, slots=True)
+class _StepUp:
+    """The next layer of a track: what it costs more, and gains in weighted utility."""
+
+    track_sid: str
+    quality: VideoQuality
+    bits: float
+    gain: float
+
+
+def steps_up(
+    subscriptions: tuple[Subscription, ...],
+    asked: Ceilings,
+    top: Ceilings,
+    limits: Limits,
+    budget_bps: float,
+    least: int = 0,
+    recent: Mapping[str, int] | None = None,
+) -> dict[str, VideoQuality | None]:
+    """What is asked for and, one after the other, the steps up that are most useful for their bits.
+
+    `least` steps whatever `budget_bps` says, then what fits into it; none above `top`, nor past the limits' bandwidth.
+    """
+    wanted, taken, recent = dict(asked), 0, recent or {}
+    spent = bitrate_bps(subscriptions, asked)
+    while True:
+        steps = [
+            step
+            for item in subscriptions
+            if (step := _step_up(item, wanted[item.track_sid], top[item.track_sid], limits))
+        ]
+        best = max(
+            steps,
+            key=lambda step: step.gain / max(1.0, step.bits) * CALMER ** recent.get(step.track_sid, 0),
+            default=None,
+        )
+        if best is None or spent + best.bits > min(limits.bandwidth_bps, math.inf if taken < least else budget_bps):
+            return wanted
+        wanted[best.track_sid] = best.quality
+        spent, taken = spent + best.bits, taken + 1
+
+
+def _step_up(
+    item: Subscription, asked: VideoQuality | None, top: VideoQuality | None, limits: Limits
+) -> _StepUp | None:
+    layers = constrain(item, limits)[0]
+    now = next((layer for layer in layers if layer.quality == asked), None)
+    above = [layer for layer in layers if height(asked) < layer.quality <= height(top)]
+    if not above:
+        return None
+    gain = utility(above[0], item) - (utility(now, item) if now else 0.0)
+    bits = above[0].bitrate_bps - (now.bitrate_bps if now else 0.0)
+    return _StepUp(item.track_sid, above[0].quality, bits, priority(item) * gain)
+
+
+def measured(
+    subscriptions: tuple[Subscription, ...], rates_bps: tuple[tuple[str, VideoQuality, float], ...]
+) -> tuple[Subscription, ...]:
+    """The subscriptions with the bitrates of `rates_bps`; else as announced; else what LiveKit's presets spend."""
+    rates = {(sid, quality): bps for sid, quality, bps in rates_bps}
+    return tuple(
+        replace(
+            item,
+            layers=tuple(
+                replace(
+                    layer,
+                    bitrate_bps=rates.get((item.track_sid, layer.quality), layer.bitrate_bps or _preset(item, layer)),
+                )
+                for layer in item.layers
+            ),
+        )
+        for item in subscriptions
+    )
+
+
+def learned(
+    subscriptions: tuple[Subscription, ...],
+    rates_bps: tuple[tuple[str, VideoQuality, float], ...],
+    steady: frozenset[tuple[str, VideoQuality]],
+    received_bps: Mapping[str, float],
+) -> tuple[tuple[str, VideoQuality, float], ...]:
+    """`rates_bps` with a second more of the layers that were received steadily."""
+    rates = {(item.track_sid, layer.quality): layer.bitrate_bps for item in subscriptions for layer in item.layers}
+    known = {(sid, quality): bps for sid, quality, bps in rates_bps}
+    for key in steady:
+        if key in rates and key[0] in received_bps:
+            known[key] = rates[key] + RATE_WEIGHT * (received_bps[key[0]] - rates[key])
+    return tuple((sid, quality, bps) for (sid, quality), bps in sorted(known.items()))
+
+
+def _preset(item: Subscription, layer: Layer) -> float:
+    fps = layer.fps or PRESET_FPS
+    seen = Picture(item.codec, layer.width, layer.height, fps, 0.0)
+    return reference_bits_per_pixel(seen) * layer.width * layer.height * fps
+
+
+def bitrate_bps(subscriptions: tuple[Subscription, ...], asked: Ceilings) -> float:
+    """The sum of the bitrates of the layers asked for."""
+    return sum(
+        layer.bitrate_bps for item in subscriptions for layer in item.layers if layer.quality == asked[item.track_sid]
+    )
+
+
+def height(quality: VideoQuality | None) -> int:
+    """Orders qualities, with disabled below all."""
+    return -1 if quality is None else int(quality)
+
+
+def lower(one: VideoQuality | None, other: VideoQuality | None) -> VideoQuality | None:
+    """The lower of two qualities."""
+    return one if height(one) <= height(other) else other
+
+
+def lowered(before: Ceilings, given: Ceilings, fitting: Ceilings) -> dict[str, VideoQuality | None]:
+    """Lower ceilings, but not of tracks of which the server gives no more than fits: it lowered them, and probes."""
+    return {
+        sid: asked if height(given[sid]) <= height(fitting[sid]) else lower(asked, fitting[sid])
+        for sid, asked in before.items()
+    }

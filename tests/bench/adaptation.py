@@ -1,0 +1,87 @@
+"""Layer controllers on simulated links, beside what somebody who knows the link's future has through the same server.
+
+Run: `python -m tests.bench.adaptation [development|held-out] [one|three] [sdk|tap|tap-keen] [seeds] [first seed]`.
+Shares are of the mean utility of the offline optimum, and (in brackets) of the bound that ignores switches, key frames
+and loss. Switches are those of the track with most in its busiest minute, the server's own among them. Recovery is the
+time until 0.95 of the bound is held for 3 s, the slowest of the runs, for each time at which the link got better.
+"""
+
+import sys
+from collections.abc import Callable
+from statistics import fmean
+
+from quality.allocation import Subscription
+from tests.simulation.baselines import AlwaysHigh, NaiveThresholds, Ours
+from tests.simulation.links import DEVELOPMENT, HELD_OUT, Trace
+from tests.simulation.optimum import instant, optimum
+from tests.simulation.receivers import Receiver, SdkReceiver, TapReceiver
+from tests.simulation.run import Result, run
+from tests.simulation.world import ONE, THREE
+
+CONTROLLERS = {"ours": Ours, "always HIGH": AlwaysHigh, "naive thresholds": NaiveThresholds}
+LINKS = {"development": DEVELOPMENT, "held-out": HELD_OUT}
+ROOMS = {"one": ONE, "three": THREE}
+RECEIVERS: dict[str, Callable[[], Receiver]] = {
+    "sdk": SdkReceiver,
+    "tap": TapReceiver,
+    "tap-keen": lambda: TapReceiver(probe_share=0.1),  # a proposal
+}
+OPTIMUM = "optimum"
+
+
+def recovery(trace: Trace, results: list[Result], bound: list[float]) -> str:
+    """The slowest of all runs, for each time at which the link got better."""
+    slowest = []
+    for at in trace.recoveries:
+        times = [result.recovery_s(bound, at) for result in results]
+        known = [time for time in times if time is not None]
+        slowest.append(f"{max(known):.0f}" if len(known) == len(times) else "never")
+    return ", ".join(slowest)
+
+
+def runs(
+    trace: Trace, room: tuple[Subscription, ...], receiver: Callable[[], Receiver], seeds: range
+) -> dict[str, list[Result]]:
+    """All controllers and the optimum on `trace`, a run for each seed."""
+    found = {OPTIMUM: [optimum(trace, room, seed, receiver) for seed in seeds]}
+    for name, make in CONTROLLERS.items():
+        found[name] = [run(trace, room, make, seed, receiver) for seed in seeds]
+    return found
+
+
+def row(trace: Trace, name: str, results: list[Result], best: list[Result], bound: list[float]) -> tuple[float, str]:
+    """The share of the optimum, and a line of the table."""
+    share = fmean(sum(own.utilities) / sum(top.utilities) for own, top in zip(results, best, strict=True))
+    freezes, frozen_s = fmean(one.freezes for one in results), fmean(one.frozen_s for one in results)
+    cells = [
+        trace.name,
+        name,
+        f"{share:.3f} ({fmean(one.share(bound) for one in results):.3f})",
+        f"{freezes:.0f} ({frozen_s:.0f})",
+        f"{fmean(one.switches_per_minute() for one in results):.1f}",
+        str(max(one.busiest_minute() for one in results)),
+        recovery(trace, results, bound),
+    ]
+    return share, f"| {' | '.join(cells)} |"
+
+
+def main(
+    links: str = "development", room: str = "three", receiver: str = "sdk", seeds: str = "2", first: str = "100"
+) -> None:
+    """Print the table as Markdown."""
+    print("| link | controller | share | freezes (s) | switches/min, all | busiest minute | recovery, s |")
+    print("|---|---|---|---|---|---|---|")
+    shares: dict[str, list[float]] = {}
+    for trace in LINKS[links]:
+        bound = instant(trace, ROOMS[room])
+        found = runs(trace, ROOMS[room], RECEIVERS[receiver], range(int(first), int(first) + int(seeds)))
+        for name, results in found.items():
+            share, line = row(trace, name, results, found[OPTIMUM], bound)
+            shares.setdefault(name, []).append(share)
+            print(line, flush=True)
+    for name, values in shares.items():
+        print(f"{name}: mean share {fmean(values):.3f}, worst {min(values):.3f}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""A discrete-time world for controllers: links, a LiveKit-like server, publishers, a receiver; pure and seeded."""

@@ -1,0 +1,66 @@
+"""Controllers to compare: ours, none at all (the server alone), and thresholds without memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from quality.allocation import Subscription
+from quality.controller import Action, ControllerState, step
+from quality.stats import VideoQuality
+from quality.window import Window
+
+
+class Controller(Protocol):
+    """Sees each second's windows and says what to ask for anew."""
+
+    def decide(self, windows: tuple[Window, ...], now: float) -> Mapping[str, VideoQuality | None]: ...
+
+
+@dataclass(slots=True)
+class Ours:
+    """`quality.controller`, with what it did."""
+
+    subscriptions: tuple[Subscription, ...]
+    state: ControllerState = field(default_factory=ControllerState)
+    actions: list[tuple[float, Action]] = field(default_factory=list)
+
+    def decide(self, windows: tuple[Window, ...], now: float) -> Mapping[str, VideoQuality | None]:
+        self.state, actions = step(self.state, self.subscriptions, windows, now)
+        self.actions.extend((now, action) for action in actions)
+        return {action.track_sid: action.to_quality for action in actions}
+
+
+@dataclass(slots=True)
+class AlwaysHigh:
+    """Asks for the best and leaves the rest to the server."""
+
+    subscriptions: tuple[Subscription, ...]
+
+    def decide(self, windows: tuple[Window, ...], now: float) -> Mapping[str, VideoQuality | None]:
+        return {}
+
+
+@dataclass(slots=True)
+class NaiveThresholds:
+    """A layer down after a second with over 5% lost or a freeze, a layer up after five seconds with under 1%."""
+
+    subscriptions: tuple[Subscription, ...]
+    asked: dict[str, VideoQuality] = field(default_factory=dict)
+    clean: dict[str, int] = field(default_factory=dict)
+
+    def decide(self, windows: tuple[Window, ...], now: float) -> Mapping[str, VideoQuality | None]:
+        best = {item.track_sid: max(layer.quality for layer in item.layers) for item in self.subscriptions}
+        changes: dict[str, VideoQuality | None] = {}
+        for window in windows:
+            sid = window.track_sid
+            at = self.asked.get(sid, best[sid])
+            bad = window.loss_ratio > 0.05 or window.freeze_count > 0
+            self.clean[sid] = 0 if bad or window.loss_ratio > 0.01 else self.clean.get(sid, 0) + 1
+            to = at
+            if bad:
+                to = VideoQuality(max(0, at - 1))
+            elif self.clean[sid] >= 5 and at < best[sid]:
+                to, self.clean[sid] = VideoQuality(at + 1), 0
+            if to is not at:
+                changes[sid] = self.asked[sid] = to
+        return changes

@@ -1,0 +1,159 @@
+"""What a receiver tells the server of its way: a browser's or the SDK's estimate, and that of this project's tap.
+
+`SdkReceiver` is Google's congestion control at the receiver, simplified: overuse takes the estimate to 0.85 of what
+came, it grows by 8% a second and to 1.5 times what comes at most, and nobody here gets to see it. `TapReceiver`
+follows `media/rtp/bandwidth_estimate.py` (docs/decisions/0010-bandwidth-feedback.md) in steps of a tick, with its
+constants: no limit until one is seen, raised by proof; it is what `Window.available_bandwidth_bps` shows.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tests.simulation.congestion import NO_LIMIT_BPS
+from tests.simulation.links import TICK_S
+
+SDK_REMB_S = 0.2
+FULL_S = 0.24  # of queue
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A tick at the receiver: video and padding in bit/s, and the latter's share; the queue; packets."""
+
+    now: float
+    rate_bps: float
+    padding: float
+    queue_s: float
+    packets: float
+    lost: float
+
+
+class Receiver(Protocol):
+    """Takes in each tick; answers with the REMBs sent in it."""
+
+    @property
+    def known_bps(self) -> float | None: ...
+
+    def receive(self, arrival: Arrival) -> list[float]: ...
+
+
+@dataclass(slots=True)
+class SdkReceiver:
+    """Nobody on this side sees the estimate."""
+
+    bps: float = 3e6
+    rates: deque[float] = field(default_factory=lambda: deque(maxlen=5))
+    queues: deque[float] = field(default_factory=lambda: deque([0.0] * 3, maxlen=3))
+    sent_at: float = -math.inf
+
+    @property
+    def known_bps(self) -> float | None:
+        return None
+
+    def receive(self, arrival: Arrival) -> list[float]:
+        self.rates.append(arrival.rate_bps)
+        self.queues.append(arrival.queue_s)
+        rate = sum(self.rates) / len(self.rates)
+        first, second, third = self.queues
+        grows = third - second > 0.03 or (third - second > 0.01 and second - first > 0.01)
+        before = self.bps
+        if grows or third > FULL_S:
+            self.bps = min(self.bps, 0.85 * rate)
+        elif third < 0.05:
+            self.bps = min(self.bps * 1.08**TICK_S, max(self.bps, 1.5 * rate + 10_000.0))
+        if self.bps >= 0.97 * before and arrival.now - self.sent_at < SDK_REMB_S - 1e-9:
+            return []
+        self.sent_at = arrival.now
+        return [self.bps]
+
+
+@dataclass(slots=True)
+class TapReceiver:
+    """The tap's estimator; `known_bps` is None while no limit was seen.
+
+    It takes for a probe what has more than `probe_share` of padding: 0.3 in the tap as it is.
+    """
+
+    probe_share: float = 0.3
+    known_bps: float | None = None
+    ticks: deque[Arrival] = field(default_factory=lambda: deque(maxlen=20))
+    decreased_to: float = 0.0
+    settled_at: float = 0.0
+    raised_at: float = -math.inf
+    distrust_s: float = 0.0
+    trusts_at: float = 0.0
+    script: deque[tuple[float, float]] = field(default_factory=deque)
+    due: float = 0.0
+    probed_until: float = 0.0
+
+    def receive(self, arrival: Arrival) -> list[float]:
+        self.ticks.append(arrival)
+        now = arrival.now
+        if now >= self.settled_at:
+            self._evaluate(now)
+        if self.script:
+            told = [value for at, value in self.script if at <= now]
+            self.script = deque(entry for entry in self.script if entry[0] > now)
+            self.due = now + 3.1 if told else self.due
+            return told
+        if now < self.due:
+            return []
+        self.due = now + (0.1 if now < self.probed_until else 3.1)
+        return [self.known_bps or NO_LIMIT_BPS]
+
+    def _evaluate(self, now: float) -> None:
+        probed = self._last(2)[-1].padding > self.probe_share
+        if probed:
+            self.probed_until, self.due = now + 0.7, min(self.due, now + 0.1)
+        if self._stands() or self._loses(now):
+            self._decrease(now)
+        elif probed and min(item.queue_s for item in self._last(2)) > 0.06:
+            limit = self.known_bps or NO_LIMIT_BPS
+            self.script = deque((now + 0.04 * step, limit * (1 - 0.01 * (1 + step))) for step in range(5))
+            self.settled_at = now + 0.7
+        elif self.known_bps is not None:
+            self._increase(now, self.known_bps)
+
+    def _decrease(self, now: float) -> None:
+        limit = 0.85 * self._rate(5)
+        if self.known_bps is not None:
+            limit = min(limit, self.known_bps * (0.85 if now - self.settled_at < 3.1 else 1.0))
+        limit = max(50_000.0, limit)
+        if now - self.raised_at < 10.0:
+            self.distrust_s, self.raised_at = min(60.0, max(5.0, 2 * self.distrust_s)), -math.inf
+        self.trusts_at = now + self.distrust_s
+        self.known_bps = self.decreased_to = limit
+        self.settled_at = now + 3.1
+        falling = [(now + 0.04 * step, limit * (1 + 0.01 * (13 - step))) for step in range(14)]
+        clearing = [(now + 1.2 + 0.08 * step, limit * (1 + 0.001 * (1 + step))) for step in range(8)]
+        self.script = deque(falling + clearing)
+
+    def _increase(self, now: float, limit: float) -> None:
+        if limit < 1.1 * self.decreased_to:
+            limit *= 1 + 0.01 * TICK_S
+        if now >= self.trusts_at and self._last(1)[0].queue_s < 0.015:
+            proven = 0.97 * self._rate(2)
+            if proven > limit:
+                limit, self.raised_at = proven, now
+        self.known_bps = min(limit, NO_LIMIT_BPS)
+
+    def _stands(self) -> bool:
+        recent = [item.queue_s for item in self._last(5)]
+        if len(recent) < 4:
+            return False
+        earlier, later = min(recent[: len(recent) // 2]), min(recent[len(recent) // 2 :])
+        return min(earlier, later) >= 0.05 and (later > earlier + 0.005 or (later >= 0.2 and later > earlier - 0.05))
+
+    def _loses(self, now: float) -> bool:
+        recent = [item for item in self.ticks if item.now > max(now - 2.0, self.settled_at)]
+        packets, lost = sum(item.packets for item in recent), sum(item.lost for item in recent)
+        return lost >= 10 and lost > 0.1 * packets + 3.0 * math.sqrt(0.09 * packets)
+
+    def _last(self, count: int) -> list[Arrival]:
+        return list(self.ticks)[-count:]
+
+    def _rate(self, count: int) -> float:
+        recent = self._last(count)
+        return sum(item.rate_bps for item in recent) / len(recent)

@@ -1,0 +1,119 @@
+"""The simulated world keeps its books, and the controller in it is deterministic and bounded."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quality.allocation import priority
+from quality.stats import VideoQuality
+from tests.simulation.baselines import AlwaysHigh, NaiveThresholds, Ours
+from tests.simulation.links import DEVELOPMENT, TICK_S, Trace, constant, lte, rfc8867, step
+from tests.simulation.optimum import instant, planned
+from tests.simulation.run import run
+from tests.simulation.world import AUDIO_BPS, LAYERS, ONE, QUEUE_S, THREE, World
+
+BEST = 2_600_000.0 + AUDIO_BPS
+
+
+def test_rfc_8867_has_its_four_capacities() -> None:
+    trace = rfc8867()
+    seconds = [trace.capacity_bps[round(at / TICK_S)] for at in (0, 39.9, 40, 59.9, 60, 79.9, 80, 99.9)]
+    assert seconds == [1e6, 1e6, 2.5e6, 2.5e6, 0.6e6, 0.6e6, 1e6, 1e6]
+
+
+def test_lte_depends_on_its_seed_alone() -> None:
+    assert lte(5) == lte(5)
+    assert lte(5) != lte(6)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(300_000.0, 6e6), st.integers(0, 1000))
+def test_no_more_arrives_than_the_link_carries(bps: float, seed: int) -> None:
+    world = World(constant(bps, 10), THREE, seed)
+    for _ in range(10):
+        windows, seen = world.second()
+        assert sum(window.bitrate_bps for window in windows) <= bps * 1.01
+        assert seen.queue_s <= QUEUE_S + 1e-9
+        assert all(0.0 <= window.loss_ratio <= 1.0 for window in windows)
+
+
+def test_a_wide_link_shows_everything_and_loses_nothing() -> None:
+    world = World(constant(8e6, 20), THREE, weights=tuple(priority(item) for item in THREE))
+    for second in range(20):
+        windows, seen = world.second()
+        assert [window.packets_lost for window in windows] == [0, 0, 0]
+        assert seen.freezes == 0
+        if second > 0:
+            assert seen.utility == pytest.approx(instant(constant(8e6, 1), THREE)[0])
+
+
+def test_what_is_asked_for_is_forwarded_about_a_second_later() -> None:
+    world = World(constant(8e6, 10), ONE)
+    world.second()
+    world.ask({"TR_speaker": VideoQuality.LOW})
+    windows = [world.second()[0][0] for _ in range(3)]
+    assert windows[-1].frame_width == LAYERS[0].width
+    assert windows[-1].bitrate_bps == pytest.approx(160_000.0, rel=0.3)
+    assert windows[-1].layer_distance == 0
+
+
+def test_the_server_gives_less_on_a_narrow_link_than_is_asked_for() -> None:
+    world = World(constant(0.8e6, 20), ONE)
+    distances = [world.second()[0][0].layer_distance for _ in range(20)]
+    assert max(distances[:5]) > 0
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.floats(300_000.0, 4e6), min_size=20, max_size=40))
+def test_the_plan_with_few_switches_lies_between_the_best_constant_plan_and_the_instant_one(
+    seconds: list[float],
+) -> None:
+    ticks = round(1 / TICK_S)
+    trace = Trace("any", tuple(bps for bps in seconds for _ in range(ticks)), (0.0,) * (ticks * len(seconds)))
+    bound, few, free = instant(trace, ONE), planned(trace, ONE)[1], planned(trace, ONE, dwell_s=1)[1]
+    assert sum(few) <= sum(free) + 1e-9
+    assert sum(free) == pytest.approx(sum(bound))
+    narrowest = constant(min(seconds), 1)
+    assert sum(few) >= instant(narrowest, ONE)[0] * len(seconds) - 1e-9
+
+
+def test_the_plan_of_a_step_is_known() -> None:
+    trace = step(high=BEST + 1.0, low=AUDIO_BPS + 770_000.0, down=20.0, up=40.0, seconds=60)
+    assert planned(trace, THREE)[1] == pytest.approx(instant(trace, THREE))
+    assert len(set(instant(trace, THREE))) == 2
+
+
+@pytest.mark.parametrize("make", [Ours, AlwaysHigh, NaiveThresholds])
+def test_same_seed_same_run(make: type[Ours]) -> None:
+    trace = lte(7, 60)
+    assert run(trace, THREE, make, 3) == run(trace, THREE, make, 3)
+    assert run(trace, THREE, make, 3) != run(trace, THREE, make, 4)
+
+
+@pytest.mark.parametrize("trace", DEVELOPMENT, ids=lambda trace: trace.name)
+def test_what_the_controller_asks_for_switches_a_track_at_most_six_times_a_minute(trace: Trace) -> None:
+    made: list[Ours] = []
+
+    def make(subscriptions: tuple[object, ...]) -> Ours:
+        made.append(Ours(THREE))
+        return made[0]
+
+    run(trace, THREE, make)
+    for item in THREE:
+        times = [at for at, action in made[0].actions if action.track_sid == item.track_sid]
+        assert max((sum(at <= later < at + 60 for later in times) for at in times), default=0) <= 6
+
+
+@pytest.mark.parametrize("bps", [3e6, 6e6])
+def test_a_constant_link_that_carries_all_is_left_alone(bps: float) -> None:
+    result = run(constant(bps), THREE, Ours)
+    assert result.busiest_minute() == 0
+    assert result.share(instant(result.trace, THREE), after=2) > 0.99
+
+
+@pytest.mark.parametrize("bps", [0.8e6, 1.5e6])
+def test_on_a_constant_narrow_link_there_is_more_to_see_than_without(bps: float) -> None:
+    trace = constant(bps)
+    ours, alone = run(trace, THREE, Ours), run(trace, THREE, AlwaysHigh)
+    assert sum(ours.utilities) > 1.05 * sum(alone.utilities)
+    assert ours.frozen_s < 0.75 * alone.frozen_s

@@ -1,0 +1,283 @@
+"""One subscriber's room in steps of 0.1 s: publishers, server, link with a queue, receiver. Yields a window a second.
+
+A fluid model: rates, not packets. Pictures break where packets are lost for good and stay so until the key frame that
+was asked for has come (W3C counts that as a freeze), and are late where the queue grows. Each track draws from a seeded
+stream of its own, the same number of times at every tick.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from quality.allocation import Layer, Subscription, utility
+from quality.stats import InboundRtp, TrackKind, TrackSnapshot, TrackSource, VideoLayer, VideoQuality
+from quality.window import Window, delta
+from tests.simulation.links import TICK_S, Trace
+from tests.simulation.receivers import Arrival, Receiver, SdkReceiver
+from tests.simulation.server import Server
+
+EPOCH = 1_800_000_000.0
+QUEUE_S = 0.3  # RFC 8867: the bottleneck's queue
+PROPAGATION_S = 0.05
+PACKET_BITS = 1100 * 8
+AUDIO_BPS = 96_000.0  # of the whole room
+REPAIRED = 0.97  # of packets lost at random come again in time
+KEY_FRAME_S = 0.2  # a key frame is as many bits as this much of its layer
+PLI_THROTTLE_S = 1.0  # the server asks a publisher for key frames no oftener
+SWITCH_S = (0.3, 1.3)  # from request to the new layer's first key frame, as seen live
+REPEAT_S = 0.1  # a packet asked for that has not come by now is asked for again
+FREEZE_S = 0.25  # W3C: average + 150 ms, at 20 frames a second and more
+
+
+@dataclass(slots=True)
+class Track:
+    """A subscribed track's state in the world."""
+
+    subscription: Subscription
+    random: Random
+    forwarded: VideoQuality | None = VideoQuality.HIGH
+    switch_to: VideoQuality | None = VideoQuality.HIGH
+    switch_at: float | None = None
+    scene: float = 0.0
+    key_frame: bool = True
+    broken_until: float | None = None
+    broken_since: float = 0.0
+    asked_key_frame_at: float = -PLI_THROTTLE_S
+    requested: VideoQuality = VideoQuality.HIGH
+    lost_bits: float = 0.0
+    again_bits: float = 0.0
+    packets: float = 0.0
+    lost: float = 0.0
+    bytes: float = 0.0
+    frames: float = 0.0
+    freezes: int = 0
+    frozen_s: float = 0.0
+    buffer_s: float = 0.0
+    pli: int = 0
+
+    def layer(self) -> Layer | None:
+        if self.forwarded is None:
+            return None
+        return next(layer for layer in self.subscription.layers if layer.quality is self.forwarded)
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """What was seen in a second: weighted utility a track (mean over it), qualities forwarded, freezes so far, load."""
+
+    utility: float
+    forwarded: tuple[VideoQuality | None, ...]
+    freezes: int
+    frozen_s: float
+    queue_s: float
+
+
+@dataclass(slots=True)
+class World:
+    """Advance with `second()`; tell it what to ask for with `ask()`."""
+
+    trace: Trace
+    subscriptions: tuple[Subscription, ...]
+    seed: int = 0
+    tick: int = 0
+    queue_bits: float = 0.0
+    receiver: Receiver = field(default_factory=SdkReceiver)
+    pending: list[tuple[float, str, VideoQuality | None]] = field(default_factory=list)
+    was_queued_s: float = 0.0
+    weights: tuple[float, ...] = ()
+    tracks: list[Track] = field(init=False)
+    server: Server = field(init=False)
+    snapshots: dict[str, TrackSnapshot] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tracks = [Track(item, Random(f"{self.seed} {item.track_sid}")) for item in self.subscriptions]
+        for track in self.tracks:
+            track.forwarded = track.switch_to = max(layer.quality for layer in track.subscription.layers)
+        rates = {
+            item.track_sid: tuple(layer.bitrate_bps for layer in sorted(item.layers, key=lambda layer: layer.quality))
+            for item in self.subscriptions
+        }
+        self.server = Server(rates)
+        self.snapshots = {track.subscription.track_sid: self._snapshot(track) for track in self.tracks}
+
+    @property
+    def now(self) -> float:
+        return self.tick * TICK_S
+
+    def ask(self, wanted: Mapping[str, VideoQuality | None]) -> None:
+        """Requests leave now; they are debounced and take half a round trip."""
+        self.pending.extend((self.now + 0.1 + PROPAGATION_S, sid, quality) for sid, quality in wanted.items())
+        for track in self.tracks:
+            quality = wanted.get(track.subscription.track_sid)
+            if quality is not None:
+                track.requested = quality
+
+    def second(self) -> tuple[tuple[Window, ...], Second]:
+        """One second on: each track's window, as a poller sees it, and what a viewer saw."""
+        worth = sum(self._tick() for _ in range(round(1 / TICK_S))) * TICK_S
+        windows = []
+        for track in self.tracks:
+            sid = track.subscription.track_sid
+            current = self._snapshot(track)
+            windows.append(
+                replace(delta(self.snapshots[sid], current), available_bandwidth_bps=self.receiver.known_bps)
+            )
+            self.snapshots[sid] = current
+        seen = Second(
+            worth,
+            tuple(track.forwarded for track in self.tracks),
+            sum(track.freezes for track in self.tracks),
+            sum(track.frozen_s for track in self.tracks),
+            self.was_queued_s,
+        )
+        return tuple(windows), seen
+
+    def _tick(self) -> float:
+        """A tenth of a second; the utility of what was shown in it."""
+        capacity, loss = self.trace.capacity_bps[self.tick], self.trace.loss[self.tick]
+        self._requests()
+        offered = [self._offered(track) for track in self.tracks]
+        other = (AUDIO_BPS + self.server.padding_bps) * TICK_S
+        total = sum(offered) + other
+        carried = min(self.queue_bits + total, capacity * TICK_S)
+        queued = self.queue_bits + total - carried
+        dropped = max(0.0, queued - QUEUE_S * capacity)
+        self.queue_bits = queued - dropped
+        congestion = min(1.0, dropped / total) if total else 0.0
+        delay = self.queue_bits / capacity
+        # The queue is first in, first out: what comes out of it is shared as what goes in.
+        worth = sum(
+            self._receive(track, bits, loss, congestion, delay, carried / total)
+            for track, bits in zip(self.tracks, offered, strict=True)
+        )
+        self._feed_back(carried, delay, total, loss + congestion)
+        self.tick += 1
+        return worth
+
+    def _requests(self) -> None:
+        due = [entry for entry in self.pending if entry[0] <= self.now]
+        self.pending = [entry for entry in self.pending if entry[0] > self.now]
+        for _, sid, quality in due:
+            self.server.ask(sid, quality, self.now)
+        for track in self.tracks:
+            target = self.server.target[track.subscription.track_sid]
+            latency = track.random.uniform(*SWITCH_S)
+            if target != track.switch_to:
+                track.switch_to, track.switch_at = target, self.now + (0.0 if target is None else latency)
+            if track.switch_at is not None and self.now >= track.switch_at:
+                track.key_frame = track.switch_to is not None and track.forwarded != track.switch_to
+                track.forwarded, track.switch_at = track.switch_to, None
+
+    def _offered(self, track: Track) -> float:
+        """Bits that the server sends of the track in this tick, retransmissions among them."""
+        track.scene += -0.1 * track.scene + track.random.gauss(0.0, 0.03)
+        layer = track.layer()
+        track.again_bits, track.lost_bits = track.lost_bits, 0.0
+        if layer is None:
+            return 0.0
+        key_frame = KEY_FRAME_S * layer.bitrate_bps if track.key_frame else 0.0
+        track.key_frame = False
+        return layer.bitrate_bps * max(0.5, 1.0 + track.scene) * TICK_S + key_frame + track.again_bits
+
+    def _receive(
+        self, track: Track, bits: float, loss: float, congestion: float, delay: float, through: float
+    ) -> float:
+        chance = track.random.random()
+        layer = track.layer()
+        if layer is None:
+            track.broken_until = None
+            return 0.0
+        lost = min(1.0, loss + congestion)
+        packets = bits / PACKET_BITS
+        fresh = bits - track.again_bits
+        came = bits * (1.0 - loss) * through
+        track.packets += came / PACKET_BITS
+        track.lost += packets * lost
+        track.bytes += came / 8
+        arrived = min(1.0, bits * through / fresh)
+        track.lost_bits = min(bits * lost, layer.bitrate_bps * TICK_S * 0.5)
+        # What a full queue drops is asked for again and mostly meets it again; what radio drops mostly comes.
+        for_good = loss * (1.0 - REPAIRED) + congestion**2
+        if track.broken_until is None and chance < 1.0 - (1.0 - for_good) ** packets:
+            track.pli += 1
+            track.broken_since = self.now
+            asked_at = max(self.now, track.asked_key_frame_at + PLI_THROTTLE_S)
+            track.asked_key_frame_at = asked_at
+            track.broken_until = asked_at + 2 * PROPAGATION_S + delay + KEY_FRAME_S
+        if track.broken_until is not None:
+            if self.now < track.broken_until:
+                return 0.0
+            track.key_frame = True
+            self._thaw(track)
+        frames = layer.fps * TICK_S * arrived
+        track.frames += frames
+        track.buffer_s += frames * (0.04 + delay)
+        weight = self.weights[self.tracks.index(track)] if self.weights else 1.0
+        return weight * arrived * utility(layer, track.subscription)
+
+    def _thaw(self, track: Track) -> None:
+        gap = self.now - track.broken_since
+        if gap >= FREEZE_S:
+            track.freezes += 1
+            track.frozen_s += gap
+        track.broken_until = None
+
+    def _feed_back(self, carried: float, delay: float, total: float, lost: float) -> None:
+        """The receiver's estimate and its NACKs, to the server. Sound is in neither."""
+        padding = self.server.padding_bps * TICK_S
+        video = total - AUDIO_BPS * TICK_S
+        again = sum(track.again_bits for track in self.tracks) / PACKET_BITS
+        self.server.count(video / PACKET_BITS, again * (1.0 if delay > REPEAT_S else lost))
+        arrival = Arrival(
+            self.now,
+            carried * video / total / TICK_S,
+            padding / video if video else 0.0,
+            delay,
+            video / PACKET_BITS,
+            lost * video / PACKET_BITS,
+        )
+        for bps in self.receiver.receive(arrival):
+            self.server.estimate(bps, self.now)
+        self.server.step(self.now)
+        self.was_queued_s = delay
+
+    def _snapshot(self, track: Track) -> TrackSnapshot:
+        layer = track.layer()
+        frames = int(track.frames)
+        stats = InboundRtp(
+            ssrc=7,
+            packets_received=int(track.packets),
+            packets_lost=int(track.lost),
+            bytes_received=int(track.bytes),
+            jitter=0.004,
+            frames_received=frames,
+            frames_decoded=frames,
+            frame_width=layer.width if layer else 0,
+            frame_height=layer.height if layer else 0,
+            freeze_count=track.freezes,
+            total_freezes_duration=track.frozen_s,
+            pli_count=track.pli,
+            jitter_buffer_delay=track.buffer_s,
+            jitter_buffer_emitted_count=frames,
+        )
+        return TrackSnapshot(
+            track.subscription.track_sid,
+            TrackKind.VIDEO,
+            TrackSource.CAMERA,
+            EPOCH + self.now,
+            stats,
+            requested_quality=track.requested,
+            layers=tuple(VideoLayer(item.quality, item.width, item.height) for item in track.subscription.layers),
+        )
+
+
+LAYERS = (
+    Layer(VideoQuality.LOW, 320, 180, 20.0, 160_000.0),
+    Layer(VideoQuality.MEDIUM, 640, 360, 20.0, 450_000.0),
+    Layer(VideoQuality.HIGH, 1280, 720, 30.0, 1_700_000.0),
+)
+ONE = (Subscription("TR_speaker", LAYERS, active_speaker=True),)
+THREE = (
+    Subscription("TR_speaker", LAYERS, active_speaker=True),
+    *(replace(ONE[0], track_sid=f"TR_{name}", active_speaker=False, layers=LAYERS[:2]) for name in ("b", "c")),
+)
