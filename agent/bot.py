@@ -15,6 +15,7 @@ from agent.errors import InvalidSettings
 from agent.export_queue import submit_export
 from agent.request import RoomRequest
 from agent.room.counters import RoomCounters
+from agent.room.cpu_waiting import CpuWaiting
 from agent.room.data import DataPublisher
 from agent.room.encryption import RoomEncryption, RoomKeys
 from agent.room.events import ConnectionStateChanged, LayerChanged
@@ -38,6 +39,7 @@ from media.clock import SteadyClock
 from media.export.job import ExportFormat, ExportRequest
 from media.sources.open import open_source
 from media.tap.tap import TapOptions
+from quality.layer_steps import height
 from quality.stats import VideoQuality
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ class RoomAgent:
         self._subscriber = Subscriber(self._session, request.policy)
         self._data = DataPublisher(self._session)
         self._stats = StatsPoller(self._session, self._subscriber, self._publisher, clock=self._clock)
-        self._layers = LayerAdapter(self._session, self._subscriber)
+        self._layers = LayerAdapter(self._session, self._subscriber, cpu_times=CpuWaiting().take)
         surroundings = ParticipantSurroundings(self._session, self._publisher)
         self._quality = QualityMonitor("participant", surroundings, self._tell)
         hands = ParticipantHands(self._session, self._subscriber, self._publisher)
@@ -93,10 +95,10 @@ class RoomAgent:
         self._room_sid = ""
         self._tasks = Tasks("agent")
         self._session.add_listener(self._on_room_event)
-        self._stats.add_listener(self._layers.on_snapshots)
         self._stats.add_listener(self._quality.take)
         self._quality.add_listener(self._recordings.on_quality)
         self._quality.add_listener(self._restarter.on_tick)
+        self._quality.add_listener(self._layers.on_tick)
 
     def _token(self) -> str:
         if self._request.token is not None:
@@ -358,7 +360,7 @@ class RoomAgent:
         if isinstance(event, ConnectionStateChanged):
             self._count_connection(event.state)
         elif isinstance(event, LayerChanged):
-            self._counted["up" if event.to_quality > event.from_quality else "down"] += 1
+            self._counted["up" if height(event.to_quality) > height(event.from_quality) else "down"] += 1
         self._tell(event)
 
     def _count_connection(self, state: ConnectionState) -> None:

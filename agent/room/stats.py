@@ -16,7 +16,8 @@ from agent.room.state import ConnectionState
 from agent.room.subscriber import Subscriber
 from agent.tasks import Tasks
 from media.clock import SteadyClock
-from quality.stats import InboundRtp, OutboundRtp, TrackKind, TrackSnapshot, TrackSource, VideoLayer
+from quality.presets import simulcast_layers
+from quality.stats import InboundRtp, OutboundRtp, TrackKind, TrackSnapshot, TrackSource
 
 log = structlog.get_logger(__name__)
 
@@ -25,17 +26,12 @@ POLL_TIMEOUT_S = 2.0  # the native layer answers in milliseconds, or not at all 
 
 SdkTrack = rtc.LocalVideoTrack | rtc.LocalAudioTrack | rtc.RemoteVideoTrack | rtc.RemoteAudioTrack
 SnapshotListener = Callable[[tuple[TrackSnapshot, ...], float], None]
-LayersOf = Callable[[str], tuple[VideoLayer, ...]]
-
-
-def _no_layers(_track_sid: str) -> tuple[VideoLayer, ...]:
-    return ()
 
 
 class StatsPoller:
     """Polls the room and tells listeners; nothing is told while the connection is not there.
 
-    `layers_of` says which layers the publisher of a SID announced; the SDK does not tell, the tap does.
+    The SDK does not tell which layers a publisher announced: a simulcast video's are taken for LiveKit's presets.
     """
 
     def __init__(
@@ -45,13 +41,11 @@ class StatsPoller:
         publisher: Publisher | None = None,
         *,
         clock: SteadyClock | None = None,
-        layers_of: LayersOf = _no_layers,
     ) -> None:
         self._session = session
         self._subscriber = subscriber
         self._publisher = publisher
         self._clock = clock or SteadyClock()
-        self._layers_of = layers_of
         self._tasks = Tasks("stats")
         self._listeners: list[SnapshotListener] = []
         self._identifiers: WeakKeyDictionary[SdkTrack, str] = WeakKeyDictionary()
@@ -125,7 +119,7 @@ class StatsPoller:
                 muted=track.muted,
                 stream_paused=convert_stats.is_stream_paused(sdk_track),
                 requested_quality=self._subscriber.intent(track.sid).quality if video else None,
-                layers=self._layers_of(track.sid) if video else (),
+                layers=simulcast_layers(track.width, track.height) if video and track.simulcasted else (),
                 available_bandwidth_bps=path.incoming_bps,
             )
 

@@ -22,25 +22,27 @@ class LayerIntent:
 
     `dimensions` (pixels), where given, win over `quality`: the server takes the smallest layer that
     reaches 0.9 times their height. Not `enabled`: subscribed, but nothing is sent. `pinned`: a person
-    chose the quality, so the controller keeps off.
+    chose the quality, so the controller keeps off. `withheld`: as not enabled, but the controller's choice.
     """
 
     quality: VideoQuality = VideoQuality.HIGH
     dimensions: tuple[int, int] | None = None
     enabled: bool = True
     pinned: bool = False
+    withheld: bool = False
 
 
 def send_intent(publication: rtc.RemoteTrackPublication, intent: LayerIntent) -> None:
     """Tell the server all of `intent`; returns at once, the picture changes within about 1 s."""
     handle = publication._ffi_handle.handle
-    if intent.enabled:
+    enabled = intent.enabled and not intent.withheld
+    if enabled:
         _send_enabled(handle, enabled=True)
     if intent.dimensions is not None:
         _send_dimensions(handle, *intent.dimensions)
     else:
         _send_quality(handle, intent.quality)
-    if not intent.enabled:
+    if not enabled:
         _send_enabled(handle, enabled=False)
 
 

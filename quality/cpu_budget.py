@@ -1,0 +1,63 @@
+"""How much CPU decoding may take, when threads of the process wait for a processor. Pure.
+
+The kernel says how long a process' threads ran and how long they stood in the queue for a processor. Waiting long
+means frames late or lost soon, whoever uses the machine: the budget falls below what decoding takes now, before that.
+It comes back step by step, later after each step that failed.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+SHORT_RATIO = 0.5  # of the time in which threads wanted to run, they waited
+CALM_RATIO = 0.2
+SHORT_S = 5.0
+CUT = 0.7  # of what decoding takes now
+LEAST_CORES = 0.3  # where decoding takes less, lower layers would not help
+RAISE_AFTER_S = 20.0
+MAX_RAISE_AFTER_S = 160.0
+RAISE = 1.5
+SETTLE_S = 5.0  # a layer switch, and what was queued before it
+FAILED_S = 30.0  # short again within this time of a raise: it was too much
+UNLIMITED_CORES = 16.0  # past it the budget is no limit any more
+
+
+@dataclass(frozen=True, slots=True)
+class CpuBudget:
+    """What `step` remembers. `cores` is the budget, infinite while nothing is short. Begin with `CpuBudget()`."""
+
+    cores: float = math.inf
+    short_since: float | None = None
+    calm_since: float | None = None
+    quiet_until: float = -math.inf
+    raised_at: float = -math.inf
+    raise_after_s: float = RAISE_AFTER_S
+
+
+def step(state: CpuBudget, ran_s: float, waited_s: float, decoding_cores: float, now: float) -> CpuBudget:
+    """Take in a second: how long all threads ran and waited, and what decoding is believed to take of it."""
+    wanted_s = ran_s + waited_s
+    ratio = waited_s / wanted_s if wanted_s > 0 else 0.0
+    short_since = (now if state.short_since is None else state.short_since) if ratio > SHORT_RATIO else None
+    calm_since = (now if state.calm_since is None else state.calm_since) if ratio < CALM_RATIO else None
+    state = replace(state, short_since=short_since, calm_since=calm_since)
+    if now < state.quiet_until:
+        return state
+    if short_since is not None and now - short_since >= SHORT_S and decoding_cores >= LEAST_CORES:
+        failed = now - state.raised_at < FAILED_S
+        return replace(
+            state,
+            cores=CUT * min(state.cores, decoding_cores),
+            short_since=None,
+            quiet_until=now + SETTLE_S,
+            raise_after_s=min(MAX_RAISE_AFTER_S, 2 * state.raise_after_s) if failed else RAISE_AFTER_S,
+        )
+    if calm_since is not None and now - calm_since >= state.raise_after_s and math.isfinite(state.cores):
+        raised = state.cores * RAISE
+        return replace(
+            state,
+            cores=raised if raised < UNLIMITED_CORES else math.inf,
+            calm_since=None,
+            quiet_until=now + SETTLE_S,
+            raised_at=now,
+        )
+    return state

@@ -1,0 +1,64 @@
+"""The CPU budget of decoding: down before frames are lost, back in steps, rarer after each that failed."""
+
+import itertools
+import math
+
+from quality.cpu_budget import CUT, LEAST_CORES, MAX_RAISE_AFTER_S, RAISE_AFTER_S, SHORT_S, CpuBudget, step
+
+SHORT, CALM = (1.0, 1.5), (1.0, 0.1)
+
+
+def run(
+    seconds: list[tuple[float, float]], decoding: float = 2.0, state: CpuBudget | None = None
+) -> tuple[CpuBudget, list[float]]:
+    state, cores = state or CpuBudget(), []
+    for at, (ran, waited) in enumerate(seconds):
+        state = step(state, ran, waited, min(decoding, state.cores), 1000.0 + at)
+        cores.append(state.cores)
+    return state, cores
+
+
+def test_a_machine_with_room_has_no_limit() -> None:
+    _, cores = run([CALM] * 300)
+    assert set(cores) == {math.inf}
+    assert set(run([(0.0, 0.0)] * 60)[1]) == {math.inf}, "a kernel that tells nothing limits nothing"
+
+
+def test_threads_that_wait_for_seconds_cut_what_decoding_takes() -> None:
+    _, cores = run([SHORT] * (int(SHORT_S) + 2))
+    assert cores.index(CUT * 2.0) == SHORT_S
+    longer = run([SHORT] * 60)[1]
+    assert all(after <= before for before, after in itertools.pairwise(longer))
+    assert longer[-1] < 0.5
+
+
+def test_a_moment_is_no_shortage_and_little_decoding_is_not_cut() -> None:
+    assert set(run([SHORT, SHORT, CALM] * 20)[1]) == {math.inf}
+    assert set(run([SHORT] * 60, decoding=LEAST_CORES / 2)[1]) == {math.inf}
+
+
+def test_it_comes_back_in_steps_once_it_is_calm() -> None:
+    state, _ = run([SHORT] * 7)
+    state = step(state, *CALM, 1.0, 2000.0)
+    cut = state.cores
+    at = 2000.0
+    while math.isfinite(state.cores):
+        at += 1
+        state = step(state, *CALM, 1.0, at)
+        assert state.cores >= cut
+    assert RAISE_AFTER_S < at - 2000.0 < 200
+
+
+def test_raises_that_bring_the_shortage_back_grow_rare() -> None:
+    state = CpuBudget()
+    raises = []
+    for at in range(1200):
+        # More than a core of decoding is too much for this machine.
+        short = min(2.0, state.cores) > 1.0
+        before = state.cores
+        state = step(state, *(SHORT if short else CALM), min(2.0, state.cores), float(at))
+        if state.cores > before:
+            raises.append(at)
+    waits = [after - before for before, after in itertools.pairwise(raises)]
+    assert waits == sorted(waits)
+    assert waits[-1] >= MAX_RAISE_AFTER_S > RAISE_AFTER_S
