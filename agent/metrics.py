@@ -135,7 +135,7 @@ class Metrics:
         )
         self.quality_agreement = Counter(
             "roomhand_quality_agreement_total",
-            "Seconds in which the server's word for this end is the same as ours, an adjacent one, or further away.",
+            "Seconds in which the server's word for this end is the same as ours, adjacent to it, or further away.",
             ["result"],
             registry=registry,
         )

@@ -294,7 +294,7 @@ class RoomRecorder:
         recording.append_event(TimelineEvent("recording_paused" if paused else "recording_unpaused", now))
         self._tell(RecordingChanged(self.status()))
         if paused:
-            self._tasks.start(self._quality.write_report(), name="quality_report")
+            self._tasks.start(self._quality.report_pause(), name="quality_report")
 
     def set_policy(self, policy: SubscriptionPolicy) -> None:
         """Record by these rules from now on."""

@@ -25,6 +25,8 @@ from quality.report import ReportBuilder
 
 log = structlog.get_logger(__name__)
 
+PAUSE_S = 2.0  # who goes on sooner wants the next key frame at once, and no report beside it
+
 
 class RecordingQuality:
     """Judges what the tap receives, or takes the participant's judgements of tracks that are decoded.
@@ -103,6 +105,12 @@ class RecordingQuality:
         """Write what is gathered, before a pause or the end."""
         if self._log is not None:
             self._log.flush(now)
+
+    async def report_pause(self) -> None:
+        """As `write_report`, of a recording that is still paused in a moment."""
+        await asyncio.sleep(PAUSE_S)
+        if self._recording is not None and self._recording.paused:
+            await self.write_report()
 
     async def write_report(self) -> None:
         """Put the report beside the recording. It can be made again from the samples: a failure is only logged."""
