@@ -102,6 +102,13 @@ def gone(direction: Direction, kind: TrackKind) -> Health:
     return Health(direction, kind, flows=False, problem=Problem.GONE, reason="the server has the publication no longer")
 
 
+def vanished(kind: str) -> Health:
+    """The health of a received track that was restarted and is not there at all since."""
+    return Health(
+        Direction.INBOUND, TrackKind(kind), flows=False, problem=Problem.STUCK, reason="nothing came of the restart"
+    )
+
+
 def step(state: RestartState, seen: Health, now: float) -> tuple[RestartState, tuple[Action | Ended, ...]]:
     """Take in one second of a track (`now`: Unix seconds): what to do, and what became of what was done before."""
     if seen.problem is None:

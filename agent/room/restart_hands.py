@@ -23,9 +23,14 @@ class ParticipantHands:
         self._publisher = publisher
 
     @property
-    def connected(self) -> bool:
-        """Whether we are in the room."""
-        return self._session.connection is ConnectionState.CONNECTED
+    def connection_id(self) -> str:
+        """Our participant SID, which a full reconnect changes."""
+        connected = self._session.connection is ConnectionState.CONNECTED
+        return self._session.sdk_room.local_participant.sid if connected else ""
+
+    def wants(self, label: TrackLabel) -> bool:
+        """Whether the rules, or a person, want it."""
+        return self._subscriber.wants(label.track_sid)
 
     def can_go_lower(self, label: TrackLabel) -> bool:
         """Whether the controller, and no person, asks for more than the lowest layer of a simulcast video."""
@@ -68,9 +73,13 @@ class TapHands:
         self._layers = layers
 
     @property
-    def connected(self) -> bool:
-        """Whether the tap is in the room."""
-        return self._tap.state is TapState.CONNECTED
+    def connection_id(self) -> str:
+        """The tap's participant SID, which each join changes."""
+        return self._tap.participant_sid if self._tap.state is TapState.CONNECTED else ""
+
+    def wants(self, label: TrackLabel) -> bool:
+        """Whether it is being recorded."""
+        return label.track_sid in self._tap.subscribed
 
     def can_go_lower(self, label: TrackLabel) -> bool:
         """Whether more than the lowest layer is asked for of a simulcast video."""
@@ -85,8 +94,11 @@ class TapHands:
     async def restart(self, label: TrackLabel) -> None:
         """End the subscription and begin it again."""
         asked = self._tap.quality(label.track_sid)
-        await self._tap.unsubscribe(label.track_sid)
-        await self._tap.subscribe(label.track_sid, LayerQuality.HIGH if asked is None else asked)
+        try:
+            await self._tap.unsubscribe(label.track_sid)
+        finally:
+            # Whatever the end met with: the next connection has to know that the track is wanted.
+            await self._tap.subscribe(label.track_sid, LayerQuality.HIGH if asked is None else asked)
 
     async def lower_layer(self, label: TrackLabel) -> None:
         """Record the layer below from now on, until the track is published again."""

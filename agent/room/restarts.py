@@ -1,7 +1,7 @@
 """Restarts tracks that should flow and do not: `quality.restart` over a connection's judgements, and hands to act."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 import structlog
@@ -13,18 +13,23 @@ from agent.room.quality_monitor import JudgedTrack, QualityTick, TrackLabel
 from agent.tasks import Tasks
 from media.errors import MediaError
 from quality import restart
-from quality.restart import Action, Ended, Health, Remedy, RestartState
+from quality.restart import Action, Ended, Health, Problem, Remedy, RestartState
 from quality.stats import Direction
 
 log = structlog.get_logger(__name__)
+
+SETTLED_S = 10.0  # a connection that came back is still subscribing, and its first key frames are under way
 
 
 class Hands(Protocol):
     """What can be done to the tracks of a connection. Each may raise RoomhandError or MediaError."""
 
     @property
-    def connected(self) -> bool:
-        """Whether the connection is there: nothing is restarted while it comes back by itself."""
+    def connection_id(self) -> str:
+        """Another one for each connection to the room; empty while there is none."""
+
+    def wants(self, label: TrackLabel) -> bool:
+        """Whether the track is still to be received, or sent."""
 
     def can_go_lower(self, label: TrackLabel) -> bool:
         """Whether a lower layer of a received video can be asked for."""
@@ -63,28 +68,53 @@ class TrackRestarter:
         self._keep_video = keep_video
         self._states: dict[str, RestartState] = {}
         self._counted: Counter[str] = Counter()
+        self._labels: dict[str, TrackLabel] = {}
         self._tasks = Tasks("restarts")
         self._acting: set[str] = set()
+        self._connection_id = ""
+        self._connected_at = 0.0
 
     def on_tick(self, tick: QualityTick) -> None:
         """Take in one second's judgements."""
-        if not self._hands.connected:
+        if not self._settled(tick.at):
             return
         seen = {_key(each): (each.label, self._health(each)) for each in tick.tracks}
-        for label, health in self._hands.missing().items():
-            seen[label.name] = (label, health)
+        seen |= {label.name: (label, health) for label, health in self._hands.missing().items()}
+        inbound = [health for _, health in seen.values() if health.direction is Direction.INBOUND]
+        if len(inbound) > 1 and all(health.problem is Problem.STUCK for health in inbound):
+            return  # that is the connection, which mends itself
+        seen |= self._vanished(seen.keys())
         for key in self._states.keys() - seen.keys() - self._acting:
-            del self._states[key]
+            del self._states[key], self._labels[key]
         for key, (label, health) in seen.items():
-            if key in self._acting:
-                continue
-            state, told = restart.step(self._states.get(key, RestartState()), health, tick.at)
-            self._states[key] = state
-            for each in told:
-                if isinstance(each, Ended):
-                    self._ended(label, each)
-                else:
-                    self._act(key, label, each)
+            if key not in self._acting:
+                self._labels[key] = label
+                self._step(key, label, health, tick.at)
+
+    def _settled(self, now: float) -> bool:
+        """Whether the connection has been there for long enough to judge what comes over it."""
+        if self._hands.connection_id != self._connection_id:
+            self._connection_id, self._connected_at = self._hands.connection_id, now
+            self._states.clear()
+            self._labels.clear()
+        return bool(self._connection_id) and now - self._connected_at >= SETTLED_S
+
+    def _vanished(self, seen: Collection[str]) -> dict[str, tuple[TrackLabel, Health]]:
+        """Tracks that are still wanted, and of which nothing at all is known since they were restarted."""
+        return {
+            key: (label, restart.vanished(label.kind))
+            for key, label in self._labels.items()
+            if key not in seen and self._states[key].remedy is not None and self._hands.wants(label)
+        }
+
+    def _step(self, key: str, label: TrackLabel, health: Health, now: float) -> None:
+        state, told = restart.step(self._states.get(key, RestartState()), health, now)
+        self._states[key] = state
+        for each in told:
+            if isinstance(each, Ended):
+                self._ended(label, each)
+            else:
+                self._act(key, label, each)
 
     def _health(self, judged: JudgedTrack) -> Health:
         lower = judged.judgement.window.direction is Direction.INBOUND and self._hands.can_go_lower(judged.label)

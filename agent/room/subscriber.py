@@ -79,6 +79,10 @@ class Subscriber:
             self._overrides[key] = action
         self._apply()
 
+    def wants(self, track_sid: str) -> bool:
+        """Whether a track has been asked for."""
+        return self._requested.get(track_sid, False)
+
     async def resubscribe(self, track_sid: str) -> None:
         """Have the server begin a subscription anew. Raises TrackNotFound."""
         if not self._requested.get(track_sid):
