@@ -32,6 +32,11 @@ class CpuBudget:
     raised_at: float = -math.inf
     raise_after_s: float = RAISE_AFTER_S
 
+    @property
+    def unlimited(self) -> bool:
+        """Whether nothing is short."""
+        return math.isinf(self.cores)
+
 
 def step(state: CpuBudget, ran_s: float, waited_s: float, decoding_cores: float, now: float) -> CpuBudget:
     """Take in a second: how long all threads ran and waited, and what decoding is believed to take of it."""
@@ -51,7 +56,7 @@ def step(state: CpuBudget, ran_s: float, waited_s: float, decoding_cores: float,
             quiet_until=now + SETTLE_S,
             raise_after_s=min(MAX_RAISE_AFTER_S, 2 * state.raise_after_s) if failed else RAISE_AFTER_S,
         )
-    if calm_since is not None and now - calm_since >= state.raise_after_s and math.isfinite(state.cores):
+    if calm_since is not None and now - calm_since >= state.raise_after_s and not state.unlimited:
         raised = state.cores * RAISE
         return replace(
             state,

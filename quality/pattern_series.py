@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from quality.layers import BAD_FPS_RATIO, EXPECTED_FPS_RISE
 from quality.stats import Direction, QualityLimitationReason, TrackKind, TrackSource, VideoQuality
 from quality.window import Window
 
@@ -22,8 +23,6 @@ STRAIN_BEFORE_S = 5.0  # a server that congestion has warned lowers the layer wi
 STRAIN_AFTER_S = 3.0  # some lower it before loss shows
 USUAL_JITTER_RISE = 0.05  # of the way, per window: as slow as twenty of them
 
-BAD_FPS_RATIO = 0.6  # of the usual rate
-EXPECTED_FPS_RISE = 0.3  # of the way, per window: one burst must not raise what is expected
 CATCH_UP_S = 3.0  # after a stall frames come in bursts: what was held back, and is no rate of the track
 USUAL_FPS_FALL = 0.995  # per second: a lower rate is usual after 100 s (0.995^100 = 0.6)
 OTHER_LAYER_AREA = 1.5  # simulcast layers differ by 2.25 times in area or more; encoders' own steps by 1.3 to 1.8

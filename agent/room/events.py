@@ -193,11 +193,11 @@ class PermissionsChanged:
 
 @dataclass(frozen=True, slots=True)
 class LayerChanged:
-    """Our controller asked for another layer of a subscribed video, or (None) for nothing; `reason` is for people."""
+    """Our controller asked for another layer of a subscribed video; `reason` is a sentence for people."""
 
     track: TrackState
-    from_quality: VideoQuality | None
-    to_quality: VideoQuality | None
+    from_quality: VideoQuality
+    to_quality: VideoQuality
     reason: str
 
 

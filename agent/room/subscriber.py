@@ -117,24 +117,22 @@ class Subscriber:
         """Pin a video's layer, or with None give it back to the controller."""
         if quality is None:
             return self._change(track_sid, pinned=False, dimensions=None)
-        return self._change(track_sid, quality=quality, pinned=True, withheld=False, dimensions=None)
+        return self._change(track_sid, quality=quality, pinned=True, dimensions=None)
 
     def set_dimensions(self, track_sid: str, width: int, height: int) -> LayerIntent:
         """Ask for the layer that suits a picture of that size; the server chooses it."""
         if not (0 < width <= MAX_DIMENSION and 0 < height <= MAX_DIMENSION):
             raise InvalidSettings(f"{width}x{height} is no picture size; give 1 to {MAX_DIMENSION} pixels each")
-        return self._change(track_sid, dimensions=(width, height), pinned=True, withheld=False)
+        return self._change(track_sid, dimensions=(width, height), pinned=True)
 
     def set_enabled(self, track_sid: str, *, enabled: bool) -> LayerIntent:
         """Have a video sent, or not sent though subscribed."""
         return self._change(track_sid, enabled=enabled)
 
-    def choose_quality(self, track_sid: str, quality: VideoQuality | None) -> None:
-        """The controller's choice for a video that nobody pinned or disabled; None: nothing is to be sent."""
-        intent = self.intent(track_sid)
-        chosen = replace(intent, quality=intent.quality if quality is None else quality, withheld=quality is None)
-        if not intent.pinned and chosen != intent:
-            self._change(track_sid, quality=chosen.quality, withheld=chosen.withheld)
+    def choose_quality(self, track_sid: str, quality: VideoQuality) -> None:
+        """The controller's choice for a video that nobody pinned."""
+        if not self.intent(track_sid).pinned:
+            self._change(track_sid, quality=quality)
 
     def on_frames(self, track_sid: str, callback: FrameCallback | None) -> None:
         """Have `callback` called with a track's decoded media whenever it is subscribed; None ends that."""

@@ -22,27 +22,25 @@ class LayerIntent:
 
     `dimensions` (pixels), where given, win over `quality`: the server takes the smallest layer that
     reaches 0.9 times their height. Not `enabled`: subscribed, but nothing is sent. `pinned`: a person
-    chose the quality, so the controller keeps off. `withheld`: as not enabled, but the controller's choice.
+    chose the quality, so the controller keeps off.
     """
 
     quality: VideoQuality = VideoQuality.HIGH
     dimensions: tuple[int, int] | None = None
     enabled: bool = True
     pinned: bool = False
-    withheld: bool = False
 
 
 def send_intent(publication: rtc.RemoteTrackPublication, intent: LayerIntent) -> None:
     """Tell the server all of `intent`; returns at once, the picture changes within about 1 s."""
     handle = publication._ffi_handle.handle
-    enabled = intent.enabled and not intent.withheld
-    if enabled:
+    if intent.enabled:
         _send_enabled(handle, enabled=True)
     if intent.dimensions is not None:
         _send_dimensions(handle, *intent.dimensions)
     else:
         _send_quality(handle, intent.quality)
-    if not enabled:
+    if not intent.enabled:
         _send_enabled(handle, enabled=False)
 
 

@@ -31,7 +31,6 @@ from agent.room.subscription import SubscriptionPolicy, SubscriptionRule
 from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
 from media.sources.pattern import PatternSource
 from media.sources.source import VideoFormat
-from quality.layer_steps import height
 from quality.stats import InboundRtp, TrackSnapshot, TrackSource, VideoQuality
 from tests.integration.participants import NOTHING, Person, Pictures, person, room_name
 from tests.integration.publishing import eventually
@@ -155,22 +154,21 @@ async def test_the_controller_steps_down_when_told_to_and_says_why(livekit_serve
         assert snapshots[0].requested_quality is VideoQuality.HIGH
         assert [layer.height for layer in snapshots[0].layers] == [180, 360, 720]
 
-        # Samples of a lossy picture, as a starved link gives them; the poller's own samples stay clean.
-        lossy = snapshots[0]
+        # Samples of a frozen picture, as a starved link gives them; the poller's own samples stay clean.
+        frozen = snapshots[0]
         await poller.aclose()
-        for _ in range(12):
-            lossy = _one_lossy_second_later(lossy)
-            monitor.take((lossy,), lossy.timestamp)
+        for second in range(1, 12):
+            frozen = _one_second_later(frozen, freeze_count=second)
+            monitor.take((frozen,), frozen.timestamp)
         change = await viewer.hears(LayerChanged)
-        assert change.from_quality is VideoQuality.HIGH
-        assert height(change.to_quality) < VideoQuality.HIGH
-        assert "packets lost" in change.reason
+        assert (change.from_quality, change.to_quality) == (VideoQuality.HIGH, VideoQuality.MEDIUM)
+        assert "froze" in change.reason
         assert decided[0] == change.reason
         assert viewer.subscriber.intent(track.sid).quality < VideoQuality.HIGH
         await eventually(lambda: True if pictures.sizes[-1] != (1280, 720) else None)
 
 
-def _one_lossy_second_later(snapshot: TrackSnapshot) -> TrackSnapshot:
+def _one_second_later(snapshot: TrackSnapshot, *, freeze_count: int) -> TrackSnapshot:
     stats = snapshot.stats
     assert isinstance(stats, InboundRtp)
     return replace(
@@ -179,11 +177,10 @@ def _one_lossy_second_later(snapshot: TrackSnapshot) -> TrackSnapshot:
         stats=replace(
             stats,
             packets_received=stats.packets_received + 100,
-            packets_lost=stats.packets_lost + 25,
             bytes_received=stats.bytes_received + 100_000,
             frames_decoded=(stats.frames_decoded or 0) + 25,
-            jitter_buffer_delay=stats.jitter_buffer_delay + 25 * 0.3,
-            jitter_buffer_emitted_count=stats.jitter_buffer_emitted_count + 25,
+            freeze_count=freeze_count,
+            total_freezes_duration=stats.total_freezes_duration + 0.5,
         ),
     )
 
