@@ -58,13 +58,16 @@ def judge_participants(
     opinions: Mapping[str, ServerOpinion],
     now: float,
 ) -> tuple[ParticipantJudgement, ...]:
-    """Each publisher (by `publisher_of` a track's SID), and this end as `own_identity`; in order of identity."""
+    """Each publisher (by `publisher_of` a track's SID), and this end as `own_identity`; in order of identity.
+
+    An `own_identity` that is empty is not known any more (the connection ended): this end is left out.
+    """
     found: dict[str, list[Judgement]] = {}
     for judgement in judgements:
         identity = publisher_of.get(judgement.track_sid)
         if identity is not None and identity != own_identity:
             found.setdefault(identity, []).append(judgement)
-    if judgements:
+    if judgements and own_identity:
         found[own_identity] = list(judgements)
     return tuple(
         ParticipantJudgement(

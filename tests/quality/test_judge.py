@@ -147,6 +147,8 @@ def test_a_participant_is_its_worst_track_and_this_end_is_all_of_them() -> None:
     assert (bob.score.value, bob.server) == (90, None)
     assert (own.participant_identity, own.score.value, own.own) == ("tap", 35, True)
     assert judge_participants([], {}, "tap", opinions, 5.0) == ()
+    left = judge_participants(tracks, publisher_of, "", opinions, 5.0)
+    assert [each.participant_identity for each in left] == ["ada", "bob"], "an end that left has no name"
 
 
 def test_agreement_counts_levels() -> None:
