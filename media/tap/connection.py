@@ -108,6 +108,8 @@ class Connection:
         if not intents:
             return
         await self._first_answer.wait()
+        for track_sid in intents:
+            self._receivers.expect(track_sid, self._clock.now())
         await self._signal.update_subscription(list(intents), subscribe=True)
         for track_sid, intent in intents.items():
             await self.apply_layer(track_sid, intent)

@@ -54,12 +54,14 @@ class Receivers:
     _offsets: dict[str, NtpOffset] = field(default_factory=dict)
     _feedback: list[bytes] = field(default_factory=list)
     _bandwidth: BandwidthFeedback | None = None
+    _offered: dict[str, MediaSection] = field(default_factory=dict)
 
     def begin_connection(self) -> None:
         """Forget the SSRCs of the connection that was lost."""
         self._by_ssrc.clear()
         self._by_rtx_ssrc.clear()
         self._touched.clear()
+        self._offered.clear()
         self._bandwidth = None
         for track in self._tracks.values():
             track.connected = False
@@ -67,13 +69,21 @@ class Receivers:
     def configure(self, offer: Offer, now: float) -> None:
         """Take the tracks of an offer; sections whose track is the same as before stay untouched."""
         self._bandwidth = self._bandwidth or negotiated_feedback(offer)
-        present = set()
-        for section in offer.sections:
-            if section.kind in {"audio", "video"} and section.ssrcs and section.direction in {"sendrecv", "sendonly"}:
-                present.add(section.track_id)
-                self._configure_track(section, now)
-        for track in [item for item in self._by_ssrc.values() if item.sid not in present]:
+        self._offered = {
+            section.track_id: section
+            for section in offer.sections
+            if section.kind in {"audio", "video"} and section.ssrcs and section.direction in {"sendrecv", "sendonly"}
+        }
+        for section in self._offered.values():
+            self._configure_track(section, now)
+        for track in [item for item in self._by_ssrc.values() if item.sid not in self._offered]:
             track.connected = False
+
+    def expect(self, track_sid: str, now: float) -> None:
+        """The track is wanted (again). An end and a new beginning in a row the server answers with no new offer."""
+        section = self._offered.get(track_sid)
+        if section is not None and track_sid not in self._tracks:
+            self._configure_track(section, now)
 
     def _configure_track(self, section: MediaSection, now: float) -> None:
         chosen = receive_formats(section)

@@ -126,6 +126,32 @@ async def test_ten_joins_in_a_row_all_receive(livekit_server: Credentials) -> No
             assert states == [TapState.CONNECTED, TapState.CLOSED]
 
 
+async def test_a_track_that_is_let_go_and_taken_again_at_once_goes_on(livekit_server: Credentials) -> None:
+    """The server makes no new offer of it."""
+    ears = Ears()
+
+    async def more(sid: str, count: int) -> None:
+        wanted = len(ears.frames[sid]) + count
+        await eventually(lambda: len(ears.frames[sid]) >= wanted or None, timeout_s=20)
+
+    async with Publisher(livekit_server, "tap-again", codec=Codec.VP8, width=320, height=180):
+        tap = make_tap(livekit_server, "tap-again", ears)
+        await tap.start()
+        video = await eventually(lambda: ears.track(MediaKind.VIDEO))
+        audio = await eventually(lambda: ears.track(MediaKind.AUDIO))
+        for sid in (video, audio):
+            await tap.subscribe(sid)
+        for _ in range(3):
+            for sid in (video, audio):
+                await more(sid, 5)
+            for sid in (video, audio):
+                await tap.unsubscribe(sid)
+                await tap.subscribe(sid)
+        for sid in (video, audio):
+            await more(sid, 25)
+        await tap.aclose()
+
+
 async def join_and_receive(server: Credentials, room: str) -> list[TapState]:
     """A tap's states over a visit in which it received some video."""
     ears = Ears()

@@ -35,3 +35,20 @@ def test_redundant_audio_that_is_lost_is_asked_for_again_though_no_nack_is_offer
     assert nacks
     media_ssrc, first, following = struct.unpack_from("!IHH", nacks[0], 8)
     assert (media_ssrc, first, following) == (ssrc, 3, 1)
+
+
+def test_a_track_that_ended_and_is_wanted_again_is_received_by_the_offer_that_there_was() -> None:
+    audio = next(section for section in OFFER.sections if section.kind == "audio")
+    receivers = Receivers(local_ssrc=7, cname="c")
+    receivers.configure(OFFER, NOW)
+    receivers.end_track(audio.track_id, NOW)
+    receivers.receive(redundant(audio.ssrcs[0], 1), NOW + 0.02)
+    assert audio.track_id not in receivers.stats(NOW + 0.1)
+    receivers.expect(audio.track_id, NOW + 0.2)
+    receivers.receive(redundant(audio.ssrcs[0], 2), NOW + 0.3)
+    assert receivers.stats(NOW + 0.4)[audio.track_id].packets_received == 1
+    receivers.expect("TR_of_nobody", NOW + 0.5)
+    receivers.begin_connection()
+    receivers.end_track(audio.track_id, NOW + 0.6)
+    receivers.expect(audio.track_id, NOW + 0.7)
+    assert audio.track_id not in receivers.stats(NOW + 0.8), "another connection has other SSRCs"
