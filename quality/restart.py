@@ -16,7 +16,7 @@ WATCH_S = 8.0  # a new subscription's first key frame takes up to 2 s, and what 
 MAX_WATCH_S = 60.0
 PROVEN_S = 3.0  # media that flow for so long have come back
 FORGET_S = 60.0  # trouble after so long a peace is a new one
-RUNAWAY_REQUESTS = 2  # key frames asked for in one second: twice what `PLI_THROTTLE` of any sender answers
+RUNAWAY_REQUESTS = 2  # key frames asked for in one second
 
 
 class Problem(StrEnum):
@@ -46,7 +46,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """One track in one second. `flows`: media came or went. `problem` None with `flows` False: nothing is known."""
+    """One track in one second. `flows`: media came or went. `problem` None with `flows` False: nothing is known.
+
+    `can_go_lower` counts where there is a problem: a lower layer of the video can be had. `keep_video`: it is never
+    given up (a recording's).
+    """
 
     direction: Direction
     kind: TrackKind
@@ -88,13 +92,14 @@ class RestartState:
     clear_since: float | None = None
 
 
-def health(judgement: Judgement, *, can_go_lower: bool = False, keep_video: bool = False) -> Health:
-    """What a judgement says of a track. `keep_video`: its video is never given up (a recording's)."""
+def health(judgement: Judgement) -> Health:
+    """What a judgement says of a track."""
     window = judgement.window
-    flows = window.measured and window.packets > 0 and (window.frames > 0 or window.kind is TrackKind.AUDIO)
-    problem, reason = (None, "") if _may_rest(window) else _problem(judgement, flows=flows)
-    seen = Health(window.direction, window.kind, flows and problem is None, problem, reason, can_go_lower, keep_video)
-    return replace(seen, flows=False) if _may_rest(window) else seen
+    if _may_rest(window):
+        return Health(window.direction, window.kind, flows=False)
+    flows = window.packets > 0 and (window.frames > 0 or window.kind is TrackKind.AUDIO)
+    problem, reason = _problem(judgement, flows=flows)
+    return Health(window.direction, window.kind, flows and problem is None, problem, reason)
 
 
 def gone(direction: Direction, kind: TrackKind) -> Health:

@@ -19,7 +19,14 @@ from agent.room.content_probe import ContentProbe
 from agent.room.subscriber import Subscriber
 from media.clock import SteadyClock
 from media.frames import EncodedFrame
-from media.process.live_encoder import DecodedPicture, DecodedSound, LiveAudioEncoder, LiveVideoEncoder
+from media.process.live_encoder import (
+    AUDIO_HZ,
+    VIDEO_HZ,
+    DecodedPicture,
+    DecodedSound,
+    LiveAudioEncoder,
+    LiveVideoEncoder,
+)
 from media.rtp.clock_mapping import ClockMapper, RtpClockMapping
 from media.rtp.minimum_offset import NtpOffset
 from quality.content import ContentTally
@@ -150,6 +157,8 @@ class DecodedTracks:
         self._encoders[sid] = encoder
         self.bytes_encoded[sid] = 0
         self.content[sid] = probe.tally
+        # The SDK tells no sender's clock: the least late of all pictures or sounds places a track.
+        self._clocks[sid] = ClockMapper(VIDEO_HZ if kind == "video" else AUDIO_HZ, NtpOffset())
         return True
 
     def _delivered(self, sid: str, frames: tuple[EncodedFrame, ...], deliver: Deliver) -> None:
@@ -157,9 +166,7 @@ class DecodedTracks:
             self.bytes_encoded[sid] += sum(len(frame.data) for frame in frames)
             self.frames_encoded += len(frames)
             for frame in frames:
-                # The SDK tells no sender's clock: the least late of all pictures or sounds places a track.
-                clock = self._clocks.setdefault(sid, ClockMapper(frame.codec.clock_rate, NtpOffset()))
-                clock.observe_frame(frame.rtp_timestamp, frame.arrival_time)
+                self._clocks[sid].observe_frame(frame.rtp_timestamp, frame.arrival_time)
             deliver(sid, frames)
 
     def clock_mappings(self) -> dict[str, RtpClockMapping]:

@@ -10,7 +10,7 @@ from agent.room.session import RoomSession
 from agent.room.state import TrackState
 from agent.room.subscriber import Subscriber
 from quality import cpu_budget, layers
-from quality.allocation import Layer, Limits, Subscription, allocate
+from quality.allocation import CORES_PER_PIXEL, Layer, Limits, Subscription, allocate
 from quality.cpu_budget import CpuBudget
 from quality.layer_steps import measured as with_preset_bitrates
 from quality.presets import preset_fps, simulcast_layers
@@ -87,11 +87,10 @@ class LayerAdapter:
         self, windows: Mapping[str, Window], tracks: Mapping[str, TrackState], now: float
     ) -> dict[str, VideoQuality]:
         """The best layer of each video for which there is CPU; empty where there is enough."""
-        if self._cpu_times is None:
+        if self._cpu_times is None or (not windows and self._cpu.unlimited):
             return {}
-        decoding = sum(
-            Limits().cores_per_pixel * window.frame_width * window.frame_height * window.fps
-            for window in windows.values()
+        decoding = CORES_PER_PIXEL * sum(
+            window.frame_width * window.frame_height * window.fps for window in windows.values()
         )
         before = self._cpu.cores
         self._cpu = cpu_budget.step(self._cpu, *self._cpu_times(), decoding, now)

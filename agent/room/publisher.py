@@ -250,22 +250,21 @@ class Publisher:
         await self._unpublish(played, publication, PublicationStatus.UNPUBLISHED, "withdrawn")
         return publication.state
 
-    async def republish(self, which: str, plan: TrackPlan | None = None) -> PublicationState:
-        """Publish a track of ours anew, by `plan` where one is given, and then withdraw the old one.
+    async def republish(self, which: str) -> PublicationState:
+        """Publish a track of ours anew, and then withdraw the old one.
 
-        Whoever subscribed has the new one before the old one goes. `plan` may change all but kind, name and source.
-        Raises TrackNotFound, PublishFailed (the old one stays) or ConnectionLost.
+        Whoever subscribed has the new one before the old one goes. Raises TrackNotFound, PublishFailed (the old one
+        stays) or ConnectionLost.
         """
         _, publication = self._find(which)
-        plan = plan or publication.plan
-        old = publication.sdk
+        plan, old = publication.plan, publication.sdk
         track, sdk = await self._offer(publication.native, plan)
         if publication.status is not PublicationStatus.PUBLISHED or self._closed:
             await self._withdraw_sid(sdk.sid, plan.name)
             raise PublishFailed(f"track {plan.name!r} was withdrawn while it was being published again")
         if publication.muted:
             track.mute()
-        publication.track, publication.sdk, publication.plan = track, sdk, plan
+        publication.track, publication.sdk = track, sdk
         log.info("republished", track=plan.name, sid=sdk.sid, previous_sid=old.sid)
         self._session.emit(LocalTrackPublished(sdk.sid, plan.name, plan.kind, plan.source, old.sid))
         with contextlib.suppress(TimeoutError):  # nobody wants it
@@ -277,8 +276,11 @@ class Publisher:
 
     def missing(self) -> tuple[PublicationState, ...]:
         """What is published as far as we know, and is not in the room."""
+        return tuple(publication.state for publication in self._missing())
+
+    def _missing(self) -> list[_Publication]:
         present = self._session.sdk_room.local_participant.track_publications
-        return tuple(each.state for each in self._all() if each.sdk.sid not in present)
+        return [publication for publication in self._all() if publication.sdk.sid not in present]
 
     async def _withdraw_sid(self, sid: str, name: str) -> None:
         try:
@@ -332,10 +334,8 @@ class Publisher:
 
     def _restore(self) -> None:
         """Publish again what the SDK did not bring back after a reconnect."""
-        present = self._session.sdk_room.local_participant.track_publications
-        for publication in self._all():
-            if publication.sdk.sid not in present:
-                self._tasks.start(self._publish_again(publication), name=f"restore.{publication.plan.name}")
+        for publication in self._missing():
+            self._tasks.start(self._publish_again(publication), name=f"restore.{publication.plan.name}")
 
     async def _publish_again(self, publication: _Publication) -> None:
         previous_sid, plan = publication.sdk.sid, publication.plan

@@ -1,7 +1,7 @@
 """The tracks of a recording in progress, by SID: opened with their first frame, closed when they go."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -16,6 +16,8 @@ from media.tap.tap import Tap
 
 log = structlog.get_logger(__name__)
 
+ClockMappings = Callable[[], Mapping[str, RtpClockMapping]]
+
 
 class RecordedTracks:
     """Takes the tap's frames to the recording, and tells it why frames fail to come.
@@ -23,8 +25,10 @@ class RecordedTracks:
     A track that is published again under another SID goes on where the earlier one ended (`Recording.open_track`).
     """
 
-    def __init__(self, tap: Tap, clock: SteadyClock) -> None:
+    def __init__(self, tap: Tap, clock: SteadyClock, clock_mappings: ClockMappings) -> None:
+        """`clock_mappings`: what is known, by SID, of the clocks of those who send."""
         self._tap = tap
+        self._clock_mappings = clock_mappings
         self._clock = clock
         self._recorders: dict[str, TrackRecorder] = {}
         self._stream_paused: set[str] = set()
@@ -85,9 +89,9 @@ class RecordedTracks:
             else:
                 recorder.note_interruption(None)
 
-    def map_clocks(self, mappings: Mapping[str, RtpClockMapping], now: float) -> None:
-        """Tell each track, by SID, what is known of its sender's clock."""
-        for track_sid, mapping in mappings.items():
+    def map_clocks(self, now: float) -> None:
+        """Tell each track what is known of its sender's clock."""
+        for track_sid, mapping in self._clock_mappings().items():
             if recorder := self._recorders.get(track_sid):
                 recorder.set_clock_mapping(mapping, now)
 

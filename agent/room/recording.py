@@ -65,8 +65,8 @@ class RoomRecorder:
         self._tap = Tap(tap, self, clock)
         self._decryption = DecryptionWatch(self._tap, options.keys_of(tap), clock, self._append_event, tell)
         self._tasks = Tasks("recorder")
-        self._tracks = RecordedTracks(self._tap, clock)
         self._decoded = options.decoded
+        self._tracks = RecordedTracks(self._tap, clock, (self._decoded or self._tap).clock_mappings)
         self._policy = options.policy
         self._layers = RecordedLayers(self._tap, options.layers)
         self._quality = RecordingQuality(self._tap, self._decoded, tell)
@@ -266,7 +266,7 @@ class RoomRecorder:
         now = self._clock.now()
         self._quality.sample(self._tracks.is_stream_paused, now)
         self._layers.rates.take(self._bytes_received(), now)
-        self._tracks.map_clocks((self._decoded or self._tap).clock_mappings(), now)
+        self._tracks.map_clocks(now)
         self._decryption.check()
 
     def _bytes_received(self) -> dict[str, int]:
@@ -389,7 +389,7 @@ class RoomRecorder:
         await self._tap.aclose()
         await self._tasks.aclose()
         if self._recording is not None:
-            self._tracks.map_clocks((self._decoded or self._tap).clock_mappings(), self._clock.now())
+            self._tracks.map_clocks(self._clock.now())
             self._quality.flush(self._clock.now())
             await self._recording.aclose(self._clock.now(), reason.value)
             await self._quality.write_report()

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -47,6 +48,12 @@ class Hands(Protocol):
         """Give up a video."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    label: TrackLabel
+    state: RestartState
+
+
 class TrackRestarter:
     """Feed it the ticks of one connection. What is done is logged, told and counted, and so is what became of it.
 
@@ -66,9 +73,8 @@ class TrackRestarter:
         self._hands = hands
         self._tell = tell
         self._keep_video = keep_video
-        self._states: dict[str, RestartState] = {}
+        self._watched: dict[str, _Watched] = {}
         self._counted: Counter[str] = Counter()
-        self._labels: dict[str, TrackLabel] = {}
         self._tasks = Tasks("restarts")
         self._acting: set[str] = set()
         self._connection_id = ""
@@ -84,32 +90,31 @@ class TrackRestarter:
         if len(inbound) > 1 and all(health.problem is Problem.STUCK for health in inbound):
             return  # that is the connection, which mends itself
         seen |= self._vanished(seen.keys())
-        for key in self._states.keys() - seen.keys() - self._acting:
-            del self._states[key], self._labels[key]
+        for key in self._watched.keys() - seen.keys() - self._acting:
+            del self._watched[key]
         for key, (label, health) in seen.items():
             if key not in self._acting:
-                self._labels[key] = label
                 self._step(key, label, health, tick.at)
 
     def _settled(self, now: float) -> bool:
         """Whether the connection has been there for long enough to judge what comes over it."""
         if self._hands.connection_id != self._connection_id:
             self._connection_id, self._connected_at = self._hands.connection_id, now
-            self._states.clear()
-            self._labels.clear()
+            self._watched.clear()
         return bool(self._connection_id) and now - self._connected_at >= SETTLED_S
 
     def _vanished(self, seen: Collection[str]) -> dict[str, tuple[TrackLabel, Health]]:
         """Tracks that are still wanted, and of which nothing at all is known since they were restarted."""
         return {
-            key: (label, restart.vanished(label.kind))
-            for key, label in self._labels.items()
-            if key not in seen and self._states[key].remedy is not None and self._hands.wants(label)
+            key: (watched.label, restart.vanished(watched.label.kind))
+            for key, watched in self._watched.items()
+            if key not in seen and watched.state.remedy is not None and self._hands.wants(watched.label)
         }
 
     def _step(self, key: str, label: TrackLabel, health: Health, now: float) -> None:
-        state, told = restart.step(self._states.get(key, RestartState()), health, now)
-        self._states[key] = state
+        watched = self._watched.get(key)
+        state, told = restart.step(watched.state if watched else RestartState(), health, now)
+        self._watched[key] = _Watched(label, state)
         for each in told:
             if isinstance(each, Ended):
                 self._ended(label, each)
@@ -117,8 +122,10 @@ class TrackRestarter:
                 self._act(key, label, each)
 
     def _health(self, judged: JudgedTrack) -> Health:
-        lower = judged.judgement.window.direction is Direction.INBOUND and self._hands.can_go_lower(judged.label)
-        return restart.health(judged.judgement, can_go_lower=lower, keep_video=self._keep_video)
+        health = replace(restart.health(judged.judgement), keep_video=self._keep_video)
+        if health.problem is None or health.direction is Direction.OUTBOUND:
+            return health
+        return replace(health, can_go_lower=self._hands.can_go_lower(judged.label))
 
     def _act(self, key: str, label: TrackLabel, action: Action) -> None:
         bound = self._log(label, action.remedy).bind(

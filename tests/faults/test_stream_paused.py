@@ -10,7 +10,7 @@ from media.frames import Codec, MediaKind
 from media.record.entries import GapReason
 from media.record.reader import read_recording
 from media.record.verify import verify_recording
-from tests.integration.commands import CommandLine
+from tests.integration.commands import CommandLine, line_with
 from tests.integration.narrow_link import NarrowLink, why_not
 from tests.integration.publishing import Publisher
 
@@ -43,10 +43,10 @@ async def test_a_picture_that_the_server_withholds_is_a_gap_with_that_reason(
                 await asyncio.wait_for(process.stdout.readline(), 60)
                 await asyncio.sleep(8)
                 link.limit(NARROW_BPS)
-                await _logged(process.stderr, "recording_stream_paused")
+                await line_with(process.stderr, "recording_stream_paused", timeout_s=90)
                 await asyncio.sleep(WITHHELD_S)
                 link.limit(WIDE_BPS)
-                await _logged(process.stderr, "recording_stream_resumed")
+                await line_with(process.stderr, "recording_stream_resumed", timeout_s=90)
                 await asyncio.sleep(5)
             finally:
                 process.terminate()
@@ -58,15 +58,3 @@ async def test_a_picture_that_the_server_withholds_is_a_gap_with_that_reason(
     withheld = [gap for gap in video.gaps if gap.reason is GapReason.STREAM_PAUSED]
     assert withheld
     assert sum(gap.duration for gap in withheld) / video.timescale > 2
-
-
-async def _logged(stream: asyncio.StreamReader, event: str) -> None:
-    seen: list[str] = []
-    try:
-        async with asyncio.timeout(90):
-            while event not in (seen or [""])[-1]:
-                line = await stream.readline()
-                assert line
-                seen.append(line.decode())
-    except TimeoutError as error:
-        raise AssertionError(f"{event} was not logged: {''.join(seen[-40:])}") from error

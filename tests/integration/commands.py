@@ -81,3 +81,16 @@ def expect(finished: Finished, code: str, *words: str) -> None:
     assert "eyJ" not in finished.err, "no token may be shown"
     for word in words:
         assert word in last
+
+
+async def line_with(stream: asyncio.StreamReader, words: str, *, timeout_s: float = 60) -> None:
+    """Once a line with `words` came; fails with the last lines after `timeout_s`, and where the stream ends before."""
+    seen: list[str] = []
+    try:
+        async with asyncio.timeout(timeout_s):
+            while words not in (seen or [""])[-1]:
+                line = await stream.readline()
+                assert line, seen[-40:]
+                seen.append(line.decode())
+    except TimeoutError as error:
+        raise AssertionError(f"no line has {words!r}: {''.join(seen[-40:])}") from error

@@ -16,7 +16,7 @@ from media.frames import Codec, MediaKind
 from media.record.entries import GapReason
 from media.record.reader import read_recording
 from media.record.verify import verify_recording
-from tests.integration.commands import CommandLine, expect
+from tests.integration.commands import CommandLine, expect, line_with
 from tests.integration.publishing import Publisher
 from tests.integration.serving import serving
 
@@ -100,13 +100,13 @@ async def test_sigusr1_pauses_the_recording_and_has_it_go_on(livekit_server: Cre
     async with Publisher(livekit_server, "cli-pause", codec=Codec.VP8):
         process = await commands.start("join", "cli-pause", "--record", "--recording-id", "r", "--out", "recs")
         assert process.stderr is not None
-        await _told(process.stderr, "recording to")
+        await line_with(process.stderr, "recording to")
         await asyncio.sleep(3)
         process.send_signal(signal.SIGUSR1)
-        await _told(process.stderr, "r: paused")
+        await line_with(process.stderr, "r: paused")
         await asyncio.sleep(2)
         process.send_signal(signal.SIGUSR1)
-        await _told(process.stderr, "r: recording")
+        await line_with(process.stderr, "r: recording")
         await asyncio.sleep(3)
         process.terminate()
         await process.communicate()
@@ -116,16 +116,6 @@ async def test_sigusr1_pauses_the_recording_and_has_it_go_on(livekit_server: Cre
     for track in view.tracks:
         assert [gap.reason for gap in track.gaps] == [GapReason.PAUSED]
         assert 1.5 < track.gaps[0].duration / track.timescale < 8
-
-
-async def _told(stream: asyncio.StreamReader, words: str) -> None:
-    """Once a line with `words` came."""
-    seen: list[str] = []
-    async with asyncio.timeout(60):
-        while words not in (seen or [""])[-1]:
-            line = await stream.readline()
-            assert line, seen
-            seen.append(line.decode())
 
 
 async def test_a_recording_is_controlled_over_a_service(livekit_server: Credentials, tmp_path: Path) -> None:
