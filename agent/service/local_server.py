@@ -170,7 +170,6 @@ class LocalServer:
 
     async def _spawn(self, credentials: Credentials) -> asyncio.subprocess.Process:
         port = int(credentials.url.rsplit(":", 1)[1])
-        udp_port = _free_port(socket.SOCK_DGRAM, self._address)
         config = {
             "port": port,
             "bind_addresses": [self._address],
@@ -178,9 +177,10 @@ class LocalServer:
             "logging": {"level": "info", "json": True},
             "rtc": {
                 "tcp_port": _free_port(socket.SOCK_STREAM, self._address),
-                "udp_port": udp_port,
-                # Without a STUN server of our own it would tell clients of public ones.
-                "stun_servers": [f"{self._address}:{udp_port}"],
+                "udp_port": _free_port(socket.SOCK_DGRAM, self._address),
+                # Without any it would tell clients of public ones. Nobody answers at this one: libwebrtc takes all
+                # that comes from a STUN server's address for its answers, so the media port would carry no media.
+                "stun_servers": [f"{self._address}:{port}"],
                 "node_ip": self._address,
                 "use_external_ip": False,
                 "enable_loopback_candidate": True,

@@ -1,24 +1,30 @@
-"""A link of chosen width to a network namespace of its own: a veth pair shaped by `tc`. Needs root."""
+"""A link of chosen width, and delay, to a network namespace of its own, shaped by `tc`. Needs root."""
 
 import itertools
 import json
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 from types import TracebackType
 
 _numbers = itertools.count()
 BURST_BYTES = 6_000  # four packets: what a shaper lets through at once
 QUEUE_MS = 300  # RFC 8867 section 5.1
+_ROOT = Path(__file__).parents[2]
+_TUN = Path("/dev/net/tun")
 
 
-def why_not() -> str | None:
+def why_not(*, delayed: bool = False) -> str | None:
     """What is missing here for a narrow link; None where nothing is."""
     if os.geteuid() != 0:
         return "needs root, for network namespaces"
     missing = [name for name in ("ip", "tc", "nft") if shutil.which(name) is None]
     if missing:
         return f"needs {', '.join(missing)} (Debian: iproute2, nftables)"
+    if delayed and not _TUN.exists():
+        return f"needs {_TUN}, for delay"
     tried = subprocess.run(["ip", "netns", "exec", "none", "true"], capture_output=True, text=True, check=False)
     return None if "No such file" in tried.stderr else f"needs network namespaces: {tried.stderr.strip()}"
 
@@ -31,10 +37,13 @@ class NarrowLink:
     """`with` makes and removes it. This side has `address`; `inside` prefixes a command to run on the other.
 
     The other side reaches any address of this machine that is on no loopback, so several links may
-    lead to one server.
+    lead to one server. `delayed`: through a relay (`delay_relay`), so that `delay` and `drop_streams` work; else
+    through a veth pair, which costs nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, delayed: bool = False) -> None:
+        self._delayed = delayed
+        self._relay: subprocess.Popen[str] | None = None
         number = (os.getpid() * 7 + next(_numbers)) % 16_000
         self._name = f"rhn{number}"
         prefix = f"10.213.{number // 64}.{number % 64 * 4}".rpartition(".")
@@ -51,20 +60,44 @@ class NarrowLink:
     def __enter__(self) -> "NarrowLink":
         _run("ip", "netns", "add", self._name)
         try:
-            _run("ip", "link", "add", self._near, "type", "veth", "peer", "name", self._far, "netns", self._name)
+            self._add_devices()
             _run("ip", "address", "add", f"{self.address}/30", "dev", self._near)
             _run("ip", "link", "set", self._near, "up")
             _run(*self.inside, "ip", "address", "add", f"{self._far_address}/30", "dev", self._far)
             _run(*self.inside, "ip", "link", "set", self._far, "up")
             _run(*self.inside, "ip", "link", "set", "lo", "up")
             _run(*self.inside, "ip", "route", "add", "default", "via", self.address)
-        except subprocess.CalledProcessError:
-            _run("ip", "netns", "delete", self._name)
+            if self._delayed:
+                self.delay(0.0)
+        except BaseException:
+            self._remove()
             raise
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
+    def _add_devices(self) -> None:
+        if not self._delayed:
+            _run("ip", "link", "add", self._near, "type", "veth", "peer", "name", self._far, "netns", self._name)
+            return
+        self._relay = subprocess.Popen(
+            [sys.executable, "-m", "tests.integration.delay_relay", self._near, self._far],
+            cwd=_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._relay.stdout is not None
+        if self._relay.stdout.readline().strip() != "ready":
+            raise RuntimeError("the delay relay did not start")
+        _run("ip", "link", "set", self._far, "netns", self._name)
+
+    def _remove(self) -> None:
+        relay, self._relay = self._relay, None
         _run("ip", "netns", "delete", self._name)  # the pair goes with it
+        if relay is not None:
+            relay.communicate(timeout=10)  # its end removes the near device
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
+        self._remove()
 
     def limit(self, bits_per_s: int, *, queue_ms: int = QUEUE_MS) -> None:
         """From now on this much gets through to the other side; more waits up to `queue_ms`, and then is lost."""
@@ -81,6 +114,36 @@ class NarrowLink:
             ("add", "chain", "inet", "loss", "input", "{ type filter hook input priority 0; }"),
             ("flush", "chain", "inet", "loss", "input"),
             ("add", "rule", "inet", "loss", "input", *rule.split()),
+        ):
+            _run(*self.inside, "nft", *command)
+
+    def delay(self, down_ms: float, up_ms: float | None = None, *, jitter_ms: float = 0.0) -> None:
+        """From now on packets take so long to the other side and back (`up_ms`; None: as long).
+
+        Jitter is added each way, evenly drawn from 0 to that; order is kept.
+        """
+        self._tell_relay(f"delay {down_ms} {down_ms if up_ms is None else up_ms} {jitter_ms}")
+
+    def drop_streams(self, share: float, *ssrcs: int) -> None:
+        """Lose this share (0 to 1) of the RTP packets with these SSRCs, either way, and no longer of those before."""
+        self._tell_relay(" ".join(map(str, ("drop", share, *ssrcs))))
+
+    def _tell_relay(self, line: str) -> None:
+        if self._relay is None or self._relay.stdin is None:
+            raise RuntimeError("make the link with delayed=True")
+        self._relay.stdin.write(line + "\n")
+        self._relay.stdin.flush()
+
+    def let_tcp_only_to(self, port: int) -> None:
+        """Refuse TCP from the other side but to this port (the signalling's), so that media come over UDP.
+
+        Over TCP nothing is ever lost, and seconds of media wait in the server's socket instead of the bottleneck.
+        """
+        rule = f"tcp dport != {port} reject with tcp reset"
+        for command in (
+            ("add", "table", "inet", "ways"),
+            ("add", "chain", "inet", "ways", "output", "{ type filter hook output priority 0; }"),
+            ("add", "rule", "inet", "ways", "output", *rule.split()),
         ):
             _run(*self.inside, "nft", *command)
 

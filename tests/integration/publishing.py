@@ -40,7 +40,7 @@ async def eventually(probe: Callable[[], T | None], *, timeout_s: float = 10.0) 
 
 
 class Publisher:
-    """`async with` publishes a camera and a microphone in `room`.
+    """`async with` publishes a camera, and with `audio` a microphone, in `room`.
 
     `noise` 0 to 255 makes the picture hard to code; `clip` is shown instead, again and again.
     """
@@ -59,6 +59,8 @@ class Publisher:
         clip: Path | None = None,
         identity: str = "publisher",
         encryption: rtc.E2EEOptions | None = None,
+        audio: bool = True,
+        fps: int = FPS,
     ) -> None:
         self._server = server
         self._name = room
@@ -70,6 +72,8 @@ class Publisher:
         self._clip = clip
         self._identity = identity
         self._encryption = encryption
+        self._with_audio = audio
+        self._fps = fps
         self._tasks: list[asyncio.Task[None]] = []
         self.room = rtc.Room()
         self.video_frames = 0
@@ -89,13 +93,12 @@ class Publisher:
         )
         if self._bitrate_bps is not None:
             options.video_encoding.max_bitrate = self._bitrate_bps
-            options.video_encoding.max_framerate = FPS
+            options.video_encoding.max_framerate = self._fps
         await publish(camera, options)
-        await publish(microphone, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE))
-        self._tasks = [
-            asyncio.create_task(self._send_video(), name="publisher.video"),
-            asyncio.create_task(self._send_audio(), name="publisher.audio"),
-        ]
+        self._tasks = [asyncio.create_task(self._send_video(), name="publisher.video")]
+        if self._with_audio:
+            await publish(microphone, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE))
+            self._tasks.append(asyncio.create_task(self._send_audio(), name="publisher.audio"))
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
@@ -118,22 +121,23 @@ class Publisher:
         started = time.monotonic()
         while True:
             if self.paused:
-                await asyncio.sleep(1 / FPS)
-                started += 1 / FPS
+                await asyncio.sleep(1 / self._fps)
+                started += 1 / self._fps
                 continue
             data = await asyncio.to_thread(next, picture)
             self._video.capture_frame(rtc.VideoFrame(width, height, rtc.VideoBufferType.I420, data))
             self.video_frames += 1
-            await asyncio.sleep(max(0.0, started + self.video_frames / FPS - time.monotonic()))
+            await asyncio.sleep(max(0.0, started + self.video_frames / self._fps - time.monotonic()))
 
     def _moving_pictures(self) -> Iterator[bytes]:
         width, height = self._size
-        ramp = np.add.outer(np.arange(height), np.arange(width))
-        noise = np.random.default_rng(1).integers(0, self._noise + 1, (height, 2 * width))
+        ramp = np.add.outer(np.arange(height), np.arange(width)).astype(np.uint8)
+        noise = np.random.default_rng(1).integers(0, self._noise + 1, (height, 2 * width)).astype(np.uint8)
         chroma = np.full(width * height // 2, 128, np.uint8).tobytes()
         for number in itertools.count():
             shift = 37 * number % width
-            yield ((ramp + 4 * number + noise[:, shift : shift + width]) % 256).astype(np.uint8).tobytes() + chroma
+            # Bytes wrap around by themselves; wider numbers cost ten times as much.
+            yield (ramp + noise[:, shift : shift + width] + np.uint8(4 * number % 256)).tobytes() + chroma
 
     def _clip_pictures(self, clip: Path) -> Iterator[bytes]:
         source = open_source(str(clip), loop=True)
