@@ -83,9 +83,13 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class RestartState:
-    """What `step` remembers of one track. Begin with `RestartState()`."""
+    """What `step` remembers of one track. Begin with `RestartState()`.
+
+    `lowered`: a lower layer was tried, and keeps its place in the ladder though none may be left below it.
+    """
 
     taken: int = 0
+    lowered: bool = False
     remedy: Remedy | None = None
     acted_at: float = 0.0
     next_at: float = 0.0
@@ -125,14 +129,21 @@ def step(state: RestartState, seen: Health, now: float) -> tuple[RestartState, t
     if state.remedy is not None:
         ended = (Ended(state.remedy, Outcome.FAILED, now - state.acted_at),)
         state = replace(state, remedy=None)
-    ladder = remedies(seen)
+    ladder = remedies(replace(seen, can_go_lower=seen.can_go_lower or state.lowered))
     if state.taken >= len(ladder):
         return state, ended
     remedy = ladder[state.taken]
     action = Action(remedy, seen.problem, state.taken + 1, seen.reason, _EXPECTED[remedy])
     wait_s = min(MAX_WATCH_S, WATCH_S * 2**state.taken)
     watched = None if remedy is Remedy.REPORT else remedy
-    state = replace(state, taken=state.taken + 1, remedy=watched, acted_at=now, next_at=now + wait_s)
+    state = replace(
+        state,
+        taken=state.taken + 1,
+        lowered=state.lowered or remedy is Remedy.LOWER_LAYER,
+        remedy=watched,
+        acted_at=now,
+        next_at=now + wait_s,
+    )
     return state, (*ended, action)
 
 

@@ -1,6 +1,7 @@
 """What callers send: every field bounded, nothing unknown accepted, each body with an example."""
 
 import re
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -89,12 +90,40 @@ class RuleBody(Body):
         )
 
 
+Fps = Annotated[int, Field(gt=0, le=240)]
+
+
+class RecordRuleBody(RuleBody):
+    """One rule of what is recorded. `max_fps`: frames a second to ask for of its videos at most; null: all."""
+
+    max_fps: Fps | None = None
+
+    def rule(self) -> SubscriptionRule:
+        """The rule that this describes."""
+        return replace(super().rule(), max_fps=self.max_fps)
+
+
 class PolicyBody(Body):
     """Which tracks to subscribe to: the first rule that matches decides, else `default`."""
 
     model_config = _example(rules=[{"kind": "audio"}, {"source": "screen_share"}], default="ignore", max_tracks=20)
 
     rules: list[RuleBody] = Field(default_factory=list, max_length=_MAX_RULES)
+    default: Literal["subscribe", "ignore"] = "subscribe"
+    max_tracks: Annotated[int, Field(ge=0, le=10_000)] | None = None
+
+    def policy(self) -> SubscriptionPolicy:
+        """The policy that this describes."""
+        rules = tuple(rule.rule() for rule in self.rules)
+        return SubscriptionPolicy(rules, SubscribeAction(self.default), self.max_tracks)
+
+
+class RecordPolicyBody(Body):
+    """Which tracks to record: the first rule that matches decides, else `default`."""
+
+    model_config = _example(rules=[{"kind": "audio"}, {"source": "camera", "max_fps": 10}], default="ignore")
+
+    rules: list[RecordRuleBody] = Field(default_factory=list, max_length=_MAX_RULES)
     default: Literal["subscribe", "ignore"] = "subscribe"
     max_tracks: Annotated[int, Field(ge=0, le=10_000)] | None = None
 
@@ -126,12 +155,14 @@ class LayersBody(Body):
     """Which simulcast layers are recorded: up to `quality`, within `budget_bps` over all videos (null: no budget).
 
     A budget is spent on screen shares first, then on participants whose identities `focus` matches (glob
-    patterns), then on the others; each video is recorded, if need be in its lowest layer.
+    patterns), then on the others; each video is recorded, if need be in its lowest layer. `max_fps`: frames a second
+    to ask for of each video at most (null: all); the server leaves temporal layers out, so there are few rates.
     """
 
     quality: Quality = "high"
     budget_bps: Annotated[int, Field(gt=0, le=10_000_000_000)] | None = None
     focus: list[Pattern] = Field(default_factory=list, max_length=_MAX_RULES)
+    max_fps: Fps | None = None
 
 
 class PlanBody(Body):
@@ -158,7 +189,9 @@ class PlanBody(Body):
             stop=StopConditions(**self.stop.model_dump()),
             leave_when_stopped=self.leave_when_stopped,
             decoded=self.decoded,
-            layers=LayerPolicy(VideoQuality[layers.quality.upper()], layers.budget_bps, tuple(layers.focus)),
+            layers=LayerPolicy(
+                VideoQuality[layers.quality.upper()], layers.budget_bps, tuple(layers.focus), layers.max_fps
+            ),
         )
 
 
@@ -177,7 +210,7 @@ class StartRoomBody(Body):
     record: bool = False
     recording_id: RecordingId | None = Field(None, description="record, and go on with this recording if it exists")
     policy: PolicyBody | None = Field(None, description="which tracks to subscribe to; none without it")
-    record_policy: PolicyBody | None = Field(None, description="which tracks to record; all without it")
+    record_policy: RecordPolicyBody | None = Field(None, description="which tracks to record; all without it")
     recording_plan: PlanBody | None = Field(None, description="when recordings begin and end, and in which layers")
     mux: bool = Field(default=False, description="each participant's audio and video in one file of the recording too")
     e2ee_key: EncryptionKeyText | None = Field(
@@ -293,7 +326,7 @@ class StartRecordingBody(Body):
     model_config = _example(recording_id=None, plan={"stop": {"duration_s": 3600}})
 
     recording_id: RecordingId | None = None
-    policy: PolicyBody | None = None
+    policy: RecordPolicyBody | None = None
     plan: PlanBody | None = None
     paused: bool = False
     e2ee_key: EncryptionKeyText | None = Field(None, description="the room's key for end-to-end encryption from now on")
@@ -314,7 +347,7 @@ class ChangeRecordingBody(Body):
 
     model_config = _example(policy={"rules": [{"participant": "ada"}], "default": "ignore"})
 
-    policy: PolicyBody | None = None
+    policy: RecordPolicyBody | None = None
     plan: PlanBody | None = None
 
     def command(self) -> ChangeRecording:

@@ -62,6 +62,7 @@ def join(
     rules: Annotated[Path | None, typer.Option(help="Record by the rules in this JSON file.")] = None,
     record_layer: Annotated[str, typer.Option(help="Best layer to record: low, medium, highest.")] = BEST_LAYER,
     record_budget: Annotated[int | None, typer.Option(help="Bits per second for all recorded videos.")] = None,
+    record_max_fps: Annotated[int | None, typer.Option(help="Frames per second of each recorded video.")] = None,
     focus: Annotated[
         list[str] | None, typer.Option(help="Identity that comes first within the budget (glob pattern; repeat).")
     ] = None,
@@ -100,6 +101,7 @@ def join(
         "--rules": rules,
         "--record-layer": record_layer != BEST_LAYER,
         "--record-budget": record_budget is not None,
+        "--record-max-fps": record_max_fps is not None,
         "--focus": focus,
         "--stop-empty": stop_empty is not None,
         "--stop-silent": stop_silent is not None,
@@ -125,6 +127,7 @@ def join(
         stop_size=stop_size,
         layer=record_layer,
         budget_bps=record_budget,
+        max_fps=record_max_fps,
         focus=focus or [],
         leave_when_stopped=leave_when_stopped,
         decoded=decoded,

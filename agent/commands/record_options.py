@@ -11,23 +11,23 @@ from agent.commands.token import parse_duration_s
 from agent.errors import InvalidSettings
 
 if TYPE_CHECKING:
-    from agent.api.models import PlanBody, PolicyBody
+    from agent.api.models import PlanBody, RecordPolicyBody
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
 BEST_LAYER = "highest"
 
-_LAYERS = ("--record-layer", "--record-budget", "--focus")
+_LAYERS = ("--record-layer", "--record-budget", "--record-max-fps", "--focus")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
-def policy_body(participants: Sequence[str], tracks: Sequence[str], rules: Path | None) -> "PolicyBody | None":
+def policy_body(participants: Sequence[str], tracks: Sequence[str], rules: Path | None) -> "RecordPolicyBody | None":
     """Which tracks to record: those of `participants` (identities), `tracks` (names or SIDs), both glob patterns.
 
     Or what the JSON file `rules` says, as the API's `record_policy`; None where nothing was said.
     Raises InvalidSettings.
     """
-    from agent.api.models import PolicyBody
+    from agent.api.models import RecordPolicyBody
 
     if rules is not None:
         if participants or tracks:
@@ -41,18 +41,18 @@ def policy_body(participants: Sequence[str], tracks: Sequence[str], rules: Path 
         for track in tracks or ["*"]
         for key in (("name", "sid") if tracks else ("name",))
     ]
-    return _checked(PolicyBody, {"rules": chosen, "default": "ignore"}, "--participant and --track")
+    return _checked(RecordPolicyBody, {"rules": chosen, "default": "ignore"}, "--participant and --track")
 
 
-def _read_rules(path: Path) -> "PolicyBody":
-    from agent.api.models import PolicyBody
+def _read_rules(path: Path) -> "RecordPolicyBody":
+    from agent.api.models import RecordPolicyBody
 
     try:
         text = path.read_bytes()
     except OSError as error:
         raise InvalidSettings(f"cannot read rules from {path}: {error.strerror}; give a JSON file") from error
     try:
-        return PolicyBody.model_validate_json(text)
+        return RecordPolicyBody.model_validate_json(text)
     except ValidationError as error:
         raise InvalidSettings(f"{path} holds no rules: {_first(error)}; see docs/recording.md") from error
 
@@ -64,6 +64,7 @@ def plan_body(
     stop_size: str | None,
     layer: str,
     budget_bps: int | None,
+    max_fps: int | None,
     focus: Sequence[str],
     leave_when_stopped: bool,
     decoded: bool,
@@ -79,7 +80,12 @@ def plan_body(
     values = {
         "when": when,
         "stop": {**times, **size},
-        "layers": {"quality": "high" if layer == BEST_LAYER else layer, "budget_bps": budget_bps, "focus": [*focus]},
+        "layers": {
+            "quality": "high" if layer == BEST_LAYER else layer,
+            "budget_bps": budget_bps,
+            "focus": [*focus],
+            "max_fps": max_fps,
+        },
         "leave_when_stopped": leave_when_stopped,
         "decoded": decoded,
     }

@@ -26,16 +26,28 @@ class RecordedLayers:
         self._tap = tap
         self._allocator = LayerAllocator()
         self._caps: dict[str, VideoQuality] = {}
+        self._max_fps: dict[str, int | None] = {}
         self._pinned: dict[str, VideoQuality] = {}
 
-    def allow(self, track_sid: str, cap: VideoQuality) -> LayerQuality:
-        """The track is recorded, in `cap` at best; the layer to begin with."""
+    def allow(self, track_sid: str, cap: VideoQuality, max_fps: int | None = None) -> LayerQuality:
+        """The track is recorded, in `cap` and with `max_fps` frames a second at best; the layer to begin with."""
+        self._max_fps[track_sid] = max_fps
+        return self.cap(track_sid, cap)
+
+    def cap(self, track_sid: str, cap: VideoQuality) -> LayerQuality:
+        """The track is recorded in `cap` at best from now on; the layer to take."""
         self._caps[track_sid] = cap
         return LayerQuality(min(cap, self.policy.quality).value)
+
+    def max_fps(self, track_sid: str) -> int | None:
+        """The frames a second to record at most: the smaller of the rule's and the policy's; None for all."""
+        limits = [item for item in (self._max_fps.get(track_sid), self.policy.max_fps) if item is not None]
+        return min(limits, default=None)
 
     def forget(self, track_sid: str) -> None:
         """The track is no longer recorded."""
         self._caps.pop(track_sid, None)
+        self._max_fps.pop(track_sid, None)
         self._pinned.pop(track_sid, None)
 
     def pin(self, track_sid: str, quality: VideoQuality | None) -> None:
@@ -46,8 +58,10 @@ class RecordedLayers:
             self._pinned[track_sid] = quality
 
     async def apply(self, now: float) -> None:
-        """Ask for the layers that are wanted at `now`, where others are asked for now."""
+        """Ask for the layers and frame rates that are wanted at `now`, where others are asked for now."""
         videos = [video for sid in self._caps if (video := self._video(sid)) is not None]
+        for video in videos:
+            await self._limit(video.sid)
         for sid, quality in self._allocator.step(self.policy, videos, now).items():
             wanted = LayerQuality(self._pinned.get(sid, quality).value)
             if self._tap.quality(sid) in {None, wanted}:
@@ -56,6 +70,14 @@ class RecordedLayers:
             self.rates.forget(sid)
             reason = "asked for by a person" if sid in self._pinned else "the recording's layer policy"
             log.info("layer_decision", sid=sid, target="tap", to_quality=wanted.name, reason=reason)
+
+    async def _limit(self, sid: str) -> None:
+        wanted = self.max_fps(sid)
+        if self._tap.max_fps(sid) == wanted:
+            return
+        await self._tap.set_max_fps(sid, wanted)
+        self.rates.forget(sid)
+        log.info("frame_rate_decision", sid=sid, target="tap", max_fps=wanted, reason="the recording's rules")
 
     def _video(self, sid: str) -> RecordedVideo | None:
         found, taken = self._tap.find_track(sid), video_quality(self._tap.quality(sid))

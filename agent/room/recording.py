@@ -222,11 +222,11 @@ class RoomRecorder:
         return self._tap.subscribed if self._decoded is None else self._decoded.sids
 
     async def _begin_track(self, choice: Choice) -> None:
-        first = self._layers.allow(choice.sid, choice.quality)
+        first = self._layers.allow(choice.sid, choice.quality, choice.max_fps)
         if choice.sid in self._wanted:
             return
         if self._decoded is None:
-            await self._tap.subscribe(choice.sid, first)
+            await self._tap.subscribe(choice.sid, first, max_fps=self._layers.max_fps(choice.sid))
         elif (found := self._tap.find_track(choice.sid)) is not None:
             self._decoded.start_track(choice.sid, found[1].kind.value, self.on_tap_frames)
 

@@ -64,18 +64,22 @@ class LayerPolicy:
 
     Without a budget (None) each video is recorded in `quality`. With one, screen shares come first, then the
     participants whose identities `focus` matches (glob patterns), then the others. Every video is recorded, if need be
-    in its lowest layer, so a budget too small for that is exceeded. Raises InvalidSettings for a budget that is
-    not positive.
+    in its lowest layer, so a budget too small for that is exceeded. `max_fps`: the frames a second asked for of each
+    video at most, as far as it has temporal layers (`Tap.set_max_fps`); None for all. Raises InvalidSettings for a
+    budget or a frame rate that is not positive.
     """
 
     quality: VideoQuality = VideoQuality.HIGH
     budget_bps: int | None = None
     focus: tuple[str, ...] = ()
+    max_fps: int | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""
         if self.budget_bps is not None and self.budget_bps <= 0:
             raise InvalidSettings(f"a layer budget of {self.budget_bps} bit/s holds nothing; give more, or none")
+        if self.max_fps is not None and self.max_fps <= 0:
+            raise InvalidSettings(f"{self.max_fps} frames a second are no video; give more, or none")
 
 
 @dataclass(frozen=True, slots=True)

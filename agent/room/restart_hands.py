@@ -98,14 +98,18 @@ class TapHands:
             await self._tap.unsubscribe(label.track_sid)
         finally:
             # Whatever the end met with: the next connection has to know that the track is wanted.
-            await self._tap.subscribe(label.track_sid, LayerQuality.HIGH if asked is None else asked)
+            await self._tap.subscribe(
+                label.track_sid,
+                LayerQuality.HIGH if asked is None else asked,
+                max_fps=self._layers.max_fps(label.track_sid),
+            )
 
     async def lower_layer(self, label: TrackLabel) -> None:
         """Record the layer below from now on, until the track is published again."""
         asked = self._tap.quality(label.track_sid)
         if asked is not None:
             lower = LayerQuality(max(0, asked - 1))
-            self._layers.allow(label.track_sid, VideoQuality(lower.value))
+            self._layers.cap(label.track_sid, VideoQuality(lower.value))
             await self._tap.set_quality(label.track_sid, lower)
 
     async def audio_only(self, label: TrackLabel) -> None:

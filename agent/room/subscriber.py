@@ -45,7 +45,7 @@ class Subscriber:
 
     def __init__(self, session: RoomSession, policy: SubscriptionPolicy | None = None) -> None:
         self._session = session
-        self._policy = policy or SubscriptionPolicy()
+        self._policy = _possible(policy or SubscriptionPolicy())
         self._tasks = Tasks("subscriber")
         self._order: dict[TrackKey, int] = {}
         self._requested: dict[str, bool] = {}
@@ -65,8 +65,8 @@ class Subscriber:
         return self._policy
 
     def set_policy(self, policy: SubscriptionPolicy) -> None:
-        """Put `policy` in force at once."""
-        self._policy = policy
+        """Put `policy` in force at once. Raises InvalidSettings for what only a recording can have (`max_fps`)."""
+        self._policy = _possible(policy)
         log.info("subscription_policy", rules=len(policy.rules), default=policy.default, max_tracks=policy.max_tracks)
         self._apply()
 
@@ -310,3 +310,9 @@ class Subscriber:
         self._callbacks.clear()
         self._consuming.clear()
         await self._tasks.aclose()
+
+
+def _possible(policy: SubscriptionPolicy) -> SubscriptionPolicy:
+    if any(rule.max_fps is not None for rule in policy.rules):
+        raise InvalidSettings("the participant cannot ask for a frame rate; give max_fps in a recording's rules")
+    return policy

@@ -23,7 +23,8 @@ class SubscriptionRule:
     `participant` is matched with identities, `sid` with track SIDs, `name` with track names, `metadata` with the
     participant's metadata, `attributes` with its attributes by key (a missing attribute is empty).
     `max_tracks` limits how many tracks this rule subscribes to. `quality` is the best layer to
-    take of its videos.
+    take of its videos, `max_fps` the frames a second asked for of them at most (None: all), which counts in a
+    recording's policy alone: the SDK's connection cannot ask for them.
     """
 
     action: SubscribeAction = SubscribeAction.SUBSCRIBE
@@ -36,6 +37,7 @@ class SubscriptionRule:
     attributes: tuple[tuple[str, str], ...] = ()
     max_tracks: int | None = None
     quality: VideoQuality = VideoQuality.HIGH
+    max_fps: int | None = None
 
     def matches(self, participant: ParticipantState, track: TrackState) -> bool:
         """Whether this rule speaks of that track."""
@@ -89,12 +91,13 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What to do with one track, the best layer to take, and why (for people)."""
+    """What to do with one track, the best layer to take, why (for people), and the most frames a second (None: all)."""
 
     sid: str
     subscribe: bool
     quality: VideoQuality
     reason: str
+    max_fps: int | None = None
 
 
 @dataclass(slots=True)
@@ -158,4 +161,4 @@ def _choose(
         if budget.left <= 0:
             return Choice(sid, subscribe=False, quality=quality, reason=f"{policy.max_tracks} tracks are the most")
         budget.left -= 1
-    return Choice(sid, subscribe=True, quality=quality, reason=reason)
+    return Choice(sid, subscribe=True, quality=quality, reason=reason, max_fps=rule.max_fps if rule else None)

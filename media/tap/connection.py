@@ -31,14 +31,23 @@ then offers TCP alone for a while: a network interface that went away is found o
 ICE_LITE_SILENCE_S = 15.0
 """An ICE-lite server pings nobody: in a muted room only its answers to our consent checks come, every 4 to 6 s."""
 GUARD_INTERVAL_S = 0.25  # well below the second after which a too large layer has filled a queue
+FPS_REPEAT_S = 10.0
+"""The server works out once, when it is asked, which of a layer's temporal layers a frame rate means, and takes all of
+them of a layer that it has not counted yet: a camera that just began, a layer that came back."""
+ANY_FPS = 255
+"""No layer has as many. The server keeps a limit until another one comes; 0 says nothing."""
 REPORT_INTERVAL_S = 1.0  # RFC 3550 6.2 would allow less often; the server's quality score reads these
 
 
 @dataclass(frozen=True, slots=True)
 class LayerIntent:
-    """All that is asked of one subscription; sent whole each time, since the server replaces."""
+    """All that is asked of one subscription; sent whole each time, since the server replaces.
+
+    `max_fps`: frames a second of a video; the server sends the fewest of its temporal layers that have 0.9 of that.
+    """
 
     quality: LayerQuality = LayerQuality.HIGH
+    max_fps: int | None = None
     guarded: bool = True
     """Whether few frames mean a narrow way. A still screen share has few too, and is to be read."""
 
@@ -73,6 +82,9 @@ class Connection:
         self._receivers = receivers
         self._bandwidth_feedback = bandwidth_feedback
         self._wanted: dict[str, LayerQuality] = {}
+        self._max_fps: dict[str, int] = {}
+        self._settings: dict[str, LayerQuality] = {}
+        self._fps_once: set[str] = set()
         self._layer_guard = LayerGuard()
         receivers.begin_connection()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -97,6 +109,7 @@ class Connection:
         connection = cls(signal, owner, receivers, clock, bandwidth_feedback=bandwidth_feedback)
         connection._start(connection._read_signals(), "tap.signals")
         connection._start(signal.keep_alive(), "tap.keep_alive")
+        connection._start(connection._repeat_fps(), "tap.fps")
         return connection
 
     async def run(self) -> str:
@@ -116,15 +129,36 @@ class Connection:
 
     async def unsubscribe(self, track_sid: str) -> None:
         """End a subscription."""
-        self._wanted.pop(track_sid, None)
+        for known in (self._wanted, self._max_fps, self._settings):
+            known.pop(track_sid, None)
+        self._fps_once.discard(track_sid)
         await self._signal.update_subscription([track_sid], subscribe=False)
 
     async def apply_layer(self, track_sid: str, intent: LayerIntent) -> None:
         """Send the whole intent of a subscription."""
         if intent.guarded:
             self._wanted[track_sid] = intent.quality
-        quality = min(intent.quality, self._layer_guard.ceiling(track_sid))
-        await self._signal.update_track_settings(track_sid, quality=quality)
+        if intent.max_fps is None:
+            self._max_fps.pop(track_sid, None)
+        else:
+            self._max_fps[track_sid] = intent.max_fps
+            self._fps_once.add(track_sid)
+        await self._tell_settings(track_sid, min(intent.quality, self._layer_guard.ceiling(track_sid)))
+
+    async def _tell_settings(self, track_sid: str, quality: LayerQuality, *, again: bool = False) -> None:
+        self._settings[track_sid] = quality
+        unlimited = ANY_FPS if track_sid in self._fps_once else 0
+        fps = self._max_fps.get(track_sid, unlimited)
+        # Another priority, which does nothing, makes the server look at what it was told before.
+        await self._signal.update_track_settings(track_sid, quality=quality, fps=fps, priority=int(again))
+
+    async def _repeat_fps(self) -> None:
+        again = False
+        while True:
+            await asyncio.sleep(FPS_REPEAT_S)
+            again = not again
+            for track_sid in tuple(self._max_fps):
+                await self._tell_settings(track_sid, self._settings[track_sid], again=again)
 
     async def aclose(self) -> None:
         """Leave, hand on what is complete, close everything; idempotent."""
@@ -235,9 +269,10 @@ class Connection:
             now = self._clock.now()
             received, decreases = self._receivers.video_frames(now), self._receivers.bandwidth_decreases
             frames = {track_sid: count for track_sid, count in received.items() if track_sid in self._wanted}
-            for track_sid, quality in self._layer_guard.step(now, frames, self._wanted, decreases=decreases).items():
+            guarded = self._layer_guard.step(now, frames, self._wanted, decreases=decreases, max_fps=self._max_fps)
+            for track_sid, quality in guarded.items():
                 log.info("tap_layer_guarded", track_sid=track_sid, quality=quality.name)
-                await self._signal.update_track_settings(track_sid, quality=quality)
+                await self._tell_settings(track_sid, quality)
 
     def _deliver(self, frames: dict[str, tuple[EncodedFrame, ...]]) -> None:
         for track_sid, complete in frames.items():

@@ -5,8 +5,10 @@ frames a second fit: 720p at 6 frames/s where 360p at 25 would. A recording want
 lower layer asked for gets it. docs/decisions/0010-bandwidth-feedback.md has the figures.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from media.tap.events import LayerQuality
 
@@ -25,7 +27,10 @@ LIMITED_FOR_S = 30.0  # on a narrow way the estimate grows and falls again withi
 
 @dataclass(slots=True)
 class _Guarded:
-    """One video. `ceiling` is what the guard allows; `usual_fps` what each layer has: lower ones often have less."""
+    """One video. `ceiling` is what the guard allows; `usual_fps` what each layer has: lower ones often have less.
+
+    `max_fps` is what was asked for at most, infinite where nothing was.
+    """
 
     ceiling: LayerQuality
     frames: int
@@ -38,6 +43,10 @@ class _Guarded:
     trial_after_s: float = FIRST_TRIAL_S
     trial_at: float = 0.0
     asked: LayerQuality = LayerQuality.HIGH
+    max_fps: float = math.inf
+
+
+_UNLIMITED: Mapping[str, int] = MappingProxyType({})
 
 
 class LayerGuard:
@@ -58,9 +67,18 @@ class LayerGuard:
         return video.ceiling if video else LayerQuality.HIGH
 
     def step(
-        self, now: float, frames: Mapping[str, int], wanted: Mapping[str, LayerQuality], *, decreases: int
+        self,
+        now: float,
+        frames: Mapping[str, int],
+        wanted: Mapping[str, LayerQuality],
+        *,
+        decreases: int,
+        max_fps: Mapping[str, int] = _UNLIMITED,
     ) -> dict[str, LayerQuality]:
-        """New layers by track SID. `frames`: received so far; `decreases`: how often the estimate fell so far."""
+        """New layers by track SID. `frames`: received so far; `decreases`: how often the estimate fell so far.
+
+        `max_fps`: frame rates that were asked for at most; to have no more than that is usual.
+        """
         overloaded = decreases > self._decreases
         self._decreases = decreases
         if overloaded:
@@ -73,8 +91,11 @@ class LayerGuard:
             video = self._videos.get(track_sid)
             asked = wanted.get(track_sid, LayerQuality.HIGH)
             if video is None:
-                self._videos[track_sid] = _Guarded(LayerQuality.HIGH, count, now, now + SETTLE_S, asked=asked)
-            elif self._moved(video, count, asked, now, overloaded=overloaded, limited=limited):
+                video = _Guarded(LayerQuality.HIGH, count, now, now + SETTLE_S, asked=asked)
+                self._videos[track_sid] = video
+                continue
+            video.max_fps = max_fps.get(track_sid, math.inf)
+            if self._moved(video, count, asked, now, overloaded=overloaded, limited=limited):
                 changes[track_sid] = min(asked, video.ceiling)
         return changes
 
@@ -123,7 +144,7 @@ class LayerGuard:
             video.thin_samples, video.last_fps = 0, 0.0
             return 0
         layer = min(video.asked, video.ceiling)
-        usual = video.usual_fps.get(layer, 0.0)
+        usual = min(video.usual_fps.get(layer, 0.0), video.max_fps)
         thin = 0 < fps < THIN_RATIO * usual
         video.thin_samples = video.thin_samples + 1 if thin else 0
         rise = steady if usual == 0 else usual + USUAL_FPS_RISE * (steady - usual)

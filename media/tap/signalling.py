@@ -90,11 +90,18 @@ class SignalClient:
         await self._send(rtc.SignalRequest(subscription=update))
 
     async def update_track_settings(
-        self, track_sid: str, *, quality: LayerQuality, disabled: bool = False, fps: int = 0
+        self, track_sid: str, *, quality: LayerQuality, disabled: bool = False, fps: int = 0, priority: int = 0
     ) -> None:
-        """Ask for a layer; the message replaces whatever was asked before."""
+        """Ask for a layer, and where `fps` is not 0 for a frame rate; the message replaces whatever was asked before.
+
+        A message that equals the one before it is not looked at. `priority` is of no effect on the server (1.13).
+        """
         settings = rtc.UpdateTrackSettings(
-            track_sids=[track_sid], quality=models.VideoQuality.Name(quality.value), disabled=disabled, fps=fps
+            track_sids=[track_sid],
+            quality=models.VideoQuality.Name(quality.value),
+            disabled=disabled,
+            fps=fps,
+            priority=priority,
         )
         await self._send(rtc.SignalRequest(track_setting=settings))
 

@@ -156,9 +156,11 @@ class Tap:
         connection = await self._join()
         self._runner = asyncio.create_task(self._run(connection), name="tap.run")
 
-    async def subscribe(self, track_sid: str, quality: LayerQuality = LayerQuality.HIGH) -> None:
-        """Receive a track from now on, and again after reconnects."""
-        self._intents.setdefault(track_sid, self._intent(track_sid, quality))
+    async def subscribe(
+        self, track_sid: str, quality: LayerQuality = LayerQuality.HIGH, *, max_fps: int | None = None
+    ) -> None:
+        """Receive a track from now on, and again after reconnects. `max_fps`: see `set_max_fps`."""
+        self._intents.setdefault(track_sid, self._intent(track_sid, quality, max_fps))
         if self._connection:
             await self._connection.subscribe({track_sid: self._intents[track_sid]})
 
@@ -178,15 +180,31 @@ class Tap:
 
     async def set_quality(self, track_sid: str, quality: LayerQuality) -> None:
         """Ask for a simulcast layer of a subscribed track."""
+        await self._change(track_sid, quality, self._intended(track_sid).max_fps)
+
+    async def set_max_fps(self, track_sid: str, max_fps: int | None) -> None:
+        """Ask for no more frames a second of a subscribed video than `max_fps` (1 or more); None: for all.
+
+        The server leaves temporal layers out: of those that reach 0.9 of `max_fps` it takes the fewest, so that
+        25, 12.5 and 6.3 frames/s are what a camera of 25 has. A video without such layers comes whole.
+        """
+        await self._change(track_sid, self._intended(track_sid).quality, max_fps)
+
+    def _intended(self, track_sid: str) -> LayerIntent:
         if track_sid not in self._intents:
             raise TapError(f"track {track_sid} is not subscribed by the tap")
-        self._intents[track_sid] = self._intent(track_sid, quality)
+        return self._intents[track_sid]
+
+    async def _change(self, track_sid: str, quality: LayerQuality, max_fps: int | None) -> None:
+        self._intents[track_sid] = self._intent(track_sid, quality, max_fps)
         if self._connection:
             await self._connection.apply_layer(track_sid, self._intents[track_sid])
 
-    def _intent(self, track_sid: str, quality: LayerQuality) -> LayerIntent:
+    def _intent(self, track_sid: str, quality: LayerQuality, max_fps: int | None) -> LayerIntent:
+        if max_fps is not None and max_fps < 1:
+            raise TapError(f"{max_fps} frames a second are no video; ask for 1 or more, or for all (None)")
         found = self.find_track(track_sid)
-        return LayerIntent(quality, guarded=found is None or found[1].source != "screen_share")
+        return LayerIntent(quality, max_fps, guarded=found is None or found[1].source != "screen_share")
 
     def request_keyframe(self, track_sid: str) -> None:
         """Ask the sender of a track for a sync sample."""
@@ -196,6 +214,11 @@ class Tap:
         """The layer asked for; None for a track that is not subscribed."""
         intent = self._intents.get(track_sid)
         return intent.quality if intent else None
+
+    def max_fps(self, track_sid: str) -> int | None:
+        """The frames a second asked for at most; None for all, and for a track that is not subscribed."""
+        intent = self._intents.get(track_sid)
+        return intent.max_fps if intent else None
 
     def stats(self) -> dict[str, InboundRtpStats]:
         """Receive statistics by track SID."""

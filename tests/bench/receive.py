@@ -125,11 +125,13 @@ class FirstSamples:
         self._subscribed: dict[str, float] = {}
         subscribe = recorder.tap.subscribe
 
-        async def timed(track_sid: str, quality: LayerQuality = LayerQuality.HIGH) -> None:
+        async def timed(
+            track_sid: str, quality: LayerQuality = LayerQuality.HIGH, *, max_fps: int | None = None
+        ) -> None:
             found = recorder.tap.find_track(track_sid)
             if found is not None and found[1].kind is MediaKind.VIDEO:
                 self._subscribed[track_sid] = time.monotonic()
-            await subscribe(track_sid, quality)
+            await subscribe(track_sid, quality, max_fps=max_fps)
 
         recorder.tap.subscribe = timed  # type: ignore[method-assign]
 

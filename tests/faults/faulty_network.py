@@ -11,7 +11,7 @@ import json
 import random
 import re
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,13 +34,15 @@ _BUFFER_BYTES = 4 << 20
 class UdpRelay:
     """Carries datagrams of any number of clients to `server` and back.
 
-    `loss` of them, by `source`, are dropped each way. While `blocked` all are.
+    `loss` of them, by `source`, are dropped each way, and those from the server that `lost` says. While `blocked` all
+    are.
     """
 
     server: tuple[str, int]
     source: random.Random
     loss: float = 0.0
     blocked: bool = False
+    lost: Callable[[bytes], bool] | None = None
     carried: int = 0
     dropped: int = 0
     _upstreams: dict[Any, socket.socket] = field(default_factory=dict)
@@ -81,7 +83,9 @@ class UdpRelay:
 
     def _read_server(self, upstream: socket.socket, client: Any) -> None:
         for data, _ in _datagrams(upstream):
-            if self._passes():
+            if self.lost is not None and self.lost(data):
+                self.dropped += 1
+            elif self._passes():
                 with contextlib.suppress(OSError):
                     self._socket.sendto(data, client)
 
@@ -111,6 +115,7 @@ class FaultyNetwork:
         self._relay_media = relay_media
         self._source = source
         self.loss = loss
+        self._lost: Callable[[bytes], bool] | None = None
         self.relays: dict[int, UdpRelay] = {}
         self.taps: list[ServerConnection] = []
         self.url = ""
@@ -134,6 +139,12 @@ class FaultyNetwork:
         """Let no datagram through, or all again."""
         for relay in self.relays.values():
             relay.blocked = blocked
+
+    def lose(self, lost: Callable[[bytes], bool] | None) -> None:
+        """Let no datagram through to the taps of which `lost` says so; None: let them through again."""
+        self._lost = lost
+        for relay in self.relays.values():
+            relay.lost = lost
 
     def cut_signalling(self) -> None:
         """Tear the taps' WebSockets as a dying network would: no close frame."""
@@ -200,7 +211,7 @@ class FaultyNetwork:
 
     def _relay_to(self, host: str, port: int) -> UdpRelay:
         if port not in self.relays:
-            self.relays[port] = UdpRelay((host, port), self._source, self.loss)
+            self.relays[port] = UdpRelay((host, port), self._source, self.loss, lost=self._lost)
         return self.relays[port]
 
 

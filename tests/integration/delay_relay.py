@@ -4,7 +4,7 @@ Stands in for netem, which not every kernel has. Runs as a process of its own (`
 should not wait for a test's event loop. Prints `ready` once both devices are there, and carries nothing before the
 first line on standard input: a device that is not up yet takes nothing. Lines are `delay DOWN UP JITTER` in
 milliseconds, down being from the first device to the second, or `drop SHARE SSRC…`: lose that share of the RTP packets
-of those streams, either way. Order is kept. Ends when standard input does.
+of all other streams than these, either way. Order is kept. Ends when standard input does.
 """
 
 import fcntl
@@ -79,14 +79,17 @@ class Way:
 
 @dataclass
 class Dropped:
-    """Streams of which a share is lost."""
+    """A share of what is lost of all streams but those that are kept."""
 
     share: float = 0.0
-    ssrcs: frozenset[int] = frozenset()
+    kept: frozenset[int] = frozenset()
 
     def takes(self, packet: bytes) -> bool:
         """Whether the packet is lost."""
-        return bool(self.share) and rtp_ssrc(packet) in self.ssrcs and random.random() < self.share
+        if not self.share:
+            return False
+        ssrc = rtp_ssrc(packet)
+        return ssrc is not None and ssrc not in self.kept and random.random() < self.share
 
 
 def _obey(line: str, down: Way, up: Way, dropped: Dropped) -> None:
@@ -95,7 +98,7 @@ def _obey(line: str, down: Way, up: Way, dropped: Dropped) -> None:
         down.delay_s, up.delay_s, jitter_s = (float(word) / 1000 for word in words[1:4])
         down.jitter_s = up.jitter_s = jitter_s
     elif words[:1] == ["drop"]:
-        dropped.share, dropped.ssrcs = float(words[1]), frozenset(map(int, words[2:]))
+        dropped.share, dropped.kept = float(words[1]), frozenset(map(int, words[2:]))
 
 
 def main(near: str, far: str) -> None:

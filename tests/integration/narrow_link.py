@@ -37,7 +37,7 @@ class NarrowLink:
     """`with` makes and removes it. This side has `address`; `inside` prefixes a command to run on the other.
 
     The other side reaches any address of this machine that is on no loopback, so several links may
-    lead to one server. `delayed`: through a relay (`delay_relay`), so that `delay` and `drop_streams` work; else
+    lead to one server. `delayed`: through a relay (`delay_relay`), so that `delay` and `drop_all_but` work; else
     through a veth pair, which costs nothing.
     """
 
@@ -124,8 +124,8 @@ class NarrowLink:
         """
         self._tell_relay(f"delay {down_ms} {down_ms if up_ms is None else up_ms} {jitter_ms}")
 
-    def drop_streams(self, share: float, *ssrcs: int) -> None:
-        """Lose this share (0 to 1) of the RTP packets with these SSRCs, either way, and no longer of those before."""
+    def drop_all_but(self, *ssrcs: int, share: float = 1.0) -> None:
+        """Lose this share of all RTP packets that have another SSRC, either way; with share 0 none any more."""
         self._tell_relay(" ".join(map(str, ("drop", share, *ssrcs))))
 
     def _tell_relay(self, line: str) -> None:

@@ -105,6 +105,8 @@ async def test_pattern_arrives_by_rule_and_layers_follow_the_wish(livekit_server
         assert [stream.rid for stream in layers] == ["f", "h", "q"]
         with pytest.raises(TrackNotFound):
             viewer.subscriber.set_quality("TR_nothing", VideoQuality.LOW)
+        with pytest.raises(InvalidSettings, match="recording"):
+            viewer.subscriber.set_policy(SubscriptionPolicy((SubscriptionRule(max_fps=10),)))
     assert isinstance(viewer.told[-1], Disconnected)
     assert viewer.told[-1].by_us
 

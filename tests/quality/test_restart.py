@@ -55,6 +55,14 @@ def test_what_does_not_help_is_followed_by_the_next_remedy_after_twice_the_wait_
     assert failed == [Remedy.RESTART, Remedy.RESTART, Remedy.LOWER_LAYER, Remedy.AUDIO_ONLY]
 
 
+def test_a_layer_that_was_lowered_to_the_lowest_keeps_its_place_in_the_ladder() -> None:
+    higher, lowest = replace(STUCK, can_go_lower=True), replace(STUCK, can_go_lower=False)
+    told = run([higher] * 25 + [lowest] * 200)
+    assert [remedy for _, remedy in remedies(told)][2:] == [Remedy.LOWER_LAYER, Remedy.AUDIO_ONLY, Remedy.REPORT]
+    told = run([replace(higher, keep_video=True)] * 25 + [replace(lowest, keep_video=True)] * 200)
+    assert [remedy for _, remedy in remedies(told)][2:] == [Remedy.LOWER_LAYER, Remedy.REPORT]
+
+
 def test_a_recording_never_gives_up_a_video_and_sound_has_no_layers() -> None:
     recorded = restart.remedies(replace(STUCK, can_go_lower=True, keep_video=True))
     assert recorded == (Remedy.RESTART, Remedy.RESTART, Remedy.LOWER_LAYER, Remedy.REPORT)

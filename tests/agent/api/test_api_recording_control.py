@@ -12,21 +12,21 @@ from quality.stats import VideoQuality
 from tests.agent.api.fake_service import FakeService, bearer
 
 PATH = "/v1/rooms/lobby/recording"
-POLICY = {"rules": [{"participant": "ada"}, {"sid": "TR_x*"}], "default": "ignore"}
+POLICY = {"rules": [{"participant": "ada", "max_fps": 10}, {"sid": "TR_x*"}], "default": "ignore"}
 PLAN = {
     "when": "published",
     "stop": {"empty_s": 30, "silent_s": 2.5, "size_bytes": 10**9},
-    "layers": {"quality": "medium", "budget_bps": 3_000_000, "focus": ["host*"]},
+    "layers": {"quality": "medium", "budget_bps": 3_000_000, "focus": ["host*"], "max_fps": 15},
     "leave_when_stopped": True,
 }
 WANTED_POLICY = SubscriptionPolicy(
-    (SubscriptionRule(participant="ada"), SubscriptionRule(sid="TR_x*")), SubscribeAction.IGNORE
+    (SubscriptionRule(participant="ada", max_fps=10), SubscriptionRule(sid="TR_x*")), SubscribeAction.IGNORE
 )
 WANTED_PLAN = RecordingPlan(
     RecordWhen.PUBLISHED,
     StopConditions(empty_s=30, silent_s=2.5, size_bytes=10**9),
     leave_when_stopped=True,
-    layers=LayerPolicy(VideoQuality.MEDIUM, 3_000_000, ("host*",)),
+    layers=LayerPolicy(VideoQuality.MEDIUM, 3_000_000, ("host*",), 15),
 )
 
 
@@ -63,6 +63,8 @@ async def test_a_recording_is_started_changed_paused_and_resumed(api: FakeServic
         ("PATCH", PATH, {"plan": {"when": "later"}}),
         ("PATCH", PATH, {"plan": {"layers": {"quality": "best"}}}),
         ("PATCH", PATH, {"plan": {"layers": {"budget_bps": 0}}}),
+        ("PATCH", PATH, {"plan": {"layers": {"max_fps": 0}}}),
+        ("POST", "/v1/rooms", {"room": "a", "policy": {"rules": [{"max_fps": 10}]}}),
         ("PATCH", PATH, {"policy": {"rules": [{"track": "x"}]}}),
         ("PATCH", PATH, {"paused": True}),
         ("POST", PATH, {"paused": "yes"}),

@@ -81,6 +81,7 @@ def plan(**values: Any) -> RecordingPlan:
         "stop_size": None,
         "layer": "highest",
         "budget_bps": None,
+        "max_fps": None,
         "focus": [],
         "leave_when_stopped": False,
         "decoded": False,
@@ -96,6 +97,7 @@ def test_a_plan_is_put_together() -> None:
         stop_size="2G",
         layer="low",
         budget_bps=500_000,
+        max_fps=10,
         focus=["host"],
         leave_when_stopped=True,
         decoded=True,
@@ -104,7 +106,7 @@ def test_a_plan_is_put_together() -> None:
         RecordWhen.METADATA,
         StopConditions(empty_s=30, duration_s=5400, size_bytes=2 * 10**9),
         leave_when_stopped=True,
-        layers=LayerPolicy(VideoQuality.LOW, 500_000, ("host",)),
+        layers=LayerPolicy(VideoQuality.LOW, 500_000, ("host",), 10),
         decoded=True,
     )
 
@@ -118,6 +120,7 @@ def test_a_plan_is_put_together() -> None:
         {"stop_size": "0"},
         {"layer": "best"},
         {"budget_bps": 0},
+        {"max_fps": 0},
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused(values: dict[str, Any]) -> None:
@@ -139,9 +142,11 @@ def test_a_plan_that_makes_no_sense_is_refused(values: dict[str, Any]) -> None:
         (["--rules", "rules.json"], "--rules has"),
         (["--record-layer", "low"], "--record-layer has"),
         (["--record-budget", "1000"], "--record-budget has"),
+        (["--record-max-fps", "10"], "--record-max-fps has"),
         (["--leave-when-stopped"], "--leave-when-stopped has"),
         (["--decoded"], "--decoded has"),
         (["--record", "--decoded", "--record-layer", "low"], "--record-layer has no effect with --decoded"),
+        (["--record", "--decoded", "--record-max-fps", "10"], "--record-max-fps has no effect with --decoded"),
         (["--record", "--decoded", "--record-budget", "1000"], "--record-budget has no effect with --decoded"),
         (["--record", "--focus", "host"], "add --record-budget"),
     ],

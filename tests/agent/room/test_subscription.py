@@ -95,6 +95,12 @@ def test_the_first_match_wins_and_brings_its_quality() -> None:
     ]
 
 
+def test_the_frame_rate_is_that_of_the_rule_that_matches() -> None:
+    policy = SubscriptionPolicy((SubscriptionRule(name="camera", max_fps=10), SubscriptionRule()))
+    choices = decide(policy, [candidate("TR_1"), candidate("TR_2", name="other")])
+    assert [choice.max_fps for choice in choices] == [10, None]
+
+
 def test_limits_favor_earlier_rules_then_what_is_subscribed_then_order() -> None:
     policy = SubscriptionPolicy((SubscriptionRule(source=TrackSource.SCREEN_SHARE), SubscriptionRule()), max_tracks=2)
     first, second, third = candidate("A"), candidate("B"), candidate("C", subscribed=True)

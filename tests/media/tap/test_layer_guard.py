@@ -15,13 +15,15 @@ class Scene:
         self.now = 1000.0
         self.frames = 0.0
         self.decreases = 0
+        self.max_fps: dict[str, int] = {}
         self.changes: list[tuple[float, LayerQuality]] = []
 
     def run(self, seconds: float, fps: float) -> None:
         for _ in range(round(seconds * 4)):
             self.now += 0.25
             self.frames += fps / 4
-            step = self.guard.step(self.now, {"TR": int(self.frames)}, self.wanted, decreases=self.decreases)
+            frames, decreases = {"TR": int(self.frames)}, self.decreases
+            step = self.guard.step(self.now, frames, self.wanted, decreases=decreases, max_fps=self.max_fps)
             self.changes += [(self.now, quality) for quality in step.values()]
 
 
@@ -32,6 +34,17 @@ def test_frames_that_are_thinned_on_a_limited_way_ask_for_a_lower_layer() -> Non
     scene.run(4, 6)
     assert [quality for _, quality in scene.changes] == [LayerQuality.MEDIUM]
     assert scene.guard.ceiling("TR") is LayerQuality.MEDIUM
+
+
+def test_few_frames_that_were_asked_for_are_no_sign_of_a_narrow_way() -> None:
+    scene = Scene()
+    scene.run(6, 25)
+    scene.max_fps = {"TR": 10}
+    scene.decreases = 1
+    scene.run(10, 12.5)
+    assert scene.changes == []
+    scene.run(4, 3)
+    assert [quality for _, quality in scene.changes] == [LayerQuality.MEDIUM]
 
 
 def test_a_camera_that_slows_down_is_left_alone() -> None:
