@@ -39,6 +39,7 @@ from media.clock import SteadyClock
 from media.export.job import ExportFormat, ExportRequest
 from media.sources.open import open_source
 from media.tap.tap import TapOptions
+from quality.layer_steps import height
 from quality.stats import VideoQuality
 
 if TYPE_CHECKING:
@@ -359,7 +360,7 @@ class RoomAgent:
         if isinstance(event, ConnectionStateChanged):
             self._count_connection(event.state)
         elif isinstance(event, LayerChanged):
-            self._counted["up" if event.to_quality > event.from_quality else "down"] += 1
+            self._counted["up" if height(event.to_quality) > height(event.from_quality) else "down"] += 1
         self._tell(event)
 
     def _count_connection(self, state: ConnectionState) -> None:

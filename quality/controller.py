@@ -1,106 +1,94 @@
-"""Which layers to ask for over time: what the link is believed to carry, spent by `quality.allocation`, and checked.
+"""Which layers to ask for over time: limits at once, all else as trials that are judged by what is seen after them.
 
-A choice is a ceiling over the server's own allocator, which is never fought. The rules:
+The server shares out bandwidth by an estimate that it and this end agree on, frame by frame, and is never fought: a
+choice here is a ceiling over its own. What is left to do:
 
-- *Full* (a queue that does not drain): ask for what fits into what came through. Where much is lost, first for the
-  lowest layers: the queue drains soonest, and the server, which would lower everything two seconds later, finds
-  nothing to do.
-- *Clean*: ask for what the link is known to carry; beyond that try the next step, and wait twice as long after each
-  that failed. A step that worked where one had failed is followed by the next: the link has become wider.
-- *Withheld*: where the server gives less than was asked for, it probes with padding and raises by itself: left alone.
-- *Estimated*: where this end tells the server an estimate, the server lowers by it in a second, and is let do so.
+- *Limits* (policy, size, capability, CPU, a budget): `quality.allocation` over all videos, at once.
+- *Relieve*: what stays in trouble for longer than the server needs to act is lowered to what comes through.
+- *Share*: where the server withholds, and the same bits would be worth more in other layers, the ceilings of those
+  that matter less are lowered.
+- *Probe*: where the server withholds for long, and the way is idle, it is made to try more: it grants what is asked for
+  only where nothing is withheld, so that all is asked to be lower for a second first.
+- *Raise*: what was lowered comes back step by step, once nothing is withheld and nothing is wrong.
 
-Loss without a queue is not congestion: lower layers are tried once, and taken back if as much is lost with them.
+Each of the latter four says what it expects, is judged by the worth of what is seen before and after, and is undone
+where that did not come; it is then tried again later, twice as late each time.
 """
 
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from quality.allocation import Limits, Subscription, allocate, constrain
-from quality.evidence import Evidence, gather
-from quality.layer_steps import Ceilings, bitrate_bps, height, learned, lower, lowered, measured, steps_up
-from quality.link_belief import HEADROOM, UNLIMITED, LinkBelief
+from quality.evidence import Evidence, LayerRate, gather, learned
+from quality.layer_steps import Ceilings, bitrate_bps, height, lower, measured, steps_up
+from quality.layer_trials import Action, Kind, Trial, Wait, longer, shorter, waits
 from quality.stats import VideoQuality
 from quality.window import Window
 
-BAD_LOSS_RATIO = 0.06  # the server calls video with more than 6% lost POOR
-CLEAN_LOSS_RATIO = 0.02  # and up to 2% EXCELLENT
-HEAVY_LOSS_RATIO = 0.15  # so much lost in a queue makes the server lower everything, and takes longest to drain
-TRIAL_DELAY_S = 0.04  # a queue that grows after a raise: the raise is over before anything is lost
-CALM_DELAY_S = 0.03  # with more, the link is as good as full
-LONG_DELAY_S = 0.08  # a standing queue: far above what jitter adds, far below the 0.3 s at which links drop
-FULL_QUEUE_S = 0.15  # no second sample is waited for
-BAD_SAMPLES = 2
-LOSS_ALONE_SAMPLES = 5  # loss without delay is more often radio than congestion, and bursts of it pass
-DRAINING = 0.9  # of the delay a second ago, and nothing lost: the queue is on its way down
-USUAL_DELAY_S = 0.1  # of a jitter buffer on an idle link at most, before anything was seen
-SETTLE_S = 3.0  # a switch takes 0.3 to 1.3 s, and then the queue has to drain
-DRAIN_S = 6.0  # so long a queue may stand that loses nothing any more
-TRIAL_S = 2.0  # a raise that is clean for so long has worked
-THERE = 0.9  # of what was asked for: the new layer was received all the second
-LATEST_S = 4.0  # a trial is judged by now, there or not: publishers may send less than they announced
-LATE_S = 8.0  # congestion within this time of a raise is still its doing
-CLEAN_S = 2.0
-SERVER_S = 15.0  # within this time the server has acted on an estimate that this end tells it
-BEAR_S = 60.0  # how long loss that lowering did not end is borne before it is tried again; twice as long each time
-MAX_BEAR_S = 960.0
+TROUBLE_S = 6
+LOSS_S = 15  # loss without a queue is more often radio than congestion, and bursts of it pass
+WITHHELD_S = 3  # a switch that is under way is over
+PROBE_S = 12  # the server's own probes come every 3 to 4 s at first
+LOWERED_S = 1
+WIDER = 1.3  # times what comes: what a probe, and what comes after one that worked, asks for
+IDLE_QUEUE_S = 0.04
+ROUND_TRIP_RISE = 0.002  # a second: the least round trip seen is forgotten this slowly
+CLEAN_S = 6
+WIDENED_S = 3  # clean for so long after a raise that worked
+UNPROVEN_S = 15  # clean for so long where this end's estimate does not cover the step
+PROVEN = 0.9  # of a step's bits, or more: the estimate covers it
+THROUGH = 0.85  # of what came while there was trouble: the queue has to drain, and scenes vary
+SHARE_GAIN = 1.15  # less is not worth key frames, nor the risk
+SETTLE_S = 3  # a switch takes 0.3 to 1.3 s, and then the queue has to drain
+JUDGED_S = 6  # by then the effect is there, or not
+BETTER = 1.05  # what a relief is to bring at least
+NO_WORSE = 0.95  # what a raise may cost at most: scenes vary by as much
+FAILED = 0.6  # seen for two seconds after a raise: it need not be waited for
+LATE_S = 60.0  # trouble within this time of a raise that seemed to work is still its doing
+SEEN_S = 3  # seconds that count as "before" and "after"
 SWITCH_WINDOW_S = 60.0
-MAX_SWITCHES = 6  # asked for in a minute, of a track
-MAX_SWITCHES_TO_RAISE = 4  # in the last minute, of a track, as asked or as seen: with the raise and one down, 6
-MAX_SWITCHES_TO_TRY = 3  # beyond what failed: the rest is for when the link changes
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """Ask for `to_quality` of `track_sid` (None: disabled). `reason` and `expects` are for people, and for the log."""
-
-    track_sid: str
-    from_quality: VideoQuality | None
-    to_quality: VideoQuality | None
-    reason: str
-    expects: str
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """An action whose effect is awaited: what was asked for before, and the loss that it is to end (lowering only)."""
-
-    raised: bool
-    began: float
-    before: tuple[tuple[str, VideoQuality | None], ...]
-    loss_before: float = 0.0
+MAX_SWITCHES = 6  # asked for in a minute, of a track; limits excepted
 
 
 @dataclass(frozen=True, slots=True)
 class ControllerState:
-    """What `step` remembers. Begin with `ControllerState()`: nothing is known to be limited.
+    """What `step` remembers. Begin with `ControllerState()`: nothing is held down.
 
-    `switches` are those asked for, `seen` those that windows show. Tuples of pairs are in the order of the track SIDs
-    or of time.
+    `allowed` is what the limits leave of each track, `held` what trials lowered further. `worth` are the last seconds'
+    worth of what was seen; `troubled`, `withheld` and `clean` count seconds on end. `probing` is a probe for which all
+    was lowered; `widened` says that the last trial of more worked, `round_trip_s` is the least one. `switches` are
+    those asked for, `seen` those that came, of the last minute.
     """
 
-    asked: tuple[tuple[str, VideoQuality | None], ...] = ()
     inputs: tuple[tuple[Subscription, ...], Limits] | None = None
-    link: LinkBelief = UNLIMITED
+    allowed: tuple[tuple[str, VideoQuality | None], ...] = ()
+    held: tuple[tuple[str, VideoQuality], ...] = ()
+    rates: tuple[tuple[str, VideoQuality, LayerRate], ...] = ()
+    before: Evidence | None = None
+    worth: tuple[float, ...] = ()
+    troubled: int = 0
+    withheld: int = 0
+    clean: int = 0
     trial: Trial | None = None
+    probing: Trial | None = None
+    widened: bool = False
+    round_trip_s: float = math.inf
+    waits: tuple[Wait, ...] = ()
     quiet_until: float = -math.inf
     raised_at: float = -math.inf
-    lowered_at: float = -math.inf
-    bear_until: float = -math.inf
-    bear_s: float = BEAR_S
-    borne_loss: float = 0.0
-    bad_samples: int = 0
-    bad_since: float | None = None
-    lossy_samples: int = 0
-    clean_since: float | None = None
-    estimated: bool = False
-    idle_delay_s: float = USUAL_DELAY_S
-    delay_s: float = 0.0
-    rates_bps: tuple[tuple[str, VideoQuality, float], ...] = ()
     switches: tuple[tuple[str, float], ...] = ()
-    given: tuple[tuple[str, VideoQuality], ...] = ()
     seen: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def asked(self) -> dict[str, VideoQuality | None]:
+        """What is asked for of each track with layers."""
+        held = dict(self.held)
+        return {sid: lower(quality, held.get(sid, quality)) for sid, quality in self.allowed}
+
+
+Stepped = tuple[ControllerState, tuple[Action, ...]]
 
 
 def step(
@@ -109,289 +97,282 @@ def step(
     windows: tuple[Window, ...],
     now: float,
     limits: Limits | None = None,
-) -> tuple[ControllerState, tuple[Action, ...]]:
+) -> Stepped:
     """Take in the `windows` (about 1 s, ended at `now`) of what is received, and say what to ask for anew.
 
-    `limits.bandwidth_bps` is a budget by policy; the estimated one lies within it. Bandwidth lowers a track to its
-    lowest layer; only where all are there and the link still is too narrow is the least useful one disabled. Other
-    limits work at once. A track without announced layers is left alone.
+    Limits work at once, and may disable a track; nothing else does. A track without announced layers is left alone. Of
+    a new track its best layer is taken to be asked for, as the server does.
     """
-    known = tuple(item for item in subscriptions if item.layers)
-    inputs = (known, limits or Limits())
+    inputs = tuple(item for item in subscriptions if item.layers), limits or Limits()
     if state.inputs != inputs:
-        # What is asked of a new track is the server's default, its best layer.
-        asked = tuple(sorted((item.track_sid, _asked(state, item)) for item in known))
-        state = replace(state, inputs=inputs, asked=asked, trial=None)
-        wanted = _fitting(state, state.link.budget_bps, _silent(windows))
-        if wanted != dict(state.asked):
-            return _ask(state, wanted, now, "who is seen, or a limit, changed", "the new layers", policy=True)
-    evidence = gather(windows, dict(state.asked), state.idle_delay_s)
-    if evidence is None:
-        return replace(state, bad_samples=0, lossy_samples=0, clean_since=None), ()
-    draining = evidence.delay_s < DRAINING * state.delay_s
-    state = _count(_watch(_learn(state, windows, evidence), evidence, now), evidence, now)
-    trouble = "" if draining else _trouble(state, evidence)
+        state, actions = _limit(state, inputs, now)
+        if actions:
+            return state, actions
+    evidence = gather(inputs[0], windows, state.asked, _rates(state))
+    state = _count(state, evidence, now)
+    if state.probing is not None:
+        return _probe_on(state, state.probing, now)
     if state.trial is not None:
-        return _check(state, state.trial, evidence, now, trouble)
-    if now < state.quiet_until or (trouble and _drains(state, evidence, now)):
+        return _judge(state, state.trial, evidence, now)
+    if now < state.quiet_until or not evidence.tracks:
         return state, ()
-    if trouble:
-        return (state, ()) if _server_acts(state, evidence, now) else _lower(state, evidence, now, trouble)
+    if evidence.trouble:
+        radio = _idle(state, evidence) and all(item.fps > 0 for item in evidence.tracks)
+        patience_s = LOSS_S if radio else TROUBLE_S
+        return _relieve(state, evidence, now) if state.troubled >= patience_s else (state, ())
     if evidence.withheld:
-        return state, ()
-    return _raise(state, now, _silent(windows))
+        return _withheld(state, evidence, now)
+    return _raise(state, evidence, now)
 
 
-def _asked(state: ControllerState, subscription: Subscription) -> VideoQuality | None:
-    best = max(layer.quality for layer in subscription.layers)
-    return dict(state.asked).get(subscription.track_sid, best)
+def adopt(state: ControllerState, asked: Ceilings) -> ControllerState:
+    """Take over what somebody else asked for of some tracks: what is lower counts as held down, and may come back."""
+    own = state.asked
+    lowered = {
+        sid: quality
+        for sid, quality in asked.items()
+        if quality is not None and sid in own and height(quality) < height(own[sid])
+    }
+    return replace(state, held=tuple(sorted({**dict(state.held), **lowered}.items())))
 
 
-def _silent(windows: tuple[Window, ...]) -> frozenset[str]:
-    """Tracks that send nothing: their layers are not touched, and cost nothing."""
-    return frozenset(window.track_sid for window in windows if window.muted or window.was_muted)
+def _limit(state: ControllerState, inputs: tuple[tuple[Subscription, ...], Limits], now: float) -> Stepped:
+    """What the limits leave of each track; what is gone is forgotten."""
+    subscriptions, limits = inputs
+    known = {item.track_sid for item in subscriptions}
+    best = {item.track_sid: max(layer.quality for layer in item.layers) for item in subscriptions}
+    before = {sid: state.asked.get(sid, best[sid]) for sid in sorted(known)}
+    state = replace(
+        state,
+        inputs=inputs,
+        held=tuple(entry for entry in state.held if entry[0] in known),
+        rates=tuple(entry for entry in state.rates if entry[0] in known),
+        # What is seen is weighed otherwise now.
+        trial=None,
+        probing=None,
+        worth=(),
+    )
+    state = replace(state, allowed=tuple(sorted(_fitting(state, limits).items())))
+    return _ask(state, before, now, Kind.LIMIT, "who is seen, or a limit, changed", "the new layers")
 
 
 def _count(state: ControllerState, evidence: Evidence, now: float) -> ControllerState:
-    """How long it has been bad, lossy or clean."""
-    borne = state.borne_loss if now < state.bear_until else 0.0
-    bad = evidence.delay_s > LONG_DELAY_S or (evidence.stuck and not borne)
-    lossy = evidence.loss_ratio > BAD_LOSS_RATIO + 1.5 * borne
-    clean = evidence.delay_s <= CALM_DELAY_S
+    same = state.before is not None and state.before.sids == evidence.sids
+    trouble, withheld = bool(evidence.trouble), evidence.withheld
+    given = {item.track_sid: item.quality for item in state.before.tracks} if state.before else {}
+    changed = tuple(
+        (item.track_sid, now) for item in evidence.tracks if given.get(item.track_sid, item.quality) != item.quality
+    )
+    rates = learned(_rates(state), state.before, evidence)
     return replace(
         state,
-        borne_loss=borne,
-        bad_samples=state.bad_samples + 1 if bad else 0,
-        bad_since=(now if state.bad_since is None else state.bad_since) if bad else None,
-        lossy_samples=state.lossy_samples + 1 if lossy else 0,
-        clean_since=(now if state.clean_since is None else state.clean_since) if clean else None,
-        estimated=state.estimated or evidence.available_bps is not None,
-        idle_delay_s=evidence.idle_delay_s,
-        delay_s=evidence.delay_s,
+        before=evidence,
+        rates=tuple((sid, quality, rate) for (sid, quality), rate in sorted(rates.items())),
+        worth=(*(state.worth if same else ()), evidence.worth)[-SEEN_S:],
+        troubled=state.troubled + 1 if trouble else 0,
+        withheld=state.withheld + 1 if withheld and not trouble else 0,
+        clean=state.clean + 1 if not trouble and not withheld else 0,
+        round_trip_s=min(state.round_trip_s + ROUND_TRIP_RISE, evidence.round_trip_s or math.inf),
+        seen=tuple(entry for entry in state.seen if entry[1] > now - SWITCH_WINDOW_S) + changed,
+        # With other tracks on the screen before and after cannot be compared.
+        trial=state.trial if same else None,
+        probing=state.probing if same else None,
     )
 
 
-def _trouble(state: ControllerState, evidence: Evidence) -> str:
-    """What is wrong, in words; empty where nothing is."""
-    if evidence.stuck and not state.borne_loss:
-        return f"no frames, {evidence.loss_ratio:.0%} of packets lost"
-    lossy = evidence.loss_ratio > CLEAN_LOSS_RATIO
-    full = evidence.delay_s > FULL_QUEUE_S or (evidence.delay_s > LONG_DELAY_S and lossy)
-    if full or state.bad_samples >= BAD_SAMPLES:
-        return f"a queue of {evidence.delay_s * 1000:.0f} ms, {evidence.loss_ratio:.0%} of packets lost"
-    if state.lossy_samples >= LOSS_ALONE_SAMPLES:
-        return f"{evidence.loss_ratio:.0%} of packets lost for {state.lossy_samples} s"
-    return ""
-
-
-def _check(
-    state: ControllerState, trial: Trial, evidence: Evidence, now: float, trouble: str
-) -> tuple[ControllerState, tuple[Action, ...]]:
-    """Did the last action do what was expected?"""
-    if trial.raised:
-        return _check_raise(state, trial, evidence, now, trouble)
-    if evidence.loss_ratio > BAD_LOSS_RATIO and evidence.delay_s > LONG_DELAY_S:
-        state = replace(state, link=replace(state.link, carries_bps=evidence.received_bps))
-    if now - trial.began < SETTLE_S and evidence.delay_s > CALM_DELAY_S:
+def _judge(state: ControllerState, trial: Trial, evidence: Evidence, now: float) -> Stepped:
+    """Did the last trial bring what was expected?"""
+    trial = replace(trial, after=(*trial.after, evidence.worth))
+    state = replace(state, trial=trial)
+    broken = trial.raised and len(trial.after) > 1 and max(trial.after[-2:]) < FAILED * trial.worth
+    if now - trial.began < JUDGED_S and not broken:
         return state, ()
-    lossy = evidence.loss_ratio > BAD_LOSS_RATIO and evidence.delay_s <= LONG_DELAY_S and not evidence.stuck
-    if lossy and evidence.loss_ratio > 0.7 * trial.loss_before:
-        state = replace(
-            state,
-            trial=None,
-            link=UNLIMITED,
-            bear_until=now + state.bear_s,
-            bear_s=min(MAX_BEAR_S, 2 * state.bear_s),
-            borne_loss=evidence.loss_ratio,
-        )
-        reason = f"{evidence.loss_ratio:.0%} of packets are lost at the lower layers as well"
-        return _ask(state, dict(trial.before), now, reason, "no more loss than there is")
-    if trouble and not _drains(state, evidence, now):
-        return _lower(replace(state, trial=None), evidence, now, trouble)
-    return replace(state, trial=None) if not trouble else state, ()
-
-
-def _server_acts(state: ControllerState, evidence: Evidence, now: float) -> bool:
-    """Whether this end told the server of a limit, and the server is to be given time."""
-    return state.estimated and state.bad_since is not None and now - state.bad_since < SERVER_S
-
-
-def _drains(state: ControllerState, evidence: Evidence, now: float) -> bool:
-    """Whether a queue may still be that of before the last action."""
-    lossy = evidence.loss_ratio > BAD_LOSS_RATIO and not state.borne_loss
-    return not lossy and not evidence.stuck and now < state.lowered_at + DRAIN_S
-
-
-def _check_raise(
-    state: ControllerState, trial: Trial, evidence: Evidence, now: float, trouble: str
-) -> tuple[ControllerState, tuple[Action, ...]]:
-    blind = _spent(state) > state.link.carries_bps
-    if not trouble and evidence.delay_s > (TRIAL_DELAY_S if blind else LONG_DELAY_S):
-        trouble = f"a queue of {evidence.delay_s * 1000:.0f} ms"
-    if trouble:
-        return _undo(state, trial, evidence, now, f"the raise brought {trouble}")
-    there = evidence.received_bps >= THERE * _spent(state)
-    if now - trial.began < (TRIAL_S if there else LATEST_S):
-        return state, ()
-    if evidence.withheld:
-        return replace(state, trial=None), ()  # the server probes for it
-    if evidence.delay_s > CALM_DELAY_S:
-        return state, ()  # not yet clear
-    return replace(state, trial=None, link=state.link.carried(_spent(state))), ()
-
-
-def _undo(
-    state: ControllerState, trial: Trial, evidence: Evidence, now: float, reason: str
-) -> tuple[ControllerState, tuple[Action, ...]]:
-    """Back to what was before the raise; lower, where not even that comes through."""
-    before = dict(trial.before)
-    needed = bitrate_bps(_measured(state), before)
-    link = state.link.failed(_spent(state), now)
-    link = replace(
-        link, carries_bps=max(evidence.received_bps, 0.0 if math.isinf(link.carries_bps) else link.carries_bps)
+    state = replace(state, trial=None)
+    worth = fmean(trial.after[-SEEN_S:])
+    if not broken and worth >= (NO_WORSE if trial.kind is Kind.RAISE else BETTER) * trial.worth:
+        return replace(state, waits=shorter(state.waits, trial.kind, now), widened=trial.raised), ()
+    before = state.asked
+    state = replace(state, waits=longer(state.waits, trial.kind, now), held=trial.held, widened=False)
+    reason = (
+        f"{trial.kind} of {now - trial.began:.0f} s ago did not help: {worth:.2f} is seen instead of {trial.worth:.2f}"
     )
-    if evidence.received_bps < HEADROOM * needed and evidence.delay_s > LONG_DELAY_S:
-        link = replace(link, carries_bps=evidence.received_bps)
-        before = {sid: lower(before[sid], quality) for sid, quality in _fitting(state, link.budget_bps).items()}
-    return _ask(replace(state, trial=None, link=link, lowered_at=now), before, now, reason, "what was before the raise")
+    return _ask(state, before, now, Kind.UNDO, reason, "what was seen before")
 
 
-def _lower(
-    state: ControllerState, evidence: Evidence, now: float, trouble: str
-) -> tuple[ControllerState, tuple[Action, ...]]:
-    """Spend no more than came through; at least one step down."""
-    before, spent = dict(state.asked), _spent(state)
-    if now - state.lowered_at < LATE_S:
-        # What filled it was asked for before, and is already judged; only, it carries less than was thought.
-        link = replace(state.link, carries_bps=evidence.received_bps)
-    else:
-        link = state.link.full(evidence.received_bps, spent, now)
-    heavy = evidence.loss_ratio > HEAVY_LOSS_RATIO and evidence.delay_s > LONG_DELAY_S
-    budget = 0.0 if heavy else min(link.budget_bps, spent - 1.0)
-    given: Ceilings = {**before, **dict(evidence.given)}
-    lowest = _fitting(state, 0.0)
-    wanted = lowered(before, given, _fitting(state, budget))
-    if all(height(given[sid]) <= height(lowest[sid]) for sid in before):
-        # All are at their lowest, and still it is too much: the least useful goes, for the others to be seen.
-        wanted = lowered(before, given, _fitting(state, link.budget_bps, disable=True))
-    state = replace(state, link=link, clean_since=None, raised_at=-math.inf, lowered_at=now)
-    if wanted == before:
-        return replace(state, quiet_until=now + SETTLE_S), ()
-    trial = Trial(False, now, state.asked, evidence.loss_ratio)
-    return _ask(replace(state, trial=trial), wanted, now, trouble, "no queue and less loss")
-
-
-def _raise(
-    state: ControllerState, now: float, silent: frozenset[str] = frozenset()
-) -> tuple[ControllerState, tuple[Action, ...]]:
-    """Take what fits into the link as it is known; else try the most useful step up."""
-    clean_s = -1.0 if state.clean_since is None else now - state.clean_since
-    before = dict(state.asked)
-    if clean_s < 0:
+def _relieve(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
+    """Ask what is in trouble for no more than comes through, one step down at least."""
+    if waits(state.waits, Kind.RELIEVE, now):
         return state, ()
-    wanted = _fitting(state, state.link.budget_bps, silent)
-    if any(height(wanted[sid]) < height(before[sid]) for sid in before) or _restless(state, now):
-        wanted = _steps(state, before, state.link.budget_bps, now, silent)
-    if wanted == before:
-        wanted = _steps(state, before, 0.0, now, silent, least=1)
-        if clean_s < CLEAN_S or state.link.waits(bitrate_bps(_measured(state), wanted), now):
-            return state, ()
-    if wanted == before:
+    if now - state.raised_at < LATE_S:
+        state = replace(state, waits=longer(state.waits, Kind.RAISE, now), widened=False)
+    troubled = {item.track_sid: item.quality for item in evidence.tracks if item.trouble}
+    fits = _fitting(state, _within(state, THROUGH * evidence.received_bps), keep_all=True)
+    held = {sid: min(quality, fits[sid] or VideoQuality.LOW) for sid, quality in troubled.items()}
+    if all(held[sid] == quality for sid, quality in troubled.items()):
+        held = {sid: VideoQuality(max(0, quality - 1)) for sid, quality in troubled.items()}
+    return _try(state, Kind.RELIEVE, held, now, f"{evidence.trouble}, for {state.troubled} s", "more to be seen")
+
+
+def _withheld(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
+    """The server is at it; after a while, something may be done."""
+    lower = any(item.quality < asked for item in evidence.tracks if (asked := state.asked[item.track_sid]) is not None)
+    if state.withheld < WITHHELD_S or not (evidence.limited or lower):
         return state, ()
-    expects = f"these layers, and no queue within {TRIAL_S:.0f} s"
-    state = replace(state, trial=Trial(True, now, state.asked), raised_at=now)
-    return _ask(state, wanted, now, f"clean for {clean_s:.0f} s", expects)
+    tried, actions = _share(state, evidence, now)
+    if actions or state.withheld < PROBE_S or not _idle(state, evidence) or waits(state.waits, Kind.PROBE, now):
+        return tried, actions
+    return _probe(state, evidence, now)
 
 
-def _steps(
-    state: ControllerState,
-    before: Ceilings,
-    budget_bps: float,
-    now: float,
-    silent: frozenset[str] = frozenset(),
-    least: int = 0,
-) -> dict[str, VideoQuality | None]:
-    """Steps up from `before`, of tracks that are neither restless nor silent."""
+def _idle(state: ControllerState, evidence: Evidence) -> bool:
+    return evidence.round_trip_s is None or evidence.round_trip_s - state.round_trip_s <= IDLE_QUEUE_S
+
+
+def _probe(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
+    """Have all that is withheld lowered, to ask for more in a second."""
+    below = {item.track_sid: max(0, item.quality - 1) for item in evidence.tracks if item.withheld}
+    asked = state.asked
+    restless = _restless(
+        state, now, MAX_SWITCHES - 4
+    )  # two are asked for, one should it fail, and the server may need one
+    if restless & below.keys():
+        return state, ()
+    wanted = _wider(state, evidence)
+    held = dict(state.held) | {sid: VideoQuality(quality) for sid, quality in below.items()}
+    probe = Trial(Kind.PROBE, now, state.held, fmean(state.worth), wanted=tuple(wanted.items()))
+    lowered = replace(state, held=tuple(sorted(held.items())), probing=probe)
+    reason = f"less than was asked for, for {state.withheld} s, on an idle way"
+    return _ask(lowered, asked, now, Kind.PROBE, reason, "that the server tries more")
+
+
+def _wider(state: ControllerState, evidence: Evidence) -> dict[str, VideoQuality]:
+    """What would be worth more, for a little more than what comes; one step more where nothing is."""
     assert state.inputs is not None
-    trying = least > 0 and bool(state.link.failures) and not state.link.widened
-    kept = _restless(state, now, MAX_SWITCHES_TO_TRY if trying else MAX_SWITCHES_TO_RAISE) | silent
-    top = {sid: before[sid] if sid in kept else quality for sid, quality in _fitting(state, math.inf).items()}
-    recent = Counter(sid for sid, at in state.seen if at > now - SWITCH_WINDOW_S)
-    return steps_up(_measured(state), before, top, state.inputs[1], budget_bps, least, recent)
+    videos = _measured(state)
+    found = allocate(videos, _within(state, WIDER * evidence.received_bps), keep_all=True)
+    fits: Ceilings = {choice.track_sid: choice.layer.quality if choice.layer else None for choice in found.choices}
+    worth = sum(choice.utility for choice in found.choices if choice.track_sid in evidence.sids)
+    if worth < BETTER * evidence.worth:
+        fits = steps_up(videos, fits, dict(state.allowed), state.inputs[1], 0.0, least=1)
+    return {sid: quality for sid, quality in fits.items() if quality is not None}
 
 
-def _watch(state: ControllerState, evidence: Evidence, now: float) -> ControllerState:
-    """Remember which tracks changed their layer, by the server's will as by ours."""
-    before = dict(state.given)
-    changed = tuple((sid, now) for sid, quality in evidence.given if before.get(sid, quality) != quality)
-    seen = tuple(entry for entry in state.seen if entry[1] > now - SWITCH_WINDOW_S)
-    return replace(state, given=evidence.given, seen=seen + changed)
-
-
-def _restless(
-    state: ControllerState, now: float, most: int = MAX_SWITCHES_TO_RAISE, *only: tuple[tuple[str, float], ...]
-) -> set[str]:
-    """Tracks that switched more than `most` times in the last minute, as asked or as seen."""
-    recent = (
-        Counter(sid for sid, at in each if at > now - SWITCH_WINDOW_S) for each in only or (state.switches, state.seen)
+def _probe_on(state: ControllerState, probe: Trial, now: float) -> Stepped:
+    """All was lowered: now ask for what is to be tried."""
+    asked, allowed = state.asked, dict(state.allowed)
+    held = {sid: quality for sid, quality in probe.wanted if sid in allowed and quality != allowed[sid]}
+    state = replace(
+        state, held=tuple(sorted(held.items())), probing=None, trial=replace(probe, began=now), raised_at=now
     )
-    return {sid for each in recent for sid, count in each.items() if count > most}
+    return _ask(state, asked, now, Kind.PROBE, "all was lowered", f"a worth of {BETTER * probe.worth:.2f}")
 
 
-def _ask(
-    state: ControllerState, wanted: Ceilings, now: float, reason: str, expects: str, *, policy: bool = False
-) -> tuple[ControllerState, tuple[Action, ...]]:
-    before = dict(state.asked)
-    if not policy:  # what was switched so often is left to the server
-        restless = _restless(state, now, MAX_SWITCHES - 1, state.switches)
-        wanted = {sid: before[sid] if sid in restless else quality for sid, quality in wanted.items()}
+def _share(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
+    """Lower what matters less, where what comes would then be worth more."""
+    if waits(state.waits, Kind.SHARE, now):
+        return state, ()
+    found = allocate(_measured(state), _within(state, evidence.received_bps), keep_all=True)
+    judged = {item.track_sid: item for item in evidence.tracks}
+    worth = sum(choice.utility for choice in found.choices if choice.track_sid in judged)
+    if worth < SHARE_GAIN * evidence.worth:
+        return state, ()
+    # The one that gains is not held down: the server may find some frames more for it.
+    held = {
+        choice.track_sid: choice.layer.quality
+        for choice in found.choices
+        if choice.layer and (own := judged.get(choice.track_sid)) and choice.utility < own.worth
+    }
+    reason = f"{evidence.received_bps / 1000:.0f} kb/s are worth {worth:.2f} otherwise shared, {evidence.worth:.2f} now"
+    return _try(state, Kind.SHARE, held, now, reason, f"a worth of {SHARE_GAIN * evidence.worth:.2f}")
+
+
+def _raise(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
+    """The most useful step of those that are held down."""
+    if not state.held or state.clean < (WIDENED_S if state.widened else CLEAN_S) or waits(state.waits, Kind.RAISE, now):
+        return state, ()
+    assert state.inputs is not None
+    asked, videos = state.asked, _measured(state)
+    restless = _restless(
+        state, now, MAX_SWITCHES - 3
+    )  # one is asked for, one should it fail, and the server may need one
+    top = {sid: asked[sid] if sid in restless else quality for sid, quality in state.allowed}
+    wanted = steps_up(videos, asked, top, state.inputs[1], WIDER * evidence.received_bps) if state.widened else asked
+    covered = wanted != asked
+    if not covered:
+        wanted = steps_up(videos, asked, top, state.inputs[1], 0.0, least=1)
+    more = bitrate_bps(videos, wanted) - bitrate_bps(videos, asked)
+    known = evidence.available_bps
+    proven = known is not None and known >= PROVEN * (evidence.received_bps + more)
+    if wanted == asked or (not proven and not covered and state.clean < UNPROVEN_S):
+        return state, ()
+    held = {sid: quality for sid, quality in wanted.items() if quality is not None}
+    reason = f"clean for {state.clean} s" + (f", {known / 1000:.0f} kb/s estimated" if known is not None else "")
+    return _try(state, Kind.RAISE, held, now, reason, "the higher layer, and no trouble")
+
+
+def _try(
+    state: ControllerState, kind: Kind, changed: dict[str, VideoQuality], now: float, reason: str, expects: str
+) -> Stepped:
+    before, allowed = state.asked, dict(state.allowed)
+    if kind in {Kind.RELIEVE, Kind.SHARE}:
+        restless = _restless(state, now, MAX_SWITCHES - 1)
+        changed = {sid: quality for sid, quality in changed.items() if sid not in restless}
+    held = {sid: quality for sid, quality in {**dict(state.held), **changed}.items() if quality != allowed.get(sid)}
+    trial = Trial(kind, now, state.held, fmean(state.worth))
+    state = replace(state, raised_at=now if trial.raised else state.raised_at)
+    tried, actions = _ask(replace(state, held=tuple(sorted(held.items()))), before, now, kind, reason, expects)
+    if not actions:
+        return replace(state, quiet_until=now + SETTLE_S), ()
+    return replace(tried, trial=trial), actions
+
+
+def _ask(state: ControllerState, before: Ceilings, now: float, kind: Kind, reason: str, expects: str) -> Stepped:
+    wanted = state.asked
     actions = tuple(
-        Action(sid, before[sid], wanted[sid], reason, expects) for sid in sorted(wanted) if wanted[sid] != before[sid]
+        Action(sid, before[sid], wanted[sid], kind, reason, expects)
+        for sid in sorted(wanted)
+        if wanted[sid] != before[sid]
     )
+    if not actions:
+        return state, ()
     switches = tuple(entry for entry in state.switches if entry[1] > now - SWITCH_WINDOW_S)
     return replace(
         state,
-        asked=tuple(sorted(wanted.items())),
         quiet_until=now + SETTLE_S,
-        bad_samples=0,
-        lossy_samples=0,
-        clean_since=None,
+        troubled=0,
+        withheld=0,
+        clean=0,
         switches=switches + tuple((action.track_sid, now) for action in actions),
     ), actions
+
+
+def _restless(state: ControllerState, now: float, most: int) -> set[str]:
+    """Tracks that were switched more than `most` times in the last minute, as asked or as seen."""
+    recent = (Counter(sid for sid, at in each if at > now - SWITCH_WINDOW_S) for each in (state.switches, state.seen))
+    return {sid for counts in recent for sid, count in counts.items() if count > most}
+
+
+def _rates(state: ControllerState) -> dict[tuple[str, VideoQuality], LayerRate]:
+    return {(sid, quality): rate for sid, quality, rate in state.rates}
 
 
 def _measured(state: ControllerState) -> tuple[Subscription, ...]:
     """The subscriptions with bitrates as measured where they are, else as announced, else LiveKit's presets."""
     assert state.inputs is not None
-    return measured(state.inputs[0], state.rates_bps)
+    return measured(state.inputs[0], tuple((sid, quality, rate.bps) for sid, quality, rate in state.rates if rate.bps))
 
 
-def _fitting(
-    state: ControllerState, budget_bps: float, silent: frozenset[str] = frozenset(), *, disable: bool = False
-) -> dict[str, VideoQuality | None]:
-    """The best ceilings within `budget_bps`; it disables a track only where told so. Silent tracks keep theirs."""
+def _within(state: ControllerState, bandwidth_bps: float) -> Limits:
     assert state.inputs is not None
-    subscriptions, limits = _measured(state), state.inputs[1]
-    if not silent and math.isinf(min(budget_bps, limits.cpu_cores, limits.bandwidth_bps)):
-        allowed = [(item.track_sid, constrain(item, limits)[0]) for item in subscriptions]
+    limits = state.inputs[1]
+    return replace(limits, bandwidth_bps=min(limits.bandwidth_bps, bandwidth_bps))
+
+
+def _fitting(state: ControllerState, limits: Limits, *, keep_all: bool = False) -> dict[str, VideoQuality | None]:
+    """The best ceilings within `limits`."""
+    videos = _measured(state)
+    if math.isinf(min(limits.cpu_cores, limits.bandwidth_bps)):
+        allowed = [(item.track_sid, constrain(item, limits)[0]) for item in videos]
         return {sid: layers[-1].quality if layers else None for sid, layers in allowed}
-    if not disable:
-        lowest = [min(layer.bitrate_bps for layer in item.layers) for item in subscriptions]
-        budget_bps = max(budget_bps, sum(map(math.ceil, lowest)))
-    limits = replace(limits, bandwidth_bps=min(limits.bandwidth_bps, max(0.0, budget_bps)))
-    found = allocate(subscriptions, limits, keep_all=not disable)
-    best = {choice.track_sid: choice.layer.quality if choice.layer else None for choice in found.choices}
-    return best | {sid: quality for sid, quality in state.asked if sid in silent}
-
-
-def _spent(state: ControllerState) -> float:
-    return bitrate_bps(_measured(state), dict(state.asked))
-
-
-def _learn(state: ControllerState, windows: tuple[Window, ...], evidence: Evidence) -> ControllerState:
-    """What each layer takes, from seconds that it was there before and after, and in which nothing was wrong."""
-    if evidence.loss_ratio > CLEAN_LOSS_RATIO or evidence.delay_s > CALM_DELAY_S:
-        return state
-    steady = frozenset(evidence.given) & frozenset(state.given)
-    received = {window.track_sid: window.bitrate_bps for window in windows if window.frames > 0}
-    return replace(state, rates_bps=learned(_measured(state), state.rates_bps, steady, received))
+    found = allocate(videos, limits, keep_all=keep_all)
+    return {choice.track_sid: choice.layer.quality if choice.layer else None for choice in found.choices}

@@ -1,62 +1,157 @@
-"""What one second's windows of all received video say of the way here."""
+"""What one second's windows of all received video say: what is seen, what is withheld, what is in trouble."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from quality.stats import Direction, TrackKind, VideoQuality
+from quality.allocation import Layer, Subscription, priority, utility
+from quality.stats import Direction, TrackKind, TrackSource, VideoQuality
 from quality.window import Window
 
-DELAY_RISE_PER_S = 0.002  # the delay of an idle link is the least seen, forgotten this slowly
+BAD_LOSS_RATIO = 0.06  # the server calls video with more than 6% lost POOR
+STARVED_FPS_RATIO = 0.7  # of a layer's usual frame rate: a temporal layer is missing, which halves it
+LIMITED_RATIO = 1.4  # of what comes: an estimate of less may be all that there is; libwebrtc's goes to 1.5 at most
+USUAL_FPS_FALL = 0.98  # a second: a publisher's lower rate is taken for usual after 18 s (0.98^18 = 0.7)
+USUAL_FPS_RISE = 0.3  # a burst after a stall must not raise what is usual in one second
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRate:
+    """What a track's layer takes, as measured: bits and frames per second, 0 where it was not seen yet."""
+
+    bps: float = 0.0
+    fps: float = 0.0
+
+
+Rates = Mapping[tuple[str, VideoQuality], LayerRate]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A received video in one second.
+
+    `worth` is its weighted utility. `withheld`: the server gives a lower layer than was asked for, or not all its
+    frames. `trouble` is in words, and empty where there is none.
+    """
+
+    track_sid: str
+    quality: VideoQuality
+    worth: float
+    received_bps: float
+    fps: float
+    usual_fps: float
+    loss_ratio: float
+    withheld: bool
+    trouble: str
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One second over all video subscriptions that can be judged. `delay_s` is above that of an idle link.
+    """One second of all videos that can be judged.
 
-    `given` is the quality received of each track; `withheld` says that the server gives less than was asked for,
-    `stuck` that packets come and no frames. `available_bps` is this end's estimate of the way, None where it has none.
+    `available_bps` is this end's estimate of the way, `round_trip_s` the time there and back; None where not measured.
     """
 
-    received_bps: float
-    loss_ratio: float
-    delay_s: float
-    idle_delay_s: float
-    given: tuple[tuple[str, VideoQuality], ...]
-    withheld: bool
-    stuck: bool
-    available_bps: float | None = None
+    tracks: tuple[Seen, ...]
+    available_bps: float | None
+    round_trip_s: float | None
+
+    @property
+    def sids(self) -> frozenset[str]:
+        """The tracks that could be judged."""
+        return frozenset(item.track_sid for item in self.tracks)
+
+    @property
+    def worth(self) -> float:
+        """What is seen, in weighted utility."""
+        return sum(item.worth for item in self.tracks)
+
+    @property
+    def received_bps(self) -> float:
+        """All that came."""
+        return sum(item.received_bps for item in self.tracks)
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the first track that something is wrong with."""
+        return next((item.trouble for item in self.tracks if item.trouble), "")
+
+    @property
+    def withheld(self) -> bool:
+        """Whether the server gives less than was asked for."""
+        return any(item.withheld for item in self.tracks)
+
+    @property
+    def limited(self) -> bool:
+        """Whether this end's estimate says that not much more would come through; so too where it has none."""
+        return self.available_bps is None or self.available_bps < LIMITED_RATIO * self.received_bps
 
 
 def gather(
-    windows: tuple[Window, ...], asked: Mapping[str, VideoQuality | None], idle_delay_s: float
-) -> Evidence | None:
-    """The evidence of `windows`, given what is asked for and the idle delay so far; None where there is none."""
-    judged = [window for window in windows if _can_judge(window)]
-    expected = sum(window.packets_expected for window in judged)
-    if not expected:
-        return None
-    lost = sum(window.packets_lost for window in judged)
-    delays = [window.jitter_buffer_delay_s for window in judged if window.frames > 0]
-    delay = max(delays, default=idle_delay_s)
+    subscriptions: tuple[Subscription, ...],
+    windows: tuple[Window, ...],
+    asked: Mapping[str, VideoQuality | None],
+    rates: Rates,
+) -> Evidence:
+    """The evidence of `windows`. Nothing is said of what is muted, paused, disabled, unknown or not measured."""
+    known = {item.track_sid: item for item in subscriptions}
+    judged = [window for window in windows if _can_judge(window) and window.track_sid in known]
     estimates = [window.available_bandwidth_bps for window in judged if window.available_bandwidth_bps is not None]
-    idle = min(delay, idle_delay_s + DELAY_RISE_PER_S)
-    given = tuple(
-        (window.track_sid, VideoQuality(max(0, quality - window.layer_distance)))
+    tracks = tuple(
+        _seen(known[window.track_sid], window, quality, rates)
         for window in judged
         if (quality := asked.get(window.track_sid)) is not None
     )
-    return Evidence(
-        received_bps=sum(window.bitrate_bps for window in judged),
-        loss_ratio=lost / expected,
-        delay_s=delay - idle,
-        idle_delay_s=idle,
-        given=given,
-        stuck=not any(window.frames for window in judged),
-        withheld=any(window.layer_distance > 0 for window in judged),
-        available_bps=max(estimates, default=None),
-    )
+    round_trips = [window.round_trip_time_s for window in judged if window.round_trip_time_s is not None]
+    return Evidence(tracks, max(estimates, default=None), max(round_trips, default=None))
+
+
+def learned(rates: Rates, before: Evidence | None, evidence: Evidence) -> dict[tuple[str, VideoQuality], LayerRate]:
+    """`rates` with a second more: frames of all layers, bits of those that were whole, and there before as well."""
+    steady = {(item.track_sid, item.quality) for item in before.tracks} if before else set()
+    found = {key: replace(rate, fps=rate.fps * USUAL_FPS_FALL) for key, rate in rates.items()}
+    for item in evidence.tracks:
+        key = item.track_sid, item.quality
+        if key not in steady or item.trouble:
+            continue
+        rate = found.get(key, LayerRate(fps=item.usual_fps))
+        fps = max(rate.fps, rate.fps + USUAL_FPS_RISE * (item.fps - rate.fps))
+        bps = rate.bps
+        if item.fps >= STARVED_FPS_RATIO * fps:
+            bps += (item.received_bps - bps) * (USUAL_FPS_RISE if bps else 1.0)
+        found[key] = LayerRate(bps, fps)
+    return found
 
 
 def _can_judge(window: Window) -> bool:
     received = window.measured and window.kind is TrackKind.VIDEO and window.direction is Direction.INBOUND
-    return received and not (window.muted or window.was_muted or window.stream_paused)
+    there = received and window.packets_expected > 0
+    return there and not (window.muted or window.was_muted or window.stream_paused)
+
+
+def _seen(item: Subscription, window: Window, asked: VideoQuality, rates: Rates) -> Seen:
+    quality = VideoQuality(max(0, asked - window.layer_distance))
+    announced_fps = next((layer.fps for layer in item.layers if layer.quality is quality), 0.0)
+    usual_fps = rates.get((item.track_sid, quality), LayerRate(fps=announced_fps)).fps
+    starved = window.source is not TrackSource.SCREEN_SHARE and window.fps < STARVED_FPS_RATIO * usual_fps
+    shown = Layer(quality, window.frame_width, window.frame_height, window.fps, window.bitrate_bps)
+    return Seen(
+        item.track_sid,
+        quality,
+        priority(item) * utility(shown, item) if window.frames else 0.0,
+        window.bitrate_bps,
+        window.fps,
+        usual_fps,
+        window.loss_ratio,
+        withheld=window.layer_distance > 0 or starved,
+        trouble=_trouble(window),
+    )
+
+
+def _trouble(window: Window) -> str:
+    if window.frames == 0 and window.source is not TrackSource.SCREEN_SHARE:
+        return f"packets arrive, but no complete frame, {window.loss_ratio:.0%} lost"
+    if window.freeze_count > 0:
+        return f"video froze for {window.freeze_s:.1f} s"
+    if window.loss_ratio > BAD_LOSS_RATIO:
+        return f"{window.loss_ratio:.0%} of packets lost"
+    return ""

@@ -8,10 +8,8 @@ from quality.allocation import Layer, Limits, Subscription, constrain, priority,
 from quality.stats import VideoQuality
 from quality.video_model import Picture, reference_bits_per_pixel
 
-CALMER = 0.8  # what a step is worth for each recent switch of its track: who was calm comes first
 Ceilings = Mapping[str, VideoQuality | None]
 
-RATE_WEIGHT = 0.2  # of the newest second in a layer's measured bitrate
 PRESET_FPS = 25.0  # where a layer's rate is not known
 
 
@@ -32,13 +30,12 @@ def steps_up(
     limits: Limits,
     budget_bps: float,
     least: int = 0,
-    recent: Mapping[str, int] | None = None,
 ) -> dict[str, VideoQuality | None]:
     """What is asked for and, one after the other, the steps up that are most useful for their bits.
 
     `least` steps whatever `budget_bps` says, then what fits into it; none above `top`, nor past the limits' bandwidth.
     """
-    wanted, taken, recent = dict(asked), 0, recent or {}
+    wanted, taken = dict(asked), 0
     spent = bitrate_bps(subscriptions, asked)
     while True:
         steps = [
@@ -46,11 +43,7 @@ def steps_up(
             for item in subscriptions
             if (step := _step_up(item, wanted[item.track_sid], top[item.track_sid], limits))
         ]
-        best = max(
-            steps,
-            key=lambda step: step.gain / max(1.0, step.bits) * CALMER ** recent.get(step.track_sid, 0),
-            default=None,
-        )
+        best = max(steps, key=lambda step: step.gain / max(1.0, step.bits), default=None)
         if best is None or spent + best.bits > min(limits.bandwidth_bps, math.inf if taken < least else budget_bps):
             return wanted
         wanted[best.track_sid] = best.quality
@@ -90,21 +83,6 @@ def measured(
     )
 
 
-def learned(
-    subscriptions: tuple[Subscription, ...],
-    rates_bps: tuple[tuple[str, VideoQuality, float], ...],
-    steady: frozenset[tuple[str, VideoQuality]],
-    received_bps: Mapping[str, float],
-) -> tuple[tuple[str, VideoQuality, float], ...]:
-    """`rates_bps` with a second more of the layers that were received steadily."""
-    rates = {(item.track_sid, layer.quality): layer.bitrate_bps for item in subscriptions for layer in item.layers}
-    known = {(sid, quality): bps for sid, quality, bps in rates_bps}
-    for key in steady:
-        if key in rates and key[0] in received_bps:
-            known[key] = rates[key] + RATE_WEIGHT * (received_bps[key[0]] - rates[key])
-    return tuple((sid, quality, bps) for (sid, quality), bps in sorted(known.items()))
-
-
 def _preset(item: Subscription, layer: Layer) -> float:
     fps = layer.fps or PRESET_FPS
     seen = Picture(item.codec, layer.width, layer.height, fps, 0.0)
@@ -126,11 +104,3 @@ def height(quality: VideoQuality | None) -> int:
 def lower(one: VideoQuality | None, other: VideoQuality | None) -> VideoQuality | None:
     """The lower of two qualities."""
     return one if height(one) <= height(other) else other
-
-
-def lowered(before: Ceilings, given: Ceilings, fitting: Ceilings) -> dict[str, VideoQuality | None]:
-    """Lower ceilings, but not of tracks of which the server gives no more than fits: it lowered them, and probes."""
-    return {
-        sid: asked if height(given[sid]) <= height(fitting[sid]) else lower(asked, fitting[sid])
-        for sid, asked in before.items()
-    }

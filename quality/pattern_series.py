@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from quality.layers import BAD_FPS_RATIO, EXPECTED_FPS_RISE
 from quality.stats import Direction, QualityLimitationReason, TrackKind, TrackSource, VideoQuality
 from quality.window import Window
 
+BAD_FPS_RATIO = 0.6
+EXPECTED_FPS_RISE = 0.3  # a burst after a stall must not raise what is expected in one sample
 HISTORY_S = 30.0  # the slowest pattern (layers that swing) needs this much
 MAX_SAMPLES = 300  # windows of 0.1 s; shorter ones shorten the history instead of growing it
 

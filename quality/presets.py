@@ -1,24 +1,30 @@
 """Which simulcast layers LiveKit's clients make of a picture, where the publisher's own announcement is not known.
 
-Source: livekit-client's `publishUtils.ts` and the SDKs' equal rule: the picture, half and a quarter of its sides from
-960 pixels of the longer one on, the picture and half of it from 480 on, else the picture alone.
+Source: livekit-client's `publishUtils.ts` and the SDKs' equal rule, and what livekit 1.2.1 was seen to send: cameras
+in 180 and 360 lines and as they are from 960 pixels of the longer side on, in 180 lines and as they are from 480 on,
+else as they are. Screens as they are and at half their sides.
 """
 
-from quality.stats import VideoLayer, VideoQuality
+from quality.stats import TrackSource, VideoLayer, VideoQuality
 
 THREE_LAYERS_FROM = 960
 TWO_LAYERS_FROM = 480
+LINES = (180, 360)
 
 
-def simulcast_layers(width: int, height: int) -> tuple[VideoLayer, ...]:
+def simulcast_layers(width: int, height: int, source: TrackSource = TrackSource.CAMERA) -> tuple[VideoLayer, ...]:
     """The layers of a simulcast video of that size, lowest first; none where the size is not known."""
-    longer = max(width, height)
-    if min(width, height) <= 0:
+    longer, shorter = max(width, height), min(width, height)
+    if shorter <= 0:
         return ()
-    count = 3 if longer >= THREE_LAYERS_FROM else 2 if longer >= TWO_LAYERS_FROM else 1
+    if source is TrackSource.SCREEN_SHARE:
+        scales = [2.0, 1.0]
+    else:
+        count = 2 if longer >= THREE_LAYERS_FROM else 1 if longer >= TWO_LAYERS_FROM else 0
+        scales = [max(1.0, shorter / lines) for lines in LINES[:count]] + [1.0]
     return tuple(
-        VideoLayer(VideoQuality(index), width >> (count - 1 - index), height >> (count - 1 - index))
-        for index in range(count)
+        VideoLayer(VideoQuality(index), round(width / scale), round(height / scale))
+        for index, scale in enumerate(scales)
     )
 
 

@@ -193,12 +193,18 @@ class PermissionsChanged:
 
 @dataclass(frozen=True, slots=True)
 class LayerChanged:
-    """Our controller asked for another layer of a subscribed video; `reason` is a sentence for people."""
+    """Our controller asked for another layer of a subscribed video, or (None) for none of it.
+
+    `kind` is one of `quality.layer_trials.Kind`. `reason` and `expects` are for people; what comes of it is held
+    against the latter.
+    """
 
     track: TrackState
-    from_quality: VideoQuality
-    to_quality: VideoQuality
+    from_quality: VideoQuality | None
+    to_quality: VideoQuality | None
+    kind: str
     reason: str
+    expects: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Layer choice for each video subscription: judgements in, the controller's decisions out and applied."""
+"""Layer choice over all subscribed videos: judgements in, the controller's decisions out and applied."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,10 +9,12 @@ from agent.room.quality_monitor import QualityTick
 from agent.room.session import RoomSession
 from agent.room.state import TrackState
 from agent.room.subscriber import Subscriber
-from quality import cpu_budget, layers
-from quality.allocation import CORES_PER_PIXEL, Layer, Limits, Subscription, allocate
+from quality import controller, cpu_budget
+from quality.allocation import CORES_PER_PIXEL, Layer, Limits, Subscription, constrain
+from quality.controller import ControllerState
 from quality.cpu_budget import CpuBudget
-from quality.layer_steps import measured as with_preset_bitrates
+from quality.layer_steps import height
+from quality.layer_trials import Action
 from quality.presets import preset_fps, simulcast_layers
 from quality.stats import Direction, TrackKind, TrackSource, VideoQuality
 from quality.video_model import VideoCodec
@@ -22,14 +24,16 @@ log = structlog.get_logger(__name__)
 
 CpuTimes = Callable[[], tuple[float, float]]
 
+SPEAKING_S = 10.0  # who spoke last counts as speaking for so long: focus is not to jump with every word
+
 
 class LayerAdapter:
-    """Runs quality.layers for each subscribed video that has layers and that nobody pinned or disabled.
+    """Runs quality.controller over the subscribed videos that have layers and that nobody pinned or disabled.
 
     Feed it the participant's ticks (`on_tick` suits QualityMonitor.add_listener). Each decision is applied, logged with
     its reason, told to the session's listeners as LayerChanged, and given to `on_decision`. `cpu_times`: how long the
-    process' threads ran and waited since the call before; where they wait too long, decoding gets a budget, which goes
-    first to who speaks and to screens. None leaves CPU out of it.
+    process' threads ran and waited since the call before; where they wait too long, decoding gets a budget. None leaves
+    CPU out of it.
     """
 
     def __init__(
@@ -38,20 +42,21 @@ class LayerAdapter:
         subscriber: Subscriber,
         *,
         cpu_times: CpuTimes | None = None,
-        on_decision: Callable[[layers.LayerDecision], None] | None = None,
+        on_decision: Callable[[Action], None] | None = None,
     ) -> None:
         self._session = session
         self._subscriber = subscriber
         self._cpu_times = cpu_times
         self._on_decision = on_decision
-        self._states: dict[str, layers.LayerState] = {}
+        self._state = ControllerState()
         self._cpu = CpuBudget()
-        self._speakers: frozenset[str] = frozenset()
+        self._heard: frozenset[str] = frozenset()
+        self._spoke_at: dict[str, float] = {}
         session.add_listener(self._on_event)
 
     def _on_event(self, event: object) -> None:
         if isinstance(event, ActiveSpeakers):
-            self._speakers = frozenset(event.participant_identities)
+            self._heard = frozenset(event.participant_identities)
 
     def on_tick(self, tick: QualityTick) -> None:
         """Take in one second of the participant's connection; what it sends is passed over."""
@@ -60,14 +65,22 @@ class LayerAdapter:
             for each in tick.tracks
             if each.judgement.window.kind is TrackKind.VIDEO and each.judgement.window.direction is Direction.INBOUND
         }
+        self._note_speakers(tick.at)
         tracks = {track.sid: track for track in self._subscriber.subscribed() if self._is_ours(track)}
-        for sid in self._states.keys() - (windows.keys() & tracks.keys()):
-            del self._states[sid]
-        allowed = self._allowed_by_cpu(windows, tracks, tick.at)
-        for sid, track in tracks.items():
-            if sid in windows:
-                ceiling = min(self._subscriber.ceiling(sid), allowed.get(sid, VideoQuality.HIGH))
-                self._step(track, windows[sid], ceiling, tick.at)
+        videos = tuple(self._subscription(track) for track in tracks.values())
+        limits = Limits(cpu_cores=self._cores_left(windows, tracks, tick.at))
+        asked = {sid: self._subscriber.intent(sid).quality for sid in tracks}
+        state = controller.adopt(self._state, asked)
+        self._state, actions = controller.step(state, videos, tuple(windows.values()), tick.at, limits)
+        best = {item.track_sid: constrain(item, Limits())[0] for item in videos}
+        for action in actions:
+            top = best[action.track_sid]
+            held = bool(top) and height(action.to_quality) < top[-1].quality
+            self._apply(tracks[action.track_sid], action, held=held)
+
+    def _note_speakers(self, now: float) -> None:
+        self._spoke_at |= dict.fromkeys(self._heard, now)
+        self._spoke_at = {identity: at for identity, at in self._spoke_at.items() if now - at < SPEAKING_S}
 
     def _is_ours(self, track: TrackState) -> bool:
         if track.kind != TrackKind.VIDEO or not track.simulcasted:
@@ -75,60 +88,60 @@ class LayerAdapter:
         intent = self._subscriber.intent(track.sid)
         return intent.enabled and not intent.pinned
 
-    def _step(self, track: TrackState, window: Window, ceiling: VideoQuality, now: float) -> None:
-        state = self._states.get(track.sid)
-        if state is None:
-            state = layers.start(track.sid, now, self._subscriber.intent(track.sid).quality)
-        self._states[track.sid], decision = layers.step(state, window, now, ceiling)
-        if decision is not None:
-            self._apply(track, decision)
-
-    def _allowed_by_cpu(
-        self, windows: Mapping[str, Window], tracks: Mapping[str, TrackState], now: float
-    ) -> dict[str, VideoQuality]:
-        """The best layer of each video for which there is CPU; empty where there is enough."""
+    def _cores_left(self, windows: Mapping[str, Window], tracks: Mapping[str, TrackState], now: float) -> float:
+        """What of the CPU budget is left for the videos whose layer may be chosen, in cores."""
         if self._cpu_times is None or (not windows and self._cpu.unlimited):
-            return {}
-        decoding = CORES_PER_PIXEL * sum(
-            window.frame_width * window.frame_height * window.fps for window in windows.values()
-        )
+            return self._cpu.cores
+        cores = {sid: CORES_PER_PIXEL * _pixels(window) for sid, window in windows.items()}
         before = self._cpu.cores
-        self._cpu = cpu_budget.step(self._cpu, *self._cpu_times(), decoding, now)
+        self._cpu = cpu_budget.step(self._cpu, *self._cpu_times(), sum(cores.values()), now)
         if self._cpu.cores != before:
-            log.info("cpu_budget", cores=round(self._cpu.cores, 2), decoding_cores=round(decoding, 2))
-        if self._cpu.unlimited:
-            return {}
-        videos = with_preset_bitrates(tuple(map(self._subscription, tracks.values())), ())
-        found = allocate(videos, Limits(cpu_cores=self._cpu.cores))
-        return {
-            choice.track_sid: choice.layer.quality if choice.layer else VideoQuality.LOW for choice in found.choices
-        }
+            log.info("cpu_budget", cores=round(self._cpu.cores, 2), decoding_cores=round(sum(cores.values()), 2))
+        return max(0.0, self._cpu.cores - sum(used for sid, used in cores.items() if sid not in tracks))
 
     def _subscription(self, track: TrackState) -> Subscription:
         codec = track.mime_type.lower().partition("/")[2]
+        source = TrackSource(track.source)
+        dimensions = self._subscriber.intent(track.sid).dimensions
         return Subscription(
             track.sid,
             tuple(
                 Layer(item.quality, item.width, item.height, preset_fps(item), 0.0)
-                for item in simulcast_layers(track.width, track.height)
+                for item in simulcast_layers(track.width, track.height, source)
             ),
-            source=TrackSource(track.source),
+            source=source,
             codec=VideoCodec(codec) if codec in set(VideoCodec) else VideoCodec.VP8,
-            active_speaker=track.participant_identity in self._speakers,
+            active_speaker=track.participant_identity in self._spoke_at,
+            requested_height=dimensions[1] if dimensions else 0,
             max_quality=self._subscriber.ceiling(track.sid),
         )
 
-    def _apply(self, track: TrackState, decision: layers.LayerDecision) -> None:
-        self._subscriber.choose_quality(track.sid, decision.to_quality)
+    def _apply(self, track: TrackState, action: Action, *, held: bool) -> None:
+        intent = self._subscriber.intent(track.sid)
+        if (None if intent.withheld else intent.quality, intent.held) == (action.to_quality, held):
+            return  # the rules' choice, which is asked for already
+        self._subscriber.choose_quality(track.sid, action.to_quality, held=held)
         log.info(
             "layer_decision",
             track=track.name,
             sid=track.sid,
             participant_identity=track.participant_identity,
-            from_quality=decision.from_quality.name,
-            to_quality=decision.to_quality.name,
-            reason=decision.reason,
+            from_quality=_word(action.from_quality),
+            to_quality=_word(action.to_quality),
+            kind=action.kind.value,
+            reason=action.reason,
+            expects=action.expects,
         )
-        self._session.emit(LayerChanged(track, decision.from_quality, decision.to_quality, decision.reason))
+        self._session.emit(
+            LayerChanged(track, action.from_quality, action.to_quality, action.kind, action.reason, action.expects)
+        )
         if self._on_decision is not None:
-            self._on_decision(decision)
+            self._on_decision(action)
+
+
+def _pixels(window: Window) -> float:
+    return window.frame_width * window.frame_height * window.fps
+
+
+def _word(quality: VideoQuality | None) -> str:
+    return "OFF" if quality is None else quality.name

@@ -12,12 +12,12 @@ from agent.errors import ConnectionLost
 from agent.room import convert_stats
 from agent.room.publisher import Publisher
 from agent.room.session import RoomSession
-from agent.room.state import ConnectionState
+from agent.room.state import ConnectionState, TrackState
 from agent.room.subscriber import Subscriber
 from agent.tasks import Tasks
 from media.clock import SteadyClock
 from quality.presets import simulcast_layers
-from quality.stats import InboundRtp, OutboundRtp, TrackKind, TrackSnapshot, TrackSource
+from quality.stats import InboundRtp, OutboundRtp, TrackKind, TrackSnapshot, TrackSource, VideoLayer
 
 log = structlog.get_logger(__name__)
 
@@ -119,7 +119,7 @@ class StatsPoller:
                 muted=track.muted,
                 stream_paused=convert_stats.is_stream_paused(sdk_track),
                 requested_quality=self._subscriber.intent(track.sid).quality if video else None,
-                layers=simulcast_layers(track.width, track.height) if video and track.simulcasted else (),
+                layers=_layers(track) if video and track.simulcasted else (),
                 available_bandwidth_bps=path.incoming_bps,
             )
 
@@ -157,3 +157,7 @@ async def _track_stats(track: SdkTrack) -> list[proto_stats.RtcStats]:
     except Exception as error:
         # The SDK raises a bare Exception here (Track.get_stats, livekit 1.2.1).
         raise RuntimeError(str(error)) from error
+
+
+def _layers(track: TrackState) -> tuple[VideoLayer, ...]:
+    return simulcast_layers(track.width, track.height, TrackSource(track.source))

@@ -117,22 +117,30 @@ class Subscriber:
         """Pin a video's layer, or with None give it back to the controller."""
         if quality is None:
             return self._change(track_sid, pinned=False, dimensions=None)
-        return self._change(track_sid, quality=quality, pinned=True, dimensions=None)
+        return self._change(track_sid, quality=quality, pinned=True, dimensions=None, withheld=False)
 
     def set_dimensions(self, track_sid: str, width: int, height: int) -> LayerIntent:
-        """Ask for the layer that suits a picture of that size; the server chooses it."""
+        """Ask for the layer that suits a picture of that size; the controller asks for a lower one at need."""
         if not (0 < width <= MAX_DIMENSION and 0 < height <= MAX_DIMENSION):
             raise InvalidSettings(f"{width}x{height} is no picture size; give 1 to {MAX_DIMENSION} pixels each")
-        return self._change(track_sid, dimensions=(width, height), pinned=True)
+        return self._change(track_sid, dimensions=(width, height), pinned=False, held=False)
 
     def set_enabled(self, track_sid: str, *, enabled: bool) -> LayerIntent:
         """Have a video sent, or not sent though subscribed."""
         return self._change(track_sid, enabled=enabled)
 
-    def choose_quality(self, track_sid: str, quality: VideoQuality) -> None:
-        """The controller's choice for a video that nobody pinned."""
-        if not self.intent(track_sid).pinned:
-            self._change(track_sid, quality=quality)
+    def choose_quality(self, track_sid: str, quality: VideoQuality | None, *, held: bool = True) -> None:
+        """The controller's choice for a video that nobody pinned; None for nothing to be sent.
+
+        `held` says whether it is below what dimensions, where somebody gave any, ask for.
+        """
+        intent = self.intent(track_sid)
+        if intent.pinned:
+            return
+        if quality is None:
+            self._change(track_sid, withheld=True)
+        else:
+            self._change(track_sid, quality=quality, held=held, withheld=False)
 
     def on_frames(self, track_sid: str, callback: FrameCallback | None) -> None:
         """Have `callback` called with a track's decoded media whenever it is subscribed; None ends that."""

@@ -22,25 +22,33 @@ class LayerIntent:
 
     `dimensions` (pixels), where given, win over `quality`: the server takes the smallest layer that
     reaches 0.9 times their height. Not `enabled`: subscribed, but nothing is sent. `pinned`: a person
-    chose the quality, so the controller keeps off.
+    chose the quality, so the controller keeps off. `held`: the controller asks for `quality`, which is below what
+    `dimensions` ask for. `withheld`: it wants nothing to be sent for now.
     """
 
     quality: VideoQuality = VideoQuality.HIGH
     dimensions: tuple[int, int] | None = None
     enabled: bool = True
     pinned: bool = False
+    held: bool = False
+    withheld: bool = False
+
+    @property
+    def sent(self) -> bool:
+        """Whether anything is to be sent."""
+        return self.enabled and not self.withheld
 
 
 def send_intent(publication: rtc.RemoteTrackPublication, intent: LayerIntent) -> None:
     """Tell the server all of `intent`; returns at once, the picture changes within about 1 s."""
     handle = publication._ffi_handle.handle
-    if intent.enabled:
+    if intent.sent:
         _send_enabled(handle, enabled=True)
-    if intent.dimensions is not None:
+    if intent.dimensions is not None and not intent.held:
         _send_dimensions(handle, *intent.dimensions)
     else:
         _send_quality(handle, intent.quality)
-    if not intent.enabled:
+    if not intent.sent:
         _send_enabled(handle, enabled=False)
 
 

@@ -65,8 +65,8 @@ class Watcher:
                 tell(
                     "decision",
                     track=event.track.participant_identity,
-                    from_quality=event.from_quality.name,
-                    to_quality=event.to_quality.name,
+                    from_quality=_word(event.from_quality),
+                    to_quality=_word(event.to_quality),
                     reason=event.reason,
                 )
             case QualityPatternChanged():
@@ -179,3 +179,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def _word(quality: VideoQuality | None) -> str:
+    return "OFF" if quality is None else quality.name

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from quality.allocation import Subscription
-from quality.controller import Action, ControllerState, step
+from quality.controller import ControllerState, step
+from quality.layer_trials import Action
 from quality.stats import VideoQuality
 from quality.window import Window
 

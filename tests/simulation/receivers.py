@@ -1,9 +1,11 @@
-"""What a receiver tells the server of its way: a browser's or the SDK's estimate, and that of this project's tap.
+"""What a receiver tells the server of its way: the SDK's estimate, and that of this project's tap.
 
-`SdkReceiver` is Google's congestion control at the receiver, simplified: overuse takes the estimate to 0.85 of what
-came, it grows by 8% a second and to 1.5 times what comes at most, and nobody here gets to see it. `TapReceiver`
-follows `media/rtp/bandwidth_estimate.py` (docs/decisions/0010-bandwidth-feedback.md) in steps of a tick, with its
-constants: no limit until one is seen, raised by proof; it is what `Window.available_bandwidth_bps` shows.
+`SdkReceiver` is Google's congestion control at the receiver as libwebrtc has it, simplified, with the pace that was
+seen on a real link (docs/performance.md): overuse takes the estimate to 0.85 of what came; it is held until the queue
+is gone, grows by some kb/s a second near the rate at which the link was full, and by 8% a second past it, to 1.5 times
+what comes at most. Where the server sends more than it was told, it hardly grows. `TapReceiver` follows
+`media/rtp/bandwidth_estimate.py` (docs/decisions/0010-bandwidth-feedback.md) in steps of a tick, with its constants:
+no limit until one is seen, raised by proof. `known_bps` is what `Window.available_bandwidth_bps` shows.
 """
 
 import math
@@ -16,6 +18,10 @@ from tests.simulation.links import TICK_S
 
 SDK_REMB_S = 0.2
 FULL_S = 0.24  # of queue
+HELD_S = 2.0
+PASSED = 1.15  # of what came when the link was full: it has become wider
+NEAR_BPS = 15_000.0  # seen: 10 to 20 kb/s a second
+SLOW_BPS = 4_000.0  # seen: none for half a minute, or 10 kb/s
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +47,42 @@ class Receiver(Protocol):
 
 @dataclass(slots=True)
 class SdkReceiver:
-    """Nobody on this side sees the estimate."""
+    """Begins at what the server's first probes prove. `full_bps` is what came when the link was last seen full."""
 
     bps: float = 3e6
+    full_bps: float = math.inf
+    held_until: float = 0.0
     rates: deque[float] = field(default_factory=lambda: deque(maxlen=5))
     queues: deque[float] = field(default_factory=lambda: deque([0.0] * 3, maxlen=3))
     sent_at: float = -math.inf
 
     @property
     def known_bps(self) -> float | None:
-        return None
+        return self.bps
 
     def receive(self, arrival: Arrival) -> list[float]:
         self.rates.append(arrival.rate_bps)
         self.queues.append(arrival.queue_s)
         rate = sum(self.rates) / len(self.rates)
         first, second, third = self.queues
-        grows = third - second > 0.03 or (third - second > 0.01 and second - first > 0.01)
         before = self.bps
-        if grows or third > FULL_S:
-            self.bps = min(self.bps, 0.85 * rate)
-        elif third < 0.05:
-            self.bps = min(self.bps * 1.08**TICK_S, max(self.bps, 1.5 * rate + 10_000.0))
+        if third - second > 0.03 or (third - second > 0.01 and second - first > 0.01) or third > FULL_S:
+            self.bps, self.full_bps = min(self.bps, 0.85 * rate), rate
+            self.held_until = arrival.now + HELD_S
+        elif third < 0.05 and arrival.now >= self.held_until:
+            self.bps = min(self.bps + self._growth_bps(rate) * TICK_S, max(self.bps, 1.5 * rate + 10_000.0))
         if self.bps >= 0.97 * before and arrival.now - self.sent_at < SDK_REMB_S - 1e-9:
             return []
         self.sent_at = arrival.now
         return [self.bps]
+
+    def _growth_bps(self, rate: float) -> float:
+        """Bits per second, a second."""
+        if rate > PASSED * self.full_bps:
+            self.full_bps = math.inf
+        if math.isinf(self.full_bps):
+            return 0.08 * self.bps
+        return SLOW_BPS if rate > self.bps else NEAR_BPS
 
 
 @dataclass(slots=True)

@@ -1,17 +1,18 @@
 """A model of LiveKit's stream allocator for one subscriber: what it forwards, when it drops layers, how it probes.
 
 Compared, rule by rule, with the source of livekit-server 1.13.4 (`pkg/sfu/streamallocator`, `forwarder.go`), at its
-default settings (REMB, no pausing, probes of padding); not with a running server. As there:
+default settings (REMB, no pausing, probes of padding). As there:
 
 - While no track is deficient a raised ceiling is granted without looking at any estimate. While one is, raising a
   track that is forwarded does nothing at once, and lowering one boosts the others.
 - A track that the server lowered is deficient until it is boosted to its ceiling, or its ceiling falls below what is
   given; lowering the ceiling just to what is given changes nothing of that.
-- Congestion allocates all tracks anew, layer by layer. Probes aim at 1.2 times the next layer of the track that lacks
-  most, if its ceiling allows one. The budget counts what layers take, without sound.
+- Congestion allocates all tracks anew, layer by layer, the temporal layers of each simulcast layer before the next:
+  so 720p at a quarter of its frames is taken where 360p with all of them would fit as well. Probes aim at 1.2 times
+  the next layer of the track that lacks most, if its ceiling allows one. The budget counts what layers take, without
+  sound.
 
-Left out: temporal layers (the server drops frames before it drops pixels), layers coming and going at the publisher,
-and what the server measures of a layer's bitrate (nominal here).
+Left out: layers coming and going at the publisher, and what the server measures of a layer's bitrate (nominal here).
 """
 
 from dataclasses import dataclass, field
@@ -21,15 +22,36 @@ from tests.simulation.congestion import NO_LIMIT_BPS, RemoteBwe
 
 PROBE_OVERAGE = 1.2
 LEAST_PROBE_BPS = 200_000.0
+# VP8 with three temporal layers, as libwebrtc shares bits and frames out: up to and with each of them.
+TEMPORAL_BITS = (0.4, 0.6, 1.0)
+TEMPORAL_FRAMES = (0.25, 0.5, 1.0)
+TEMPORAL_LAYERS = len(TEMPORAL_BITS)
+
+Rung = int  # simulcast layer times TEMPORAL_LAYERS plus temporal layer, lowest first
+
+
+def top(quality: VideoQuality | None) -> Rung:
+    """The rung of a simulcast layer with all its frames; -1 for none."""
+    return -1 if quality is None else TEMPORAL_LAYERS * quality + TEMPORAL_LAYERS - 1
+
+
+def quality_of(rung: Rung) -> VideoQuality | None:
+    """The simulcast layer of a rung."""
+    return None if rung < 0 else VideoQuality(rung // TEMPORAL_LAYERS)
 
 
 @dataclass(slots=True)
 class Server:
-    """Mutable model; `step` once a tick. `layer_bps` are nominal, from LOW up; `target` is what is forwarded."""
+    """Mutable model; `step` once a tick.
+
+    `layer_bps` are nominal, from LOW up. `target` is the rung that is forwarded, `switching` the tracks whose key frame
+    is awaited.
+    """
 
     layer_bps: dict[str, tuple[float, ...]]
     ceilings: dict[str, VideoQuality | None] = field(default_factory=dict)
-    target: dict[str, VideoQuality | None] = field(default_factory=dict)
+    target: dict[str, Rung] = field(default_factory=dict)
+    switching: set[str] = field(default_factory=set)
     lacking: set[str] = field(default_factory=set)
     deficient: bool = False
     committed_bps: float = NO_LIMIT_BPS
@@ -39,7 +61,8 @@ class Server:
 
     def __post_init__(self) -> None:
         for sid, rates in self.layer_bps.items():
-            self.ceilings[sid] = self.target[sid] = VideoQuality(len(rates) - 1)
+            self.ceilings[sid] = VideoQuality(len(rates) - 1)
+            self.target[sid] = top(self.ceilings[sid])
 
     def ask(self, sid: str, ceiling: VideoQuality | None, now: float) -> None:
         """The subscriber's settings for a track (`allocateTrack`)."""
@@ -47,15 +70,15 @@ class Server:
         self.bwe.stop_probe(now)
         at = self.target[sid]
         if not self.deficient and not self.bwe.congested:
-            self.target[sid] = ceiling
+            self.target[sid] = top(ceiling)
             self.lacking.discard(sid)
-        elif _height(ceiling) < _height(at):
-            self.target[sid] = ceiling
+        elif top(ceiling) < at:
+            self.target[sid] = top(ceiling)
             self.lacking.discard(sid)
             self._adjust()
             self._boost()
-        elif at is None and ceiling is not None:
-            self.target[sid] = VideoQuality.LOW
+        elif at < 0 and ceiling is not None:
+            self.target[sid] = 0
             self._see(sid)
             while self._boost_one(sid):
                 pass
@@ -84,7 +107,7 @@ class Server:
             self.committed_bps = max(self.committed_bps, self.bwe.committed_bps)
             self._boost()
         if self.deficient and self.bwe.can_probe(now):
-            steps = [bps for sid in self._most_lacking() if (bps := self._next_bps(sid)) is not None]
+            steps = [bps for sid in self._most_lacking() if (bps := self._wider_bps(sid)) is not None]
             if steps:
                 self.bwe.start_probe(now, self.usage_bps + max(LEAST_PROBE_BPS, PROBE_OVERAGE * steps[0]))
 
@@ -95,18 +118,27 @@ class Server:
 
     @property
     def usage_bps(self) -> float:
-        return sum(self.layer_bps[sid][at] for sid, at in self.target.items() if at is not None)
+        return sum(self._bps(sid, at) for sid, at in self.target.items())
+
+    def _bps(self, sid: str, rung: Rung) -> float:
+        if rung < 0:
+            return 0.0
+        return self.layer_bps[sid][rung // TEMPORAL_LAYERS] * TEMPORAL_BITS[rung % TEMPORAL_LAYERS]
 
     def _allocate_all(self) -> None:
         wanted = [sid for sid, ceiling in self.ceilings.items() if ceiling is not None]
-        order = sorted(wanted, key=lambda sid: -_height(self.ceilings[sid]))
-        for sid in order:
-            self.target[sid] = VideoQuality.LOW
-            self._see(sid)
-        for quality in (VideoQuality.MEDIUM, VideoQuality.HIGH):
+        order = sorted(wanted, key=lambda sid: -top(self.ceilings[sid]))
+        available, given = self.committed_bps, dict.fromkeys(wanted, -1)
+        for rung in range(top(VideoQuality.HIGH) + 1):
             for sid in order:
-                if self.target[sid] == quality - 1:
-                    self._boost_one(sid)
+                if rung > top(self.ceilings[sid]):
+                    continue
+                more = self._bps(sid, rung) - self._bps(sid, given[sid])
+                if more <= available or given[sid] < 0:
+                    given[sid], available = rung, max(0.0, available - more)
+        self.target.update(given)
+        for sid in wanted:
+            self._see(sid)
         self._adjust()
 
     def _boost(self) -> None:
@@ -117,17 +149,17 @@ class Server:
 
     def _boost_one(self, sid: str) -> bool:
         """The next layer, where it fits."""
-        at, more_bps = self.target[sid], self._next_bps(sid)
-        if sid not in self.lacking or at is None or more_bps is None:
+        at = self.target[sid]
+        if sid not in self.lacking or at < 0 or at >= top(self.ceilings[sid]):
             return False
-        if self.usage_bps + more_bps > self.committed_bps:
+        if self.usage_bps + self._bps(sid, at + 1) - self._bps(sid, at) > self.committed_bps:
             return False
-        self.target[sid] = VideoQuality(at + 1)
+        self.target[sid] = at + 1
         self._see(sid)
         return True
 
     def _see(self, sid: str) -> None:
-        if _height(self.target[sid]) < _height(self.ceilings[sid]):
+        if self.target[sid] < top(self.ceilings[sid]):
             self.lacking.add(sid)
         else:
             self.lacking.discard(sid)
@@ -139,15 +171,12 @@ class Server:
 
     def _most_lacking(self) -> list[str]:
         found = [sid for sid in self.layer_bps if sid in self.lacking]
-        return sorted(found, key=lambda sid: _height(self.target[sid]) - _height(self.ceilings[sid]))
+        return sorted(found, key=lambda sid: self.target[sid] - top(self.ceilings[sid]))
 
-    def _next_bps(self, sid: str) -> float | None:
-        """What the next layer takes more; None at the ceiling."""
+    def _wider_bps(self, sid: str) -> float | None:
+        """What the next layer that takes more takes; None at the ceiling, and while a switch is under way."""
         at = self.target[sid]
-        if at is None or at >= _height(self.ceilings[sid]):
+        if sid in self.switching:
             return None
-        return self.layer_bps[sid][at + 1] - self.layer_bps[sid][at]
-
-
-def _height(quality: VideoQuality | None) -> int:
-    return -1 if quality is None else int(quality)
+        above = range(at + 1, top(self.ceilings[sid]) + 1)
+        return next((more for rung in above if (more := self._bps(sid, rung) - self._bps(sid, at)) >= 0), None)

@@ -111,9 +111,15 @@ def test_a_constant_link_that_carries_all_is_left_alone(bps: float) -> None:
     assert result.share(instant(result.trace, THREE), after=2) > 0.99
 
 
-@pytest.mark.parametrize("bps", [0.8e6, 1.5e6])
-def test_on_a_constant_narrow_link_there_is_more_to_see_than_without(bps: float) -> None:
-    trace = constant(bps)
-    ours, alone = run(trace, THREE, Ours), run(trace, THREE, AlwaysHigh)
-    assert sum(ours.utilities) > 1.05 * sum(alone.utilities)
-    assert ours.frozen_s < 0.75 * alone.frozen_s
+def test_the_server_alone_takes_frames_before_it_takes_pixels() -> None:
+    world = World(constant(1.5e6, 30), THREE, 100)
+    windows = [world.second()[0] for _ in range(30)][-1]
+    assert windows[0].frame_height == 720
+    assert windows[0].fps < 10.0
+
+
+def test_the_server_alone_takes_long_to_find_that_a_link_became_wider() -> None:
+    trace = step()
+    recovered = run(trace, THREE, AlwaysHigh, 100).recovery_s(instant(trace, THREE), 80.0)
+    assert recovered is not None
+    assert recovered > 10.0

@@ -14,7 +14,7 @@ from quality.stats import InboundRtp, TrackKind, TrackSnapshot, TrackSource, Vid
 from quality.window import Window, delta
 from tests.simulation.links import TICK_S, Trace
 from tests.simulation.receivers import Arrival, Receiver, SdkReceiver
-from tests.simulation.server import Server
+from tests.simulation.server import TEMPORAL_BITS, TEMPORAL_FRAMES, TEMPORAL_LAYERS, Server, quality_of
 
 EPOCH = 1_800_000_000.0
 QUEUE_S = 0.3  # RFC 8867: the bottleneck's queue
@@ -25,6 +25,8 @@ REPAIRED = 0.97  # of packets lost at random come again in time
 KEY_FRAME_S = 0.2  # a key frame is as many bits as this much of its layer
 PLI_THROTTLE_S = 1.0  # the server asks a publisher for key frames no oftener
 SWITCH_S = (0.3, 1.3)  # from request to the new layer's first key frame, as seen live
+PING_S = 2.0  # the SDK measures its round trip this often
+GIVEN_UP = 0.5
 REPEAT_S = 0.1  # a packet asked for that has not come by now is asked for again
 FREEZE_S = 0.25  # W3C: average + 150 ms, at 20 frames a second and more
 
@@ -37,6 +39,7 @@ class Track:
     random: Random
     forwarded: VideoQuality | None = VideoQuality.HIGH
     switch_to: VideoQuality | None = VideoQuality.HIGH
+    temporal: int = TEMPORAL_LAYERS - 1
     switch_at: float | None = None
     scene: float = 0.0
     key_frame: bool = True
@@ -56,9 +59,15 @@ class Track:
     pli: int = 0
 
     def layer(self) -> Layer | None:
+        """What is forwarded, with the bits and frames of its temporal layers."""
         if self.forwarded is None:
             return None
-        return next(layer for layer in self.subscription.layers if layer.quality is self.forwarded)
+        whole = next(layer for layer in self.subscription.layers if layer.quality is self.forwarded)
+        return replace(
+            whole,
+            fps=whole.fps * TEMPORAL_FRAMES[self.temporal],
+            bitrate_bps=whole.bitrate_bps * TEMPORAL_BITS[self.temporal],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +93,7 @@ class World:
     receiver: Receiver = field(default_factory=SdkReceiver)
     pending: list[tuple[float, str, VideoQuality | None]] = field(default_factory=list)
     was_queued_s: float = 0.0
+    round_trip_s: float = 2 * PROPAGATION_S
     weights: tuple[float, ...] = ()
     tracks: list[Track] = field(init=False)
     server: Server = field(init=False)
@@ -160,13 +170,22 @@ class World:
         for _, sid, quality in due:
             self.server.ask(sid, quality, self.now)
         for track in self.tracks:
-            target = self.server.target[track.subscription.track_sid]
+            sid = track.subscription.track_sid
+            rung = self.server.target[sid]
+            target = quality_of(rung)
+            if rung >= 0:
+                track.temporal = rung % TEMPORAL_LAYERS  # takes no key frame
             latency = track.random.uniform(*SWITCH_S)
             if target != track.switch_to:
                 track.switch_to, track.switch_at = target, self.now + (0.0 if target is None else latency)
             if track.switch_at is not None and self.now >= track.switch_at:
                 track.key_frame = track.switch_to is not None and track.forwarded != track.switch_to
                 track.forwarded, track.switch_at = track.switch_to, None
+                track.lost_bits = 0.0  # the new layer's key frame needs none of it
+            if track.switch_at is None:
+                self.server.switching.discard(sid)
+            else:
+                self.server.switching.add(sid)
 
     def _offered(self, track: Track) -> float:
         """Bits that the server sends of the track in this tick, retransmissions among them."""
@@ -205,6 +224,7 @@ class World:
             track.asked_key_frame_at = asked_at
             track.broken_until = asked_at + 2 * PROPAGATION_S + delay + KEY_FRAME_S
         if track.broken_until is not None:
+            track.lost_bits *= GIVEN_UP  # what came before the key frame that was asked for is not needed any more
             if self.now < track.broken_until:
                 return 0.0
             track.key_frame = True
@@ -240,6 +260,8 @@ class World:
             self.server.estimate(bps, self.now)
         self.server.step(self.now)
         self.was_queued_s = delay
+        if self.tick % round(PING_S / TICK_S) == 0:
+            self.round_trip_s = 2 * PROPAGATION_S + delay
 
     def _snapshot(self, track: Track) -> TrackSnapshot:
         layer = track.layer()
@@ -259,6 +281,7 @@ class World:
             pli_count=track.pli,
             jitter_buffer_delay=track.buffer_s,
             jitter_buffer_emitted_count=frames,
+            round_trip_time=self.round_trip_s,
         )
         return TrackSnapshot(
             track.subscription.track_sid,

@@ -10,6 +10,7 @@ from agent.room.session import RoomSession
 from agent.room.state import TrackState
 from agent.room.subscriber import Subscriber
 from agent.room.track_settings import LayerIntent
+from quality.layer_steps import height
 from quality.participants import ServerOpinion
 from quality.stats import TrackKind, VideoQuality
 from tests.quality.traces import received
@@ -45,7 +46,8 @@ class Room:
     def ceiling(self, _sid: str) -> VideoQuality:
         return VideoQuality.HIGH
 
-    def choose_quality(self, sid: str, quality: VideoQuality) -> None:
+    def choose_quality(self, sid: str, quality: VideoQuality | None, *, held: bool) -> None:
+        assert quality is not None
         self.asked[sid] = quality
 
     def labels(self) -> dict[str, TrackLabel]:
@@ -83,7 +85,7 @@ def test_want_of_cpu_lowers_layers_and_spares_who_speaks() -> None:
     run(room, [SHORT] * 8, speaker="bob")
     changes = [event for event in room.told if isinstance(event, LayerChanged)]
     assert changes
-    assert all(event.to_quality < event.from_quality for event in changes)
+    assert all(height(event.to_quality) < height(event.from_quality) for event in changes)
     assert "TR_bob" not in room.asked
     assert set(room.asked) <= {"TR_ada", "TR_cyd", "TR_dan"}
 
@@ -92,5 +94,9 @@ def test_layers_come_back_when_there_is_cpu_again() -> None:
     room = Room()
     run(room, [SHORT] * 8 + [CALM] * 170)
     assert min(room.asked.values()) is VideoQuality.HIGH
-    ups = [event for event in room.told if isinstance(event, LayerChanged) and event.to_quality > event.from_quality]
+    ups = [
+        event
+        for event in room.told
+        if isinstance(event, LayerChanged) and height(event.to_quality) > height(event.from_quality)
+    ]
     assert ups
