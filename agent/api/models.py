@@ -233,6 +233,8 @@ class PublishBody(Body):
     name: Annotated[str, Field(max_length=200)] = ""
     track_source: Source = "camera"
     simulcast: bool = True
+    adaptive: bool = True
+    """Send fewer frames or a smaller picture when CPU or bandwidth lack."""
     video_codec: Literal["vp8", "h264", "vp9", "av1"] = "vp8"
     max_bitrate_bps: Annotated[int, Field(ge=30_000, le=50_000_000)] | None = None
     max_fps: Annotated[float, Field(ge=1, le=120)] | None = None
@@ -246,6 +248,7 @@ class PublishBody(Body):
             name=self.name,
             source=TrackSource(self.track_source),
             simulcast=self.simulcast,
+            adaptive=self.adaptive,
             video_codec=VideoCodec(self.video_codec),
             max_bitrate_bps=self.max_bitrate_bps,
             max_fps=self.max_fps,

@@ -31,6 +31,7 @@ NAMES = {
     "roomhand_quality_patterns_active",
     "roomhand_quality_agreement",
     "roomhand_track_restarts",
+    "roomhand_publish_decisions",
     "roomhand_layer_switches",
     "roomhand_recordings",
     "roomhand_recording_segments",
