@@ -21,7 +21,8 @@ class Signs:
     """`trouble` by limit, as sentences; without one all is well. `delivered` is the share of captured frames that the
     highest sent layer has, `coarse` its quantizer's share of the scale, `load` the share of time spent encoding.
 
-    `highest_sent` is False where the encoder leaves out the highest layer that is wanted. None: not known.
+    `highest_sent` is False where the encoder leaves out the highest layer that is wanted. `unsent`: none of those that
+    are wanted is sent, and nothing limits it.
     """
 
     trouble: dict[Limit, str]
@@ -30,6 +31,7 @@ class Signs:
     load: float
     cpu_limited: bool
     highest_sent: bool
+    unsent: bool
     sent_bps: float
     available_bps: float | None
 
@@ -60,6 +62,7 @@ def read_signs(published: Published, settings: Settings, window: Window) -> Sign
         load=load,
         cpu_limited=QualityLimitationReason.CPU in reasons,
         highest_sent=len(sent) == len(wanted) or QualityLimitationReason.BANDWIDTH not in reasons,
+        unsent=not sent and QualityLimitationReason.BANDWIDTH not in reasons,
         sent_bps=window.bitrate_bps,
         available_bps=window.available_bandwidth_bps,
     )

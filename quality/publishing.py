@@ -193,6 +193,12 @@ def _down(
         side = replace(side, applied=(), watch=None, up_after_s=_longer(side))
         reason = "the highest layer is left out in this size too"
         return _changed(state, side, applied[-1], Course.UNDONE, reason, "the lower layers as published", now)
+    if side.limit is Limit.BANDWIDTH and side.applied and signs.unsent:
+        # libwebrtc sends fewer layers of a small picture: what is wanted may be one that it leaves out.
+        applied = side.applied
+        side = replace(side, applied=(), watch=None, up_after_s=_longer(side))
+        reason = "the layer that is wanted is not sent in this size"
+        return _changed(state, side, applied[-1], Course.UNDONE, reason, "the layers as published", now)
     if side.trouble_s < LIMITED_S or side.watch is not None:
         return None
     if side.raised_at is not None:

@@ -79,6 +79,21 @@ def test_where_not_even_the_smaller_picture_fits_the_lower_layers_are_had_as_pub
     assert run.state.settings == Settings()
 
 
+def test_a_wanted_layer_that_the_smaller_picture_does_not_have_brings_the_larger_one_back() -> None:
+    run = Run().go(WIDE, 20).go(Machine(700_000), 40)
+    assert run.state.settings == Settings(lines=360)
+
+    def lowest_only() -> Window:
+        window = Machine(700_000).second(PUBLISHED, run.state.settings)
+        lowest = replace(window.layers[0], rid="q", fps=0.0, bitrate_bps=0.0, target_bitrate_bps=0.0, qp=None)
+        unwanted = tuple(replace(layer, active=False, fps=0.0, bitrate_bps=0.0) for layer in window.layers)
+        return replace(window, layers=(lowest, *unwanted))
+
+    run.see(lowest_only, 2)
+    assert run.moves()[-1] == ("undone", "lines")
+    assert run.state.settings == Settings()
+
+
 def test_a_highest_layer_that_comes_and_goes_is_made_smaller() -> None:
     run = Run().go(WIDE, 20)
     for _ in range(8):
