@@ -189,7 +189,9 @@ class RoomAgent:
 
     async def publish(self, spec: str, options: PublishOptions | None = None) -> tuple[PublicationState, ...]:
         """Publish "pattern", "sync" or a media file: one publication each for video and audio."""
-        source = await asyncio.to_thread(open_source, spec, loop=self._request.loop)
+        source = await asyncio.to_thread(
+            open_source, spec, loop=self._request.loop, pre_encoded=bool(options and options.pre_encoded)
+        )
         return await self._publisher.publish(source, options or PublishOptions())
 
     async def unpublish(self, sid: str) -> None:
@@ -356,7 +358,7 @@ class RoomAgent:
             connection_events={key: self._counted[key] for key in _CONNECTION_EVENTS},
             layer_switches={key: self._counted[key] for key in ("up", "down")},
         )
-        parts = (self._recordings, self._quality, self._restarter, self._publishing)
+        parts = (self._recordings, self._quality, self._restarter, self._publishing, self._publisher)
         return sum((part.counters() for part in parts), mine)
 
     def _on_room_event(self, event: object) -> None:

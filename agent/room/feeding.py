@@ -5,17 +5,18 @@ from typing import Protocol
 
 from livekit import rtc
 
+from agent.room.pre_encoded_feed import PreEncodedFeed
 from agent.room.publish_options import TrackPlan
 from agent.room.pump import Pump
 from media.sources.pacer import AUDIO_LATE_LIMIT_S, AUDIO_LEAD_S, Pacer
 from media.sources.scale import scaled
-from media.sources.source import DecodedAudio, DecodedVideoFrame, Source
+from media.sources.source import DecodedAudio, DecodedVideoFrame, PreEncodedSource, Source
 from quality.publish_ladder import scaled_size
 from quality.stats import TrackKind
 
 AUDIO_QUEUE_MS = 200  # the SDK's default of 1 s would let sound leave that much after its picture
 
-NativeSource = rtc.VideoSource | rtc.AudioSource
+NativeSource = rtc.VideoSource | rtc.EncodedVideoSource | rtc.AudioSource
 
 
 class Feed(Protocol):
@@ -103,6 +104,8 @@ def native_source(source: Source, plan: TrackPlan) -> NativeSource:
     if plan.kind is TrackKind.VIDEO:
         video = source.video
         assert video is not None
+        if plan.pre_encoded:
+            return rtc.EncodedVideoSource(video.width, video.height)
         return rtc.VideoSource(video.width, video.height, is_screencast=plan.source == "screen_share")
     audio = source.audio
     assert audio is not None
@@ -120,4 +123,7 @@ def feed_of(plan: TrackPlan, source: Source, native: NativeSource, *, start: flo
     """What plays `source` into `native` from `start` (the event loop's time) on."""
     if isinstance(native, rtc.AudioSource):
         return AudioFeed(plan, source, native, start=start)
+    if isinstance(native, rtc.EncodedVideoSource):
+        assert isinstance(source, PreEncodedSource)
+        return PreEncodedFeed(plan, source, native, start=start)
     return VideoFeed(plan, source, native, start=start)

@@ -20,6 +20,8 @@ from quality.stats import Direction, TrackKind, TrackSource
 from quality.video_model import VideoCodec as SentCodec
 from quality.window import Window
 
+DROPPED_FPS = 2.0  # snapshots fall between two frames
+
 log = structlog.get_logger(__name__)
 
 
@@ -53,7 +55,11 @@ class PublishAdapter:
             for each in tick.tracks
             if each.judgement.window.kind is TrackKind.VIDEO and each.judgement.window.direction is Direction.OUTBOUND
         }
-        ours = {plan.name: (sid, plan) for sid, plan, _, _ in self._publisher.local_tracks if plan.adaptive}
+        plans = [(sid, plan) for sid, plan, _, _ in self._publisher.local_tracks]
+        for sid, plan in plans:
+            if plan.pre_encoded and sid in windows and _frames_dropped(windows[sid]):
+                self._publisher.note_encoder_dropped(plan.name)
+        ours = {plan.name: (sid, plan) for sid, plan in plans if plan.adaptive}
         for name in self._videos.keys() - ours.keys():
             del self._videos[name]
         for name, (sid, plan) in ours.items():
@@ -130,6 +136,14 @@ class PublishAdapter:
     async def aclose(self) -> None:
         """Do nothing more; idempotent."""
         await self._tasks.aclose()
+
+
+def _frames_dropped(window: Window) -> bool:
+    """Whether frames were captured and did not come out of a pass-through encoder that is wanted."""
+    wanted = [layer for layer in window.layers if layer.active is not False]
+    if not window.measured or not window.captured_fps or not wanted:
+        return False
+    return window.captured_fps - wanted[-1].fps > DROPPED_FPS
 
 
 def _published(plan: TrackPlan) -> Published:

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from agent.errors import InvalidSettings
 from agent.room.metadata import check_name
+from media.sources.source import VideoFormat
 from quality.presets import preset_fps
 from quality.stats import TrackKind, TrackSource, VideoLayer, VideoQuality
 
@@ -22,6 +23,8 @@ _BITRATE_PRESETS = (
 _LARGEST_BITRATE_BPS = 8_000_000
 _PRESET_FPS = 30.0
 _SCREEN_FPS = 15.0
+# What libwebrtc is told to be the most: its target never goes above, and it drops frames of what is over its target.
+_PRE_ENCODED_MARGIN, _PRE_ENCODED_LEAST_BPS = 2.0, 2_000_000
 _AUDIO_OF = {TrackSource.CAMERA: TrackSource.MICROPHONE, TrackSource.SCREEN_SHARE: TrackSource.SCREEN_SHARE_AUDIO}
 _DEFAULT_NAMES = {
     TrackSource.CAMERA: "camera",
@@ -48,7 +51,8 @@ class PublishOptions:
     after `source`, which is the video's (camera or screen_share; the audio's follows), or the audio's
     where the source has no picture. `max_bitrate_bps` and `max_fps` are of the highest layer.
     `video=False` or `audio=False` leaves that half out. `adaptive`: frames, size and codec of the video follow what
-    the machine and the way out carry, below what is said here.
+    the machine and the way out carry, below what is said here. `pre_encoded`: the file's H.264 or VP8 video is sent as
+    it is, in its own codec and one layer; what the way out does not carry of it is left out.
     """
 
     name: str = ""
@@ -61,6 +65,7 @@ class PublishOptions:
     video: bool = True
     audio: bool = True
     adaptive: bool = True
+    pre_encoded: bool = False
     metadata: dict[str, str | int | float | bool | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -92,6 +97,7 @@ class TrackPlan:
     height: int = 0
     usual_fps: float = 0.0
     adaptive: bool = False
+    pre_encoded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +138,22 @@ def plan_video(options: PublishOptions, width: int, height: int, fps: float) -> 
         height=height,
         usual_fps=min(fps, options.max_fps or (_PRESET_FPS if limited else _sdk_fps(source, width, height))),
         adaptive=options.adaptive,
+    )
+
+
+def plan_pre_encoded(options: PublishOptions, video: VideoFormat, codec: str, bitrate_bps: float) -> TrackPlan:
+    """The video track for a source that is encoded already; `bitrate_bps` 0 where that is not known."""
+    plan = plan_video(options, video.width, video.height, video.fps)
+    most = options.max_bitrate_bps or max(_PRE_ENCODED_LEAST_BPS, round(_PRE_ENCODED_MARGIN * bitrate_bps))
+    return replace(
+        plan,
+        simulcast=False,
+        video_codec=VideoCodec(codec),
+        bitrate_bps=min(most, _LARGEST_BITRATE_BPS * 4),
+        fps=max(1.0, video.fps),
+        max_fps=None,
+        adaptive=False,
+        pre_encoded=True,
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 
 import structlog
 from livekit import rtc
@@ -9,6 +10,7 @@ from livekit.rtc.participant import PublishTrackError, UnpublishTrackError
 
 from agent.errors import InvalidSettings, PublishFailed, RoomhandError, TrackNotFound
 from agent.room import convert
+from agent.room.counters import RoomCounters
 from agent.room.events import (
     ConnectionStateChanged,
     Disconnected,
@@ -17,13 +19,14 @@ from agent.room.events import (
     RoomEvent,
 )
 from agent.room.feeding import Feed, NativeSource, VideoFeed, feed_of, native_source, sdk_track
+from agent.room.pre_encoded_feed import PreEncodedFeed
 from agent.room.publications import LocalTrack, Played, Publication, PublicationStatus
-from agent.room.publish_options import PlanChange, PublishOptions, TrackPlan, plan_audio, plan_video
+from agent.room.publish_options import PlanChange, PublishOptions, TrackPlan, plan_audio, plan_pre_encoded, plan_video
 from agent.room.session import RoomSession
 from agent.room.state import ConnectionState, PublicationState
 from agent.tasks import Tasks
 from media.errors import SourceUnreadable
-from media.sources.source import Source
+from media.sources.source import PreEncodedSource, Source, VideoFormat
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +49,7 @@ class Publisher:
         self._tasks = Tasks("publisher")
         self._playing: list[Played] = []
         self._closed = False
+        self._counted: Counter[str] = Counter()
         self._was_reconnecting = False
         session.before_leaving("publications", self.aclose)
         session.add_listener(self._on_event)
@@ -91,7 +95,7 @@ class Publisher:
         audio = source.audio if options.audio else None
         plans = []
         if video:
-            plans.append(plan_video(options, video.width, video.height, video.fps))
+            plans.append(_plan_video(source, video, options))
         if audio:
             plans.append(plan_audio(options, with_video=video is not None))
         if not plans:
@@ -188,6 +192,12 @@ class Publisher:
         if isinstance(publication.feed, VideoFeed):
             publication.feed.limit(max_fps=max_fps, lines=lines)
 
+    def note_encoder_dropped(self, which: str) -> None:
+        """Frames of a video that is encoded already were captured and not sent. Raises TrackNotFound."""
+        _, publication = self._find(which)
+        if isinstance(publication.feed, PreEncodedFeed):
+            publication.feed.encoder_dropped()
+
     async def republish(self, which: str, change: PlanChange | None = None) -> PublicationState:
         """Publish a track of ours anew, with `change`, and then withdraw the old one.
 
@@ -212,6 +222,14 @@ class Publisher:
         await self._withdraw_sid(old.sid, plan.name)
         return publication.state
 
+    def counters(self) -> RoomCounters:
+        """Totals for metrics."""
+        counted = Counter(self._counted)
+        for publication in self._all():
+            if isinstance(publication.feed, PreEncodedFeed):
+                counted.update(publication.feed.counted)
+        return RoomCounters(pre_encoded=dict(counted))
+
     def missing(self) -> tuple[PublicationState, ...]:
         """What is published as far as we know, and is not in the room."""
         return tuple(publication.state for publication in self._missing())
@@ -235,6 +253,8 @@ class Publisher:
         if publication not in played.publications:
             return
         played.publications.remove(publication)
+        if isinstance(publication.feed, PreEncodedFeed):
+            self._counted.update(publication.feed.counted)
         await publication.stop_pumping()
         sid = publication.sdk.sid
         await self._withdraw_sid(sid, publication.plan.name)
@@ -295,3 +315,9 @@ class Publisher:
         playing = tuple(self._playing)
         await asyncio.gather(*(self._withdraw(each, PublicationStatus.UNPUBLISHED, "leaving") for each in playing))
         await self._tasks.aclose()
+
+
+def _plan_video(source: Source, video: VideoFormat, options: PublishOptions) -> TrackPlan:
+    if isinstance(source, PreEncodedSource):
+        return plan_pre_encoded(options, video, source.codec, source.bitrate_bps)
+    return plan_video(options, video.width, video.height, video.fps)

@@ -32,6 +32,7 @@ NAMES = {
     "roomhand_quality_agreement",
     "roomhand_track_restarts",
     "roomhand_publish_decisions",
+    "roomhand_pre_encoded",
     "roomhand_layer_switches",
     "roomhand_recordings",
     "roomhand_recording_segments",

@@ -10,6 +10,7 @@ from agent import RoomAgent, RoomRequest, load_settings
 from agent.logs import configure_logs
 from agent.room.events import PublishAdapted
 from agent.room.publish_options import PublishOptions, VideoCodec
+from agent.room.state import ConnectionState
 from agent.tokens import Credentials
 
 
@@ -26,7 +27,11 @@ async def publish(server: Credentials, room: str, source: str, options: PublishO
     agent = RoomAgent(server, request, load_settings())
     agent.add_listener(tell)
     async with agent:
-        await agent.wait_closed()
+        while agent.state().connection is not ConnectionState.DISCONNECTED:
+            await asyncio.sleep(1)
+            if counted := agent.counters().pre_encoded:
+                sys.stdout.write(json.dumps({"pre_encoded": counted}) + "\n")
+                sys.stdout.flush()
 
 
 def main() -> None:
@@ -35,10 +40,16 @@ def main() -> None:
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--codec", default="vp8")
     parser.add_argument("--no-adaptive", action="store_true")
+    parser.add_argument("--pre-encoded", action="store_true")
     options = parser.parse_args()
     configure_logs("console", "warning")
     server = Credentials(options.url, options.key, options.secret)
-    wanted = PublishOptions(audio=False, adaptive=not options.no_adaptive, video_codec=VideoCodec(options.codec))
+    wanted = PublishOptions(
+        audio=False,
+        adaptive=not options.no_adaptive,
+        video_codec=VideoCodec(options.codec),
+        pre_encoded=options.pre_encoded,
+    )
     asyncio.run(publish(server, options.room, options.source, wanted))
 
 

@@ -7,9 +7,18 @@ from typing import cast
 from agent.errors import PublishFailed
 from agent.room.events import PublishAdapted
 from agent.room.publish_adapter import PublishAdapter
-from agent.room.publish_options import PlanChange, PublishOptions, TrackPlan, VideoCodec, plan_audio, plan_video
+from agent.room.publish_options import (
+    PlanChange,
+    PublishOptions,
+    TrackPlan,
+    VideoCodec,
+    plan_audio,
+    plan_pre_encoded,
+    plan_video,
+)
 from agent.room.publisher import Publisher
 from agent.room.quality_monitor import JudgedTrack, QualityTick, TrackLabel
+from media.sources.source import VideoFormat
 from quality import judge
 from quality.judge import Coding, Judgement
 from quality.publish_ladder import Published, Settings
@@ -31,6 +40,11 @@ class Publishing:
     limits: list[tuple[float | None, int | None]] = field(default_factory=list)
     republished: list[PlanChange] = field(default_factory=list)
     refuses: bool = False
+    dropped: int = 0
+
+    def note_encoder_dropped(self, which: str) -> None:
+        assert which == self.plan.name
+        self.dropped += 1
 
     @property
     def local_tracks(self) -> tuple[tuple[str, TrackPlan, object, bool], ...]:
@@ -86,6 +100,18 @@ async def test_what_is_not_to_be_adapted_is_left_alone() -> None:
     room, told = Publishing(plan=plan), list[PublishAdapted]()
     adapter = adapter_of(room, told)
     await run(adapter, room, NARROW, range(60))
+    assert (room.limits, told) == ([], [])
+    await adapter.aclose()
+
+
+async def test_frames_that_a_pass_through_did_not_get_are_told_and_no_setting_changes() -> None:
+    plan = plan_pre_encoded(PublishOptions(), VideoFormat(1280, 720, 30.0), "h264", 1e6)
+    room, told = Publishing(plan=plan), list[PublishAdapted]()
+    adapter = adapter_of(room, told)
+    await run(adapter, room, Machine(), range(5))
+    assert room.dropped == 0
+    await run(adapter, room, NARROW, range(5, 10))
+    assert room.dropped == 5
     assert (room.limits, told) == ([], [])
     await adapter.aclose()
 
