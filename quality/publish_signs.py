@@ -10,8 +10,8 @@ from quality.window import Window
 
 FEW_FRAMES = 0.75  # of those captured: encoders drop single frames also where all is well
 COARSE = 0.75  # of the codec's scale: libwebrtc lets VP8 go to 106 of 127
-BUSY = 0.6  # of the time spent encoding; libwebrtc makes the picture smaller from 0.85 on
-SWAMPED = 0.75
+BUSY = 0.6  # of the time spent encoding: up to that there is room
+SWAMPED = 0.75  # libwebrtc makes the picture smaller from 0.85 on, and is content below
 LINK_FULL = 1.5  # the highest layer's target times this is over what the way carries
 _QP_SCALE = {VideoCodec.VP8: 127.0, VideoCodec.H264: 51.0, VideoCodec.VP9: 255.0, VideoCodec.AV1: 255.0}
 
@@ -92,10 +92,10 @@ def _starving(published: Published, sent: list[SentLayer], signs: Signs) -> str:
 
 
 def _overload(signs: Signs, captured_fps: float, wanted_fps: float) -> str:
-    if signs.cpu_limited and signs.load > BUSY:
-        return f"limited by the CPU: encoding takes {signs.load:.0%} of the time"
     if signs.load <= SWAMPED:
         return ""
+    if signs.cpu_limited:
+        return f"limited by the CPU: encoding takes {signs.load:.0%} of the time"
     if signs.delivered < FEW_FRAMES:
         return f"{signs.delivered:.0%} of the frames are encoded, which takes {signs.load:.0%} of the time"
     if captured_fps < FEW_FRAMES * wanted_fps:

@@ -54,11 +54,12 @@ class PublishDecision:
 
 @dataclass(frozen=True, slots=True)
 class _Watch:
-    """A step down whose effect is judged at `until`; `before` is the signs' measure then."""
+    """A step down whose effect is judged at `until`; before it the measure was `before` and the rungs were `kept`."""
 
     rung: Rung
     until: float
     before: float
+    kept: tuple[Rung, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +179,7 @@ def _judge(
     failed = 1 + next((times for rung, _, times in side.barred if rung == watch.rung), 0)
     until = now + min(MAX_BARRED_S, BARRED_S * BACKOFF ** (failed - 1))
     barred = (*(each for each in side.barred if each[0] != watch.rung), (watch.rung, until, failed))
-    applied = tuple(rung for rung in side.applied if rung != watch.rung)
-    side = replace(side, applied=applied, barred=barred)
+    side = replace(side, applied=watch.kept, barred=barred)
     reason = f"it did not help: {signs.trouble[side.limit]}"
     return _changed(state, side, watch.rung, Course.UNDONE, reason, "as before it", now)
 
@@ -208,7 +208,7 @@ def _down(
         return _with(state, replace(side, trouble_s=0.0)), None
     reason = signs.trouble.get(side.limit) or f"the highest layer went {len(state.flaps)} times in a minute"
     kept = tuple(each for each in side.applied if each.move is not rung.move)
-    watch = _Watch(rung, now + WATCH_S, signs.measure(side.limit))
+    watch = _Watch(rung, now + WATCH_S, signs.measure(side.limit), side.applied)
     side = replace(side, applied=(*kept, rung), watch=watch)
     return _changed(replace(state, flaps=()), side, rung, Course.DOWN, reason, _expected(side.limit, rung), now)
 

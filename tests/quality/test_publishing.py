@@ -146,6 +146,21 @@ def test_a_step_that_does_not_help_is_undone_and_not_tried_again_for_a_while() -
     assert len([at for at in downs if at > 700]) < len([at for at in downs if at <= 700])
 
 
+def test_what_helped_stays_where_the_step_after_it_is_undone() -> None:
+    def half_helped() -> Window:
+        fps = run.state.settings.max_fps or 30.0
+        window = Machine(cores=0.9).second(PUBLISHED, run.state.settings)
+        load = {30.0: 0.95, 20.0: 0.8}.get(fps, 0.78)
+        limited = QualityLimitationReason.CPU
+        layers = (replace(each, encode_load=load, quality_limitation_reason=limited) for each in window.layers)
+        return replace(window, layers=tuple(layers))
+
+    run = Run().go(WIDE, 20)
+    run.see(half_helped, 60)
+    assert run.moves()[:3] == [("down", "fps"), ("down", "fps"), ("undone", "fps")]
+    assert run.told[2][1].settings == Settings(max_fps=20.0)
+
+
 def test_a_screen_keeps_its_size() -> None:
     screen = replace(PUBLISHED, layered=False, screen=True, fps=15.0)
 
