@@ -20,6 +20,7 @@ from agent.room.data import DataPublisher
 from agent.room.encryption import RoomEncryption, RoomKeys
 from agent.room.events import ConnectionStateChanged, LayerChanged
 from agent.room.layers import LayerAdapter
+from agent.room.publish_adapter import PublishAdapter
 from agent.room.publish_options import PublishOptions
 from agent.room.publisher import Publisher
 from agent.room.quality_monitor import QualityMonitor
@@ -86,6 +87,7 @@ class RoomAgent:
         self._quality = QualityMonitor("participant", surroundings, self._tell)
         hands = ParticipantHands(self._session, self._subscriber, self._publisher)
         self._restarter = TrackRestarter("participant", hands, self._tell)
+        self._publishing = PublishAdapter(self._publisher, self._tell)
         tap = TapOptions(credentials.url, self._tap_token, self._encryption.keys)
         self._recordings = RoomRecordings(
             request, settings, self._session, self._subscriber, tap, self._clock, export_queue, self._tell
@@ -99,6 +101,7 @@ class RoomAgent:
         self._quality.add_listener(self._recordings.on_quality)
         self._quality.add_listener(self._restarter.on_tick)
         self._quality.add_listener(self._layers.on_tick)
+        self._quality.add_listener(self._publishing.on_tick)
 
     def _token(self) -> str:
         if self._request.token is not None:
@@ -161,6 +164,7 @@ class RoomAgent:
         await self._recordings.aclose()
         await self._tasks.aclose()
         await self._restarter.aclose()
+        await self._publishing.aclose()
         await self._session.aclose()
 
     async def wait_closed(self) -> str:
@@ -186,7 +190,9 @@ class RoomAgent:
 
     async def publish(self, spec: str, options: PublishOptions | None = None) -> tuple[PublicationState, ...]:
         """Publish "pattern", "sync" or a media file: one publication each for video and audio."""
-        source = await asyncio.to_thread(open_source, spec, loop=self._request.loop)
+        source = await asyncio.to_thread(
+            open_source, spec, loop=self._request.loop, pre_encoded=bool(options and options.pre_encoded)
+        )
         return await self._publisher.publish(source, options or PublishOptions())
 
     async def unpublish(self, sid: str) -> None:
@@ -353,7 +359,8 @@ class RoomAgent:
             connection_events={key: self._counted[key] for key in _CONNECTION_EVENTS},
             layer_switches={key: self._counted[key] for key in ("up", "down")},
         )
-        return self._recordings.counters() + self._quality.counters() + self._restarter.counters() + mine
+        parts = (self._recordings, self._quality, self._restarter, self._publishing, self._publisher)
+        return sum((part.counters() for part in parts), mine)
 
     def _on_room_event(self, event: object) -> None:
         self._recordings.on_room_event(event)

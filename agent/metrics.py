@@ -18,6 +18,9 @@ from media.export.job import ExportFormat, ExportState
 from media.record.entries import RecordingState
 from quality.participants import Agreement
 from quality.patterns import Pattern
+from quality.pre_encoded import Told
+from quality.publish_ladder import Limit, Move
+from quality.publishing import Course
 from quality.restart import Outcome, Remedy
 from quality.score import ConnectionQuality
 
@@ -33,6 +36,10 @@ PATTERNS = tuple(pattern.value for pattern in Pattern)
 QUALITIES = tuple(quality.value for quality in ConnectionQuality)
 REMEDIES = tuple(remedy.value for remedy in Remedy)
 RESTART_OUTCOMES = ("begun", *(outcome.value for outcome in Outcome))
+LIMITS = tuple(limit.value for limit in Limit)
+MOVES = tuple(move.value for move in Move)
+PRE_ENCODED_EVENTS = (*(told.value for told in Told), "frames_left_out", "frames_refused", "encoder_dropped")
+COURSES = tuple(course.value for course in Course)
 AGREEMENTS = tuple(result.value for result in Agreement)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -143,6 +150,19 @@ class Metrics:
             "roomhand_track_restarts_total",
             "Remedies for tracks that should flow and do not: begun, and whether media came.",
             ["remedy", "outcome"],
+            registry=registry,
+        )
+        self.publish_decisions = Counter(
+            "roomhand_publish_decisions_total",
+            "Changes of how our videos are sent, for what CPU and bandwidth carry.",
+            ["limit", "move", "course"],
+            registry=registry,
+        )
+
+        self.pre_encoded = Counter(
+            "roomhand_pre_encoded_total",
+            "What became of videos published as they are encoded: requests, changes of what is sent, frames left out.",
+            ["event"],
             registry=registry,
         )
 
@@ -281,11 +301,19 @@ class Metrics:
                     old.track_restarts.get(key, 0),
                     new.track_restarts.get(key, 0),
                 )
+        _add_each(self.pre_encoded, PRE_ENCODED_EVENTS, old.pre_encoded, new.pre_encoded)
+        self._count_decisions(old.publish_decisions, new.publish_decisions)
         _add_each(self.layer_switches, DIRECTIONS, old.layer_switches, new.layer_switches)
         _add_each(self.recording_frames, KINDS, old.recording_frames, new.recording_frames)
         _add_each(self.recording_frames_lost, KINDS, old.recording_frames_lost, new.recording_frames_lost)
         _add_each(self.recording_storage_errors, tuple(EXIT_CODES), old.storage_errors, new.storage_errors)
         _add_each(self.handoffs, HANDOFF_RESULTS, old.handoffs, new.handoffs)
+
+    def _count_decisions(self, before: Mapping[str, int], after: Mapping[str, int]) -> None:
+        for key, value in after.items():
+            limit, move, course = key.split("/")
+            labels = (_one_of(LIMITS, limit), _one_of(MOVES, move), _one_of(COURSES, course))
+            _add(self.publish_decisions.labels(*labels), before.get(key, 0), value)
 
     def _set_gauges(self) -> None:
         samples = [last.sample for last in self._last.values()]

@@ -21,7 +21,7 @@ from quality.pattern_series import (
     other_layer,
     within,
 )
-from quality.stats import Direction, TrackKind, TrackSource
+from quality.stats import Direction, QualityLimitationReason, TrackKind, TrackSource
 from quality.window import Window
 
 ENOUGH = 0.8  # of a rule's span has to be measured
@@ -339,12 +339,22 @@ def _is_moving_video(window: Window) -> bool:
 
 
 def _should_flow(window: Window) -> bool:
-    """A sent video may be wanted by nobody, a still screen may send nothing as long as its sender is not known dead."""
+    """A still screen may send nothing as long as its sender is not known dead."""
     if window.stream_paused:
         return False
     if window.direction is Direction.OUTBOUND:
-        return window.kind is TrackKind.AUDIO
+        return window.kind is TrackKind.AUDIO or _should_be_encoded(window)
     return window.source is not TrackSource.SCREEN_SHARE or window.sender_reports == 0
+
+
+def _should_be_encoded(window: Window) -> bool:
+    """Pictures come from the source, somebody wants a layer (dynacast has it active), and it has a bitrate to spend."""
+    return bool(window.captured_fps) and any(
+        layer.active
+        and layer.target_bitrate_bps > 0
+        and layer.quality_limitation_reason is not QualityLimitationReason.BANDWIDTH
+        for layer in window.layers
+    )
 
 
 def _is_alive_silence(view: View) -> bool:
@@ -358,6 +368,8 @@ def _without_frames(window: Window) -> bool:
 
 
 def _without_packets(window: Window) -> bool:
+    if window.direction is Direction.OUTBOUND and not _should_flow(window):
+        return False  # that nobody wanted it until now is no trouble
     return window.packets == 0 and not window.stream_paused
 
 

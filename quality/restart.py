@@ -192,6 +192,8 @@ def _problem(judgement: Judgement, *, flows: bool) -> tuple[Problem | None, str]
     active = {each.pattern for each in judgement.patterns}
     if Pattern.STUCK_TRACK in active and not flows:
         if window.packets == 0:
+            if window.direction is Direction.OUTBOUND and window.kind is TrackKind.VIDEO:
+                return Problem.STUCK, "pictures are captured and wanted, and none is encoded"
             return Problem.STUCK, "nothing comes though it is not muted"
         return Problem.NO_PICTURE, f"{window.packets} packets a second and no picture"
     requests = window.pli_count + window.fir_count

@@ -107,7 +107,9 @@ class OutboundRtp:
 
     `target_bitrate` is in bits per second. `audio_level` is that of the source (`RTCAudioSourceStats`), 0..1 of
     full scale, linear; None for video. `packets_lost` and `round_trip_time` (seconds) come from
-    `RTCRemoteInboundRtpStreamStats`: what the receiver reported, None before its first report.
+    `RTCRemoteInboundRtpStreamStats`: what the receiver reported, None before its first report. `active` is W3C's:
+    whether the layer is to be sent, None where it is not told. `total_encode_time` is in seconds. `frames_captured` is
+    the count of the source's frames (`RTCVideoSourceStats.frames`), None for audio and where it is not told.
     """
 
     ssrc: int = 0
@@ -130,6 +132,10 @@ class OutboundRtp:
     packets_lost: int | None = None
     round_trip_time: float | None = None
     audio_level: float | None = None
+    active: bool | None = None
+    qp_sum: int = 0
+    total_encode_time: float = 0.0
+    frames_captured: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from math import log
 from typing import TypeVar
 
+from quality.sent_layers import SentLayer, sent_layers
 from quality.stats import (
     Direction,
     InboundRtp,
@@ -37,6 +38,8 @@ class Window:
     their encoders were told to spend. `audio_level` is the latest, 0..1 of full scale; None where it is not
     measured. `available_bandwidth_bps` is what this end believes the way carries, bits per second; None
     where it is not estimated. `packets_repaired` were lost on the way too, and mended: `packets_lost` leaves them out.
+    `layers` are those of a sent video, the largest picture last; `captured_fps` is what its source gave, None where
+    that is not told.
     """
 
     track_sid: str
@@ -77,6 +80,8 @@ class Window:
     audio_level: float | None = None
     available_bandwidth_bps: float | None = None
     packets_repaired: int = 0
+    layers: tuple[SentLayer, ...] = ()
+    captured_fps: float | None = None
 
     @property
     def packets_expected(self) -> int:
@@ -247,7 +252,15 @@ def _outbound(
         ),
         sent_layers=len(sent),
         target_bitrate_bps=sum(stream.target_bitrate for stream in sent),
+        layers=sent_layers(pairs, duration_s) if current.kind is TrackKind.VIDEO else (),
+        captured_fps=_captured_fps(before, after, duration_s),
     )
+
+
+def _captured_fps(before: tuple[OutboundRtp, ...], after: tuple[OutboundRtp, ...], duration_s: float) -> float | None:
+    earlier = [stream.frames_captured for stream in before if stream.frames_captured is not None]
+    later = [stream.frames_captured for stream in after if stream.frames_captured is not None]
+    return _gain(max(earlier), max(later)) / duration_s if earlier and later else None
 
 
 def _unmeasured(previous: TrackSnapshot, current: TrackSnapshot) -> Window:

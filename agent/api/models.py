@@ -266,6 +266,10 @@ class PublishBody(Body):
     name: Annotated[str, Field(max_length=200)] = ""
     track_source: Source = "camera"
     simulcast: bool = True
+    adaptive: bool = True
+    """Send fewer frames or a smaller picture when CPU or bandwidth lack."""
+    pre_encoded: bool = False
+    """Publish a file's H.264 or VP8 video as it is encoded."""
     video_codec: Literal["vp8", "h264", "vp9", "av1"] = "vp8"
     max_bitrate_bps: Annotated[int, Field(ge=30_000, le=50_000_000)] | None = None
     max_fps: Annotated[float, Field(ge=1, le=120)] | None = None
@@ -279,6 +283,8 @@ class PublishBody(Body):
             name=self.name,
             source=TrackSource(self.track_source),
             simulcast=self.simulcast,
+            adaptive=self.adaptive,
+            pre_encoded=self.pre_encoded,
             video_codec=VideoCodec(self.video_codec),
             max_bitrate_bps=self.max_bitrate_bps,
             max_fps=self.max_fps,

@@ -43,6 +43,12 @@ def join(
     bitrate: Annotated[int | None, typer.Option(help="Bits per second of the highest layer.")] = None,
     fps: Annotated[float | None, typer.Option(help="Most frames per second to publish.")] = None,
     simulcast: Annotated[bool, typer.Option(help="Publish simulcast layers.")] = True,
+    adaptive: Annotated[
+        bool, typer.Option(help="Send fewer frames or a smaller picture when CPU or bandwidth lack.")
+    ] = True,
+    pre_encoded: Annotated[
+        bool, typer.Option("--pre-encoded", help="Publish a file's H.264 or VP8 video as it is encoded.")
+    ] = False,
     loop: Annotated[bool, typer.Option(help="Play a file again and again.")] = True,
     screen: Annotated[bool, typer.Option("--screen", help="Publish as a screen share.")] = False,
     chat: Annotated[str | None, typer.Option(help="Say this in the chat, each second.")] = None,
@@ -147,6 +153,8 @@ def join(
             video_codec=codec,
             max_bitrate_bps=bitrate,
             max_fps=fps,
+            adaptive=adaptive,
+            pre_encoded=pre_encoded,
         ),
         loop=loop,
         record=record,

@@ -111,6 +111,11 @@ def connect_error(error: rtc.ConnectError, server: str) -> RoomhandError:
     return ServerUnreachable(f"could not join through {server}; check that it is a LiveKit server and reachable")
 
 
+def sdk_codec(codec: VideoCodec) -> rtc.VideoCodec.ValueType:
+    """The SDK's word for a codec."""
+    return _SDK_CODECS[codec]
+
+
 def sdk_publish_options(plan: TrackPlan) -> rtc.TrackPublishOptions:
     """The SDK's options for one track."""
     options = rtc.TrackPublishOptions(source=_SDK_SOURCES.get(plan.source, rtc.TrackSource.SOURCE_UNKNOWN))
@@ -120,6 +125,8 @@ def sdk_publish_options(plan: TrackPlan) -> rtc.TrackPublishOptions:
         return options
     options.simulcast = plan.simulcast
     options.video_codec = _SDK_CODECS[plan.video_codec]
+    if plan.pre_encoded:
+        options.video_encoder = rtc.VideoEncoderBackend.ENCODER_BACKEND_PRE_ENCODED
     if plan.bitrate_bps is not None and plan.fps is not None:
         options.video_encoding.max_bitrate = plan.bitrate_bps
         options.video_encoding.max_framerate = plan.fps

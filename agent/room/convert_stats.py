@@ -6,7 +6,7 @@ where quality.stats can say so.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from livekit import rtc
 from livekit.rtc._proto import stats_pb2 as proto_stats
@@ -80,6 +80,11 @@ def outbound_by_source(stats: rtc.RtcStats) -> dict[str, tuple[OutboundRtp, ...]
         for entry in stats.publisher_stats
         if entry.HasField("media_source") and entry.media_source.source.kind == "audio"
     }
+    captured = {
+        entry.media_source.rtc.id: entry.media_source.video.frames
+        for entry in stats.publisher_stats
+        if entry.HasField("media_source") and entry.media_source.source.kind == "video"
+    }
     reports = {
         entry.remote_inbound_rtp.remote_inbound.local_id: entry.remote_inbound_rtp
         for entry in stats.publisher_stats
@@ -90,8 +95,9 @@ def outbound_by_source(stats: rtc.RtcStats) -> dict[str, tuple[OutboundRtp, ...]
         if entry.HasField("outbound_rtp"):
             identifier = sources.get(entry.outbound_rtp.outbound.media_source_id)
             if identifier is not None:
-                level = levels.get(entry.outbound_rtp.outbound.media_source_id)
-                streams[identifier].append(_outbound(entry.outbound_rtp, reports, level))
+                source_id = entry.outbound_rtp.outbound.media_source_id
+                stream = _outbound(entry.outbound_rtp, reports, levels.get(source_id))
+                streams[identifier].append(replace(stream, frames_captured=captured.get(source_id)))
     return {identifier: tuple(sorted(each, key=lambda stream: stream.rid)) for identifier, each in streams.items()}
 
 
@@ -173,4 +179,7 @@ def _outbound(
         packets_lost=report.received.packets_lost if report else None,
         round_trip_time=report.remote_inbound.round_trip_time if report else None,
         audio_level=audio_level,
+        active=outbound.active,
+        qp_sum=outbound.qp_sum,
+        total_encode_time=outbound.total_encode_time,
     )

@@ -11,7 +11,8 @@ class RoomCounters:
     `recording_frames`, `recording_frames_lost`: by kind, "audio" or "video". `storage_errors`: by error code.
     `handoffs`: "ok", "failed". `quality_patterns`: begun, by pattern. `quality_agreement`: seconds in which our
     word and the server's for this end are the "same", "adjacent" or "further" apart. `track_restarts`: by remedy and
-    outcome, as "restart/begun". Two are gauges:
+    outcome, as "restart/begun". `publish_decisions`: by limit, move and course, as "cpu/fps/down". `pre_encoded`: what
+    became of videos that are sent as they are encoded, by `quality.pre_encoded.Told`, and frames. Two are gauges:
     `recording_write_queue_bytes` (waiting to be written) and `handoff_pending` (segments closed, not handed off yet).
     """
 
@@ -28,6 +29,8 @@ class RoomCounters:
     quality_patterns: dict[str, int] = field(default_factory=dict)
     quality_agreement: dict[str, int] = field(default_factory=dict)
     track_restarts: dict[str, int] = field(default_factory=dict)
+    publish_decisions: dict[str, int] = field(default_factory=dict)
+    pre_encoded: dict[str, int] = field(default_factory=dict)
 
     def __add__(self, other: "RoomCounters") -> "RoomCounters":
         """Totals of both; of the two gauges the larger."""
@@ -45,6 +48,8 @@ class RoomCounters:
             quality_patterns=_sum(self.quality_patterns, other.quality_patterns),
             quality_agreement=_sum(self.quality_agreement, other.quality_agreement),
             track_restarts=_sum(self.track_restarts, other.track_restarts),
+            publish_decisions=_sum(self.publish_decisions, other.publish_decisions),
+            pre_encoded=_sum(self.pre_encoded, other.pre_encoded),
         )
 
 

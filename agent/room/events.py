@@ -208,6 +208,27 @@ class LayerChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishAdapted:
+    """A video of ours is sent otherwise now, for what machine or way out carry.
+
+    `limit`, `move` and `course` are of `quality.publishing`: "cpu" or "bandwidth"; "fps", "lines" or "codec"; "down",
+    "up" or "undone". `max_fps`, `lines` (of the shorter side) and `video_codec` hold now, None is as published.
+    `reason` and `expects` are sentences.
+    """
+
+    track_sid: str
+    name: str
+    limit: str
+    move: str
+    course: str
+    max_fps: float | None
+    lines: int | None
+    video_codec: str | None
+    reason: str
+    expects: str
+
+
+@dataclass(frozen=True, slots=True)
 class QualityPatternChanged:
     """A degradation of a track began (`began`) or ended; `pattern` is one of `quality.patterns.Pattern`.
 

@@ -1,11 +1,13 @@
 """How to publish: what a caller says, and what follows from it for the encoder. Pure."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from agent.errors import InvalidSettings
 from agent.room.metadata import check_name
-from quality.stats import TrackKind, TrackSource
+from media.sources.source import VideoFormat
+from quality.presets import preset_fps
+from quality.stats import TrackKind, TrackSource, VideoLayer, VideoQuality
 
 # Below this the SDK's layers are odd: 640x360 gave one of 640x360 at 450 kb/s beside the full one (seen on 1.2.1).
 SIMULCAST_MINIMUM_SIDE = 960
@@ -20,6 +22,9 @@ _BITRATE_PRESETS = (
 )
 _LARGEST_BITRATE_BPS = 8_000_000
 _PRESET_FPS = 30.0
+_SCREEN_FPS = 15.0
+# What libwebrtc is told to be the most: its target never goes above, and it drops frames of what is over its target.
+_PRE_ENCODED_MARGIN, _PRE_ENCODED_LEAST_BPS = 2.0, 2_000_000
 _AUDIO_OF = {TrackSource.CAMERA: TrackSource.MICROPHONE, TrackSource.SCREEN_SHARE: TrackSource.SCREEN_SHARE_AUDIO}
 _DEFAULT_NAMES = {
     TrackSource.CAMERA: "camera",
@@ -45,7 +50,9 @@ class PublishOptions:
     `name` is the video track's; the audio track is then `<name>-audio`. Without one they are named
     after `source`, which is the video's (camera or screen_share; the audio's follows), or the audio's
     where the source has no picture. `max_bitrate_bps` and `max_fps` are of the highest layer.
-    `video=False` or `audio=False` leaves that half out.
+    `video=False` or `audio=False` leaves that half out. `adaptive`: frames, size and codec of the video follow what
+    the machine and the way out carry, below what is said here. `pre_encoded`: the file's H.264 or VP8 video is sent as
+    it is, in its own codec and one layer; what the way out does not carry of it is left out.
     """
 
     name: str = ""
@@ -57,6 +64,8 @@ class PublishOptions:
     audio_bitrate_bps: int | None = None
     video: bool = True
     audio: bool = True
+    adaptive: bool = True
+    pre_encoded: bool = False
     metadata: dict[str, str | int | float | bool | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -71,7 +80,10 @@ class PublishOptions:
 
 @dataclass(frozen=True, slots=True)
 class TrackPlan:
-    """One track to publish. Bitrate and fps are None where the SDK is to choose (audio: no fps)."""
+    """One track to publish. Bitrate and fps are None where the SDK is to choose (audio: no fps).
+
+    `max_fps` is the caller's limit. `width`, `height` and `usual_fps` are the picture's as it is to be sent (audio: 0).
+    """
 
     kind: TrackKind
     name: str
@@ -80,6 +92,32 @@ class TrackPlan:
     video_codec: VideoCodec = VideoCodec.VP8
     bitrate_bps: int | None = None
     fps: float | None = None
+    max_fps: float | None = None
+    width: int = 0
+    height: int = 0
+    usual_fps: float = 0.0
+    adaptive: bool = False
+    pre_encoded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChange:
+    """What to publish a video anew with; None is as before. Units as in PublishOptions."""
+
+    video_codec: VideoCodec | None = None
+    simulcast: bool | None = None
+    max_bitrate_bps: int | None = None
+
+    def applied_to(self, plan: TrackPlan) -> TrackPlan:
+        """`plan` with this change."""
+        bitrate_bps = plan.bitrate_bps if self.max_bitrate_bps is None else self.max_bitrate_bps
+        return replace(
+            plan,
+            video_codec=self.video_codec or plan.video_codec,
+            simulcast=plan.simulcast if self.simulcast is None else self.simulcast,
+            bitrate_bps=bitrate_bps,
+            fps=plan.fps if bitrate_bps is None or plan.fps is not None else plan.usual_fps,
+        )
 
 
 def plan_video(options: PublishOptions, width: int, height: int, fps: float) -> TrackPlan:
@@ -95,7 +133,35 @@ def plan_video(options: PublishOptions, width: int, height: int, fps: float) -> 
         # The SDK wants both or none.
         bitrate_bps=(options.max_bitrate_bps or default_bitrate_bps(width, height)) if limited else None,
         fps=min(options.max_fps or _PRESET_FPS, max(fps, 1.0)) if limited else None,
+        max_fps=options.max_fps,
+        width=width,
+        height=height,
+        usual_fps=min(fps, options.max_fps or (_PRESET_FPS if limited else _sdk_fps(source, width, height))),
+        adaptive=options.adaptive,
     )
+
+
+def plan_pre_encoded(options: PublishOptions, video: VideoFormat, codec: str, bitrate_bps: float) -> TrackPlan:
+    """The video track for a source that is encoded already; `bitrate_bps` 0 where that is not known."""
+    plan = plan_video(options, video.width, video.height, video.fps)
+    most = options.max_bitrate_bps or max(_PRE_ENCODED_LEAST_BPS, round(_PRE_ENCODED_MARGIN * bitrate_bps))
+    return replace(
+        plan,
+        simulcast=False,
+        video_codec=VideoCodec(codec),
+        bitrate_bps=min(most, _LARGEST_BITRATE_BPS * 4),
+        fps=max(1.0, video.fps),
+        max_fps=None,
+        adaptive=False,
+        pre_encoded=True,
+    )
+
+
+def _sdk_fps(source: TrackSource, width: int, height: int) -> float:
+    """What the SDK lets through of a picture of that size, where nobody says."""
+    if source is TrackSource.SCREEN_SHARE:
+        return _SCREEN_FPS
+    return preset_fps(VideoLayer(VideoQuality.HIGH, width, height))
 
 
 def plan_audio(options: PublishOptions, *, with_video: bool) -> TrackPlan:

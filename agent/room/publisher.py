@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections import Counter
 
 import structlog
 from livekit import rtc
@@ -12,6 +10,7 @@ from livekit.rtc.participant import PublishTrackError, UnpublishTrackError
 
 from agent.errors import InvalidSettings, PublishFailed, RoomhandError, TrackNotFound
 from agent.room import convert
+from agent.room.counters import RoomCounters
 from agent.room.events import (
     ConnectionStateChanged,
     Disconnected,
@@ -19,59 +18,22 @@ from agent.room.events import (
     LocalTrackUnpublished,
     RoomEvent,
 )
-from agent.room.publish_options import PublishOptions, TrackPlan, plan_audio, plan_video
-from agent.room.pump import Pump
+from agent.room.feeding import Feed, NativeSource, VideoFeed, feed_of, native_source, sdk_track
+from agent.room.pre_encoded_feed import PreEncodedFeed
+from agent.room.publications import LocalTrack, Played, Publication, PublicationStatus
+from agent.room.publish_options import PlanChange, PublishOptions, TrackPlan, plan_audio, plan_pre_encoded, plan_video
 from agent.room.session import RoomSession
 from agent.room.state import ConnectionState, PublicationState
 from agent.tasks import Tasks
 from media.errors import SourceUnreadable
-from media.sources.pacer import AUDIO_LATE_LIMIT_S, AUDIO_LEAD_S, Pacer
-from media.sources.source import AudioFormat, DecodedAudio, DecodedVideoFrame, Source, VideoFormat
-from quality.stats import TrackKind
+from media.sources.source import PreEncodedSource, Source, VideoFormat
 
 log = structlog.get_logger(__name__)
 
-AUDIO_QUEUE_MS = 200  # the SDK's default of 1 s would let sound leave that much after its picture
 START_DELAY_S = 0.1  # both tracks are fed from then on, so that neither begins late
-PUMP_STOP_TIMEOUT_S = 0.8  # a pump stops within one frame, or one decoding step of a file
 OVERLAP_S = 1.0  # from the first subscription to the new track until its first key frame is everywhere
 OVERLAP_LIMIT_S = 4.0
 UNPUBLISH_TIMEOUT_S = 0.8  # one round trip; while the connection is down it would wait for its return
-
-
-class PublicationStatus(StrEnum):
-    """Where a publication is in its life."""
-
-    PUBLISHED = "published"
-    ENDED = "ended"
-    FAILED = "failed"
-    UNPUBLISHED = "unpublished"
-
-
-@dataclass(slots=True)
-class _Publication:
-    """One track of ours; the SDK keeps `sdk.sid` right across reconnects."""
-
-    plan: TrackPlan
-    track: rtc.LocalVideoTrack | rtc.LocalAudioTrack
-    native: rtc.VideoSource | rtc.AudioSource
-    sdk: rtc.LocalTrackPublication
-    pump: Pump[DecodedVideoFrame] | Pump[DecodedAudio] | None = None
-    pumping: asyncio.Task[None] | None = None
-    status: PublicationStatus = PublicationStatus.PUBLISHED
-    muted: bool = False
-
-    @property
-    def state(self) -> PublicationState:
-        return PublicationState(self.sdk.sid, self.plan.name, self.plan.kind, self.plan.source, self.status, self.muted)
-
-
-@dataclass(slots=True)
-class _Played:
-    """One source and the tracks made of it."""
-
-    source: Source
-    publications: list[_Publication] = field(default_factory=list)
 
 
 class Publisher:
@@ -85,8 +47,9 @@ class Publisher:
     def __init__(self, session: RoomSession) -> None:
         self._session = session
         self._tasks = Tasks("publisher")
-        self._playing: list[_Played] = []
+        self._playing: list[Played] = []
         self._closed = False
+        self._counted: Counter[str] = Counter()
         self._was_reconnecting = False
         session.before_leaving("publications", self.aclose)
         session.add_listener(self._on_event)
@@ -97,11 +60,11 @@ class Publisher:
         return tuple(publication.state for publication in self._all())
 
     @property
-    def local_tracks(self) -> tuple[tuple[str, TrackPlan, rtc.LocalVideoTrack | rtc.LocalAudioTrack, bool], ...]:
+    def local_tracks(self) -> tuple[tuple[str, TrackPlan, LocalTrack, bool], ...]:
         """SID, plan, SDK track and whether muted, for the statistics of this package."""
         return tuple((each.sdk.sid, each.plan, each.track, each.muted) for each in self._all())
 
-    def _all(self) -> list[_Publication]:
+    def _all(self) -> list[Publication]:
         return [publication for played in self._playing for publication in played.publications]
 
     async def publish(self, source: Source, options: PublishOptions | None = None) -> tuple[PublicationState, ...]:
@@ -110,7 +73,7 @@ class Publisher:
         Raises PermissionDenied, InvalidSettings (a name taken, nothing to publish) or PublishFailed;
         the source is closed then too.
         """
-        played = _Played(source)
+        played = Played(source)
         try:
             plans = self._plan(source, options or PublishOptions())
             self._playing.append(played)
@@ -122,7 +85,7 @@ class Publisher:
         except BaseException:
             await self._withdraw(played, PublicationStatus.FAILED, "publishing failed")
             raise
-        self._start(played, options or PublishOptions())
+        self._start(played)
         return tuple(publication.state for publication in played.publications)
 
     def _plan(self, source: Source, options: PublishOptions) -> list[TrackPlan]:
@@ -132,7 +95,7 @@ class Publisher:
         audio = source.audio if options.audio else None
         plans = []
         if video:
-            plans.append(plan_video(options, video.width, video.height, video.fps))
+            plans.append(_plan_video(source, video, options))
         if audio:
             plans.append(plan_audio(options, with_video=video is not None))
         if not plans:
@@ -146,23 +109,17 @@ class Publisher:
                 raise InvalidSettings(f"a track named {plan.name!r} is published already; give another name")
         return plans
 
-    async def _publish_one(self, played: _Played, plan: TrackPlan) -> None:
-        native = (
-            _video_source(played.source.video, plan)
-            if plan.kind is TrackKind.VIDEO
-            else _audio_source(played.source.audio)
-        )
+    async def _publish_one(self, played: Played, plan: TrackPlan) -> None:
+        native = native_source(played.source, plan)
         track, sdk = await self._offer(native, plan)
-        publication = _Publication(plan, track, native, sdk)
+        publication = Publication(plan, track, native, sdk)
         played.publications.append(publication)
         log.info("published", track=plan.name, sid=sdk.sid, kind=plan.kind, simulcast=plan.simulcast)
         self._session.emit(LocalTrackPublished(sdk.sid, plan.name, plan.kind, plan.source))
 
-    async def _offer(
-        self, native: rtc.VideoSource | rtc.AudioSource, plan: TrackPlan
-    ) -> tuple[rtc.LocalVideoTrack | rtc.LocalAudioTrack, rtc.LocalTrackPublication]:
+    async def _offer(self, native: NativeSource, plan: TrackPlan) -> tuple[LocalTrack, rtc.LocalTrackPublication]:
         """A new track of `native`, published. Raises PublishFailed."""
-        track = _track_of(native, plan)
+        track = sdk_track(native, plan)
         local = self._session.sdk_room.local_participant
         publishing = self._tasks.start(
             local.publish_track(track, convert.sdk_publish_options(plan)), name=f"publish.{plan.name}"
@@ -180,44 +137,26 @@ class Publisher:
         publication = await publishing
         await self._session.sdk_room.local_participant.unpublish_track(publication.sid)
 
-    def _start(self, played: _Played, options: PublishOptions) -> None:
+    def _start(self, played: Played) -> None:
         start = asyncio.get_running_loop().time() + START_DELAY_S
         for publication in played.publications:
-            if isinstance(publication.native, rtc.VideoSource):
-                publication.pump = Pump(
-                    name=publication.plan.name,
-                    read=played.source.read_video,
-                    send=_send_video(publication.native),
-                    pacer=Pacer(start=start, max_fps=options.max_fps),
-                )
-            else:
-                publication.pump = Pump(
-                    name=publication.plan.name,
-                    read=played.source.read_audio,
-                    send=_send_audio(publication.native),
-                    pacer=Pacer(start=start, lead_s=AUDIO_LEAD_S, late_limit_s=AUDIO_LATE_LIMIT_S),
-                )
-            publication.pump.muted = publication.muted
-            publication.pumping = self._tasks.start(
-                self._play(played, publication, publication.pump), name=f"pump.{publication.plan.name}"
-            )
+            plan = publication.plan
+            feed = publication.feed = feed_of(plan, played.source, publication.native, start=start)
+            feed.set_muted(muted=publication.muted)
+            publication.pumping = self._tasks.start(self._play(played, publication, feed), name=f"pump.{plan.name}")
 
-    async def _play(
-        self, played: _Played, publication: _Publication, pump: Pump[DecodedVideoFrame] | Pump[DecodedAudio]
-    ) -> None:
+    async def _play(self, played: Played, publication: Publication, feed: Feed) -> None:
         try:
-            if not await pump.run():
+            if not await feed.run():
                 return
             status, reason = PublicationStatus.ENDED, "its source ended"
         except SourceUnreadable as error:
             status, reason = PublicationStatus.FAILED, str(error)
             log.warning("source_failed", track=publication.plan.name, error=str(error))
         publication.pumping = None
-        if isinstance(publication.native, rtc.AudioSource):
-            await asyncio.sleep(publication.native.queued_duration)
         await self._unpublish(played, publication, status, reason)
 
-    def _find(self, which: str) -> tuple[_Played, _Publication]:
+    def _find(self, which: str) -> tuple[Played, Publication]:
         for played in self._playing:
             for publication in played.publications:
                 if which in {publication.sdk.sid, publication.plan.name}:
@@ -234,13 +173,7 @@ class Publisher:
 
     def _set_muted(self, which: str, *, muted: bool) -> PublicationState:
         _, publication = self._find(which)
-        if muted:
-            publication.track.mute()
-        else:
-            publication.track.unmute()
-        publication.muted = muted
-        if publication.pump:
-            publication.pump.muted = muted
+        publication.set_muted(muted=muted)
         log.info("muted" if muted else "unmuted", track=publication.plan.name)
         return publication.state
 
@@ -250,21 +183,36 @@ class Publisher:
         await self._unpublish(played, publication, PublicationStatus.UNPUBLISHED, "withdrawn")
         return publication.state
 
-    async def republish(self, which: str) -> PublicationState:
-        """Publish a track of ours anew, and then withdraw the old one.
+    def limit(self, which: str, *, max_fps: float | None = None, lines: int | None = None) -> None:
+        """Send a video of ours with at most so many frames a second and lines (of its shorter side).
+
+        None is as published. Works from the next frame on, on the same track. Raises TrackNotFound.
+        """
+        _, publication = self._find(which)
+        if isinstance(publication.feed, VideoFeed):
+            publication.feed.limit(max_fps=max_fps, lines=lines)
+
+    def note_encoder_dropped(self, which: str) -> None:
+        """Frames of a video that is encoded already were captured and not sent. Raises TrackNotFound."""
+        _, publication = self._find(which)
+        if isinstance(publication.feed, PreEncodedFeed):
+            publication.feed.encoder_dropped()
+
+    async def republish(self, which: str, change: PlanChange | None = None) -> PublicationState:
+        """Publish a track of ours anew, with `change`, and then withdraw the old one.
 
         Whoever subscribed has the new one before the old one goes. Raises TrackNotFound, PublishFailed (the old one
         stays) or ConnectionLost.
         """
         _, publication = self._find(which)
-        plan, old = publication.plan, publication.sdk
+        plan, old = (change or PlanChange()).applied_to(publication.plan), publication.sdk
         track, sdk = await self._offer(publication.native, plan)
         if publication.status is not PublicationStatus.PUBLISHED or self._closed:
             await self._withdraw_sid(sdk.sid, plan.name)
             raise PublishFailed(f"track {plan.name!r} was withdrawn while it was being published again")
         if publication.muted:
             track.mute()
-        publication.track, publication.sdk = track, sdk
+        publication.track, publication.sdk, publication.plan = track, sdk, plan
         log.info("republished", track=plan.name, sid=sdk.sid, previous_sid=old.sid)
         self._session.emit(LocalTrackPublished(sdk.sid, plan.name, plan.kind, plan.source, old.sid))
         with contextlib.suppress(TimeoutError):  # nobody wants it
@@ -274,11 +222,19 @@ class Publisher:
         await self._withdraw_sid(old.sid, plan.name)
         return publication.state
 
+    def counters(self) -> RoomCounters:
+        """Totals for metrics."""
+        counted = Counter(self._counted)
+        for publication in self._all():
+            if isinstance(publication.feed, PreEncodedFeed):
+                counted.update(publication.feed.counted)
+        return RoomCounters(pre_encoded=dict(counted))
+
     def missing(self) -> tuple[PublicationState, ...]:
         """What is published as far as we know, and is not in the room."""
         return tuple(publication.state for publication in self._missing())
 
-    def _missing(self) -> list[_Publication]:
+    def _missing(self) -> list[Publication]:
         present = self._session.sdk_room.local_participant.track_publications
         return [publication for publication in self._all() if publication.sdk.sid not in present]
 
@@ -291,13 +247,15 @@ class Publisher:
             log.info("unpublish_skipped", track=name, error=type(error).__name__)
 
     async def _unpublish(
-        self, played: _Played, publication: _Publication, status: PublicationStatus, reason: str
+        self, played: Played, publication: Publication, status: PublicationStatus, reason: str
     ) -> None:
         """Stop feeding, then unpublish, then drop the native source: any other order can abort the process."""
         if publication not in played.publications:
             return
         played.publications.remove(publication)
-        await _stop_pumping(publication)
+        if isinstance(publication.feed, PreEncodedFeed):
+            self._counted.update(publication.feed.counted)
+        await publication.stop_pumping()
         sid = publication.sdk.sid
         await self._withdraw_sid(sid, publication.plan.name)
         await publication.native.aclose()
@@ -308,12 +266,12 @@ class Publisher:
         if not played.publications:
             await self._close_source(played)
 
-    async def _withdraw(self, played: _Played, status: PublicationStatus, reason: str) -> None:
+    async def _withdraw(self, played: Played, status: PublicationStatus, reason: str) -> None:
         publications = tuple(played.publications)
         await asyncio.gather(*(self._unpublish(played, each, status, reason) for each in publications))
         await self._close_source(played)
 
-    async def _close_source(self, played: _Played) -> None:
+    async def _close_source(self, played: Played) -> None:
         if played in self._playing:
             self._playing.remove(played)
         # In a thread: a file source waits there for a read in progress.
@@ -323,8 +281,7 @@ class Publisher:
         if isinstance(event, Disconnected):
             # Feeding a track whose room is gone can abort the process; the rest is aclose's.
             for publication in self._all():
-                if publication.pump:
-                    publication.pump.stop()
+                publication.stop()
         elif isinstance(event, ConnectionStateChanged):
             if event.state is ConnectionState.RECONNECTING:
                 self._was_reconnecting = True
@@ -337,7 +294,7 @@ class Publisher:
         for publication in self._missing():
             self._tasks.start(self._publish_again(publication), name=f"restore.{publication.plan.name}")
 
-    async def _publish_again(self, publication: _Publication) -> None:
+    async def _publish_again(self, publication: Publication) -> None:
         previous_sid, plan = publication.sdk.sid, publication.plan
         try:
             publication.sdk = await self._session.sdk_room.local_participant.publish_track(
@@ -354,52 +311,13 @@ class Publisher:
         """Stop all sources, then withdraw all publications; idempotent."""
         self._closed = True
         for publication in self._all():
-            if publication.pump:
-                publication.pump.stop()
+            publication.stop()
         playing = tuple(self._playing)
         await asyncio.gather(*(self._withdraw(each, PublicationStatus.UNPUBLISHED, "leaving") for each in playing))
         await self._tasks.aclose()
 
 
-async def _stop_pumping(publication: _Publication) -> None:
-    if publication.pump:
-        publication.pump.stop()
-    task = publication.pumping
-    if task is None or task is asyncio.current_task():
-        return
-    done, _ = await asyncio.wait((task,), timeout=PUMP_STOP_TIMEOUT_S)
-    if not done:
-        log.warning("source_slow_to_stop", track=publication.plan.name)
-        task.cancel()
-
-
-def _video_source(video: VideoFormat | None, plan: TrackPlan) -> rtc.VideoSource:
-    assert video is not None
-    return rtc.VideoSource(video.width, video.height, is_screencast=plan.source == "screen_share")
-
-
-def _audio_source(audio: AudioFormat | None) -> rtc.AudioSource:
-    assert audio is not None
-    return rtc.AudioSource(audio.sample_rate, audio.channels, queue_size_ms=AUDIO_QUEUE_MS)
-
-
-def _track_of(native: rtc.VideoSource | rtc.AudioSource, plan: TrackPlan) -> rtc.LocalVideoTrack | rtc.LocalAudioTrack:
-    if isinstance(native, rtc.VideoSource):
-        return rtc.LocalVideoTrack.create_video_track(plan.name, native)
-    return rtc.LocalAudioTrack.create_audio_track(plan.name, native)
-
-
-def _send_video(native: rtc.VideoSource) -> Callable[[DecodedVideoFrame, float], Awaitable[None]]:
-    async def send(frame: DecodedVideoFrame, capture_time: float) -> None:
-        picture = rtc.VideoFrame(frame.width, frame.height, rtc.VideoBufferType.I420, frame.data)
-        # The loop's clock and the native layer's are the same monotonic clock.
-        native.capture_frame(picture, timestamp_us=round(capture_time * 1e6))
-
-    return send
-
-
-def _send_audio(native: rtc.AudioSource) -> Callable[[DecodedAudio, float], Awaitable[None]]:
-    async def send(chunk: DecodedAudio, _capture_time: float) -> None:
-        await native.capture_frame(rtc.AudioFrame(chunk.data, chunk.sample_rate, chunk.channels, chunk.samples))
-
-    return send
+def _plan_video(source: Source, video: VideoFormat, options: PublishOptions) -> TrackPlan:
+    if isinstance(source, PreEncodedSource):
+        return plan_pre_encoded(options, video, source.codec, source.bitrate_bps)
+    return plan_video(options, video.width, video.height, video.fps)

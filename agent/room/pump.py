@@ -7,11 +7,11 @@ from typing import Generic, TypeVar
 import structlog
 
 from media.sources.pacer import Drop, Pacer, Send, Wait
-from media.sources.source import DecodedAudio, DecodedVideoFrame
+from media.sources.source import AccessUnit, DecodedAudio, DecodedVideoFrame
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T", DecodedVideoFrame, DecodedAudio)
+T = TypeVar("T", DecodedVideoFrame, DecodedAudio, AccessUnit)
 
 
 class Pump(Generic[T]):

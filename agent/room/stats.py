@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -17,7 +18,15 @@ from agent.room.subscriber import Subscriber
 from agent.tasks import Tasks
 from media.clock import SteadyClock
 from quality.presets import simulcast_layers
-from quality.stats import InboundRtp, OutboundRtp, TrackKind, TrackSnapshot, TrackSource, VideoLayer
+from quality.stats import (
+    InboundRtp,
+    OutboundRtp,
+    QualityLimitationReason,
+    TrackKind,
+    TrackSnapshot,
+    TrackSource,
+    VideoLayer,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -128,6 +137,10 @@ class StatsPoller:
     ) -> Iterator[TrackSnapshot]:
         for sid, plan, track, muted in self._publisher.local_tracks if self._publisher else ():
             stats = outbound.get(self._identifier(track))
+            if stats is not None and plan.pre_encoded:
+                # libwebrtc wants it smaller from its first low estimate on, which a pass-through never is: it says
+                # "bandwidth" for ever (seen on livekit 1.2.1).
+                stats = tuple(replace(each, quality_limitation_reason=QualityLimitationReason.NONE) for each in stats)
             if stats is not None:
                 yield TrackSnapshot(
                     sid, plan.kind, plan.source, now, stats, muted=muted, available_bandwidth_bps=path.outgoing_bps

@@ -16,6 +16,17 @@ def length_prefixed_units(data: bytes) -> Iterator[bytes]:
         position = end
 
 
+def annex_b_units(data: bytes) -> Iterator[bytes]:
+    """The NAL units between start codes (H.264 annex B), without the zeros that fill up to the next."""
+    position = data.find(b"\x00\x00\x01")
+    while position >= 0:
+        following = data.find(b"\x00\x00\x01", position + 3)
+        unit = data[position + 3 : following if following >= 0 else len(data)].rstrip(b"\x00")
+        if unit:
+            yield unit
+        position = following
+
+
 def with_lengths(units: Iterable[bytes]) -> bytes:
     """NAL units, each behind its length in 4 bytes."""
     return b"".join(len(unit).to_bytes(4) + unit for unit in units)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -14,7 +15,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from media.errors import SourceUnreadable
-from media.sources.source import AUDIO_CHUNK_S, AudioFormat, DecodedAudio, DecodedVideoFrame, VideoFormat
+from media.sources.source import AUDIO_CHUNK_S, AccessUnit, AudioFormat, DecodedAudio, DecodedVideoFrame, VideoFormat
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +24,7 @@ MAXIMUM_FPS = 120.0
 MAXIMUM_CHANNELS = 2  # what the SDK's Opus encoder is used with here
 DAMAGE_LIMIT = 50  # undecodable packets in a row (two seconds of video) before a file is given up
 
-T = TypeVar("T", DecodedVideoFrame, DecodedAudio)
+T = TypeVar("T", DecodedVideoFrame, DecodedAudio, AccessUnit)
 F = TypeVar("F", VideoFrame, AudioFrame)
 
 
@@ -37,24 +38,24 @@ class FileSource:
 
     def __init__(self, path: Path, *, loop: bool = False) -> None:
         self._path = path
-        self._video_reader: _StreamReader[DecodedVideoFrame] | None = None
-        self._audio_reader: _StreamReader[DecodedAudio] | None = None
-        with _open(path) as probe:
-            has_video = _video_index(probe) is not None
+        self._video_reader: StreamReader[DecodedVideoFrame] | None = None
+        self._audio_reader: StreamReader[DecodedAudio] | None = None
+        with open_container(path) as probe:
+            has_video = video_index(probe) is not None
             has_audio = bool(probe.streams.audio)
-            duration_s = _duration_s(probe)
-            self._video = _video_format(probe)
-            self._audio = _audio_format(probe)
+            length_s = duration_s(probe)
+            self._video = video_format(probe)
+            self._audio = audio_format(probe)
         if not has_video and not has_audio:
             raise SourceUnreadable(f"{path} has neither video nor audio; give a file that has")
-        if loop and duration_s <= 0:
+        if loop and length_s <= 0:
             raise SourceUnreadable(f"{path} does not say how long it is, so it cannot be looped; play it once")
-        period_s = duration_s if loop else None
+        period_s = length_s if loop else None
         try:
             if self._video:
-                self._video_reader = _StreamReader(path, _video_frames, period_s)
+                self._video_reader = StreamReader(path, _video_frames, period_s)
             if self._audio:
-                self._audio_reader = _StreamReader(path, _audio_chunks, period_s)
+                self._audio_reader = StreamReader(path, audio_chunks, period_s)
         except SourceUnreadable:
             self.close()
             raise
@@ -84,7 +85,7 @@ class FileSource:
                 reader.close()
 
 
-class _StreamReader(Generic[T]):
+class StreamReader(Generic[T]):
     """Pulls one stream; a lock keeps `close` from freeing what a read in another thread uses."""
 
     def __init__(
@@ -104,7 +105,7 @@ class _StreamReader(Generic[T]):
             raise SourceUnreadable(f"nothing in {path} can be decoded; the file is damaged or not a media file")
 
     def _start(self) -> None:
-        self._container = _open(self._path)
+        self._container = open_container(self._path)
         self._items = self._decode(self._container, self._path)
 
     def read(self) -> T | None:
@@ -132,12 +133,10 @@ class _StreamReader(Generic[T]):
 
 
 def _later(item: T, offset_s: float) -> T:
-    if isinstance(item, DecodedVideoFrame):
-        return DecodedVideoFrame(item.width, item.height, item.data, item.pts_s + offset_s)
-    return DecodedAudio(item.sample_rate, item.channels, item.samples, item.data, item.pts_s + offset_s)
+    return replace(item, pts_s=item.pts_s + offset_s)
 
 
-def _open(path: Path) -> InputContainer:
+def open_container(path: Path) -> InputContainer:
     try:
         return av.open(str(path), mode="r")
     except FileNotFoundError as error:
@@ -148,7 +147,7 @@ def _open(path: Path) -> InputContainer:
         raise SourceUnreadable(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _video_index(container: InputContainer) -> int | None:
+def video_index(container: InputContainer) -> int | None:
     """The first video stream that is not a cover picture."""
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
@@ -156,8 +155,8 @@ def _video_index(container: InputContainer) -> int | None:
     return None
 
 
-def _video_format(container: InputContainer) -> VideoFormat | None:
-    index = _video_index(container)
+def video_format(container: InputContainer) -> VideoFormat | None:
+    index = video_index(container)
     if index is None:
         return None
     stream = container.streams.video[[item.index for item in container.streams.video].index(index)]
@@ -166,13 +165,13 @@ def _video_format(container: InputContainer) -> VideoFormat | None:
     return VideoFormat(stream.width & ~1, stream.height & ~1, fps)
 
 
-def _audio_format(container: InputContainer) -> AudioFormat | None:
+def audio_format(container: InputContainer) -> AudioFormat | None:
     if not container.streams.audio:
         return None
     return AudioFormat(channels=max(1, min(MAXIMUM_CHANNELS, container.streams.audio[0].channels)))
 
 
-def _duration_s(container: InputContainer) -> float:
+def duration_s(container: InputContainer) -> float:
     if container.duration:
         return container.duration / av.time_base
     ends = [
@@ -183,25 +182,25 @@ def _duration_s(container: InputContainer) -> float:
     return max(ends, default=0.0)
 
 
-def _start_s(container: InputContainer) -> float:
+def start_s(container: InputContainer) -> float:
     return container.start_time / av.time_base if container.start_time else 0.0
 
 
 def _video_frames(container: InputContainer, path: Path) -> Iterator[DecodedVideoFrame]:
-    index = _video_index(container)
-    size = _video_format(container)
+    index = video_index(container)
+    size = video_format(container)
     if index is None or size is None:
         return
-    start_s, last_pts_s = _start_s(container), -1.0 / size.fps
+    begin_s, last_pts_s = start_s(container), -1.0 / size.fps
     for frame in _decoded(container, index, path, VideoFrame):
-        pts_s = frame.time - start_s if frame.pts is not None else last_pts_s + 1.0 / size.fps
+        pts_s = frame.time - begin_s if frame.pts is not None else last_pts_s + 1.0 / size.fps
         last_pts_s = max(0.0, last_pts_s, pts_s)
         picture = frame.reformat(width=size.width, height=size.height, format="yuv420p")
         yield DecodedVideoFrame(size.width, size.height, picture.to_ndarray().tobytes(), last_pts_s)
 
 
-def _audio_chunks(container: InputContainer, path: Path) -> Iterator[DecodedAudio]:
-    wanted = _audio_format(container)
+def audio_chunks(container: InputContainer, path: Path) -> Iterator[DecodedAudio]:
+    wanted = audio_format(container)
     if wanted is None:
         return
     rate, channels = wanted.sample_rate, wanted.channels
@@ -213,7 +212,7 @@ def _audio_chunks(container: InputContainer, path: Path) -> Iterator[DecodedAudi
     samples = 0
     for frame in _with_flush(_decoded(container, index, path, AudioFrame)):
         if first_s is None and frame is not None:
-            first_s = max(0.0, frame.time - _start_s(container)) if frame.time is not None else 0.0
+            first_s = max(0.0, frame.time - start_s(container)) if frame.time is not None else 0.0
         for chunk in resampler.resample(frame):
             # Times are counted, not read: chunks must join without gaps or overlaps to be heard well.
             pts_s = (first_s or 0.0) + samples / rate

@@ -2,18 +2,22 @@
 
 from pathlib import Path
 
+from media.sources.encoded import EncodedFileSource
 from media.sources.file import FileSource
 from media.sources.pattern import PatternSource, parse_pattern
 from media.sources.source import Source
 from media.sources.sync import SyncSource, parse_sync
 
 
-def open_source(spec: str, *, loop: bool = False) -> Source:
+def open_source(spec: str, *, loop: bool = False, pre_encoded: bool = False) -> Source:
     """`pattern`, `pattern:WIDTHxHEIGHT@FPS`, `sync`, `sync:WIDTHxHEIGHT@FPS`, or the path of a media file.
 
-    A file ends unless `loop`; the others never do. Raises SourceUnreadable. Blocks while it opens
+    A file ends unless `loop`; the others never do. `pre_encoded`: the file's video is not decoded.
+    Raises SourceUnreadable. Blocks while it opens
     a file: call it in a thread where that matters.
     """
+    if pre_encoded:
+        return EncodedFileSource(Path(spec), loop=loop)
     if spec == "pattern" or spec.startswith("pattern:"):
         return PatternSource(parse_pattern(spec))
     if spec == "sync" or spec.startswith("sync:"):

@@ -50,10 +50,15 @@ class Pacer:
         self._start = start
         self._late_limit_s = late_limit_s
         self._lead_s = lead_s
-        self._min_interval_s = 1.0 / max_fps if max_fps else 0.0
+        self._min_interval_s = 0.0
+        self.limit_fps(max_fps)
         self._next_slot_s = float("-inf")
         self._sent = 0
         self._dropped_late = 0
+
+    def limit_fps(self, max_fps: float | None) -> None:
+        """Let at most so many frames a second through from now on; None: all."""
+        self._min_interval_s = 1.0 / max_fps if max_fps else 0.0
 
     @property
     def sent(self) -> int:

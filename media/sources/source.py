@@ -1,7 +1,7 @@
 """What can be published: decoded pictures and sound, pulled one at a time on one shared timeline."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 AUDIO_CHUNK_S = 0.02  # Opus' usual packet, so that one chunk is one packet
 
@@ -44,6 +44,21 @@ class DecodedAudio:
     pts_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class AccessUnit:
+    """One encoded picture (H.264: Annex B), in the order of decoding, which is that of showing.
+
+    `droppable`: no other picture refers to it.
+    """
+
+    width: int
+    height: int
+    data: bytes
+    pts_s: float
+    key: bool
+    droppable: bool = False
+
+
 class Source(Protocol):
     """Pictures and sound with times that start near 0 and share one timeline.
 
@@ -67,3 +82,19 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release what the source holds; idempotent."""
+
+
+@runtime_checkable
+class PreEncodedSource(Source, Protocol):
+    """A source whose video is encoded already: `read_video` gives nothing, `read_access_unit` does."""
+
+    @property
+    def codec(self) -> str:
+        """`h264` or `vp8`."""
+
+    @property
+    def bitrate_bps(self) -> float:
+        """Bits per second of the video, over all of it; 0 where that is not known."""
+
+    def read_access_unit(self) -> AccessUnit | None:
+        """The next picture; None at the end. Raises SourceUnreadable."""

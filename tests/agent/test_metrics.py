@@ -31,6 +31,8 @@ NAMES = {
     "roomhand_quality_patterns_active",
     "roomhand_quality_agreement",
     "roomhand_track_restarts",
+    "roomhand_publish_decisions",
+    "roomhand_pre_encoded",
     "roomhand_layer_switches",
     "roomhand_recordings",
     "roomhand_recording_segments",

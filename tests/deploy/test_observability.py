@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from agent.metrics import RESTART_OUTCOMES, build_metrics
+from agent.metrics import COURSES, RESTART_OUTCOMES, build_metrics
 from agent.service.supervision import Phase
 from media.export.job import ExportState
 from media.record.entries import RecordingState
@@ -103,6 +103,7 @@ def test_expressions_ask_only_for_label_values_that_occur() -> None:
         ("roomhand_quality_agreement_total", "result"): {result.value for result in Agreement},
         ("roomhand_track_restarts_total", "remedy"): {remedy.value for remedy in Remedy},
         ("roomhand_track_restarts_total", "outcome"): set(RESTART_OUTCOMES),
+        ("roomhand_publish_decisions_total", "course"): set(COURSES),
         ("roomhand_api_requests_total", "status"): {"5.."},
     }
     for expression in expressions():

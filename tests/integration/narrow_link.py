@@ -106,6 +106,15 @@ class NarrowLink:
         _run("tc", "qdisc", "replace", "dev", self._near, "root", *shape)
         self._limited = True
 
+    def limit_uplink(self, bits_per_s: int | None, *, queue_ms: int = QUEUE_MS) -> None:
+        """The same for what the other side sends; None lifts it."""
+        if bits_per_s is None:
+            # A limit that never binds: to take one away that is not there would be an error.
+            bits_per_s = 10**9
+        burst = max(BURST_BYTES, bits_per_s // 8 // 250)
+        shape = ("tbf", "rate", f"{bits_per_s}bit", "burst", f"{burst}b", "latency", f"{queue_ms}ms")
+        _run(*self.inside, "tc", "qdisc", "replace", "dev", self._far, "root", *shape)
+
     def lose(self, percent: int) -> None:
         """Lose this share of the datagrams to the other side, at random."""
         rule = f"udp length > 0 numgen random mod 100 < {percent} drop"

@@ -2,10 +2,20 @@
 
 from dataclasses import replace
 
+import pytest
+
 from quality import judge, restart
 from quality.judge import Coding
 from quality.restart import Action, Ended, Health, Outcome, Problem, Remedy, RestartState
-from quality.stats import Direction, InboundRtp, TrackKind, TrackSnapshot
+from quality.stats import (
+    Direction,
+    InboundRtp,
+    OutboundRtp,
+    QualityLimitationReason,
+    TrackKind,
+    TrackSnapshot,
+    TrackSource,
+)
 from tests.quality.traces import EPOCH, received
 
 STUCK = Health(Direction.INBOUND, TrackKind.VIDEO, flows=False, problem=Problem.STUCK, reason="nothing comes")
@@ -117,6 +127,63 @@ def test_a_video_that_stops_is_stuck_within_seconds_and_a_muted_one_is_not() -> 
     muted = healths(stopped(camera, 12, muted=True))
     assert {item.problem for item in muted} == {None}
     assert not any(item.flows for item in muted[20:])
+
+
+def sent(seconds: int, *, stops_at: int, **then: object) -> list[TrackSnapshot]:
+    """A video of ours, one snapshot a second; from `stops_at` on its encoder gives nothing, and `then` holds."""
+    found = []
+    for at in range(seconds):
+        frames = 30 * min(at, stops_at)
+        stream = OutboundRtp(
+            ssrc=7,
+            rid="f",
+            packets_sent=100 * min(at, stops_at),
+            bytes_sent=100_000 * min(at, stops_at),
+            frames_encoded=frames,
+            frame_width=1280,
+            frame_height=720,
+            target_bitrate=800_000.0,
+            active=True,
+            frames_captured=30 * at,
+        )
+        if at > stops_at:
+            stream = replace(stream, **then)  # type: ignore[arg-type]
+        found.append(TrackSnapshot("TR_own", TrackKind.VIDEO, TrackSource.CAMERA, EPOCH + at, (stream,)))
+    return found
+
+
+def test_a_video_of_ours_that_is_captured_and_wanted_and_not_encoded_is_stuck() -> None:
+    seen = healths(sent(20, stops_at=8))
+    problems = [item.problem for item in seen]
+    assert problems[:8] == [None] * 8
+    assert problems[-1] is Problem.STUCK
+    assert "captured and wanted" in seen[-1].reason
+    assert restart.remedies(seen[-1]) == (Remedy.RESTART,) * 3 + (Remedy.REPORT,)
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        {"active": False},
+        {"active": None},
+        {"target_bitrate": 0.0},
+        {"quality_limitation_reason": QualityLimitationReason.BANDWIDTH},
+        {"frames_captured": 30 * 9},
+    ],
+)
+def test_what_nobody_wants_or_the_way_cannot_carry_or_no_source_gives_is_not_stuck(then: dict[str, object]) -> None:
+    assert {item.problem for item in healths(sent(30, stops_at=8, **then))} == {None}
+
+
+def test_a_layer_that_is_wanted_again_after_a_while_is_given_time() -> None:
+    snapshots = sent(30, stops_at=8, active=False)
+    woken = [
+        replace(item, stats=tuple(replace(stream, active=True) for stream in item.stats))
+        if at >= 27 and isinstance(item.stats, tuple)
+        else item
+        for at, item in enumerate(snapshots)
+    ]
+    assert {item.problem for item in healths(woken)} == {None}
 
 
 def test_packets_without_pictures_are_a_problem_of_their_own() -> None:

@@ -6,12 +6,15 @@ from livekit import rtc
 from agent.errors import InvalidSettings
 from agent.room.convert import sdk_publish_options
 from agent.room.publish_options import (
+    PlanChange,
     PublishOptions,
     VideoCodec,
     default_bitrate_bps,
     plan_audio,
+    plan_pre_encoded,
     plan_video,
 )
+from media.sources.source import VideoFormat
 from quality.stats import TrackKind, TrackSource
 
 
@@ -71,3 +74,25 @@ def test_default_bitrates_rise_with_the_picture() -> None:
 def test_options_out_of_range_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(InvalidSettings):
         PublishOptions(**options)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_a_video_that_is_encoded_already_keeps_its_codec_in_one_layer_and_is_not_adapted() -> None:
+    plan = plan_pre_encoded(PublishOptions(), VideoFormat(1280, 720, 50.0), "h264", 3_000_000.0)
+    assert (plan.video_codec, plan.simulcast, plan.adaptive, plan.pre_encoded) == (VideoCodec.H264, False, False, True)
+    assert (plan.bitrate_bps, plan.fps) == (6_000_000, 50.0)
+    limited = plan_pre_encoded(PublishOptions(max_bitrate_bps=1_000_000), VideoFormat(640, 360, 25.0), "vp8", 0.0)
+    assert limited.bitrate_bps == 1_000_000
+
+
+def test_a_change_leaves_what_it_does_not_say() -> None:
+    plan = plan_video(PublishOptions(), 1280, 720, 25)
+    assert PlanChange().applied_to(plan) == plan
+    changed = PlanChange(video_codec=VideoCodec.H264, simulcast=False, max_bitrate_bps=500_000).applied_to(plan)
+    assert (changed.video_codec, changed.simulcast) == (VideoCodec.H264, False)
+    assert (changed.bitrate_bps, changed.fps, changed.name) == (500_000, 25.0, plan.name)
+
+
+def test_the_usual_rate_is_what_the_sdk_lets_through() -> None:
+    assert plan_video(PublishOptions(), 1280, 720, 60).usual_fps == 30.0
+    assert plan_video(PublishOptions(source=TrackSource.SCREEN_SHARE), 1280, 720, 60).usual_fps == 15.0
+    assert plan_video(PublishOptions(max_fps=10), 1280, 720, 60).usual_fps == 10.0

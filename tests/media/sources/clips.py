@@ -7,6 +7,7 @@ import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from media.sources.pattern import PatternSource
 from media.sources.source import AudioFormat, VideoFormat
@@ -35,6 +36,37 @@ def write_pattern(path: Path, *, seconds: float, audio: AudioFormat) -> Path:
             block.time_base = Fraction(1, chunk.sample_rate)
             container.mux(sound_stream.encode(block))
         container.mux(sound_stream.encode(None))
+    return path
+
+
+def write_encoded(
+    path: Path,
+    *,
+    codec: str = "h264",
+    video: VideoFormat = VIDEO,
+    seconds: float = 2.0,
+    bitrate_bps: int = 500_000,
+    key_frame_every: int = 25,
+) -> Path:
+    """The pattern alone, in H.264 or VP8 without pictures out of order, as a camera encodes it."""
+    own = {
+        "h264": ("libx264", {"preset": "ultrafast", "tune": "zerolatency", "x264-params": "scenecut=0:nal-hrd=none"}),
+        "vp8": ("libvpx", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"}),
+    }
+    encoder, options = own[codec]
+    source = PatternSource(video, duration_s=seconds)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(encoder, rate=round(video.fps), options=options)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = video.width, video.height, "yuv420p"
+        stream.codec_context.bit_rate = bitrate_bps
+        stream.codec_context.gop_size = key_frame_every
+        for number, frame in enumerate(iter(source.read_video, None)):
+            planes = np.frombuffer(frame.data, np.uint8).reshape(video.height * 3 // 2, video.width)
+            picture = VideoFrame.from_ndarray(planes, format="yuv420p")
+            picture.pts, picture.time_base = number, Fraction(1, round(video.fps))
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
     return path
 
 

@@ -1,0 +1,103 @@
+"""Feeding a track that is encoded already: paced, led by the way out's rate, and by requests for key frames."""
+
+import asyncio
+from collections import Counter
+
+import structlog
+from livekit import rtc
+
+from agent.room import convert
+from agent.room.publish_options import TrackPlan
+from agent.room.pump import Pump
+from media.sources.pacer import Pacer
+from media.sources.source import AccessUnit, PreEncodedSource
+from quality import pre_encoded
+from quality.pre_encoded import Frame, Told
+
+log = structlog.get_logger(__name__)
+
+LATE_LIMIT_S = 0.5  # a picture refers to the one before: what is later than this is left out up to the next key frame
+NEVER_S = 1e9
+
+
+class PreEncodedFeed:
+    """See `feeding.Feed`. What cannot be sent as the way out asks for it is logged and counted (`counted`).
+
+    A source that is encoded already makes no key frame on request: its next one answers.
+    """
+
+    def __init__(
+        self, plan: TrackPlan, source: PreEncodedSource, native: rtc.EncodedVideoSource, *, start: float
+    ) -> None:
+        self._plan = plan
+        self._native = native
+        self._codec = convert.sdk_codec(plan.video_codec)
+        self._state = pre_encoded.start(start)
+        self._pump = Pump(
+            name=plan.name,
+            read=source.read_access_unit,
+            send=self._send,
+            pacer=Pacer(start=start, late_limit_s=NEVER_S),
+        )
+        self.counted: Counter[str] = Counter()
+
+    async def run(self) -> bool:
+        """See Feed."""
+        return await self._pump.run()
+
+    def stop(self) -> None:
+        """See Feed."""
+        self._pump.stop()
+
+    def set_muted(self, *, muted: bool) -> None:
+        """See Feed; what comes after begins with a key frame."""
+        self._pump.muted = muted
+        self._state = pre_encoded.broken(self._state)
+
+    async def _send(self, unit: AccessUnit, capture_time: float) -> None:
+        now = asyncio.get_running_loop().time()
+        self._take_feedback(now)
+        if now - capture_time > LATE_LIMIT_S:
+            self._state = pre_encoded.broken(self._state)
+        frame = Frame(len(unit.data), key=unit.key, droppable=unit.droppable)
+        self._state, admitted = pre_encoded.admit(self._state, frame, now)
+        if not admitted:
+            self.counted["frames_left_out"] += 1
+            return
+        frame_type = rtc.EncodedFrameType.ENCODED_FRAME_KEY if unit.key else rtc.EncodedFrameType.ENCODED_FRAME_DELTA
+        accepted = self._native.capture_frame(
+            rtc.EncodedVideoFrame(
+                unit.data, unit.width, unit.height, self._codec, frame_type, round(capture_time * 1e6)
+            )
+        )
+        if not accepted:
+            self._state = pre_encoded.broken(self._state)
+            self.counted["frames_refused"] += 1
+
+    def encoder_dropped(self) -> None:
+        """Frames that were fed were not sent: begin again with a key frame, and send less where it is too much."""
+        self.counted["encoder_dropped"] += 1
+        self._state, told = pre_encoded.encoder_dropped(self._state, asyncio.get_running_loop().time())
+        self._tell(told)
+
+    def _take_feedback(self, now: float) -> None:
+        asked = self._native.take_feedback()
+        target = asked.rate_control.target_bitrate_bps if asked.rate_control else None
+        self._state, told = pre_encoded.feedback(
+            self._state, now, target_bps=target, key_frame_requested=asked.keyframe_requested
+        )
+        self._tell(told)
+
+    def _tell(self, told: tuple[Told, ...]) -> None:
+        for each in told:
+            self.counted[each.value] += 1
+            if each is Told.KEY_FRAME_REQUESTED:
+                continue  # each new subscriber asks for one
+            rates = pre_encoded.rates_bps(self._state)
+            log.warning(
+                "pre_encoded",
+                change=each.value,
+                track=self._plan.name,
+                target_bps=round(self._state.target_bps or 0),
+                source_bps={mode.value: round(rate) for mode, rate in rates.items()},
+            )

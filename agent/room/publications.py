@@ -1,0 +1,81 @@
+"""What a publisher keeps of each track it publishes."""
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import structlog
+from livekit import rtc
+
+from agent.room.feeding import Feed, NativeSource
+from agent.room.publish_options import TrackPlan
+from agent.room.state import PublicationState
+from media.sources.source import Source
+
+log = structlog.get_logger(__name__)
+
+PUMP_STOP_TIMEOUT_S = 0.8  # a pump stops within one frame, or one decoding step of a file
+
+LocalTrack = rtc.LocalVideoTrack | rtc.LocalAudioTrack
+
+
+class PublicationStatus(StrEnum):
+    """Where a publication is in its life."""
+
+    PUBLISHED = "published"
+    ENDED = "ended"
+    FAILED = "failed"
+    UNPUBLISHED = "unpublished"
+
+
+@dataclass(slots=True)
+class Publication:
+    """One track of ours; the SDK keeps `sdk.sid` right across reconnects."""
+
+    plan: TrackPlan
+    track: LocalTrack
+    native: NativeSource
+    sdk: rtc.LocalTrackPublication
+    feed: Feed | None = None
+    pumping: asyncio.Task[None] | None = None
+    status: PublicationStatus = PublicationStatus.PUBLISHED
+    muted: bool = False
+
+    @property
+    def state(self) -> PublicationState:
+        """As the world is told."""
+        return PublicationState(self.sdk.sid, self.plan.name, self.plan.kind, self.plan.source, self.status, self.muted)
+
+    def stop(self) -> None:
+        """Feed it no more."""
+        if self.feed:
+            self.feed.stop()
+
+    def set_muted(self, *, muted: bool) -> None:
+        """Mute or unmute the track; its source goes on."""
+        if muted:
+            self.track.mute()
+        else:
+            self.track.unmute()
+        self.muted = muted
+        if self.feed:
+            self.feed.set_muted(muted=muted)
+
+    async def stop_pumping(self) -> None:
+        """Stop feeding it, and wait until that is so."""
+        self.stop()
+        task = self.pumping
+        if task is None or task is asyncio.current_task():
+            return
+        done, _ = await asyncio.wait((task,), timeout=PUMP_STOP_TIMEOUT_S)
+        if not done:
+            log.warning("source_slow_to_stop", track=self.plan.name)
+            task.cancel()
+
+
+@dataclass(slots=True)
+class Played:
+    """One source and the tracks made of it."""
+
+    source: Source
+    publications: list[Publication] = field(default_factory=list)

@@ -1,0 +1,157 @@
+"""What is published follows what machine and way out carry: `quality.publishing` over a connection's ticks, applied."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from agent.errors import RoomhandError
+from agent.room.counters import RoomCounters
+from agent.room.events import PublishAdapted
+from agent.room.publish_options import PlanChange, TrackPlan, VideoCodec
+from agent.room.publisher import Publisher
+from agent.room.quality_monitor import QualityTick
+from agent.tasks import Tasks
+from quality import publishing
+from quality.publish_ladder import Published, Settings
+from quality.publishing import PublishDecision, PublishState
+from quality.stats import Direction, TrackKind, TrackSource
+from quality.video_model import VideoCodec as SentCodec
+from quality.window import Window
+
+DROPPED_FPS = 2.0  # snapshots fall between two frames
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Adapted:
+    sid: str
+    plan: TrackPlan
+    state: PublishState
+
+
+class PublishAdapter:
+    """Feed it the participant's ticks. Each decision is applied, logged with its reason, told and counted.
+
+    Frames and size change on the same track from the next frame on; another codec publishes the track anew. A video is
+    known by its name: published anew it has another SID. Not touched: videos with `adaptive=False`, sound, and what is
+    muted or wanted by nobody.
+    """
+
+    def __init__(self, publisher: Publisher, tell: Callable[[PublishAdapted], None]) -> None:
+        self._publisher = publisher
+        self._tell = tell
+        self._videos: dict[str, _Adapted] = {}
+        self._counted: Counter[str] = Counter()
+        self._tasks = Tasks("publish_adapter")
+        self._republishing: set[str] = set()
+
+    def on_tick(self, tick: QualityTick) -> None:
+        """Take in one second's judgements of what is sent."""
+        windows = {
+            each.label.track_sid: each.judgement.window
+            for each in tick.tracks
+            if each.judgement.window.kind is TrackKind.VIDEO and each.judgement.window.direction is Direction.OUTBOUND
+        }
+        plans = [(sid, plan) for sid, plan, _, _ in self._publisher.local_tracks]
+        for sid, plan in plans:
+            if plan.pre_encoded and sid in windows and _frames_dropped(windows[sid]):
+                self._publisher.note_encoder_dropped(plan.name)
+        ours = {plan.name: (sid, plan) for sid, plan in plans if plan.adaptive}
+        for name in self._videos.keys() - ours.keys():
+            del self._videos[name]
+        for name, (sid, plan) in ours.items():
+            if sid in windows and name not in self._republishing:
+                self._step(sid, plan, windows[sid], tick.at)
+
+    def _step(self, sid: str, plan: TrackPlan, window: Window, now: float) -> None:
+        known = self._videos.get(plan.name)
+        if known and replace(plan, video_codec=known.plan.video_codec) != known.plan:
+            known = None  # another video of the same name
+        state = known.state if known else publishing.start(_published(plan), now)
+        if known and known.sid != sid:
+            state = publishing.begun_anew(state, now)
+        state, decision = publishing.step(state, window, now)
+        # The plan that is kept is the caller's: one published anew has what was decided in it.
+        self._videos[plan.name] = _Adapted(sid, known.plan if known else plan, state)
+        if decision is not None:
+            self._apply(self._videos[plan.name], decision)
+
+    def _apply(self, video: _Adapted, decision: PublishDecision) -> None:
+        name, settings = video.plan.name, decision.settings
+        event = PublishAdapted(
+            track_sid=video.sid,
+            name=name,
+            limit=decision.limit.value,
+            move=decision.move.value,
+            course=decision.course.value,
+            max_fps=settings.max_fps,
+            lines=settings.lines,
+            video_codec=settings.codec.value if settings.codec else None,
+            reason=decision.reason,
+            expects=decision.expects,
+        )
+        log.info(
+            "publish_decision",
+            track=name,
+            sid=video.sid,
+            limit=event.limit,
+            move=event.move,
+            course=event.course,
+            max_fps=event.max_fps,
+            lines=event.lines,
+            video_codec=event.video_codec,
+            reason=event.reason,
+            expects=event.expects,
+        )
+        self._counted[f"{event.limit}/{event.move}/{event.course}"] += 1
+        self._publisher.limit(name, max_fps=settings.max_fps, lines=settings.lines)
+        if settings.codec != decision.from_settings.codec:
+            codec = VideoCodec(settings.codec.value) if settings.codec else video.plan.video_codec
+            self._republishing.add(name)
+            self._tasks.start(self._republish(video.plan, codec), name=f"republish.{name}")
+        self._tell(event)
+
+    async def _republish(self, plan: TrackPlan, codec: VideoCodec) -> None:
+        try:
+            await self._publisher.republish(plan.name, PlanChange(video_codec=codec))
+        except RoomhandError as error:
+            # What is sent is as before it, so the deciding begins anew.
+            log.warning("publish_decision_refused", track=plan.name, video_codec=codec.value, error=str(error))
+            self._videos.pop(plan.name, None)
+        finally:
+            self._republishing.discard(plan.name)
+
+    def settings(self, name: str) -> Settings:
+        """What is changed of our video of that name now."""
+        video = self._videos.get(name)
+        return video.state.settings if video else Settings()
+
+    def counters(self) -> RoomCounters:
+        """Totals for metrics."""
+        return RoomCounters(publish_decisions=dict(self._counted))
+
+    async def aclose(self) -> None:
+        """Do nothing more; idempotent."""
+        await self._tasks.aclose()
+
+
+def _frames_dropped(window: Window) -> bool:
+    """Whether frames were captured and did not come out of a pass-through encoder that is wanted."""
+    wanted = [layer for layer in window.layers if layer.active is not False]
+    if not window.measured or not window.captured_fps or not wanted:
+        return False
+    return window.captured_fps - wanted[-1].fps > DROPPED_FPS
+
+
+def _published(plan: TrackPlan) -> Published:
+    return Published(
+        plan.width,
+        plan.height,
+        plan.usual_fps,
+        SentCodec(plan.video_codec.value),
+        layered=plan.simulcast,
+        screen=plan.source is TrackSource.SCREEN_SHARE,
+    )

@@ -1,0 +1,143 @@
+"""A media file's video as it is encoded, and its sound decoded: nothing of the picture is coded again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av.error
+from av.bitstream import BitStreamFilterContext
+from av.container import InputContainer
+
+from media.bitstream.nal import annex_b_units
+from media.errors import SourceUnreadable
+from media.sources.file import (
+    StreamReader,
+    audio_chunks,
+    audio_format,
+    duration_s,
+    open_container,
+    start_s,
+    video_format,
+    video_index,
+)
+from media.sources.source import AccessUnit, AudioFormat, DecodedAudio, DecodedVideoFrame, VideoFormat
+
+CODECS = ("h264", "vp8")
+_SLICES = range(1, 6)  # nal_unit_type of coded slices, ITU-T H.264 table 7-1
+
+
+class EncodedFileSource:
+    """The first video and audio stream of a file, once or again and again; each read through a container of its own.
+
+    H.264 and VP8 in any container that FFmpeg reads (MP4, Matroska, WebM), without B-frames: WebRTC shows pictures in
+    the order in which they come. Raises SourceUnreadable where the file is nothing of that kind.
+    """
+
+    def __init__(self, path: Path, *, loop: bool = False) -> None:
+        with open_container(path) as probe:
+            self._codec = _codec(probe, path)
+            video = video_format(probe)
+            assert video is not None
+            self._video = video
+            self._audio = audio_format(probe)
+            length_s = duration_s(probe)
+            stream = probe.streams[video_index(probe) or 0]
+            self._bitrate_bps = float(getattr(stream, "bit_rate", 0) or probe.bit_rate or 0)
+        if loop and length_s <= 0:
+            raise SourceUnreadable(f"{path} does not say how long it is, so it cannot be looped; play it once")
+        period_s = length_s if loop else None
+        self._audio_reader: StreamReader[DecodedAudio] | None = None
+        self._video_reader: StreamReader[AccessUnit] = StreamReader(path, _access_units, period_s)
+        try:
+            if self._audio:
+                self._audio_reader = StreamReader(path, audio_chunks, period_s)
+        except SourceUnreadable:
+            self.close()
+            raise
+
+    @property
+    def video(self) -> VideoFormat | None:
+        """Size and average frame rate of the video stream."""
+        return self._video
+
+    @property
+    def audio(self) -> AudioFormat | None:
+        """48 kHz, mono or stereo; None where the file has no sound."""
+        return self._audio
+
+    @property
+    def codec(self) -> str:
+        """One of CODECS."""
+        return self._codec
+
+    @property
+    def bitrate_bps(self) -> float:
+        """Of the video stream, or of the whole file where that does not say; 0 where neither does."""
+        return self._bitrate_bps
+
+    def read_video(self) -> DecodedVideoFrame | None:
+        """Nothing is decoded."""
+        return None
+
+    def read_access_unit(self) -> AccessUnit | None:
+        """The next picture as it is encoded."""
+        return self._video_reader.read()
+
+    def read_audio(self) -> DecodedAudio | None:
+        """The next 20 ms of sound."""
+        return self._audio_reader.read() if self._audio_reader else None
+
+    def close(self) -> None:
+        """Close the file; waits for a read in progress."""
+        self._video_reader.close()
+        if self._audio_reader:
+            self._audio_reader.close()
+
+
+def _codec(container: InputContainer, path: Path) -> str:
+    index = video_index(container)
+    name = container.streams[index].codec_context.name if index is not None else ""
+    # Decoders may be other than FFmpeg's own: libvpx is one for vp8.
+    codec = next((each for each in CODECS if each in name), None)
+    if codec is None:
+        raise SourceUnreadable(
+            f"{path} has {name or 'no video'}; only {' and '.join(CODECS)} are published as they are; "
+            "publish it encoded anew"
+        )
+    return codec
+
+
+def _access_units(container: InputContainer, path: Path) -> Iterator[AccessUnit]:
+    index, size, codec = video_index(container), video_format(container), _codec(container, path)
+    assert index is not None
+    assert size is not None
+    annex_b = BitStreamFilterContext("h264_mp4toannexb", container.streams[index]) if codec == "h264" else None
+    begin_s, last_s, seen_key = start_s(container), -1.0, False
+    try:
+        for packet in container.demux(index):
+            for each in annex_b.filter(packet) if annex_b and packet.size else [packet]:
+                if not each.size or each.pts is None or each.time_base is None:
+                    continue
+                seen_key = seen_key or each.is_keyframe
+                if not seen_key:
+                    continue
+                pts_s = float(each.pts * each.time_base) - begin_s
+                if pts_s <= last_s:
+                    raise SourceUnreadable(
+                        f"{path} has B-frames, which WebRTC does not show in order; publish it encoded anew"
+                    )
+                last_s = pts_s
+                data = bytes(each)
+                droppable = _droppable(data, codec, disposable=each.is_disposable)
+                yield AccessUnit(size.width, size.height, data, max(0.0, pts_s), each.is_keyframe, droppable)
+    except av.error.FFmpegError as error:
+        raise SourceUnreadable(f"{path} is damaged: {error.strerror}; nothing more of it can be read") from error
+
+
+def _droppable(data: bytes, codec: str, *, disposable: bool) -> bool:
+    """Whether no other picture refers to it, as the container or the slices' nal_ref_idc (H.264 7.4.1) say."""
+    if disposable:
+        return True
+    if codec != "h264":
+        return False
+    slices = [nal[0] for nal in annex_b_units(data) if nal[0] & 0x1F in _SLICES]
+    return bool(slices) and all(first >> 5 & 3 == 0 for first in slices)

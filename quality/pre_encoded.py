@@ -1,0 +1,180 @@
+"""Which frames of a video that is encoded already are sent, where the way out carries less. Pure: frames in.
+
+Such a video cannot be made smaller. What can be left out are frames that no other refers to, and everything but key
+frames; after that nothing is sent before the next key frame. The estimate of the bandwidth grows with what is sent
+only, so all is sent again from time to time, later after each time that was too much.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+START_S = 10.0  # a new publication's bandwidth estimate begins at some 300 kb/s and takes seconds to come up (measured)
+OVER = 1.25  # times the target: a source's rate swings by as much from second to second
+OVER_S = 20.0  # while the estimate comes up, more than its target goes through (measured); what does not is dropped
+REFERENCES_GAIN = 0.95  # leaving out unreferenced frames is worth it from 5% on
+SPAN_S = 10  # of the source's rates: a few of its groups of pictures
+RETRY_S = 10.0
+MAX_RETRY_S = 120.0
+PROVEN_S = 20.0
+KEY_LATE_S = 2.0
+
+
+class Mode(StrEnum):
+    """What is sent: all frames, those that others refer to, or key frames."""
+
+    ALL = "all"
+    REFERENCES = "references"
+    KEY_FRAMES = "key_frames"
+
+
+class Told(StrEnum):
+    """What happened, for log and metrics."""
+
+    KEY_FRAME_REQUESTED = "key_frame_requested"
+    KEY_FRAME_LATE = "key_frame_late"
+    REFERENCES_ONLY = "references_only"
+    KEY_FRAMES_ONLY = "key_frames_only"
+    ALL_AGAIN = "all_again"
+    RATE_NOT_OBEYED = "rate_not_obeyed"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An encoded frame. `droppable`: no other frame refers to it."""
+
+    size_bytes: int
+    key: bool = False
+    droppable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Second:
+    """Bytes that the source gave in one second: all, of frames that are referred to, of key frames."""
+
+    at: int
+    all: int = 0
+    references: int = 0
+    key: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PreEncodedState:
+    """What is remembered of one publication. Begin with `start`."""
+
+    began_at: float
+    mode: Mode = Mode.ALL
+    needs_key: bool = True
+    target_bps: float | None = None
+    seconds: tuple[_Second, ...] = ()
+    over_since: float | None = None
+    raised_at: float | None = None
+    retry_at: float = 0.0
+    retry_s: float = RETRY_S
+    requested_at: float | None = None
+    late_told: bool = False
+    refused_told: bool = False
+
+
+def start(now: float) -> PreEncodedState:
+    """The state of a video whose first frame is sent at `now` (seconds of any steady clock)."""
+    return PreEncodedState(began_at=now)
+
+
+def broken(state: PreEncodedState) -> PreEncodedState:
+    """A frame went missing (late, muted, refused): nothing is sent before the next key frame."""
+    return replace(state, needs_key=True)
+
+
+def encoder_dropped(state: PreEncodedState, now: float) -> tuple[PreEncodedState, tuple[Told, ...]]:
+    """libwebrtc dropped frames, as it does where more comes than goes out, and later ones refer to them."""
+    state = broken(state)
+    rates, target_bps = rates_bps(state), state.target_bps
+    if not rates or target_bps is None or now - state.began_at < START_S or rates[state.mode] <= target_bps:
+        return state, ()
+    return _lower(state, rates, target_bps, now) if state.mode is not Mode.KEY_FRAMES else (state, ())
+
+
+def admit(state: PreEncodedState, frame: Frame, now: float) -> tuple[PreEncodedState, bool]:
+    """Count a frame of the source, and say whether to send it."""
+    state = _counted(state, frame, now)
+    if frame.key:
+        return replace(state, needs_key=False, requested_at=None, late_told=False), True
+    if state.needs_key or state.mode is Mode.KEY_FRAMES:
+        return replace(state, needs_key=True), False
+    return state, not (frame.droppable and state.mode is Mode.REFERENCES)
+
+
+def _counted(state: PreEncodedState, frame: Frame, now: float) -> PreEncodedState:
+    at = int(now)
+    *before, last = state.seconds or (_Second(at),)
+    if last.at != at:
+        before, last = [*before, last], _Second(at)
+    size = frame.size_bytes
+    last = replace(
+        last,
+        all=last.all + size,
+        references=last.references + (0 if frame.droppable else size),
+        key=last.key + (size if frame.key else 0),
+    )
+    return replace(state, seconds=(*(each for each in before if at - each.at <= SPAN_S), last))
+
+
+def rates_bps(state: PreEncodedState) -> dict[Mode, float]:
+    """What the source would take in each mode, from the last whole seconds; nothing before there are two."""
+    whole = state.seconds[:-1]
+    if len(whole) < 2:
+        return {}
+    span = state.seconds[-1].at - whole[0].at
+    return {
+        Mode.ALL: sum(each.all for each in whole) * 8 / span,
+        Mode.REFERENCES: sum(each.references for each in whole) * 8 / span,
+        Mode.KEY_FRAMES: sum(each.key for each in whole) * 8 / span,
+    }
+
+
+def feedback(
+    state: PreEncodedState, now: float, *, target_bps: float | None = None, key_frame_requested: bool = False
+) -> tuple[PreEncodedState, tuple[Told, ...]]:
+    """Take in what libwebrtc asks for (None: nothing new), and say what became of it. Call it with each frame."""
+    told: list[Told] = []
+    if target_bps is not None:
+        state = replace(state, target_bps=target_bps)
+    if key_frame_requested and not state.needs_key and state.requested_at is None:
+        state = replace(state, requested_at=now)
+        told.append(Told.KEY_FRAME_REQUESTED)
+    if state.requested_at is not None and not state.late_told and now - state.requested_at >= KEY_LATE_S:
+        state = replace(state, late_told=True)
+        told.append(Told.KEY_FRAME_LATE)
+    state, changed = _thinned(state, now)
+    return state, (*told, *changed)
+
+
+def _thinned(state: PreEncodedState, now: float) -> tuple[PreEncodedState, tuple[Told, ...]]:
+    rates, target_bps = rates_bps(state), state.target_bps
+    if not rates or target_bps is None or now - state.began_at < START_S:
+        return state, ()
+    if state.mode is not Mode.ALL and (now >= state.retry_at or rates[Mode.ALL] <= target_bps):
+        raised = replace(state, mode=Mode.ALL, needs_key=state.mode is Mode.KEY_FRAMES, raised_at=now, over_since=None)
+        return replace(raised, refused_told=False), (Told.ALL_AGAIN,)
+    if rates[state.mode] <= OVER * target_bps:
+        proven = state.raised_at is not None and now - state.raised_at >= PROVEN_S
+        retry_s = RETRY_S if proven and state.mode is Mode.ALL else state.retry_s
+        return replace(state, over_since=None, retry_s=retry_s), ()
+    over_since = now if state.over_since is None else state.over_since
+    state = replace(state, over_since=over_since)
+    if now - over_since < OVER_S:
+        return state, ()
+    if state.mode is Mode.KEY_FRAMES:
+        return replace(state, refused_told=True), () if state.refused_told else (Told.RATE_NOT_OBEYED,)
+    return _lower(state, rates, target_bps, now)
+
+
+def _lower(
+    state: PreEncodedState, rates: dict[Mode, float], target_bps: float, now: float
+) -> tuple[PreEncodedState, tuple[Told, ...]]:
+    references = rates[Mode.REFERENCES]
+    enough = references <= OVER * target_bps and references < REFERENCES_GAIN * rates[Mode.ALL]
+    mode = Mode.REFERENCES if enough and state.mode is Mode.ALL else Mode.KEY_FRAMES
+    retry_s = state.retry_s if state.raised_at is None else min(MAX_RETRY_S, state.retry_s * 2)
+    lowered = replace(state, mode=mode, over_since=None, retry_at=now + retry_s, retry_s=retry_s)
+    return lowered, (Told.REFERENCES_ONLY if mode is Mode.REFERENCES else Told.KEY_FRAMES_ONLY,)

@@ -1,0 +1,103 @@
+"""What a second of a sent video says of its encoder and of the way out. Pure."""
+
+from dataclasses import dataclass
+
+from quality.publish_ladder import Limit, Published, Settings, least_bps
+from quality.sent_layers import SentLayer
+from quality.stats import QualityLimitationReason
+from quality.video_model import VideoCodec
+from quality.window import Window
+
+FEW_FRAMES = 0.75  # of those captured: encoders drop single frames also where all is well
+COARSE = 0.75  # of the codec's scale: libwebrtc lets VP8 go to 106 of 127
+BUSY = 0.6  # of the time spent encoding: up to that there is room
+SWAMPED = 0.75  # libwebrtc makes the picture smaller from 0.85 on, and is content below
+LINK_FULL = 1.5  # the highest layer's target times this is over what the way carries
+_QP_SCALE = {VideoCodec.VP8: 127.0, VideoCodec.H264: 51.0, VideoCodec.VP9: 255.0, VideoCodec.AV1: 255.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """`trouble` by limit, as sentences; without one all is well. `delivered` is the share of captured frames that the
+    highest sent layer has, `coarse` its quantizer's share of the scale, `load` the share of time spent encoding.
+
+    `highest_sent` is False where the encoder leaves out the highest layer that is wanted. `unsent`: none of those that
+    are wanted is sent, and nothing limits it.
+    """
+
+    trouble: dict[Limit, str]
+    delivered: float
+    coarse: float
+    load: float
+    cpu_limited: bool
+    highest_sent: bool
+    unsent: bool
+    sent_bps: float
+    available_bps: float | None
+
+    def measure(self, limit: Limit) -> float:
+        """How well it goes as to `limit`: more is better, 0 to about 2."""
+        if limit is Limit.CPU:
+            return self.delivered + 1.0 - min(1.0, self.load)
+        return self.delivered + 1.0 - self.coarse
+
+
+def read_signs(published: Published, settings: Settings, window: Window) -> Signs | None:
+    """None where nothing can be said: nobody wants it, nothing is captured, or nothing is measured."""
+    wanted = [layer for layer in window.layers if layer.active is not False]
+    if not window.measured or not wanted or not window.captured_fps:
+        return None
+    sent = [layer for layer in wanted if layer.bitrate_bps > 0 and layer.width > 0]
+    highest = sent[-1] if sent else None
+    captured = window.captured_fps
+    delivered = min(1.0, highest.fps / captured) if highest else 0.0
+    codec = settings.codec or published.codec
+    coarse = min(1.0, (highest.qp or 0.0) / _QP_SCALE.get(codec, 255.0)) if highest and highest.fps else 1.0
+    load = max(layer.encode_load for layer in wanted)
+    reasons = {layer.quality_limitation_reason for layer in wanted}
+    signs = Signs(
+        trouble={},
+        delivered=delivered,
+        coarse=coarse,
+        load=load,
+        cpu_limited=QualityLimitationReason.CPU in reasons,
+        highest_sent=len(sent) == len(wanted) or QualityLimitationReason.BANDWIDTH not in reasons,
+        unsent=not sent and QualityLimitationReason.BANDWIDTH not in reasons,
+        sent_bps=window.bitrate_bps,
+        available_bps=window.available_bandwidth_bps,
+    )
+    starving = _starving(published, sent, signs)
+    if starving:
+        signs.trouble[Limit.BANDWIDTH] = starving
+    elif overload := _overload(signs, captured, min(published.fps, settings.max_fps or published.fps)):
+        signs.trouble[Limit.CPU] = overload
+    return signs
+
+
+def _starving(published: Published, sent: list[SentLayer], signs: Signs) -> str:
+    if not sent:
+        return ""
+    highest = sent[-1]
+    lines = min(highest.width, highest.height)
+    suffers = signs.delivered < FEW_FRAMES or signs.coarse > COARSE
+    if published.layered and len(sent) > 1 and suffers and highest.target_bitrate_bps < least_bps(lines):
+        return (
+            f"the layer of {lines} lines gets {highest.target_bitrate_bps / 1000:.0f} kb/s where it needs "
+            f"{least_bps(lines) / 1000:.0f}: {signs.delivered:.0%} of its frames, quantizer at {signs.coarse:.0%}"
+        )
+    full = signs.available_bps is not None and signs.available_bps < LINK_FULL * highest.target_bitrate_bps
+    if published.screen and full and signs.delivered < FEW_FRAMES and signs.load < BUSY:
+        return f"{signs.delivered:.0%} of the screen's frames go out at {highest.target_bitrate_bps / 1000:.0f} kb/s"
+    return ""
+
+
+def _overload(signs: Signs, captured_fps: float, wanted_fps: float) -> str:
+    if signs.load <= SWAMPED:
+        return ""
+    if signs.cpu_limited:
+        return f"limited by the CPU: encoding takes {signs.load:.0%} of the time"
+    if signs.delivered < FEW_FRAMES:
+        return f"{signs.delivered:.0%} of the frames are encoded, which takes {signs.load:.0%} of the time"
+    if captured_fps < FEW_FRAMES * wanted_fps:
+        return f"{captured_fps:.0f} of {wanted_fps:.0f} frames a second captured, encoding takes {signs.load:.0%} of it"
+    return ""

@@ -1,0 +1,319 @@
+"""How to publish a video that machine or way out cannot carry as published. Pure: a second's window in, changes out.
+
+libwebrtc adapts by itself: it shares out the bitrate, leaves out layers, makes a single layer smaller, and the whole
+picture where encoding takes too long. What it does badly (measured on livekit 1.2.1) is left to this:
+a highest layer that is kept alive on a tenth of its bitrate, highest layers that come and go, a screen whose frames are
+dropped at random, and an encoder that is busy all the time. Each change is watched, and undone where it did not help.
+"""
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from quality.publish_ladder import Limit, Move, Published, Rung, Settings, combined, fitting_lines, needed_bps, rungs
+from quality.publish_signs import BUSY, Signs, read_signs
+from quality.stats import Direction, TrackKind
+from quality.window import Window
+
+START_S = 12.0  # the bandwidth estimate of a new publication takes 8 to 10 s to come up (measured)
+SETTLE_S = 6.0  # after a change: a key frame, the layers' rates and the encoder's load have to come to rest
+LIMITED_S = 6.0  # trouble for so many seconds, those without it counted off
+WATCH_S = 15.0  # what a change did is seen by then; libwebrtc looks at its own load every 5 s
+UP_AFTER_S = {Limit.BANDWIDTH: 10.0, Limit.CPU: 30.0}
+MAX_UP_AFTER_S = 300.0
+IDLE = 0.5  # of the bandwidth sent: what is coded that easily does not fill the way at another size either
+BACKOFF = 2.0
+PROVEN_S = 60.0  # a change up that held for so long ends the back-off
+BARRED_S = 60.0  # what did not help is not tried again for so long, twice as long each time
+MAX_BARRED_S = 600.0
+REPUBLISH_EVERY_S = 30.0  # two in a minute at most: each costs whoever watches a key frame
+BETTER = 0.1  # of a measure of about 0 to 2: less is noise
+ROOM_MARGIN = 1.5  # times the least for the highest layer: more than what it is given up at
+FLAPS, FLAPPING_S = 3, 60.0  # the highest layer went so often in so long
+
+
+class Course(StrEnum):
+    """Which way a decision goes; `undone`: the change before did not help."""
+
+    DOWN = "down"
+    UP = "up"
+    UNDONE = "undone"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishDecision:
+    """Publish with `settings` in place of `from_settings`. `reason` and `expects` are for people, and for the log."""
+
+    limit: Limit
+    move: Move
+    course: Course
+    settings: Settings
+    from_settings: Settings
+    reason: str
+    expects: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """A step down whose effect is judged at `until`; before it the measure was `before` and the rungs were `kept`."""
+
+    rung: Rung
+    until: float
+    before: float
+    kept: tuple[Rung, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What is remembered of one limit. `barred`: until when each rung is not tried, and how often it failed."""
+
+    limit: Limit
+    up_after_s: float
+    applied: tuple[Rung, ...] = ()
+    trouble_s: float = 0.0
+    room_s: float = 0.0
+    watch: _Watch | None = None
+    raised_at: float | None = None
+    barred: tuple[tuple[Rung, float, int], ...] = ()
+
+
+def _side(limit: Limit) -> _Side:
+    return _Side(limit, UP_AFTER_S[limit])
+
+
+@dataclass(frozen=True, slots=True)
+class PublishState:
+    """What `step` remembers of one publication. Begin with `start`."""
+
+    published: Published
+    quiet_until: float
+    cpu: _Side = field(default_factory=lambda: _side(Limit.CPU))
+    bandwidth: _Side = field(default_factory=lambda: _side(Limit.BANDWIDTH))
+    republished_at: float = float("-inf")
+    had_highest: bool = False
+    flaps: tuple[float, ...] = ()
+
+    @property
+    def settings(self) -> Settings:
+        """What is asked for now."""
+        return combined((*self.cpu.applied, *self.bandwidth.applied))
+
+
+def start(published: Published, now: float) -> PublishState:
+    """The state of a video that is published as wanted at `now` (Unix seconds)."""
+    return PublishState(published, quiet_until=now + START_S)
+
+
+def begun_anew(state: PublishState, now: float) -> PublishState:
+    """The same video on another track (published anew) from `now` on: its bandwidth has to come up again."""
+    return replace(state, quiet_until=max(state.quiet_until, now + START_S), had_highest=False, flaps=())
+
+
+def step(state: PublishState, window: Window, now: float) -> tuple[PublishState, PublishDecision | None]:
+    """Take in one second of the publication: at most one change, and none for `SETTLE_S` after each.
+
+    Nothing is decided for what is muted, wanted by nobody, or not measured; that begins the settling anew.
+    """
+    signs = _judgeable(state, window)
+    if signs is None:
+        quiet = max(state.quiet_until, now + SETTLE_S)
+        cpu, bandwidth = (replace(side, trouble_s=0.0, room_s=0.0) for side in (state.cpu, state.bandwidth))
+        return replace(state, quiet_until=quiet, cpu=cpu, bandwidth=bandwidth), None
+    state = _note_flaps(state, signs, now)
+    if now < state.quiet_until:
+        return state, None
+    state = _counted(state, signs, window.duration_s, now)
+    for side in (state.bandwidth, state.cpu):
+        for decide in (_judge, _down, _up):
+            changed = decide(state, side, signs, now)
+            if changed is not None:
+                return changed
+    return state, None
+
+
+def _judgeable(state: PublishState, window: Window) -> Signs | None:
+    if window.kind is not TrackKind.VIDEO or window.direction is not Direction.OUTBOUND:
+        return None
+    if window.muted or window.was_muted:
+        return None
+    return read_signs(state.published, state.settings, window)
+
+
+def _note_flaps(state: PublishState, signs: Signs, now: float) -> PublishState:
+    flaps = tuple(at for at in state.flaps if now - at < FLAPPING_S)
+    if state.had_highest and not signs.highest_sent:
+        flaps += (now,)
+    return replace(state, had_highest=signs.highest_sent, flaps=flaps)
+
+
+def _counted(state: PublishState, signs: Signs, duration_s: float, now: float) -> PublishState:
+    def count(side: _Side) -> _Side:
+        trouble = side.limit in signs.trouble or (side.limit is Limit.BANDWIDTH and _flapping(state))
+        room = bool(side.applied) and _room(state, side, signs)
+        proven = side.raised_at is not None and now - side.raised_at >= PROVEN_S and not trouble
+        return replace(
+            side,
+            trouble_s=max(0.0, side.trouble_s + (duration_s if trouble else -duration_s)),
+            room_s=side.room_s + duration_s if room and not trouble else 0.0,
+            up_after_s=UP_AFTER_S[side.limit] if proven else side.up_after_s,
+            raised_at=None if proven else side.raised_at,
+        )
+
+    return replace(state, cpu=count(state.cpu), bandwidth=count(state.bandwidth))
+
+
+def _flapping(state: PublishState) -> bool:
+    return state.published.layered and len(state.flaps) >= FLAPS
+
+
+def _judge(
+    state: PublishState, side: _Side, signs: Signs, now: float
+) -> tuple[PublishState, PublishDecision | None] | None:
+    """Whether the last step down did what was expected of it."""
+    watch = side.watch
+    if watch is None or now < watch.until:
+        return None
+    side = replace(side, watch=None)
+    gained = signs.measure(side.limit) - watch.before
+    if side.limit not in signs.trouble or gained >= BETTER or watch.rung not in side.applied:
+        return _with(state, side), None
+    failed = 1 + next((times for rung, _, times in side.barred if rung == watch.rung), 0)
+    until = now + min(MAX_BARRED_S, BARRED_S * BACKOFF ** (failed - 1))
+    barred = (*(each for each in side.barred if each[0] != watch.rung), (watch.rung, until, failed))
+    side = replace(side, applied=watch.kept, barred=barred)
+    reason = f"it did not help: {signs.trouble[side.limit]}"
+    return _changed(state, side, watch.rung, Course.UNDONE, reason, "as before it", now)
+
+
+def _down(
+    state: PublishState, side: _Side, signs: Signs, now: float
+) -> tuple[PublishState, PublishDecision | None] | None:
+    if side.limit is Limit.BANDWIDTH and side.applied and _left_to_encoder(state, signs):
+        # Not even the smaller picture fits: as published, libwebrtc leaves out the highest layer, and the two below do.
+        applied = side.applied
+        side = replace(side, applied=(), watch=None, up_after_s=_longer(side))
+        reason = "the highest layer is left out in this size too"
+        return _changed(state, side, applied[-1], Course.UNDONE, reason, "the lower layers as published", now)
+    if side.limit is Limit.BANDWIDTH and side.applied and signs.unsent:
+        # libwebrtc sends fewer layers of a small picture: what is wanted may be one that it leaves out.
+        applied = side.applied
+        side = replace(side, applied=(), watch=None, up_after_s=_longer(side))
+        reason = "the layer that is wanted is not sent in this size"
+        return _changed(state, side, applied[-1], Course.UNDONE, reason, "the layers as published", now)
+    if side.trouble_s < LIMITED_S or side.watch is not None:
+        return None
+    if side.raised_at is not None:
+        side = replace(side, up_after_s=_longer(side), raised_at=None)
+    rung = _next_rung(state, side, signs, now)
+    if rung is None:
+        return _with(state, replace(side, trouble_s=0.0)), None
+    reason = signs.trouble.get(side.limit) or f"the highest layer went {len(state.flaps)} times in a minute"
+    kept = tuple(each for each in side.applied if each.move is not rung.move)
+    watch = _Watch(rung, now + WATCH_S, signs.measure(side.limit), side.applied)
+    side = replace(side, applied=(*kept, rung), watch=watch)
+    return _changed(replace(state, flaps=()), side, rung, Course.DOWN, reason, _expected(side.limit, rung), now)
+
+
+def _left_to_encoder(state: PublishState, signs: Signs) -> bool:
+    if signs.highest_sent or not state.published.layered or signs.available_bps is None:
+        return False
+    return fitting_lines(state.published, signs.available_bps) is None
+
+
+def _next_rung(state: PublishState, side: _Side, signs: Signs, now: float) -> Rung | None:
+    """The first rung below what is asked for; for simulcast layers that starve, the one that fits."""
+    barred = {rung for rung, until, _ in side.barred if now < until}
+    current = state.settings
+    lower = [
+        rung
+        for rung in rungs(state.published, side.limit)
+        if rung not in barred and combined((*state.cpu.applied, *state.bandwidth.applied, rung)) != current
+    ]
+    if now - state.republished_at < REPUBLISH_EVERY_S:
+        lower = [rung for rung in lower if rung.move is not Move.CODEC]
+    if side.limit is not Limit.BANDWIDTH or not state.published.layered or signs.available_bps is None:
+        return lower[0] if lower else None
+    fits = fitting_lines(state.published, signs.available_bps)
+    if fits is None:
+        return None
+    return next((rung for rung in lower if (rung.settings.lines or 0) <= fits), None)
+
+
+def _expected(limit: Limit, rung: Rung) -> str:
+    settings = rung.settings
+    match rung.move:
+        case Move.FPS:
+            what = f"at most {settings.max_fps:g} frames a second"
+        case Move.LINES:
+            what = f"a picture of {settings.lines} lines"
+        case Move.CODEC:
+            what = f"{settings.codec}, which is cheaper to encode,"
+    then = "encoded in time" if limit is Limit.CPU else "whole and clear within the bandwidth"
+    return f"{what} {then} within {WATCH_S:.0f} s"
+
+
+def _up(
+    state: PublishState, side: _Side, signs: Signs, now: float
+) -> tuple[PublishState, PublishDecision | None] | None:
+    if not side.applied or side.room_s < side.up_after_s:
+        return None
+    rung = side.applied[-1]
+    if rung.move is Move.CODEC and now - state.republished_at < REPUBLISH_EVERY_S:
+        return None
+    higher = _higher(state, side, rung)
+    applied = (*side.applied[:-1], *((higher,) if higher else ()))
+    reason = f"room for it for {side.room_s:.0f} s"
+    side = replace(side, applied=applied, watch=None, raised_at=now)
+    return _changed(state, side, rung, Course.UP, reason, "no trouble from it", now)
+
+
+def _higher(state: PublishState, side: _Side, rung: Rung) -> Rung | None:
+    """The rung of the same kind one above; None is as published."""
+    same = [each for each in rungs(state.published, side.limit) if each.move is rung.move]
+    return same[same.index(rung) - 1] if rung in same and same.index(rung) > 0 else None
+
+
+def _room(state: PublishState, side: _Side, signs: Signs) -> bool:
+    rung = side.applied[-1]
+    higher = _higher(state, side, rung)
+    if side.limit is Limit.CPU:
+        return not signs.cpu_limited and signs.load * _cost_ratio(state.published, rung, higher) < BUSY
+    if signs.available_bps is None:
+        return True
+    if state.published.layered:
+        lines = higher.settings.lines if higher and higher.settings.lines else state.published.lines
+        enough = needed_bps(state.published, lines, margin=ROOM_MARGIN) <= signs.available_bps
+        # A way that is never filled is never known to be wider.
+        return enough or signs.sent_bps < IDLE * signs.available_bps
+    return signs.sent_bps < signs.available_bps / ROOM_MARGIN and signs.delivered > 0.9
+
+
+def _cost_ratio(published: Published, rung: Rung, higher: Rung | None) -> float:
+    """How much more encoding takes one rung up."""
+    above = higher.settings if higher else Settings()
+    match rung.move:
+        case Move.FPS:
+            return (above.max_fps or published.fps) / (rung.settings.max_fps or published.fps)
+        case Move.LINES:
+            return ((above.lines or published.lines) / (rung.settings.lines or published.lines)) ** 2
+        case Move.CODEC:
+            return 3.0  # VP9's and AV1's time for a frame beside VP8's, as measured
+
+
+def _longer(side: _Side) -> float:
+    return min(MAX_UP_AFTER_S, side.up_after_s * BACKOFF)
+
+
+def _with(state: PublishState, side: _Side) -> PublishState:
+    return replace(state, cpu=side) if side.limit is Limit.CPU else replace(state, bandwidth=side)
+
+
+def _changed(
+    state: PublishState, side: _Side, rung: Rung, course: Course, reason: str, expects: str, now: float
+) -> tuple[PublishState, PublishDecision]:
+    before = state.settings
+    side = replace(side, trouble_s=0.0, room_s=0.0)
+    after = replace(_with(state, side), quiet_until=now + SETTLE_S)
+    if rung.move is Move.CODEC:
+        after = replace(after, republished_at=now, quiet_until=now + START_S)
+    decision = PublishDecision(side.limit, rung.move, course, after.settings, before, reason, expects)
+    return after, decision

@@ -1,0 +1,138 @@
+"""The publish adapter's shell: what is decided is applied, told and counted; what is refused begins anew."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+from agent.errors import PublishFailed
+from agent.room.events import PublishAdapted
+from agent.room.publish_adapter import PublishAdapter
+from agent.room.publish_options import (
+    PlanChange,
+    PublishOptions,
+    TrackPlan,
+    VideoCodec,
+    plan_audio,
+    plan_pre_encoded,
+    plan_video,
+)
+from agent.room.publisher import Publisher
+from agent.room.quality_monitor import JudgedTrack, QualityTick, TrackLabel
+from media.sources.source import VideoFormat
+from quality import judge
+from quality.judge import Coding, Judgement
+from quality.publish_ladder import Published, Settings
+from quality.stats import OutboundRtp, TrackKind, TrackSnapshot, TrackSource
+from quality.video_model import VideoCodec as SentCodec
+from tests.quality.sent_video import Machine
+from tests.quality.traces import EPOCH
+
+PLAN = plan_video(PublishOptions(), 1280, 720, 30.0)
+NARROW = Machine(1_000_000)
+
+
+@dataclass
+class Publishing:
+    """A publisher as far as an adapter sees it."""
+
+    plan: TrackPlan = PLAN
+    sid: str = "TR_camera"
+    limits: list[tuple[float | None, int | None]] = field(default_factory=list)
+    republished: list[PlanChange] = field(default_factory=list)
+    refuses: bool = False
+    dropped: int = 0
+
+    def note_encoder_dropped(self, which: str) -> None:
+        assert which == self.plan.name
+        self.dropped += 1
+
+    @property
+    def local_tracks(self) -> tuple[tuple[str, TrackPlan, object, bool], ...]:
+        sound = plan_audio(PublishOptions(), with_video=True)
+        return ((self.sid, self.plan, object(), False), ("TR_sound", sound, object(), False))
+
+    def limit(self, which: str, *, max_fps: float | None = None, lines: int | None = None) -> None:
+        assert which == self.plan.name
+        self.limits.append((max_fps, lines))
+
+    async def republish(self, which: str, change: PlanChange) -> None:
+        assert which == self.plan.name
+        self.republished.append(change)
+        if self.refuses:
+            raise PublishFailed("not now")
+        self.plan, self.sid = change.applied_to(self.plan), self.sid + "2"
+
+
+def judged(window_of: Machine, published: Published, settings: Settings) -> Judgement:
+    snapshot = TrackSnapshot("TR_camera", TrackKind.VIDEO, TrackSource.CAMERA, EPOCH, (OutboundRtp(),))
+    _, judgement = judge.step(judge.start(snapshot, Coding()), snapshot, EPOCH)
+    return replace(judgement, window=window_of.second(published, settings))
+
+
+async def run(adapter: PublishAdapter, room: Publishing, machine: Machine, seconds: range) -> None:
+    published = Published(1280, 720, 30.0, SentCodec(room.plan.video_codec.value))
+    for at in seconds:
+        label = TrackLabel(room.sid, room.plan.name, "video", "camera", "hand", "")
+        judgement = judged(machine, published, adapter.settings(room.plan.name))
+        adapter.on_tick(QualityTick("participant", EPOCH + at, (JudgedTrack(label, judgement),), ()))
+        await asyncio.sleep(0)
+
+
+def adapter_of(room: Publishing, told: list[PublishAdapted]) -> PublishAdapter:
+    return PublishAdapter(cast("Publisher", room), told.append)
+
+
+async def test_a_decision_is_applied_told_and_counted() -> None:
+    room, told = Publishing(), list[PublishAdapted]()
+    adapter = adapter_of(room, told)
+    await run(adapter, room, NARROW, range(60))
+    assert room.limits == [(None, 540)]
+    (event,) = told
+    assert (event.limit, event.move, event.course, event.lines) == ("bandwidth", "lines", "down", 540)
+    assert event.track_sid == "TR_camera"
+    assert adapter.counters().publish_decisions == {"bandwidth/lines/down": 1}
+    assert room.republished == []
+    await adapter.aclose()
+
+
+async def test_what_is_not_to_be_adapted_is_left_alone() -> None:
+    plan = plan_video(PublishOptions(adaptive=False), 1280, 720, 30.0)
+    room, told = Publishing(plan=plan), list[PublishAdapted]()
+    adapter = adapter_of(room, told)
+    await run(adapter, room, NARROW, range(60))
+    assert (room.limits, told) == ([], [])
+    await adapter.aclose()
+
+
+async def test_frames_that_a_pass_through_did_not_get_are_told_and_no_setting_changes() -> None:
+    plan = plan_pre_encoded(PublishOptions(), VideoFormat(1280, 720, 30.0), "h264", 1e6)
+    room, told = Publishing(plan=plan), list[PublishAdapted]()
+    adapter = adapter_of(room, told)
+    await run(adapter, room, Machine(), range(5))
+    assert room.dropped == 0
+    await run(adapter, room, NARROW, range(5, 10))
+    assert room.dropped == 5
+    assert (room.limits, told) == ([], [])
+    await adapter.aclose()
+
+
+async def test_a_cheaper_codec_publishes_the_track_anew_and_a_refusal_begins_anew() -> None:
+    plan = plan_video(PublishOptions(video_codec=VideoCodec.AV1), 1280, 720, 30.0)
+    swamped = Machine(cores=2.5)
+    for refuses in (False, True):
+        room, told = Publishing(plan=plan, refuses=refuses), list[PublishAdapted]()
+        adapter = adapter_of(room, told)
+        await run(adapter, room, swamped, range(150))
+        assert room.republished[0] == PlanChange(video_codec=VideoCodec.VP8)
+        assert room.plan.video_codec is (VideoCodec.AV1 if refuses else VideoCodec.VP8)
+        await adapter.aclose()
+
+
+async def test_another_video_of_the_same_name_begins_anew() -> None:
+    room, told = Publishing(), list[PublishAdapted]()
+    adapter = adapter_of(room, told)
+    await run(adapter, room, NARROW, range(60))
+    room.plan = plan_video(PublishOptions(), 1920, 1080, 30.0)
+    await run(adapter, room, NARROW, range(60, 61))
+    assert adapter.settings("camera") == Settings()
+    await adapter.aclose()

@@ -1,0 +1,184 @@
+"""What we publish over a way out that becomes narrow, with and without adapting: what a subscriber gets of it."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from agent.service.local_server import LocalServer
+from agent.tokens import Credentials
+from media.frames import MediaKind
+from media.sources.source import VideoFormat
+from media.tap.tap import Tap
+from tests.integration.narrow_link import NarrowLink, why_not
+from tests.integration.publishing import eventually
+from tests.integration.tap_behind_link import Counter
+from tests.integration.test_bandwidth_feedback import tap_in
+from tests.media.sources.clips import write_encoded
+
+pytestmark = [pytest.mark.server, pytest.mark.faults]
+
+ROOT = Path(__file__).parents[2]
+WITHOUT_LINK = why_not()
+SOURCE = "pattern:1280x720@30"
+NARROW_BPS = 1_000_000
+WATCHED_S = 20
+
+
+@dataclass
+class Sender:
+    """A publisher's process: what it decided so far."""
+
+    decisions: list[dict[str, object]] = field(default_factory=list)
+    pre_encoded: dict[str, int] = field(default_factory=dict)
+
+    def lines(self) -> object:
+        """The lines that it sends now; None is as published."""
+        return self.decisions[-1]["lines"] if self.decisions else None
+
+
+@asynccontextmanager
+async def sender_behind(
+    link: NarrowLink, server: Credentials, room: str, *more: str, source: str = SOURCE
+) -> AsyncIterator[Sender]:
+    process = await asyncio.create_subprocess_exec(
+        *(*link.inside, sys.executable, "-m", "tests.integration.publisher_behind_link", f"--room={room}"),
+        *(f"--source={source}", f"--url={server.url}", f"--key={server.api_key}", f"--secret={server.api_secret}"),
+        *more,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    sender = Sender()
+    reading = asyncio.create_task(_read(process, sender), name="sender.decisions")
+    try:
+        yield sender
+    finally:
+        process.terminate()
+        await process.wait()
+        await reading
+
+
+async def _read(process: asyncio.subprocess.Process, sender: Sender) -> None:
+    assert process.stdout is not None
+    async for line in process.stdout:
+        told = json.loads(line)
+        if "pre_encoded" in told:
+            sender.pre_encoded = told["pre_encoded"]
+        else:
+            sender.decisions.append(told)
+
+
+async def subscribe(tap: Tap, counter: Counter) -> None:
+    sids = await eventually(
+        lambda: [t.sid for p in counter.participants.values() for t in p.tracks] or None, timeout_s=30
+    )
+    await tap.subscribe(sids[0])
+
+
+async def watch(counter: Counter) -> tuple[float, int]:
+    """Frames a second over `WATCHED_S`, and the picture's lines at its end."""
+    before = counter.frames[MediaKind.VIDEO]
+    await asyncio.sleep(WATCHED_S)
+    return (counter.frames[MediaKind.VIDEO] - before) / WATCHED_S, counter.height
+
+
+@pytest.mark.skipif(WITHOUT_LINK is not None, reason=f"a narrow link {WITHOUT_LINK}")
+async def test_over_a_narrow_way_out_a_smaller_picture_goes_at_its_whole_rate_and_it_grows_again(
+    server_binary: Path, tmp_path: Path
+) -> None:
+    counter = Counter()
+    with NarrowLink() as link:
+        server = LocalServer(server_binary, log_file=tmp_path / "server.log", address=link.address)
+        async with server as running:
+            tap = tap_in(running.credentials, "narrow-out", counter, feedback=True)
+            await tap.start()
+            async with sender_behind(link, running.credentials, "narrow-out") as sender:
+                await subscribe(tap, counter)
+                await eventually(lambda: counter.height == 720 or None, timeout_s=60)
+                link.limit_uplink(NARROW_BPS)
+                await eventually(lambda: sender.lines() in {540, 360} or None, timeout_s=60)
+                await eventually(lambda: counter.height in {540, 360} or None, timeout_s=40)
+                fps, lines = await watch(counter)
+                print(f"at {NARROW_BPS / 1e6:g} Mb/s: {fps:.1f} frames a second of {lines} lines; {sender.decisions}")
+                assert lines in {540, 360}
+                assert fps >= 22
+                link.limit_uplink(None)
+                await eventually(lambda: sender.lines() is None or None, timeout_s=120)
+                await eventually(lambda: counter.height == 720 or None, timeout_s=60)
+                assert len(sender.decisions) <= 6
+                assert all(item["limit"] == "bandwidth" and item["reason"] for item in sender.decisions)
+            await tap.aclose()
+
+
+@pytest.mark.skipif(WITHOUT_LINK is not None, reason=f"a narrow link {WITHOUT_LINK}")
+async def test_without_adapting_nothing_is_decided(server_binary: Path, tmp_path: Path) -> None:
+    counter = Counter()
+    with NarrowLink() as link:
+        server = LocalServer(server_binary, log_file=tmp_path / "server.log", address=link.address)
+        async with server as running:
+            tap = tap_in(running.credentials, "as-it-is", counter, feedback=True)
+            await tap.start()
+            async with sender_behind(link, running.credentials, "as-it-is", "--no-adaptive") as sender:
+                await subscribe(tap, counter)
+                await eventually(lambda: counter.height == 720 or None, timeout_s=60)
+                link.limit_uplink(NARROW_BPS)
+                await asyncio.sleep(15)
+                fps, lines = await watch(counter)
+                print(f"as it is at {NARROW_BPS / 1e6:g} Mb/s: {fps:.1f} frames a second of {lines} lines")
+                assert sender.decisions == []
+            await tap.aclose()
+
+
+@pytest.mark.skipif(WITHOUT_LINK is not None, reason=f"a narrow link {WITHOUT_LINK}")
+async def test_of_a_file_that_is_encoded_already_key_frames_go_over_a_narrow_way_and_all_again_after(
+    server_binary: Path, tmp_path: Path
+) -> None:
+    clip = write_encoded(
+        tmp_path / "clip.mp4",
+        video=VideoFormat(1280, 720, 25.0),
+        seconds=20.0,
+        bitrate_bps=1_500_000,
+        key_frame_every=50,
+    )
+    counter = Counter()
+    with NarrowLink() as link:
+        server = LocalServer(server_binary, log_file=tmp_path / "server.log", address=link.address)
+        async with server as running:
+            tap = tap_in(running.credentials, "encoded", counter, feedback=True)
+            await tap.start()
+            async with sender_behind(link, running.credentials, "encoded", "--pre-encoded", source=str(clip)) as sender:
+                await subscribe(tap, counter)
+                await asyncio.sleep(12)
+                fps, _ = await watch(counter)
+                assert fps >= 23
+                assert "key_frames_only" not in sender.pre_encoded
+                link.limit_uplink(700_000)
+                await eventually(lambda: sender.pre_encoded.get("key_frames_only"), timeout_s=40)
+                link.limit_uplink(None)
+                again = sender.pre_encoded.get("all_again", 0)
+                await eventually(lambda: sender.pre_encoded.get("all_again", 0) > again or None, timeout_s=60)
+                await eventually(whole_rate(counter), timeout_s=120)
+                print(f"without a limit {fps:.1f} frames a second; then {sender.pre_encoded}")
+            await tap.aclose()
+
+
+def whole_rate(counter: Counter) -> Callable[[], bool | None]:
+    """Whether 23 of 25 frames a second came for four seconds."""
+    seen: deque[tuple[float, int]] = deque()
+
+    def check() -> bool | None:
+        now = time.monotonic()
+        seen.append((now, counter.frames[MediaKind.VIDEO]))
+        while now - seen[0][0] > 4:
+            seen.popleft()
+        return (now - seen[0][0] > 3.8 and (seen[-1][1] - seen[0][1]) / (now - seen[0][0]) >= 23) or None
+
+    return check

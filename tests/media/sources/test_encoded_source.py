@@ -1,0 +1,72 @@
+"""Files whose video is taken as it is encoded, on files that FFmpeg wrote a moment before."""
+
+from pathlib import Path
+
+import av
+import pytest
+
+from media.bitstream.nal import annex_b_units
+from media.errors import SourceUnreadable
+from media.sources.encoded import EncodedFileSource
+from media.sources.open import open_source
+from media.sources.source import AudioFormat, PreEncodedSource
+from tests.media.sources.clips import VIDEO, write_encoded, write_pattern
+
+
+@pytest.mark.parametrize(("codec", "name"), [("h264", "clip.mp4"), ("h264", "clip.mkv"), ("vp8", "clip.webm")])
+def test_every_picture_comes_as_it_is_encoded_with_its_time(tmp_path: Path, codec: str, name: str) -> None:
+    path = write_encoded(tmp_path / name, codec=codec)
+    source = open_source(str(path), pre_encoded=True)
+    assert isinstance(source, PreEncodedSource)
+    assert (source.codec, source.video, source.audio) == (codec, VIDEO, None)
+    assert source.bitrate_bps > 0
+    assert source.read_video() is None
+    units = list(iter(source.read_access_unit, None))
+    source.close()
+    assert [round(unit.pts_s, 2) for unit in units] == [round(number / 25, 2) for number in range(50)]
+    assert [number for number, unit in enumerate(units) if unit.key] == [0, 25]
+    decoder = av.CodecContext.create(codec, "r")
+    assert isinstance(decoder, av.VideoCodecContext)
+    decoded = [frame for unit in units for frame in decoder.decode(av.Packet(unit.data))] + decoder.decode(None)
+    assert len(decoded) == 50
+    if codec == "h264":
+        assert all(unit.data.startswith(b"\x00\x00") for unit in units)
+        kinds = [nal[0] & 0x1F for nal in annex_b_units(units[25].data)]
+        assert {7, 8, 5} <= set(kinds), "parameter sets go before each key frame"
+
+
+def test_looping_goes_on_and_time_keeps_rising(tmp_path: Path) -> None:
+    source = EncodedFileSource(write_encoded(tmp_path / "clip.mp4"), loop=True)
+    units = [source.read_access_unit() for _ in range(120)]
+    source.close()
+    assert source.read_access_unit() is None
+    times = [unit.pts_s for unit in units if unit]
+    assert len(times) == 120
+    assert times == sorted(set(times))
+    assert units[50] is not None
+    assert units[50].key
+    assert times[50] == pytest.approx(2.0, abs=0.05)
+
+
+def test_what_cannot_be_published_as_it_is_says_so(tmp_path: Path) -> None:
+    ordered_otherwise = write_pattern(tmp_path / "b.mp4", seconds=1.0, audio=AudioFormat(48_000, 1))
+    source = EncodedFileSource(ordered_otherwise)
+    assert source.audio == AudioFormat(48_000, 1)
+    with pytest.raises(SourceUnreadable, match="B-frames"):
+        list(iter(source.read_access_unit, None))
+    source.close()
+    with pytest.raises(SourceUnreadable, match="does not exist"):
+        EncodedFileSource(tmp_path / "none.mp4")
+    with av.open(str(tmp_path / "other.mkv"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuvj420p"
+        container.mux(stream.encode(av.VideoFrame(320, 180, "yuvj420p")))
+        container.mux(stream.encode(None))
+    with pytest.raises(SourceUnreadable, match="mjpeg; only h264 and vp8"):
+        EncodedFileSource(tmp_path / "other.mkv")
+
+
+def test_annex_b_units_are_those_between_start_codes() -> None:
+    data = b"\x00\x00\x00\x01\x67\x01\x00\x00\x00\x01\x68\x02\x00\x00\x01\x65\x03\x00"
+    assert list(annex_b_units(data)) == [b"\x67\x01", b"\x68\x02", b"\x65\x03"]
+    assert list(annex_b_units(b"none")) == []

@@ -1,0 +1,81 @@
+"""An encoder and a way out, as measured on livekit 1.2.1 between veth pairs: what is published in, one second out."""
+
+from dataclasses import dataclass, replace
+
+from quality.publish_ladder import LOWER_LAYERS_BPS, Published, Settings, least_bps, scaled_size
+from quality.sent_layers import SentLayer
+from quality.stats import Direction, QualityLimitationReason, TrackKind, TrackSource
+from quality.video_model import VideoCodec
+from quality.window import Window
+
+PUBLISHED = Published(1280, 720, 30.0)
+HIGHEST_FROM_BPS = 30_000.0  # what libwebrtc enables the highest layer from
+_COST = {VideoCodec.VP8: 1.0, VideoCodec.H264: 1.0, VideoCodec.VP9: 3.0, VideoCodec.AV1: 3.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """`uplink_bps` of bandwidth; `cores` is how much of a core encoding 720p at 30 frames with VP8 takes."""
+
+    uplink_bps: float = 10e6
+    cores: float = 0.2
+
+    def second(self, published: Published, settings: Settings, **changes: object) -> Window:
+        """A second of it."""
+        width, height = scaled_size(published.width, published.height, settings.lines)
+        fps = min(published.fps, settings.max_fps or published.fps)
+        cost = _COST[settings.codec or published.codec]
+        load = self.cores * cost * width * height / (1280 * 720) * fps / 30
+        in_time = min(1.0, 1.0 / load)
+        limited = QualityLimitationReason.CPU if load > 0.85 else QualityLimitationReason.NONE
+        layers = self._layers(published, (width, height), fps * in_time, min(1.0, load), limited)
+        window = Window(
+            "TR_camera",
+            TrackKind.VIDEO,
+            TrackSource.CAMERA,
+            Direction.OUTBOUND,
+            measured=True,
+            duration_s=1.0,
+            packets=100,
+            bytes=round(sum(layer.bitrate_bps for layer in layers) / 8),
+            layers=layers,
+            captured_fps=fps,
+            available_bandwidth_bps=self.uplink_bps,
+        )
+        return replace(window, **changes)  # type: ignore[arg-type]
+
+    def _layers(
+        self, published: Published, size: tuple[int, int], fps: float, load: float, limited: QualityLimitationReason
+    ) -> tuple[SentLayer, ...]:
+        left = self.uplink_bps
+        found = []
+        lower = (LOWER_LAYERS_BPS if size[0] * size[1] >= 960 * 540 else (0.0, 450_000.0)) if published.layered else ()
+        for index, most in enumerate(lower):
+            target = min(most, left)
+            left -= target
+            if most:
+                scale = 2 ** (len(lower) - index)
+                found.append(
+                    SentLayer(
+                        "qh"[index],
+                        True,
+                        size[0] // scale,
+                        size[1] // scale,
+                        fps,
+                        target,
+                        target,
+                        40.0,
+                        load,
+                        0,
+                        limited,
+                    )
+                )
+        sent = not published.layered or left >= HIGHEST_FROM_BPS
+        least = least_bps(min(size))
+        share = min(1.0, left / least)
+        if not sent:
+            limited = QualityLimitationReason.BANDWIDTH
+        rate = min(left, 3e6) if sent else 0.0
+        qp = 30.0 if share == 1.0 else 106.0
+        found.append(SentLayer("f", True, *size, fps * share if sent else 0.0, rate, rate, qp, load, 0, limited))
+        return tuple(found)

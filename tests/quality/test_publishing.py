@@ -1,0 +1,284 @@
+"""How a sent video follows what machine and way out carry: down, watched, undone where it does not help, and up."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quality import publishing
+from quality.publish_ladder import Limit, Move, Published, Settings, fitting_lines, least_bps, needed_bps, scaled_size
+from quality.publishing import Course, PublishDecision, PublishState
+from quality.sent_layers import SentLayer
+from quality.stats import QualityLimitationReason
+from quality.video_model import VideoCodec
+from quality.window import Window
+from tests.quality.sent_video import PUBLISHED, Machine
+from tests.quality.traces import EPOCH
+
+Told = list[tuple[int, PublishDecision]]
+
+
+class Run:
+    """`machine` of each second, and what was decided."""
+
+    def __init__(self, published: Published = PUBLISHED) -> None:
+        self.state: PublishState = publishing.start(published, EPOCH)
+        self.told: Told = []
+        self.at = 0
+
+    def go(self, machine: Machine, seconds: int, **changes: object) -> "Run":
+        return self.see(lambda: machine.second(self.state.published, self.state.settings, **changes), seconds)
+
+    def see(self, window: Callable[[], Window], seconds: int) -> "Run":
+        for _ in range(seconds):
+            self.at += 1
+            self.state, decision = publishing.step(self.state, window(), EPOCH + self.at)
+            if decision is not None:
+                self.told.append((self.at, decision))
+        return self
+
+    def moves(self) -> list[tuple[str, str]]:
+        return [(item.course.value, item.move.value) for _, item in self.told]
+
+
+WIDE = Machine()
+
+
+def test_what_goes_well_is_left_alone() -> None:
+    assert Run().go(WIDE, 600).told == []
+
+
+def test_a_highest_layer_that_starves_becomes_smaller_until_it_fits_and_grows_again_with_the_way() -> None:
+    run = Run().go(WIDE, 30).go(Machine(1_000_000), 60)
+    assert run.state.settings == Settings(lines=540)
+    (at, decision), *others = run.told
+    assert not others
+    assert at <= 30 + 8
+    assert (decision.limit, decision.course, decision.move) == (Limit.BANDWIDTH, Course.DOWN, Move.LINES)
+    assert "720 lines gets 390 kb/s where it needs 600" in decision.reason
+    run.go(Machine(700_000), 60)
+    assert run.state.settings == Settings(lines=360)
+    run.go(WIDE, 60)
+    assert run.state.settings == Settings()
+    assert [item.course for _, item in run.told[2:]] == [Course.UP, Course.UP]
+
+
+def test_what_libwebrtc_does_well_by_itself_is_left_to_it() -> None:
+    run = Run().go(WIDE, 30).go(Machine(500_000), 120)
+    assert run.told == [], "it leaves out the highest layer; the two lower ones fit"
+    single = Run(replace(PUBLISHED, layered=False)).go(WIDE, 30).go(Machine(300_000), 120)
+    assert single.told == [], "it makes a single layer smaller"
+
+
+def test_where_not_even_the_smaller_picture_fits_the_lower_layers_are_had_as_published() -> None:
+    run = Run().go(WIDE, 20).go(Machine(700_000), 40).go(Machine(460_000), 60)
+    assert run.moves() == [("down", "lines"), ("undone", "lines")]
+    assert run.state.settings == Settings()
+
+
+def test_a_wanted_layer_that_the_smaller_picture_does_not_have_brings_the_larger_one_back() -> None:
+    run = Run().go(WIDE, 20).go(Machine(700_000), 40)
+    assert run.state.settings == Settings(lines=360)
+
+    def lowest_only() -> Window:
+        window = Machine(700_000).second(PUBLISHED, run.state.settings)
+        lowest = replace(window.layers[0], rid="q", fps=0.0, bitrate_bps=0.0, target_bitrate_bps=0.0, qp=None)
+        unwanted = tuple(replace(layer, active=False, fps=0.0, bitrate_bps=0.0) for layer in window.layers)
+        return replace(window, layers=(lowest, *unwanted))
+
+    run.see(lowest_only, 2)
+    assert run.moves()[-1] == ("undone", "lines")
+    assert run.state.settings == Settings()
+
+
+def test_a_highest_layer_that_comes_and_goes_is_made_smaller() -> None:
+    run = Run().go(WIDE, 20)
+    for _ in range(8):
+        run.go(Machine(655_000), 2).go(Machine(620_000), 3)
+    assert ("down", "lines") in run.moves()
+
+
+def test_a_way_out_that_swings_is_followed_less_and_less_often() -> None:
+    run = Run().go(WIDE, 20)
+    for _ in range(20):
+        run.go(WIDE, 40).go(Machine(800_000), 20)
+    ups = [at for at, item in run.told if item.course is Course.UP]
+    assert len(ups) <= 12
+    waits = [later - earlier for earlier, later in pairwise(ups)]
+    assert max(waits) > 2 * min(waits)
+
+
+def test_an_encoder_that_is_too_slow_gets_fewer_frames_first_then_a_smaller_picture() -> None:
+    run = Run().go(WIDE, 20).go(Machine(cores=1.2), 60)
+    assert run.moves() == [("down", "fps")]
+    assert run.state.settings == Settings(max_fps=20.0)
+    run.go(Machine(cores=3.5), 120)
+    assert run.state.settings == Settings(max_fps=15.0, lines=540) or run.state.settings.lines == 360
+    run.go(WIDE, 400)
+    assert run.state.settings == Settings()
+
+
+def test_a_dear_codec_is_exchanged_for_a_cheap_one_and_comes_back_only_where_there_is_room() -> None:
+    run = Run(replace(PUBLISHED, codec=VideoCodec.AV1)).go(WIDE, 20).go(Machine(cores=2.5), 200)
+    assert ("down", "codec") in run.moves()
+    assert run.state.settings.codec is VideoCodec.VP8
+    run.go(Machine(cores=0.1), 900)
+    assert run.state.settings == Settings()
+
+
+def test_a_step_that_does_not_help_is_undone_and_not_tried_again_for_a_while() -> None:
+    def hopeless() -> Window:
+        window = Machine(cores=0.95).second(PUBLISHED, Settings())
+        stuck = tuple(
+            replace(layer, fps=10.0, encode_load=0.95, quality_limitation_reason=QualityLimitationReason.CPU)
+            for layer in window.layers
+        )
+        return replace(window, layers=stuck)
+
+    run = Run().go(WIDE, 20).see(hopeless, 60)
+    assert run.moves()[:4] == [("down", "fps"), ("undone", "fps"), ("down", "fps"), ("undone", "fps")]
+    assert "did not help" in run.told[1][1].reason
+    run.see(hopeless, 1200)
+    downs = [at for at, item in run.told if item.course is Course.DOWN]
+    assert len([at for at in downs if at > 700]) < len([at for at in downs if at <= 700])
+
+
+def test_what_helped_stays_where_the_step_after_it_is_undone() -> None:
+    def half_helped() -> Window:
+        fps = run.state.settings.max_fps or 30.0
+        window = Machine(cores=0.9).second(PUBLISHED, run.state.settings)
+        load = {30.0: 0.95, 20.0: 0.8}.get(fps, 0.78)
+        limited = QualityLimitationReason.CPU
+        layers = (replace(each, encode_load=load, quality_limitation_reason=limited) for each in window.layers)
+        return replace(window, layers=tuple(layers))
+
+    run = Run().go(WIDE, 20)
+    run.see(half_helped, 60)
+    assert run.moves()[:3] == [("down", "fps"), ("down", "fps"), ("undone", "fps")]
+    assert run.told[2][1].settings == Settings(max_fps=20.0)
+
+
+def test_a_screen_keeps_its_size() -> None:
+    screen = replace(PUBLISHED, layered=False, screen=True, fps=15.0)
+
+    def dropped() -> Window:
+        window = Machine(200_000).second(screen, Settings())
+        (layer,) = window.layers
+        return replace(window, captured_fps=15.0, layers=(replace(layer, fps=4.0, target_bitrate_bps=150_000.0),))
+
+    run = Run(screen).go(WIDE, 20).see(dropped, 10)
+    assert run.moves() == [("down", "fps")]
+    assert run.state.settings == Settings(max_fps=10.0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"muted": True}, {"was_muted": True}, {"measured": False}, {"captured_fps": 0.0}, {"captured_fps": None}],
+)
+def test_nothing_is_decided_where_nothing_can_be_said(changes: dict[str, object]) -> None:
+    assert Run().go(WIDE, 20).go(Machine(900_000), 100, **changes).told == []
+
+
+def test_layers_that_nobody_wants_are_no_trouble() -> None:
+    def unwanted() -> Window:
+        window = Machine(900_000).second(PUBLISHED, Settings())
+        return replace(window, layers=tuple(replace(layer, active=False, fps=0.0) for layer in window.layers))
+
+    assert Run().go(WIDE, 20).see(unwanted, 100).told == []
+
+
+def test_a_new_publication_is_given_time_to_come_up() -> None:
+    assert Run().go(Machine(900_000), int(publishing.START_S)).told == []
+
+
+machines = st.builds(
+    Machine, uplink_bps=st.floats(min_value=30_000, max_value=20e6), cores=st.floats(min_value=0.02, max_value=5.0)
+)
+publications = st.builds(
+    Published,
+    width=st.sampled_from((640, 960, 1280, 1920)),
+    height=st.sampled_from((360, 540, 720, 1080)),
+    fps=st.sampled_from((10.0, 15.0, 25.0, 30.0, 60.0)),
+    codec=st.sampled_from((VideoCodec.VP8, VideoCodec.H264, VideoCodec.VP9, VideoCodec.AV1)),
+    layered=st.booleans(),
+    screen=st.booleans(),
+)
+
+
+@given(publications, st.lists(st.tuples(machines, st.integers(min_value=1, max_value=60)), max_size=5))
+@settings(max_examples=15, deadline=None)
+def test_decisions_are_few_apart_within_bounds_and_follow_each_other(
+    published: Published, phases: list[tuple[Machine, int]]
+) -> None:
+    run = Run(published)
+    for machine, seconds in phases:
+        run.go(machine, seconds)
+    now = Settings()
+    for _, item in run.told:
+        assert item.from_settings == now
+        assert item.settings != now
+        now = item.settings
+        assert item.reason
+        assert item.expects
+        assert now.max_fps is None or 5.0 <= now.max_fps < max(published.fps, 5.1)
+        assert now.lines is None or 360 <= now.lines < published.lines
+        assert not (published.screen and now.lines)
+    ats = [at for at, _ in run.told]
+    assert all(later - earlier >= publishing.SETTLE_S for earlier, later in pairwise(ats))
+    republished = [at for at, item in run.told if item.settings.codec != item.from_settings.codec]
+    gaps = [later - earlier for earlier, later in pairwise(republished)]
+    assert all(gap >= publishing.REPUBLISH_EVERY_S for gap in gaps)
+
+
+@given(machines)
+@settings(max_examples=15, deadline=None)
+def test_on_a_machine_that_stays_as_it_is_decisions_end(machine: Machine) -> None:
+    run = Run().go(machine, 600)
+    late = [item for at, item in run.told if at > 400]
+    assert len(late) <= 2
+
+
+@given(publications, st.floats(min_value=0, max_value=20e6))
+def test_what_fits_needs_no_more_than_there_is(published: Published, available: float) -> None:
+    lines = fitting_lines(published, available)
+    if lines is not None:
+        assert needed_bps(published, lines) <= available
+        width, height = scaled_size(published.width, published.height, lines)
+        assert width % 2 == height % 2 == 0 or lines == published.lines
+        assert min(width, height) <= published.lines
+    else:
+        assert available < needed_bps(published, published.lines)
+
+
+@given(st.integers(min_value=1, max_value=2160), st.integers(min_value=1, max_value=2160))
+def test_more_lines_never_need_less(one: int, other: int) -> None:
+    assert least_bps(min(one, other)) <= least_bps(max(one, other))
+
+
+def test_a_layer_is_worked_out_from_two_snapshots() -> None:
+    from quality.sent_layers import sent_layers
+    from quality.stats import OutboundRtp
+
+    before = OutboundRtp(rid="f", frames_encoded=10, bytes_sent=1000, qp_sum=100, total_encode_time=1.0, active=True)
+    after = OutboundRtp(
+        rid="f",
+        frames_encoded=60,
+        bytes_sent=51_000,
+        qp_sum=2100,
+        total_encode_time=1.5,
+        active=True,
+        frame_width=1280,
+        frame_height=720,
+        target_bitrate=500_000.0,
+        key_frames_encoded=1,
+    )
+    small = replace(after, rid="q", frame_width=320, frame_height=180)
+    assert [layer.rid for layer in sent_layers([(before, after), (before, small)], 2.0)] == ["q", "f"]
+    (layer,) = sent_layers([(before, after)], 2.0)
+    none = QualityLimitationReason.NONE
+    assert layer == SentLayer("f", True, 1280, 720, 25.0, 200_000.0, 500_000.0, 40.0, 0.25, 1, none)
+    (still,) = sent_layers([(after, after)], 2.0)
+    assert (still.qp, still.fps, still.encode_load) == (None, 0.0, 0.0)
