@@ -93,7 +93,7 @@ class LayerAdapter:
             window.frame_width * window.frame_height * window.fps for window in windows.values()
         )
         before = self._cpu.cores
-        self._cpu = cpu_budget.step(self._cpu, *self._cpu_times(), decoding, now)
+        self._cpu = cpu_budget.step(self._cpu, *self._cpu_times(), decoding, now, self._least_cores(tracks))
         if self._cpu.cores != before:
             log.info("cpu_budget", cores=round(self._cpu.cores, 2), decoding_cores=round(decoding, 2))
         if self._cpu.unlimited:
@@ -103,6 +103,11 @@ class LayerAdapter:
         return {
             choice.track_sid: choice.layer.quality if choice.layer else VideoQuality.LOW for choice in found.choices
         }
+
+    def _least_cores(self, tracks: Mapping[str, TrackState]) -> float:
+        """What the lowest layers of all videos take to decode."""
+        lowest = [simulcast_layers(track.width, track.height)[:1] for track in tracks.values()]
+        return CORES_PER_PIXEL * sum(item.width * item.height * preset_fps(item) for found in lowest for item in found)
 
     def _subscription(self, track: TrackState) -> Subscription:
         codec = track.mime_type.lower().partition("/")[2]
