@@ -12,10 +12,10 @@ SHORT_RATIO = 0.5  # of the time in which threads wanted to run, they waited
 CALM_RATIO = 0.2
 SHORT_S = 5.0
 CUT = 0.7  # of what decoding takes now
-LEAST_CORES = 0.3  # where decoding takes less, lower layers would not help
+LEAST_SHARE = 0.3  # of what the threads ran: where decoding takes less, lower layers would not help
 RAISE_AFTER_S = 20.0
 MAX_RAISE_AFTER_S = 160.0
-RAISE = 1.5
+RAISE = 2.0  # a layer has four times the pixels of the one below: smaller steps would often change nothing
 SETTLE_S = 5.0  # a layer switch, and what was queued before it
 FAILED_S = 30.0  # short again within this time of a raise: it was too much
 UNLIMITED_CORES = 16.0  # past it the budget is no limit any more
@@ -38,8 +38,13 @@ class CpuBudget:
         return math.isinf(self.cores)
 
 
-def step(state: CpuBudget, ran_s: float, waited_s: float, decoding_cores: float, now: float) -> CpuBudget:
-    """Take in a second: how long all threads ran and waited, and what decoding is believed to take of it."""
+def step(
+    state: CpuBudget, ran_s: float, waited_s: float, decoding_cores: float, now: float, least_cores: float = 0.0
+) -> CpuBudget:
+    """Take in a second: how long all threads ran and waited, and what decoding is believed to take of it.
+
+    `least_cores`: what the lowest layers of all videos take, below which no budget helps.
+    """
     wanted_s = ran_s + waited_s
     ratio = waited_s / wanted_s if wanted_s > 0 else 0.0
     short_since = (now if state.short_since is None else state.short_since) if ratio > SHORT_RATIO else None
@@ -47,11 +52,12 @@ def step(state: CpuBudget, ran_s: float, waited_s: float, decoding_cores: float,
     state = replace(state, short_since=short_since, calm_since=calm_since)
     if now < state.quiet_until:
         return state
-    if short_since is not None and now - short_since >= SHORT_S and decoding_cores >= LEAST_CORES:
+    helps = decoding_cores >= LEAST_SHARE * ran_s and min(state.cores, decoding_cores) > least_cores
+    if short_since is not None and now - short_since >= SHORT_S and helps:
         failed = now - state.raised_at < FAILED_S
         return replace(
             state,
-            cores=CUT * min(state.cores, decoding_cores),
+            cores=max(least_cores, CUT * min(state.cores, decoding_cores)),
             short_since=None,
             quiet_until=now + SETTLE_S,
             raise_after_s=min(MAX_RAISE_AFTER_S, 2 * state.raise_after_s) if failed else RAISE_AFTER_S,

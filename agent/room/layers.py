@@ -94,10 +94,16 @@ class LayerAdapter:
             return self._cpu.cores
         cores = {sid: CORES_PER_PIXEL * _pixels(window) for sid, window in windows.items()}
         before = self._cpu.cores
-        self._cpu = cpu_budget.step(self._cpu, *self._cpu_times(), sum(cores.values()), now)
+        least = self._least_cores(tracks)
+        self._cpu = cpu_budget.step(self._cpu, *self._cpu_times(), sum(cores.values()), now, least)
         if self._cpu.cores != before:
             log.info("cpu_budget", cores=round(self._cpu.cores, 2), decoding_cores=round(sum(cores.values()), 2))
         return max(0.0, self._cpu.cores - sum(used for sid, used in cores.items() if sid not in tracks))
+
+    def _least_cores(self, tracks: Mapping[str, TrackState]) -> float:
+        """What the lowest layers of all videos take to decode."""
+        lowest = [simulcast_layers(track.width, track.height)[:1] for track in tracks.values()]
+        return CORES_PER_PIXEL * sum(item.width * item.height * preset_fps(item) for found in lowest for item in found)
 
     def _subscription(self, track: TrackState) -> Subscription:
         codec = track.mime_type.lower().partition("/")[2]

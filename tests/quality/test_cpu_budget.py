@@ -3,7 +3,7 @@
 import itertools
 import math
 
-from quality.cpu_budget import CUT, LEAST_CORES, MAX_RAISE_AFTER_S, RAISE_AFTER_S, SHORT_S, CpuBudget, step
+from quality.cpu_budget import CUT, LEAST_SHARE, MAX_RAISE_AFTER_S, RAISE_AFTER_S, SHORT_S, CpuBudget, step
 
 SHORT, CALM = (1.0, 1.5), (1.0, 0.1)
 
@@ -34,7 +34,20 @@ def test_threads_that_wait_for_seconds_cut_what_decoding_takes() -> None:
 
 def test_a_moment_is_no_shortage_and_little_decoding_is_not_cut() -> None:
     assert set(run([SHORT, SHORT, CALM] * 20)[1]) == {math.inf}
-    assert set(run([SHORT] * 60, decoding=LEAST_CORES / 2)[1]) == {math.inf}
+    assert set(run([SHORT] * 60, decoding=LEAST_SHARE / 2)[1]) == {math.inf}
+
+
+def test_a_small_share_of_a_processor_is_kept_to_as_well() -> None:
+    """A container with a tenth of a core, most of which decodes."""
+    _, cores = run([(0.1, 0.9)] * (int(SHORT_S) + 2), decoding=0.07)
+    assert cores[-1] == CUT * 0.07
+
+
+def test_no_budget_is_below_what_the_lowest_layers_take() -> None:
+    state = CpuBudget()
+    for at in range(300):
+        state = step(state, 0.1, 0.9, min(0.2, max(0.05, state.cores)), float(at), least_cores=0.05)
+    assert state.cores == 0.05
 
 
 def test_it_comes_back_in_steps_once_it_is_calm() -> None:
