@@ -1,15 +1,15 @@
-"""How much CPU decoding may take, when threads of the process wait for a processor. Pure.
+"""How much CPU decoding may take, when threads of the process cannot keep up. Pure.
 
-The kernel says how long a process' threads ran and how long they stood in the queue for a processor. Waiting long
-means frames late or lost soon, whoever uses the machine: the budget falls below what decoding takes now, before that.
-It comes back step by step, later after each step that failed.
+The kernel says how long each thread ran and stood in the queue for a processor. A thread that has time left keeps up,
+however often it waits for a moment; one that runs or waits all the time is late soon, whoever uses the machine. The
+budget then falls below what decoding takes now. It comes back step by step, later after each step that failed.
 """
 
 import math
 from dataclasses import dataclass, replace
 
-SHORT_RATIO = 0.5  # of the time in which threads wanted to run, they waited
-CALM_RATIO = 0.2
+SHORT_SHARE = 0.85  # of the time in which the busiest thread ran or waited
+CALM_SHARE = 0.6
 SHORT_S = 5.0
 CUT = 0.7  # of what decoding takes now
 LEAST_SHARE = 0.3  # of what the threads ran: where decoding takes less, lower layers would not help
@@ -19,6 +19,14 @@ RAISE = 2.0  # a layer has four times the pixels of the one below: smaller steps
 SETTLE_S = 5.0  # a layer switch, and what was queued before it
 FAILED_S = 30.0  # short again within this time of a raise: it was too much
 UNLIMITED_CORES = 16.0  # past it the budget is no limit any more
+
+
+@dataclass(frozen=True, slots=True)
+class CpuUse:
+    """A second: how long all threads ran (seconds), and the share in which the busiest one ran or waited, 0..1."""
+
+    ran_s: float
+    busiest: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +46,19 @@ class CpuBudget:
         return math.isinf(self.cores)
 
 
-def step(
-    state: CpuBudget, ran_s: float, waited_s: float, decoding_cores: float, now: float, least_cores: float = 0.0
-) -> CpuBudget:
-    """Take in a second: how long all threads ran and waited, and what decoding is believed to take of it.
+def step(state: CpuBudget, use: CpuUse, decoding_cores: float, now: float, least_cores: float = 0.0) -> CpuBudget:
+    """Take in a second, and what decoding is believed to take of it.
 
     `least_cores`: what the lowest layers of all videos take, below which no budget helps.
     """
-    wanted_s = ran_s + waited_s
-    ratio = waited_s / wanted_s if wanted_s > 0 else 0.0
-    short_since = (now if state.short_since is None else state.short_since) if ratio > SHORT_RATIO else None
-    calm_since = (now if state.calm_since is None else state.calm_since) if ratio < CALM_RATIO else None
+    short = use.busiest > SHORT_SHARE
+    calm = use.busiest < CALM_SHARE
+    short_since = (now if state.short_since is None else state.short_since) if short else None
+    calm_since = (now if state.calm_since is None else state.calm_since) if calm else None
     state = replace(state, short_since=short_since, calm_since=calm_since)
     if now < state.quiet_until:
         return state
-    helps = decoding_cores >= LEAST_SHARE * ran_s and min(state.cores, decoding_cores) > least_cores
+    helps = decoding_cores >= LEAST_SHARE * use.ran_s and min(state.cores, decoding_cores) > least_cores
     if short_since is not None and now - short_since >= SHORT_S and helps:
         failed = now - state.raised_at < FAILED_S
         return replace(

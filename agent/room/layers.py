@@ -12,7 +12,7 @@ from agent.room.subscriber import Subscriber
 from quality import controller, cpu_budget
 from quality.allocation import CORES_PER_PIXEL, Layer, Limits, Subscription, constrain
 from quality.controller import ControllerState
-from quality.cpu_budget import CpuBudget
+from quality.cpu_budget import CpuBudget, CpuUse
 from quality.layer_steps import height
 from quality.layer_trials import Action
 from quality.presets import preset_fps, simulcast_layers
@@ -22,7 +22,7 @@ from quality.window import Window
 
 log = structlog.get_logger(__name__)
 
-CpuTimes = Callable[[], tuple[float, float]]
+CpuTimes = Callable[[], CpuUse]
 
 SPEAKING_S = 10.0  # who spoke last counts as speaking for so long: focus is not to jump with every word
 
@@ -31,9 +31,9 @@ class LayerAdapter:
     """Runs quality.controller over the subscribed videos that have layers and that nobody pinned or disabled.
 
     Feed it the participant's ticks (`on_tick` suits QualityMonitor.add_listener). Each decision is applied, logged with
-    its reason, told to the session's listeners as LayerChanged, and given to `on_decision`. `cpu_times`: how long the
-    process' threads ran and waited since the call before; where they wait too long, decoding gets a budget. None leaves
-    CPU out of it.
+    its reason, told to the session's listeners as LayerChanged, and given to `on_decision`. `cpu_times`: how
+    the process' threads ran since the call before; where one cannot keep up, decoding gets a budget. None leaves CPU
+    out of it.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class LayerAdapter:
         cores = {sid: CORES_PER_PIXEL * _pixels(window) for sid, window in windows.items()}
         before = self._cpu.cores
         least = self._least_cores(tracks)
-        self._cpu = cpu_budget.step(self._cpu, *self._cpu_times(), sum(cores.values()), now, least)
+        self._cpu = cpu_budget.step(self._cpu, self._cpu_times(), sum(cores.values()), now, least)
         if self._cpu.cores != before:
             log.info("cpu_budget", cores=round(self._cpu.cores, 2), decoding_cores=round(sum(cores.values()), 2))
         return max(0.0, self._cpu.cores - sum(used for sid, used in cores.items() if sid not in tracks))

@@ -148,6 +148,10 @@ class Watcher:
         tell("end", counters=asdict(self._agent.counters()))
 
 
+def _word(quality: VideoQuality | None) -> str:
+    return "OFF" if quality is None else quality.name
+
+
 def tell(kind: str, **values: Any) -> None:
     """One line."""
     sys.stdout.write(json.dumps({"type": kind, "at": time.time(), **values}) + "\n")
@@ -179,7 +183,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
-
-def _word(quality: VideoQuality | None) -> str:
-    return "OFF" if quality is None else quality.name

@@ -10,13 +10,14 @@ from agent.room.session import RoomSession
 from agent.room.state import TrackState
 from agent.room.subscriber import Subscriber
 from agent.room.track_settings import LayerIntent
+from quality.cpu_budget import CpuUse
 from quality.layer_steps import height
 from quality.participants import ServerOpinion
 from quality.stats import TrackKind, VideoQuality
 from tests.quality.traces import received
 
 NAMES = ("ada", "bob", "cyd", "dan")
-SHORT, CALM = (1.0, 1.5), (1.0, 0.05)
+SHORT, CALM = CpuUse(1.0, 0.95), CpuUse(1.0, 0.4)
 
 
 def camera(name: str) -> TrackState:
@@ -59,7 +60,7 @@ class Room:
         return {}
 
 
-def run(room: Room, cpu: list[tuple[float, float]], speaker: str = "") -> None:
+def run(room: Room, cpu: list[CpuUse], speaker: str = "") -> None:
     times = iter(cpu)
     adapter = LayerAdapter(cast("RoomSession", room), cast("Subscriber", room), cpu_times=lambda: next(times))
     if speaker:
