@@ -15,6 +15,7 @@ from tests.media.sources.clips import write_encoded
 pytestmark = pytest.mark.server
 
 SIZE = VideoFormat(640, 360, 25.0)
+KEY_FRAMES_APART = 25
 
 
 @pytest.mark.parametrize(("codec", "name"), [("h264", "clip.mp4"), ("vp8", "clip.webm")])
@@ -37,7 +38,10 @@ async def test_a_file_is_published_as_it_is_and_late_comers_get_the_next_key_fra
         assert set(watched.sizes) == {(640, 360)}
         numbers = [number for number in watched.numbers if number is not None]
         assert len(numbers) >= 0.9 * len(watched.numbers), "pictures are whole"
-        assert np.diff(numbers).max() <= 5
+        steps = np.diff(numbers)
+        # libwebrtc may drop a frame before the pass-through: then nothing goes before the next key frame.
+        assert (steps > 5).sum() <= 1
+        assert steps.max() <= KEY_FRAMES_APART + 5
         stats = (await sender.session.sdk_room.get_rtc_stats()).publisher_stats
         (sent,) = [each.outbound_rtp.outbound for each in stats if each.HasField("outbound_rtp")]
         assert sent.encoder_implementation == "LiveKit pre-encoded passthrough"
