@@ -99,6 +99,11 @@ class Allocation:
     bitrate_bps: float
     cpu_cores: float
 
+    @property
+    def qualities(self) -> dict[str, VideoQuality | None]:
+        """What to ask for of each track; None for it to be disabled."""
+        return {choice.track_sid: choice.layer.quality if choice.layer else None for choice in self.choices}
+
 
 @dataclass(frozen=True, slots=True)
 class _Option:

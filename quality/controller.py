@@ -20,7 +20,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from quality.allocation import Limits, Subscription, allocate, constrain
+from quality.allocation import Allocation, Limits, Subscription, allocate, constrain
 from quality.evidence import Evidence, LayerRate, gather, learned
 from quality.layer_steps import Ceilings, bitrate_bps, height, lower, measured, steps_up
 from quality.layer_trials import Action, Kind, Trial, Wait, longer, shorter, waits
@@ -31,7 +31,6 @@ TROUBLE_S = 6
 LOSS_S = 15  # loss without a queue is more often radio than congestion, and bursts of it pass
 WITHHELD_S = 3  # a switch that is under way is over
 PROBE_S = 12  # the server's own probes come every 3 to 4 s at first
-LOWERED_S = 1
 WIDER = 1.3  # times what comes: what a probe, and what comes after one that worked, asks for
 IDLE_QUEUE_S = 0.04
 ROUND_TRIP_RISE = 0.002  # a second: the least round trip seen is forgotten this slowly
@@ -133,7 +132,7 @@ def adopt(state: ControllerState, asked: Ceilings) -> ControllerState:
         for sid, quality in asked.items()
         if quality is not None and sid in own and height(quality) < height(own[sid])
     }
-    return replace(state, held=tuple(sorted({**dict(state.held), **lowered}.items())))
+    return _holding(state, {**dict(state.held), **lowered})
 
 
 def _limit(state: ControllerState, inputs: tuple[tuple[Subscription, ...], Limits], now: float) -> Stepped:
@@ -173,7 +172,7 @@ def _count(state: ControllerState, evidence: Evidence, now: float) -> Controller
         withheld=state.withheld + 1 if withheld and not trouble else 0,
         clean=state.clean + 1 if not trouble and not withheld else 0,
         round_trip_s=min(state.round_trip_s + ROUND_TRIP_RISE, evidence.round_trip_s or math.inf),
-        seen=tuple(entry for entry in state.seen if entry[1] > now - SWITCH_WINDOW_S) + changed,
+        seen=_recent(state.seen, now) + changed,
         # With other tracks on the screen before and after cannot be compared.
         trial=state.trial if same else None,
         probing=state.probing if same else None,
@@ -232,38 +231,32 @@ def _probe(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     """Have all that is withheld lowered, to ask for more in a second."""
     below = {item.track_sid: max(0, item.quality - 1) for item in evidence.tracks if item.withheld}
     asked = state.asked
-    restless = _restless(
-        state, now, MAX_SWITCHES - 4
-    )  # two are asked for, one should it fail, and the server may need one
+    # Two are asked for, one more should it fail, and the server may need one.
+    restless = _restless(state, now, MAX_SWITCHES - 4)
     if restless & below.keys():
         return state, ()
     wanted = _wider(state, evidence)
     held = dict(state.held) | {sid: VideoQuality(quality) for sid, quality in below.items()}
     probe = Trial(Kind.PROBE, now, state.held, fmean(state.worth), wanted=tuple(wanted.items()))
-    lowered = replace(state, held=tuple(sorted(held.items())), probing=probe)
     reason = f"less than was asked for, for {state.withheld} s, on an idle way"
+    lowered = replace(_holding(state, held), probing=probe)
     return _ask(lowered, asked, now, Kind.PROBE, reason, "that the server tries more")
 
 
 def _wider(state: ControllerState, evidence: Evidence) -> dict[str, VideoQuality]:
     """What would be worth more, for a little more than what comes; one step more where nothing is."""
     assert state.inputs is not None
-    videos = _measured(state)
-    found = allocate(videos, _within(state, WIDER * evidence.received_bps), keep_all=True)
-    fits: Ceilings = {choice.track_sid: choice.layer.quality if choice.layer else None for choice in found.choices}
-    worth = sum(choice.utility for choice in found.choices if choice.track_sid in evidence.sids)
+    found, worth = _shared_out(state, evidence, WIDER * evidence.received_bps)
+    fits: Ceilings = found.qualities
     if worth < BETTER * evidence.worth:
-        fits = steps_up(videos, fits, dict(state.allowed), state.inputs[1], 0.0, least=1)
+        fits = steps_up(_measured(state), fits, dict(state.allowed), state.inputs[1], 0.0, least=1)
     return {sid: quality for sid, quality in fits.items() if quality is not None}
 
 
 def _probe_on(state: ControllerState, probe: Trial, now: float) -> Stepped:
     """All was lowered: now ask for what is to be tried."""
-    asked, allowed = state.asked, dict(state.allowed)
-    held = {sid: quality for sid, quality in probe.wanted if sid in allowed and quality != allowed[sid]}
-    state = replace(
-        state, held=tuple(sorted(held.items())), probing=None, trial=replace(probe, began=now), raised_at=now
-    )
+    asked = state.asked
+    state = replace(_holding(state, dict(probe.wanted)), probing=None, trial=replace(probe, began=now), raised_at=now)
     return _ask(state, asked, now, Kind.PROBE, "all was lowered", f"a worth of {BETTER * probe.worth:.2f}")
 
 
@@ -271,11 +264,10 @@ def _share(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     """Lower what matters less, where what comes would then be worth more."""
     if waits(state.waits, Kind.SHARE, now):
         return state, ()
-    found = allocate(_measured(state), _within(state, evidence.received_bps), keep_all=True)
-    judged = {item.track_sid: item for item in evidence.tracks}
-    worth = sum(choice.utility for choice in found.choices if choice.track_sid in judged)
+    found, worth = _shared_out(state, evidence, evidence.received_bps)
     if worth < SHARE_GAIN * evidence.worth:
         return state, ()
+    judged = {item.track_sid: item for item in evidence.tracks}
     # The one that gains is not held down: the server may find some frames more for it.
     held = {
         choice.track_sid: choice.layer.quality
@@ -286,15 +278,20 @@ def _share(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     return _try(state, Kind.SHARE, held, now, reason, f"a worth of {SHARE_GAIN * evidence.worth:.2f}")
 
 
+def _shared_out(state: ControllerState, evidence: Evidence, bandwidth_bps: float) -> tuple[Allocation, float]:
+    """The best use of a bandwidth, with no track disabled, and what it is worth of what can be judged."""
+    found = allocate(_measured(state), _within(state, bandwidth_bps), keep_all=True)
+    return found, sum(choice.utility for choice in found.choices if choice.track_sid in evidence.sids)
+
+
 def _raise(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     """The most useful step of those that are held down."""
     if not state.held or state.clean < (WIDENED_S if state.widened else CLEAN_S) or waits(state.waits, Kind.RAISE, now):
         return state, ()
     assert state.inputs is not None
     asked, videos = state.asked, _measured(state)
-    restless = _restless(
-        state, now, MAX_SWITCHES - 3
-    )  # one is asked for, one should it fail, and the server may need one
+    # One is asked for, one more should it fail, and the server may need one.
+    restless = _restless(state, now, MAX_SWITCHES - 3)
     top = {sid: asked[sid] if sid in restless else quality for sid, quality in state.allowed}
     wanted = steps_up(videos, asked, top, state.inputs[1], WIDER * evidence.received_bps) if state.widened else asked
     covered = wanted != asked
@@ -313,17 +310,24 @@ def _raise(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
 def _try(
     state: ControllerState, kind: Kind, changed: dict[str, VideoQuality], now: float, reason: str, expects: str
 ) -> Stepped:
-    before, allowed = state.asked, dict(state.allowed)
+    before = state.asked
     if kind in {Kind.RELIEVE, Kind.SHARE}:
         restless = _restless(state, now, MAX_SWITCHES - 1)
         changed = {sid: quality for sid, quality in changed.items() if sid not in restless}
-    held = {sid: quality for sid, quality in {**dict(state.held), **changed}.items() if quality != allowed.get(sid)}
     trial = Trial(kind, now, state.held, fmean(state.worth))
     state = replace(state, raised_at=now if trial.raised else state.raised_at)
-    tried, actions = _ask(replace(state, held=tuple(sorted(held.items()))), before, now, kind, reason, expects)
+    holding = _holding(state, {**dict(state.held), **changed})
+    tried, actions = _ask(holding, before, now, kind, reason, expects)
     if not actions:
         return replace(state, quiet_until=now + SETTLE_S), ()
     return replace(tried, trial=trial), actions
+
+
+def _holding(state: ControllerState, held: dict[str, VideoQuality]) -> ControllerState:
+    """`state` with `held` as what is held down; what the limits leave no more of anyway is not."""
+    allowed = dict(state.allowed)
+    kept = ((sid, quality) for sid, quality in held.items() if sid in allowed and quality != allowed[sid])
+    return replace(state, held=tuple(sorted(kept)))
 
 
 def _ask(state: ControllerState, before: Ceilings, now: float, kind: Kind, reason: str, expects: str) -> Stepped:
@@ -335,21 +339,24 @@ def _ask(state: ControllerState, before: Ceilings, now: float, kind: Kind, reaso
     )
     if not actions:
         return state, ()
-    switches = tuple(entry for entry in state.switches if entry[1] > now - SWITCH_WINDOW_S)
     return replace(
         state,
         quiet_until=now + SETTLE_S,
         troubled=0,
         withheld=0,
         clean=0,
-        switches=switches + tuple((action.track_sid, now) for action in actions),
+        switches=_recent(state.switches, now) + tuple((action.track_sid, now) for action in actions),
     ), actions
 
 
 def _restless(state: ControllerState, now: float, most: int) -> set[str]:
     """Tracks that were switched more than `most` times in the last minute, as asked or as seen."""
-    recent = (Counter(sid for sid, at in each if at > now - SWITCH_WINDOW_S) for each in (state.switches, state.seen))
-    return {sid for counts in recent for sid, count in counts.items() if count > most}
+    each = (Counter(sid for sid, _ in _recent(entries, now)) for entries in (state.switches, state.seen))
+    return {sid for counts in each for sid, count in counts.items() if count > most}
+
+
+def _recent(entries: tuple[tuple[str, float], ...], now: float) -> tuple[tuple[str, float], ...]:
+    return tuple(entry for entry in entries if entry[1] > now - SWITCH_WINDOW_S)
 
 
 def _rates(state: ControllerState) -> dict[tuple[str, VideoQuality], LayerRate]:
@@ -359,7 +366,7 @@ def _rates(state: ControllerState) -> dict[tuple[str, VideoQuality], LayerRate]:
 def _measured(state: ControllerState) -> tuple[Subscription, ...]:
     """The subscriptions with bitrates as measured where they are, else as announced, else LiveKit's presets."""
     assert state.inputs is not None
-    return measured(state.inputs[0], tuple((sid, quality, rate.bps) for sid, quality, rate in state.rates if rate.bps))
+    return measured(state.inputs[0], {(sid, quality): rate.bps for sid, quality, rate in state.rates})
 
 
 def _within(state: ControllerState, bandwidth_bps: float) -> Limits:
@@ -374,5 +381,4 @@ def _fitting(state: ControllerState, limits: Limits, *, keep_all: bool = False) 
     if math.isinf(min(limits.cpu_cores, limits.bandwidth_bps)):
         allowed = [(item.track_sid, constrain(item, limits)[0]) for item in videos]
         return {sid: layers[-1].quality if layers else None for sid, layers in allowed}
-    found = allocate(videos, limits, keep_all=keep_all)
-    return {choice.track_sid: choice.layer.quality if choice.layer else None for choice in found.choices}
+    return allocate(videos, limits, keep_all=keep_all).qualities

@@ -39,7 +39,6 @@ class Seen:
     received_bps: float
     fps: float
     usual_fps: float
-    loss_ratio: float
     withheld: bool
     trouble: str
 
@@ -141,7 +140,6 @@ def _seen(item: Subscription, window: Window, asked: VideoQuality, rates: Rates)
         window.bitrate_bps,
         window.fps,
         usual_fps,
-        window.loss_ratio,
         withheld=window.layer_distance > 0 or starved,
         trouble=_trouble(window),
     )

@@ -64,17 +64,18 @@ def _step_up(
 
 
 def measured(
-    subscriptions: tuple[Subscription, ...], rates_bps: tuple[tuple[str, VideoQuality, float], ...]
+    subscriptions: tuple[Subscription, ...], rates_bps: Mapping[tuple[str, VideoQuality], float]
 ) -> tuple[Subscription, ...]:
     """The subscriptions with the bitrates of `rates_bps`; else as announced; else what LiveKit's presets spend."""
-    rates = {(sid, quality): bps for sid, quality, bps in rates_bps}
     return tuple(
         replace(
             item,
             layers=tuple(
                 replace(
                     layer,
-                    bitrate_bps=rates.get((item.track_sid, layer.quality), layer.bitrate_bps or _preset(item, layer)),
+                    bitrate_bps=rates_bps.get((item.track_sid, layer.quality))
+                    or layer.bitrate_bps
+                    or _preset(item, layer),
                 )
                 for layer in item.layers
             ),
@@ -99,6 +100,11 @@ def bitrate_bps(subscriptions: tuple[Subscription, ...], asked: Ceilings) -> flo
 def height(quality: VideoQuality | None) -> int:
     """Orders qualities, with disabled below all."""
     return -1 if quality is None else int(quality)
+
+
+def named(quality: VideoQuality | None) -> str:
+    """A quality's name, for the log."""
+    return "OFF" if quality is None else quality.name
 
 
 def lower(one: VideoQuality | None, other: VideoQuality | None) -> VideoQuality | None:

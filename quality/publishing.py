@@ -187,18 +187,10 @@ def _judge(
 def _down(
     state: PublishState, side: _Side, signs: Signs, now: float
 ) -> tuple[PublishState, PublishDecision | None] | None:
-    if side.limit is Limit.BANDWIDTH and side.applied and _left_to_encoder(state, signs):
-        # Not even the smaller picture fits: as published, libwebrtc leaves out the highest layer, and the two below do.
+    if side.limit is Limit.BANDWIDTH and side.applied and (useless := _useless(state, signs)):
         applied = side.applied
         side = replace(side, applied=(), watch=None, up_after_s=_longer(side))
-        reason = "the highest layer is left out in this size too"
-        return _changed(state, side, applied[-1], Course.UNDONE, reason, "the lower layers as published", now)
-    if side.limit is Limit.BANDWIDTH and side.applied and signs.unsent:
-        # libwebrtc sends fewer layers of a small picture: what is wanted may be one that it leaves out.
-        applied = side.applied
-        side = replace(side, applied=(), watch=None, up_after_s=_longer(side))
-        reason = "the layer that is wanted is not sent in this size"
-        return _changed(state, side, applied[-1], Course.UNDONE, reason, "the layers as published", now)
+        return _changed(state, side, applied[-1], Course.UNDONE, *useless, now)
     if side.trouble_s < LIMITED_S or side.watch is not None:
         return None
     if side.raised_at is not None:
@@ -211,6 +203,17 @@ def _down(
     watch = _Watch(rung, now + WATCH_S, signs.measure(side.limit), side.applied)
     side = replace(side, applied=(*kept, rung), watch=watch)
     return _changed(replace(state, flaps=()), side, rung, Course.DOWN, reason, _expected(side.limit, rung), now)
+
+
+def _useless(state: PublishState, signs: Signs) -> tuple[str, str] | None:
+    """Why a smaller picture is no good, and what is expected of the size as published; None where it may be."""
+    if _left_to_encoder(state, signs):
+        # Not even the smaller picture fits: as published, libwebrtc leaves out the highest layer, and the two below do.
+        return "the highest layer is left out in this size too", "the lower layers as published"
+    if signs.unsent:
+        # libwebrtc sends fewer layers of a small picture: what is wanted may be one that it leaves out.
+        return "the layer that is wanted is not sent in this size", "the layers as published"
+    return None
 
 
 def _left_to_encoder(state: PublishState, signs: Signs) -> bool:

@@ -1,6 +1,7 @@
 """What callers send: every field bounded, nothing unknown accepted, each body with an example."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -108,7 +109,7 @@ class PolicyBody(Body):
 
     model_config = _example(rules=[{"kind": "audio"}, {"source": "screen_share"}], default="ignore", max_tracks=20)
 
-    rules: list[RuleBody] = Field(default_factory=list, max_length=_MAX_RULES)
+    rules: Sequence[RuleBody] = Field(default_factory=list, max_length=_MAX_RULES)
     default: Literal["subscribe", "ignore"] = "subscribe"
     max_tracks: Annotated[int, Field(ge=0, le=10_000)] | None = None
 
@@ -118,19 +119,12 @@ class PolicyBody(Body):
         return SubscriptionPolicy(rules, SubscribeAction(self.default), self.max_tracks)
 
 
-class RecordPolicyBody(Body):
+class RecordPolicyBody(PolicyBody):
     """Which tracks to record: the first rule that matches decides, else `default`."""
 
     model_config = _example(rules=[{"kind": "audio"}, {"source": "camera", "max_fps": 10}], default="ignore")
 
-    rules: list[RecordRuleBody] = Field(default_factory=list, max_length=_MAX_RULES)
-    default: Literal["subscribe", "ignore"] = "subscribe"
-    max_tracks: Annotated[int, Field(ge=0, le=10_000)] | None = None
-
-    def policy(self) -> SubscriptionPolicy:
-        """The policy that this describes."""
-        rules = tuple(rule.rule() for rule in self.rules)
-        return SubscriptionPolicy(rules, SubscribeAction(self.default), self.max_tracks)
+    rules: Sequence[RecordRuleBody] = Field(default_factory=list, max_length=_MAX_RULES)
 
 
 Seconds = Annotated[float, Field(gt=0, le=30 * 86_400)]

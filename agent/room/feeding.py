@@ -7,7 +7,7 @@ from livekit import rtc
 
 from agent.room.pre_encoded_feed import PreEncodedFeed
 from agent.room.publish_options import TrackPlan
-from agent.room.pump import Pump
+from agent.room.pump import Pump, PumpedFeed
 from media.sources.pacer import AUDIO_LATE_LIMIT_S, AUDIO_LEAD_S, Pacer
 from media.sources.scale import scaled
 from media.sources.source import DecodedAudio, DecodedVideoFrame, PreEncodedSource, Source
@@ -32,7 +32,7 @@ class Feed(Protocol):
         """While muted, media pass unsent."""
 
 
-class VideoFeed:
+class VideoFeed(PumpedFeed[DecodedVideoFrame]):
     """Pictures, thinned out to `max_fps` and made smaller to `lines` where that is asked for."""
 
     def __init__(self, plan: TrackPlan, source: Source, native: rtc.VideoSource, *, start: float) -> None:
@@ -40,7 +40,7 @@ class VideoFeed:
         self._own_max_fps = plan.max_fps
         self._lines: int | None = None
         self._pacer = Pacer(start=start, max_fps=plan.max_fps)
-        self._pump = Pump(name=plan.name, read=source.read_video, send=self._send, pacer=self._pacer)
+        super().__init__(Pump(name=plan.name, read=source.read_video, send=self._send, pacer=self._pacer))
 
     def limit(self, *, max_fps: float | None, lines: int | None) -> None:
         """Send at most so many frames a second, and no more lines (of the shorter side); None is as published.
@@ -59,44 +59,24 @@ class VideoFeed:
         # The loop's clock and the native layer's are the same monotonic clock.
         self._native.capture_frame(picture, timestamp_us=round(capture_time * 1e6))
 
-    async def run(self) -> bool:
-        """See Feed."""
-        return await self._pump.run()
 
-    def stop(self) -> None:
-        """See Feed."""
-        self._pump.stop()
-
-    def set_muted(self, *, muted: bool) -> None:
-        """See Feed."""
-        self._pump.muted = muted
-
-
-class AudioFeed:
+class AudioFeed(PumpedFeed[DecodedAudio]):
     """Sound, a little ahead of its time."""
 
     def __init__(self, plan: TrackPlan, source: Source, native: rtc.AudioSource, *, start: float) -> None:
         self._native = native
         pacer = Pacer(start=start, lead_s=AUDIO_LEAD_S, late_limit_s=AUDIO_LATE_LIMIT_S)
-        self._pump = Pump(name=plan.name, read=source.read_audio, send=self._send, pacer=pacer)
+        super().__init__(Pump(name=plan.name, read=source.read_audio, send=self._send, pacer=pacer))
 
     async def _send(self, chunk: DecodedAudio, _capture_time: float) -> None:
         await self._native.capture_frame(rtc.AudioFrame(chunk.data, chunk.sample_rate, chunk.channels, chunk.samples))
 
     async def run(self) -> bool:
         """See Feed; what is queued is heard before it returns."""
-        ended = await self._pump.run()
+        ended = await super().run()
         if ended:
             await asyncio.sleep(self._native.queued_duration)
         return ended
-
-    def stop(self) -> None:
-        """See Feed."""
-        self._pump.stop()
-
-    def set_muted(self, *, muted: bool) -> None:
-        """See Feed."""
-        self._pump.muted = muted
 
 
 def native_source(source: Source, plan: TrackPlan) -> NativeSource:

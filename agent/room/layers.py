@@ -10,13 +10,13 @@ from agent.room.session import RoomSession
 from agent.room.state import TrackState
 from agent.room.subscriber import Subscriber
 from quality import controller, cpu_budget
-from quality.allocation import CORES_PER_PIXEL, Layer, Limits, Subscription, constrain
+from quality.allocation import CORES_PER_PIXEL, Layer, Limits, Subscription, constrain, decode_cores
 from quality.controller import ControllerState
 from quality.cpu_budget import CpuBudget, CpuUse
-from quality.layer_steps import height
+from quality.layer_steps import height, named
 from quality.layer_trials import Action
 from quality.presets import preset_fps, simulcast_layers
-from quality.stats import Direction, TrackKind, TrackSource, VideoQuality
+from quality.stats import Direction, TrackKind, TrackSource
 from quality.video_model import VideoCodec
 from quality.window import Window
 
@@ -68,14 +68,14 @@ class LayerAdapter:
         self._note_speakers(tick.at)
         tracks = {track.sid: track for track in self._subscriber.subscribed() if self._is_ours(track)}
         videos = tuple(self._subscription(track) for track in tracks.values())
-        limits = Limits(cpu_cores=self._cores_left(windows, tracks, tick.at))
+        limits = Limits(cpu_cores=self._cores_left(windows, videos, tick.at))
         asked = {sid: self._subscriber.intent(sid).quality for sid in tracks}
         state = controller.adopt(self._state, asked)
         self._state, actions = controller.step(state, videos, tuple(windows.values()), tick.at, limits)
-        best = {item.track_sid: constrain(item, Limits())[0] for item in videos}
+        by_sid = {item.track_sid: item for item in videos} if actions else {}
         for action in actions:
-            top = best[action.track_sid]
-            held = bool(top) and height(action.to_quality) < top[-1].quality
+            layers, _ = constrain(by_sid[action.track_sid], Limits())
+            held = bool(layers) and height(action.to_quality) < layers[-1].quality
             self._apply(tracks[action.track_sid], action, held=held)
 
     def _note_speakers(self, now: float) -> None:
@@ -88,22 +88,18 @@ class LayerAdapter:
         intent = self._subscriber.intent(track.sid)
         return intent.enabled and not intent.pinned
 
-    def _cores_left(self, windows: Mapping[str, Window], tracks: Mapping[str, TrackState], now: float) -> float:
+    def _cores_left(self, windows: Mapping[str, Window], videos: tuple[Subscription, ...], now: float) -> float:
         """What of the CPU budget is left for the videos whose layer may be chosen, in cores."""
         if self._cpu_times is None or (not windows and self._cpu.unlimited):
             return self._cpu.cores
         cores = {sid: CORES_PER_PIXEL * _pixels(window) for sid, window in windows.items()}
         before = self._cpu.cores
-        least = self._least_cores(tracks)
+        least = sum(decode_cores(item.layers[0], Limits()) for item in videos if item.layers)
         self._cpu = cpu_budget.step(self._cpu, self._cpu_times(), sum(cores.values()), now, least)
         if self._cpu.cores != before:
             log.info("cpu_budget", cores=round(self._cpu.cores, 2), decoding_cores=round(sum(cores.values()), 2))
-        return max(0.0, self._cpu.cores - sum(used for sid, used in cores.items() if sid not in tracks))
-
-    def _least_cores(self, tracks: Mapping[str, TrackState]) -> float:
-        """What the lowest layers of all videos take to decode."""
-        lowest = [simulcast_layers(track.width, track.height)[:1] for track in tracks.values()]
-        return CORES_PER_PIXEL * sum(item.width * item.height * preset_fps(item) for found in lowest for item in found)
+        ours = {item.track_sid for item in videos}
+        return max(0.0, self._cpu.cores - sum(used for sid, used in cores.items() if sid not in ours))
 
     def _subscription(self, track: TrackState) -> Subscription:
         codec = track.mime_type.lower().partition("/")[2]
@@ -132,8 +128,8 @@ class LayerAdapter:
             track=track.name,
             sid=track.sid,
             participant_identity=track.participant_identity,
-            from_quality=_word(action.from_quality),
-            to_quality=_word(action.to_quality),
+            from_quality=named(action.from_quality),
+            to_quality=named(action.to_quality),
             kind=action.kind.value,
             reason=action.reason,
             expects=action.expects,
@@ -147,7 +143,3 @@ class LayerAdapter:
 
 def _pixels(window: Window) -> float:
     return window.frame_width * window.frame_height * window.fps
-
-
-def _word(quality: VideoQuality | None) -> str:
-    return "OFF" if quality is None else quality.name

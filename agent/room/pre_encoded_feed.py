@@ -8,7 +8,7 @@ from livekit import rtc
 
 from agent.room import convert
 from agent.room.publish_options import TrackPlan
-from agent.room.pump import Pump
+from agent.room.pump import Pump, PumpedFeed
 from media.sources.pacer import Pacer
 from media.sources.source import AccessUnit, PreEncodedSource
 from quality import pre_encoded
@@ -20,7 +20,7 @@ LATE_LIMIT_S = 0.5  # a picture refers to the one before: what is later than thi
 NEVER_S = 1e9
 
 
-class PreEncodedFeed:
+class PreEncodedFeed(PumpedFeed[AccessUnit]):
     """See `feeding.Feed`. What cannot be sent as the way out asks for it is logged and counted (`counted`).
 
     A source that is encoded already makes no key frame on request: its next one answers.
@@ -33,25 +33,13 @@ class PreEncodedFeed:
         self._native = native
         self._codec = convert.sdk_codec(plan.video_codec)
         self._state = pre_encoded.start(start)
-        self._pump = Pump(
-            name=plan.name,
-            read=source.read_access_unit,
-            send=self._send,
-            pacer=Pacer(start=start, late_limit_s=NEVER_S),
-        )
+        pacer = Pacer(start=start, late_limit_s=NEVER_S)
+        super().__init__(Pump(name=plan.name, read=source.read_access_unit, send=self._send, pacer=pacer))
         self.counted: Counter[str] = Counter()
-
-    async def run(self) -> bool:
-        """See Feed."""
-        return await self._pump.run()
-
-    def stop(self) -> None:
-        """See Feed."""
-        self._pump.stop()
 
     def set_muted(self, *, muted: bool) -> None:
         """See Feed; what comes after begins with a key frame."""
-        self._pump.muted = muted
+        super().set_muted(muted=muted)
         self._state = pre_encoded.broken(self._state)
 
     async def _send(self, unit: AccessUnit, capture_time: float) -> None:

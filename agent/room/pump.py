@@ -76,3 +76,22 @@ class Pump(Generic[T]):
         if (late := self._pacer.dropped_late - self._late_before) > 0:
             self._late_before = self._pacer.dropped_late
             log.warning("source_late", track=self._name, dropped=late, dropped_in_all=self._late_before)
+
+
+class PumpedFeed(Generic[T]):
+    """A feed of one track (`feeding.Feed`) that is a pump and no more."""
+
+    def __init__(self, pump: Pump[T]) -> None:
+        self._pump: Pump[T] = pump
+
+    async def run(self) -> bool:
+        """See Feed."""
+        return await self._pump.run()
+
+    def stop(self) -> None:
+        """See Feed."""
+        self._pump.stop()
+
+    def set_muted(self, *, muted: bool) -> None:
+        """See Feed."""
+        self._pump.muted = muted

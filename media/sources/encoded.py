@@ -9,60 +9,27 @@ from av.container import InputContainer
 
 from media.bitstream.nal import annex_b_units
 from media.errors import SourceUnreadable
-from media.sources.file import (
-    StreamReader,
-    audio_chunks,
-    audio_format,
-    duration_s,
-    open_container,
-    start_s,
-    video_format,
-    video_index,
-)
-from media.sources.source import AccessUnit, AudioFormat, DecodedAudio, DecodedVideoFrame, VideoFormat
+from media.sources.file import MediaFile, start_s, video_format, video_index
+from media.sources.source import AccessUnit, DecodedVideoFrame
 
 CODECS = ("h264", "vp8")
 _SLICES = range(1, 6)  # nal_unit_type of coded slices, ITU-T H.264 table 7-1
 
 
-class EncodedFileSource:
-    """The first video and audio stream of a file, once or again and again; each read through a container of its own.
+class EncodedFileSource(MediaFile[AccessUnit]):
+    """A file's video as it is encoded, and its sound decoded.
 
     H.264 and VP8 in any container that FFmpeg reads (MP4, Matroska, WebM), without B-frames: WebRTC shows pictures in
     the order in which they come. Raises SourceUnreadable where the file is nothing of that kind.
     """
 
     def __init__(self, path: Path, *, loop: bool = False) -> None:
-        with open_container(path) as probe:
-            self._codec = _codec(probe, path)
-            video = video_format(probe)
-            assert video is not None
-            self._video = video
-            self._audio = audio_format(probe)
-            length_s = duration_s(probe)
-            stream = probe.streams[video_index(probe) or 0]
-            self._bitrate_bps = float(getattr(stream, "bit_rate", 0) or probe.bit_rate or 0)
-        if loop and length_s <= 0:
-            raise SourceUnreadable(f"{path} does not say how long it is, so it cannot be looped; play it once")
-        period_s = length_s if loop else None
-        self._audio_reader: StreamReader[DecodedAudio] | None = None
-        self._video_reader: StreamReader[AccessUnit] = StreamReader(path, _access_units, period_s)
-        try:
-            if self._audio:
-                self._audio_reader = StreamReader(path, audio_chunks, period_s)
-        except SourceUnreadable:
-            self.close()
-            raise
+        super().__init__(path, _access_units, loop=loop)
 
-    @property
-    def video(self) -> VideoFormat | None:
-        """Size and average frame rate of the video stream."""
-        return self._video
-
-    @property
-    def audio(self) -> AudioFormat | None:
-        """48 kHz, mono or stereo; None where the file has no sound."""
-        return self._audio
+    def _look_at(self, probe: InputContainer, path: Path) -> None:
+        self._codec = _codec(probe, path)
+        stream = probe.streams[video_index(probe) or 0]
+        self._bitrate_bps = float(getattr(stream, "bit_rate", 0) or probe.bit_rate or 0)
 
     @property
     def codec(self) -> str:
@@ -80,17 +47,7 @@ class EncodedFileSource:
 
     def read_access_unit(self) -> AccessUnit | None:
         """The next picture as it is encoded."""
-        return self._video_reader.read()
-
-    def read_audio(self) -> DecodedAudio | None:
-        """The next 20 ms of sound."""
-        return self._audio_reader.read() if self._audio_reader else None
-
-    def close(self) -> None:
-        """Close the file; waits for a read in progress."""
-        self._video_reader.close()
-        if self._audio_reader:
-            self._audio_reader.close()
+        return self._video_reader.read() if self._video_reader else None
 
 
 def _codec(container: InputContainer, path: Path) -> str:

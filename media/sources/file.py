@@ -28,24 +28,24 @@ T = TypeVar("T", DecodedVideoFrame, DecodedAudio, AccessUnit)
 F = TypeVar("F", VideoFrame, AudioFrame)
 
 
-class FileSource:
-    """The first video and the first audio stream of a file, once or again and again.
+class MediaFile(Generic[T]):
+    """The first video and the first audio stream of a file, once or again and again; what its pictures are is T.
 
     The two streams are read through containers of their own: neither waits for the other. `loop`
     starts both anew when the file's duration is over, so they stay together.
     Raises SourceUnreadable if the file is missing, is no media file, or its first frames do not decode.
     """
 
-    def __init__(self, path: Path, *, loop: bool = False) -> None:
-        self._path = path
-        self._video_reader: StreamReader[DecodedVideoFrame] | None = None
+    def __init__(self, path: Path, pictures: Callable[[InputContainer, Path], Iterator[T]], *, loop: bool) -> None:
+        self._video_reader: StreamReader[T] | None = None
         self._audio_reader: StreamReader[DecodedAudio] | None = None
         with open_container(path) as probe:
+            self._look_at(probe, path)
             has_video = video_index(probe) is not None
             has_audio = bool(probe.streams.audio)
-            length_s = duration_s(probe)
+            length_s = _duration_s(probe)
             self._video = video_format(probe)
-            self._audio = audio_format(probe)
+            self._audio = _audio_format(probe)
         if not has_video and not has_audio:
             raise SourceUnreadable(f"{path} has neither video nor audio; give a file that has")
         if loop and length_s <= 0:
@@ -53,12 +53,15 @@ class FileSource:
         period_s = length_s if loop else None
         try:
             if self._video:
-                self._video_reader = StreamReader(path, _video_frames, period_s)
+                self._video_reader = StreamReader(path, pictures, period_s)
             if self._audio:
-                self._audio_reader = StreamReader(path, audio_chunks, period_s)
+                self._audio_reader = StreamReader(path, _audio_chunks, period_s)
         except SourceUnreadable:
             self.close()
             raise
+
+    def _look_at(self, probe: InputContainer, path: Path) -> None:
+        """What else is to be known of the file. Raises SourceUnreadable where it is not what it should be."""
 
     @property
     def video(self) -> VideoFormat | None:
@@ -67,12 +70,8 @@ class FileSource:
 
     @property
     def audio(self) -> AudioFormat | None:
-        """48 kHz, mono or stereo."""
+        """48 kHz, mono or stereo; None where the file has no sound."""
         return self._audio
-
-    def read_video(self) -> DecodedVideoFrame | None:
-        """The next picture."""
-        return self._video_reader.read() if self._video_reader else None
 
     def read_audio(self) -> DecodedAudio | None:
         """The next 20 ms of sound; the last chunk may be shorter."""
@@ -83,6 +82,17 @@ class FileSource:
         for reader in (self._video_reader, self._audio_reader):
             if reader:
                 reader.close()
+
+
+class FileSource(MediaFile[DecodedVideoFrame]):
+    """A file's pictures and sound, decoded."""
+
+    def __init__(self, path: Path, *, loop: bool = False) -> None:
+        super().__init__(path, _video_frames, loop=loop)
+
+    def read_video(self) -> DecodedVideoFrame | None:
+        """The next picture."""
+        return self._video_reader.read() if self._video_reader else None
 
 
 class StreamReader(Generic[T]):
@@ -109,6 +119,7 @@ class StreamReader(Generic[T]):
         self._items = self._decode(self._container, self._path)
 
     def read(self) -> T | None:
+        """The next item; None at the end, and once closed. Raises SourceUnreadable."""
         with self._lock:
             if self._container is None:
                 return None
@@ -125,6 +136,7 @@ class StreamReader(Generic[T]):
         return next(self._items, None)
 
     def close(self) -> None:
+        """Read no more; waits for a read in progress."""
         with self._lock:
             self._items = iter(())
             if self._container:
@@ -137,6 +149,7 @@ def _later(item: T, offset_s: float) -> T:
 
 
 def open_container(path: Path) -> InputContainer:
+    """A media file, for reading. Raises SourceUnreadable."""
     try:
         return av.open(str(path), mode="r")
     except FileNotFoundError as error:
@@ -156,6 +169,7 @@ def video_index(container: InputContainer) -> int | None:
 
 
 def video_format(container: InputContainer) -> VideoFormat | None:
+    """Even sides and frames a second of that stream; None without one."""
     index = video_index(container)
     if index is None:
         return None
@@ -165,13 +179,13 @@ def video_format(container: InputContainer) -> VideoFormat | None:
     return VideoFormat(stream.width & ~1, stream.height & ~1, fps)
 
 
-def audio_format(container: InputContainer) -> AudioFormat | None:
+def _audio_format(container: InputContainer) -> AudioFormat | None:
     if not container.streams.audio:
         return None
     return AudioFormat(channels=max(1, min(MAXIMUM_CHANNELS, container.streams.audio[0].channels)))
 
 
-def duration_s(container: InputContainer) -> float:
+def _duration_s(container: InputContainer) -> float:
     if container.duration:
         return container.duration / av.time_base
     ends = [
@@ -183,6 +197,7 @@ def duration_s(container: InputContainer) -> float:
 
 
 def start_s(container: InputContainer) -> float:
+    """The time at which the file's presentation begins, in seconds."""
     return container.start_time / av.time_base if container.start_time else 0.0
 
 
@@ -199,8 +214,8 @@ def _video_frames(container: InputContainer, path: Path) -> Iterator[DecodedVide
         yield DecodedVideoFrame(size.width, size.height, picture.to_ndarray().tobytes(), last_pts_s)
 
 
-def audio_chunks(container: InputContainer, path: Path) -> Iterator[DecodedAudio]:
-    wanted = audio_format(container)
+def _audio_chunks(container: InputContainer, path: Path) -> Iterator[DecodedAudio]:
+    wanted = _audio_format(container)
     if wanted is None:
         return
     rate, channels = wanted.sample_rate, wanted.channels
