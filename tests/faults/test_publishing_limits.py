@@ -83,6 +83,23 @@ async def subscribe(tap: Tap, counter: Counter) -> None:
     await tap.subscribe(sids[0])
 
 
+@asynccontextmanager
+async def sent(
+    server_binary: Path, folder: Path, *more: str, source: str = SOURCE
+) -> AsyncIterator[tuple[NarrowLink, Sender, Counter]]:
+    """A publisher behind a link, and what a tap beside the server gets of its video."""
+    counter, room = Counter(), "sent"
+    with NarrowLink() as link:
+        server = LocalServer(server_binary, log_file=folder / "server.log", address=link.address)
+        async with server as running:
+            tap = tap_in(running.credentials, room, counter, feedback=True)
+            await tap.start()
+            async with sender_behind(link, running.credentials, room, *more, source=source) as sender:
+                await subscribe(tap, counter)
+                yield link, sender, counter
+            await tap.aclose()
+
+
 async def watch(counter: Counter) -> tuple[float, int]:
     """Frames a second over `WATCHED_S`, and the picture's lines at its end."""
     before = counter.frames[MediaKind.VIDEO]
@@ -94,47 +111,31 @@ async def watch(counter: Counter) -> tuple[float, int]:
 async def test_over_a_narrow_way_out_a_smaller_picture_goes_at_its_whole_rate_and_it_grows_again(
     server_binary: Path, tmp_path: Path
 ) -> None:
-    counter = Counter()
-    with NarrowLink() as link:
-        server = LocalServer(server_binary, log_file=tmp_path / "server.log", address=link.address)
-        async with server as running:
-            tap = tap_in(running.credentials, "narrow-out", counter, feedback=True)
-            await tap.start()
-            async with sender_behind(link, running.credentials, "narrow-out") as sender:
-                await subscribe(tap, counter)
-                await eventually(lambda: counter.height == 720 or None, timeout_s=60)
-                link.limit_uplink(NARROW_BPS)
-                await eventually(lambda: sender.lines() in {540, 360} or None, timeout_s=60)
-                await eventually(lambda: counter.height in {540, 360} or None, timeout_s=40)
-                fps, lines = await watch(counter)
-                print(f"at {NARROW_BPS / 1e6:g} Mb/s: {fps:.1f} frames a second of {lines} lines; {sender.decisions}")
-                assert lines in {540, 360}
-                assert fps >= 22
-                link.limit_uplink(None)
-                await eventually(lambda: sender.lines() is None or None, timeout_s=120)
-                await eventually(lambda: counter.height == 720 or None, timeout_s=60)
-                assert len(sender.decisions) <= 6
-                assert all(item["limit"] == "bandwidth" and item["reason"] for item in sender.decisions)
-            await tap.aclose()
+    async with sent(server_binary, tmp_path) as (link, sender, counter):
+        await eventually(lambda: counter.height == 720 or None, timeout_s=60)
+        link.limit_uplink(NARROW_BPS)
+        await eventually(lambda: sender.lines() in {540, 360} or None, timeout_s=60)
+        await eventually(lambda: counter.height in {540, 360} or None, timeout_s=40)
+        fps, lines = await watch(counter)
+        print(f"at {NARROW_BPS / 1e6:g} Mb/s: {fps:.1f} frames a second of {lines} lines; {sender.decisions}")
+        assert lines in {540, 360}
+        assert fps >= 22
+        link.limit_uplink(None)
+        await eventually(lambda: sender.lines() is None or None, timeout_s=120)
+        await eventually(lambda: counter.height == 720 or None, timeout_s=60)
+        assert len(sender.decisions) <= 6
+        assert all(item["limit"] == "bandwidth" and item["reason"] for item in sender.decisions)
 
 
 @pytest.mark.skipif(WITHOUT_LINK is not None, reason=f"a narrow link {WITHOUT_LINK}")
 async def test_without_adapting_nothing_is_decided(server_binary: Path, tmp_path: Path) -> None:
-    counter = Counter()
-    with NarrowLink() as link:
-        server = LocalServer(server_binary, log_file=tmp_path / "server.log", address=link.address)
-        async with server as running:
-            tap = tap_in(running.credentials, "as-it-is", counter, feedback=True)
-            await tap.start()
-            async with sender_behind(link, running.credentials, "as-it-is", "--no-adaptive") as sender:
-                await subscribe(tap, counter)
-                await eventually(lambda: counter.height == 720 or None, timeout_s=60)
-                link.limit_uplink(NARROW_BPS)
-                await asyncio.sleep(15)
-                fps, lines = await watch(counter)
-                print(f"as it is at {NARROW_BPS / 1e6:g} Mb/s: {fps:.1f} frames a second of {lines} lines")
-                assert sender.decisions == []
-            await tap.aclose()
+    async with sent(server_binary, tmp_path, "--no-adaptive") as (link, sender, counter):
+        await eventually(lambda: counter.height == 720 or None, timeout_s=60)
+        link.limit_uplink(NARROW_BPS)
+        await asyncio.sleep(15)
+        fps, lines = await watch(counter)
+        print(f"as it is at {NARROW_BPS / 1e6:g} Mb/s: {fps:.1f} frames a second of {lines} lines")
+        assert sender.decisions == []
 
 
 @pytest.mark.skipif(WITHOUT_LINK is not None, reason=f"a narrow link {WITHOUT_LINK}")
@@ -148,26 +149,18 @@ async def test_of_a_file_that_is_encoded_already_key_frames_go_over_a_narrow_way
         bitrate_bps=1_500_000,
         key_frame_every=50,
     )
-    counter = Counter()
-    with NarrowLink() as link:
-        server = LocalServer(server_binary, log_file=tmp_path / "server.log", address=link.address)
-        async with server as running:
-            tap = tap_in(running.credentials, "encoded", counter, feedback=True)
-            await tap.start()
-            async with sender_behind(link, running.credentials, "encoded", "--pre-encoded", source=str(clip)) as sender:
-                await subscribe(tap, counter)
-                await asyncio.sleep(12)
-                fps, _ = await watch(counter)
-                assert fps >= 23
-                assert "key_frames_only" not in sender.pre_encoded
-                link.limit_uplink(700_000)
-                await eventually(lambda: sender.pre_encoded.get("key_frames_only"), timeout_s=40)
-                link.limit_uplink(None)
-                again = sender.pre_encoded.get("all_again", 0)
-                await eventually(lambda: sender.pre_encoded.get("all_again", 0) > again or None, timeout_s=60)
-                await eventually(whole_rate(counter), timeout_s=120)
-                print(f"without a limit {fps:.1f} frames a second; then {sender.pre_encoded}")
-            await tap.aclose()
+    async with sent(server_binary, tmp_path, "--pre-encoded", source=str(clip)) as (link, sender, counter):
+        await asyncio.sleep(12)
+        fps, _ = await watch(counter)
+        assert fps >= 23
+        assert "key_frames_only" not in sender.pre_encoded
+        link.limit_uplink(700_000)
+        await eventually(lambda: sender.pre_encoded.get("key_frames_only"), timeout_s=40)
+        link.limit_uplink(None)
+        again = sender.pre_encoded.get("all_again", 0)
+        await eventually(lambda: sender.pre_encoded.get("all_again", 0) > again or None, timeout_s=60)
+        await eventually(whole_rate(counter), timeout_s=120)
+        print(f"without a limit {fps:.1f} frames a second; then {sender.pre_encoded}")
 
 
 def whole_rate(counter: Counter) -> Callable[[], bool | None]:

@@ -3,7 +3,8 @@
 The way loses what the test says: all video (and sound passes), or all but lower layers.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from media.record.reader import read_recording
 from media.record.verify import verify_recording
 from media.tap.events import LayerQuality
 from media.tap.tap import Tap
-from tests.faults.faulty_network import faulty_network
+from tests.faults.faulty_network import FaultyNetwork, faulty_network
 from tests.integration.narrow_link import NarrowLink, why_not
 from tests.integration.participants import room_name
 from tests.integration.publishing import Publisher, eventually
@@ -46,6 +47,7 @@ class Recording:
 
     def __init__(self, agent: RoomAgent) -> None:
         self.agent = agent
+        self.folder = Path()
         self.told: list[TrackRestarted] = []
         agent.add_listener(lambda event: self.told.append(event) if isinstance(event, TrackRestarted) else None)
 
@@ -73,19 +75,26 @@ class Recording:
             raise AssertionError(f"{error}; restarts {steps(self.told)}, {self.frames('video')} frames") from error
 
 
-async def test_a_recorded_video_whose_top_layer_cannot_be_had_goes_on_in_the_next_lower_one(
-    livekit_server: Credentials, tmp_path: Path
-) -> None:
+@asynccontextmanager
+async def recorded(server: Credentials, recordings_dir: Path) -> AsyncIterator[tuple[FaultyNetwork, Recording]]:
+    """A room whose video and sound an agent behind a faulty network records already."""
     name = room_name()
-    settings = load_settings().model_copy(update={"recordings_dir": tmp_path})
+    settings = load_settings().model_copy(update={"recordings_dir": recordings_dir})
     async with (
-        Publisher(livekit_server, name, codec=Codec.VP8, width=1280, height=720, bitrate_bps=1_700_000),
-        faulty_network(livekit_server) as network,
+        Publisher(server, name, codec=Codec.VP8, width=1280, height=720, bitrate_bps=1_700_000),
+        faulty_network(server) as network,
         RoomAgent(network.credentials, RoomRequest(name, identity="recorder"), settings) as agent,
     ):
         recording = Recording(agent)
-        folder = Path((await agent.start_recording()).path)
+        recording.folder = Path((await agent.start_recording()).path)
         await recording.until(lambda: recording.frames("video") >= 50, timeout_s=60)
+        yield network, recording
+
+
+async def test_a_recorded_video_whose_top_layer_cannot_be_had_goes_on_in_the_next_lower_one(
+    livekit_server: Credentials, tmp_path: Path
+) -> None:
+    async with recorded(livekit_server, tmp_path) as (network, recording):
 
         def lost(datagram: bytes) -> bool:
             return is_video(datagram) and recording.tap.quality(recording.video()) is LayerQuality.HIGH
@@ -95,31 +104,22 @@ async def test_a_recorded_video_whose_top_layer_cannot_be_had_goes_on_in_the_nex
         before = recording.frames("video"), recording.frames("audio")
         await recording.until(lambda: recording.frames("video") - before[0] >= 50, timeout_s=30)
         assert recording.frames("audio") > before[1]
-        counted = agent.counters().track_restarts
-        await agent.stop_recording()
+        counted = recording.agent.counters().track_restarts
+        await recording.agent.stop_recording()
     told = steps(recording.told)
     assert told.index(("restart", "begun")) < told.index(("lower_layer", "begun"))
     assert ("report", "begun") not in told
     assert all(item.connection == "tap" for item in recording.told)
     assert counted == {f"{remedy}/{outcome}": told.count((remedy, outcome)) for remedy, outcome in told}
-    assert verify_recording(folder).problems == ()
-    (video,) = [track for track in read_recording(folder).tracks if track.descriptor.kind is MediaKind.VIDEO]
+    assert verify_recording(recording.folder).problems == ()
+    (video,) = [track for track in read_recording(recording.folder).tracks if track.descriptor.kind is MediaKind.VIDEO]
     assert video.gaps, "what the way has lost is a gap"
 
 
 async def test_a_recorded_video_that_nothing_brings_back_is_reported_and_never_given_up(
     livekit_server: Credentials, tmp_path: Path
 ) -> None:
-    name = room_name()
-    settings = load_settings().model_copy(update={"recordings_dir": tmp_path})
-    async with (
-        Publisher(livekit_server, name, codec=Codec.VP8, width=1280, height=720, bitrate_bps=1_700_000),
-        faulty_network(livekit_server) as network,
-        RoomAgent(network.credentials, RoomRequest(name, identity="recorder"), settings) as agent,
-    ):
-        recording = Recording(agent)
-        await agent.start_recording()
-        await recording.until(lambda: recording.frames("video") >= 50, timeout_s=60)
+    async with recorded(livekit_server, tmp_path) as (network, recording):
         network.lose(is_video)
         await recording.until(lambda: ("report", "begun") in steps(recording.told), timeout_s=LADDER_S)
         begun = [item.remedy for item in recording.told if item.outcome == "begun"]
@@ -131,8 +131,8 @@ async def test_a_recorded_video_that_nothing_brings_back_is_reported_and_never_g
         video = recording.frames("video")
         await recording.until(lambda: recording.frames("video") - video >= 50, timeout_s=60)
         assert recording.frames("audio") > sound
-        assert agent.counters().track_restarts["report/begun"] == 1
-        await agent.stop_recording()
+        assert recording.agent.counters().track_restarts["report/begun"] == 1
+        await recording.agent.stop_recording()
 
 
 @pytest.mark.skipif(WITHOUT_LINK is not None, reason=f"a link that drops streams {WITHOUT_LINK}")

@@ -23,6 +23,7 @@ from agent.room.events import LayerChanged, QualityPatternChanged, TrackRestarte
 from agent.room.state import TrackState
 from agent.room.subscription import SubscriptionPolicy
 from agent.tokens import Credentials
+from quality.layer_steps import named
 from quality.stats import VideoQuality
 
 INTERVAL_S = 1.0
@@ -65,8 +66,8 @@ class Watcher:
                 tell(
                     "decision",
                     track=event.track.participant_identity,
-                    from_quality=_word(event.from_quality),
-                    to_quality=_word(event.to_quality),
+                    from_quality=named(event.from_quality),
+                    to_quality=named(event.to_quality),
                     reason=event.reason,
                 )
             case QualityPatternChanged():
@@ -146,10 +147,6 @@ class Watcher:
     def end(self) -> None:
         """Print the agent's totals."""
         tell("end", counters=asdict(self._agent.counters()))
-
-
-def _word(quality: VideoQuality | None) -> str:
-    return "OFF" if quality is None else quality.name
 
 
 def tell(kind: str, **values: Any) -> None:
