@@ -68,6 +68,7 @@ FREEZE_S = 1.0  # short interruptions are every network's; from a second on peop
 FROZEN_S = 2.0  # of the span, in short freezes
 NO_FRAMES_S = 2.0
 STUCK_S = 4.5  # as long as it takes the server to call a track POOR for want of packets
+CARRIES_BPS = 300_000.0  # twice the lowest layer of LiveKit's presets
 UNDECODED_S = 8.0  # packets without a picture: two key frames asked for in vain and then some
 
 SILENT_S = 10.0
@@ -348,11 +349,15 @@ def _should_flow(window: Window) -> bool:
 
 
 def _should_be_encoded(window: Window) -> bool:
-    """Pictures come from the source, somebody wants a layer (dynacast has it active), and it has a bitrate to spend."""
+    """Pictures come from the source, somebody wants a layer (dynacast has it active), and it has a bitrate to spend.
+
+    Where bandwidth limits it, the way out has to carry a picture: a blocked one is estimated lower and lower.
+    """
+    carries = (window.available_bandwidth_bps or 0.0) >= CARRIES_BPS
     return bool(window.captured_fps) and any(
         layer.active
         and layer.target_bitrate_bps > 0
-        and layer.quality_limitation_reason is not QualityLimitationReason.BANDWIDTH
+        and (carries or layer.quality_limitation_reason is not QualityLimitationReason.BANDWIDTH)
         for layer in window.layers
     )
 

@@ -1,6 +1,7 @@
 """A media file's video as it is encoded, and its sound decoded: nothing of the picture is coded again."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import av.error
@@ -13,6 +14,7 @@ from media.sources.file import MediaFile, start_s, video_format, video_index
 from media.sources.source import AccessUnit, DecodedVideoFrame
 
 CODECS = ("h264", "vp8")
+LOOKED_AT = 300  # ten seconds, more or less: encoders that make B-frames make them from the start
 _SLICES = range(1, 6)  # nal_unit_type of coded slices, ITU-T H.264 table 7-1
 
 
@@ -20,7 +22,8 @@ class EncodedFileSource(MediaFile[AccessUnit]):
     """A file's video as it is encoded, and its sound decoded.
 
     H.264 and VP8 in any container that FFmpeg reads (MP4, Matroska, WebM), without B-frames: WebRTC shows pictures in
-    the order in which they come. Raises SourceUnreadable where the file is nothing of that kind.
+    the order in which they come. Raises SourceUnreadable where the file is nothing of that kind; B-frames are looked
+    for in the first `LOOKED_AT` pictures, and tell themselves later where they come later.
     """
 
     def __init__(self, path: Path, *, loop: bool = False) -> None:
@@ -30,6 +33,8 @@ class EncodedFileSource(MediaFile[AccessUnit]):
         self._codec = _codec(probe, path)
         stream = probe.streams[video_index(probe) or 0]
         self._bitrate_bps = float(getattr(stream, "bit_rate", 0) or probe.bit_rate or 0)
+        for _ in islice(_access_units(probe, path), LOOKED_AT):
+            pass
 
     @property
     def codec(self) -> str:

@@ -1,5 +1,7 @@
 """Layer controllers on simulated links, beside what somebody who knows the link's future has through the same server.
 
+And beside somebody who knows its present, which no controller does: what is between them and the optimum is foresight.
+
 Run: `python -m tests.bench.adaptation [development|held-out] [one|three] [sdk|tap|tap-keen] [seeds] [first seed]`.
 Shares are of the mean utility of the offline optimum, and (in brackets) of the bound that ignores switches, key frames
 and loss. Switches are those of the track with most in its busiest minute, the server's own among them. Recovery is the
@@ -13,7 +15,8 @@ from statistics import fmean
 from quality.allocation import Subscription
 from tests.simulation.baselines import AlwaysHigh, NaiveThresholds, Ours
 from tests.simulation.links import DEVELOPMENT, HELD_OUT, Trace
-from tests.simulation.optimum import instant, optimum
+from tests.simulation.optimum import capacities, instant, optimum
+from tests.simulation.present import KnowsPresent
 from tests.simulation.receivers import Receiver, SdkReceiver, TapReceiver
 from tests.simulation.run import Result, run
 from tests.simulation.world import ONE, THREE
@@ -27,6 +30,7 @@ RECEIVERS: dict[str, Callable[[], Receiver]] = {
     "tap-keen": lambda: TapReceiver(probe_share=0.1),  # a proposal
 }
 OPTIMUM = "optimum"
+PRESENT = "knows the present"
 
 
 def recovery(trace: Trace, results: list[Result], bound: list[float]) -> str:
@@ -46,6 +50,9 @@ def runs(
     found = {OPTIMUM: [optimum(trace, room, seed, receiver) for seed in seeds]}
     for name, make in CONTROLLERS.items():
         found[name] = [run(trace, room, make, seed, receiver) for seed in seeds]
+    found[PRESENT] = [
+        run(trace, room, lambda items: KnowsPresent(items, capacities(trace)), seed, receiver) for seed in seeds
+    ]
     return found
 
 

@@ -175,6 +175,15 @@ def test_what_nobody_wants_or_the_way_cannot_carry_or_no_source_gives_is_not_stu
     assert {item.problem for item in healths(sent(30, stops_at=8, **then))} == {None}
 
 
+@pytest.mark.parametrize(("available_bps", "problem"), [(100_000.0, None), (900_000.0, Problem.STUCK)])
+def test_a_limited_video_is_stuck_where_the_way_out_carries_a_picture(
+    available_bps: float, problem: Problem | None
+) -> None:
+    limited = sent(30, stops_at=8, quality_limitation_reason=QualityLimitationReason.BANDWIDTH)
+    seen = healths([replace(item, available_bandwidth_bps=available_bps) for item in limited])
+    assert seen[-1].problem is problem
+
+
 def test_a_layer_that_is_wanted_again_after_a_while_is_given_time() -> None:
     snapshots = sent(30, stops_at=8, active=False)
     woken = [

@@ -50,13 +50,12 @@ def test_looping_goes_on_and_time_keeps_rising(tmp_path: Path) -> None:
 
 def test_what_cannot_be_published_as_it_is_says_so(tmp_path: Path) -> None:
     ordered_otherwise = write_pattern(tmp_path / "b.mp4", seconds=1.0, audio=AudioFormat(48_000, 1))
-    source = EncodedFileSource(ordered_otherwise)
-    assert source.audio == AudioFormat(48_000, 1)
     with pytest.raises(SourceUnreadable, match="B-frames"):
-        list(iter(source.read_access_unit, None))
-    source.close()
+        EncodedFileSource(ordered_otherwise)
     with pytest.raises(SourceUnreadable, match="does not exist"):
         EncodedFileSource(tmp_path / "none.mp4")
+    with pytest.raises(SourceUnreadable, match="pattern:640x360@25 is drawn here"):
+        open_source("pattern:640x360@25", pre_encoded=True)
     with av.open(str(tmp_path / "other.mkv"), "w") as container:
         stream = container.add_stream("mjpeg", rate=25)
         stream.width, stream.height, stream.pix_fmt = 320, 180, "yuvj420p"
@@ -64,6 +63,17 @@ def test_what_cannot_be_published_as_it_is_says_so(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     with pytest.raises(SourceUnreadable, match="mjpeg; only h264 and vp8"):
         EncodedFileSource(tmp_path / "other.mkv")
+
+
+def test_b_frames_that_come_late_tell_themselves_when_they_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("media.sources.encoded.LOOKED_AT", 1)
+    source = EncodedFileSource(write_pattern(tmp_path / "b.mp4", seconds=1.0, audio=AudioFormat(48_000, 1)))
+    assert source.audio == AudioFormat(48_000, 1)
+    with pytest.raises(SourceUnreadable, match="B-frames"):
+        list(iter(source.read_access_unit, None))
+    source.close()
 
 
 def test_annex_b_units_are_those_between_start_codes() -> None:
