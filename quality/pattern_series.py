@@ -41,14 +41,15 @@ class Sample:
 class Memory:
     """What outlives the samples.
 
-    `steady_since` is since when no mute, pause or request has changed the stream. `usual_fps` is 0 where unknown.
-    `stalled_at` is when a window without frames last ended. `distress_at` is when the network was last seen to
-    suffer, `strain_at` when it last showed milder signs. `below_since` is since when the track gives less than it
-    should (a lower layer, or far fewer frames); `below_by_network` is whether strain came with the begin of that.
+    `steady_since` is since when no mute, pause or request has changed the stream. `requested` are the layer and the
+    frames a second that were asked for. `usual_fps` is 0 where unknown. `stalled_at` is when a window without
+    frames last ended. `distress_at` is when the network was last seen to suffer, `strain_at` when it last showed
+    milder signs. `below_since` is since when the track gives less than it should (a lower layer, or far fewer
+    frames); `below_by_network` is whether strain came with the begin of that.
     """
 
     steady_since: float | None = None
-    requested_quality: VideoQuality | None = None
+    requested: tuple[VideoQuality | None, float | None] = (None, None)
     usual_fps: float = 0.0
     usual_jitter_s: float | None = None
     frame_area: int = 0
@@ -116,11 +117,12 @@ def keep(samples: tuple[Sample, ...], window: Window, now: float) -> tuple[Sampl
 def remember(memory: Memory, window: Window, now: float) -> Memory:
     """Take a measured, unmuted window that ended at `now` into the memory."""
     began = now - window.duration_s
-    if memory.steady_since is None or window.requested_quality != memory.requested_quality:
+    requested = window.requested_quality, window.requested_fps
+    if memory.steady_since is None or requested != memory.requested:
         memory = replace(
             memory,
             steady_since=began,
-            requested_quality=window.requested_quality,
+            requested=requested,
             usual_fps=0.0,
             below_since=None,
             below_by_network=False,

@@ -142,11 +142,11 @@ class OutboundRtp:
 class TrackSnapshot:
     """One track at `timestamp` (Unix seconds of a steady clock).
 
-    `stats` is one inbound stream, or the outbound streams of all simulcast layers: it decides the
-    direction. `stream_paused` says that the server withholds the media for want of bandwidth
-    (`stream_state_update`). `requested_quality` is what this subscriber asked for, None for audio and
-    for what it publishes. `layers` is empty where the publisher announced none.
-    `available_bandwidth_bps` is what this end believes the way carries, bits per second; None where it is not
+    `stats` is one inbound stream, or the outbound streams of all simulcast layers: it decides the direction.
+    `stream_paused` says that the server withholds the media for want of bandwidth (`stream_state_update`).
+    `requested_quality` is what this subscriber asked for, None for audio and for what it publishes; `requested_fps`
+    are the frames a second that it asked for at most, None for all. `layers` is empty where the publisher announced
+    none. `available_bandwidth_bps` is what this end believes the way carries, bits per second; None where it is not
     estimated.
     """
 
@@ -158,6 +158,7 @@ class TrackSnapshot:
     muted: bool = False
     stream_paused: bool = False
     requested_quality: VideoQuality | None = None
+    requested_fps: float | None = None
     layers: tuple[VideoLayer, ...] = ()
     available_bandwidth_bps: float | None = None
 

@@ -74,6 +74,7 @@ class Window:
     frame_height: int = 0
     layer_distance: int = 0
     requested_quality: VideoQuality | None = None
+    requested_fps: float | None = None
     quality_limitation_reason: QualityLimitationReason = QualityLimitationReason.NONE
     sent_layers: int = 0
     target_bitrate_bps: float = 0.0
@@ -278,6 +279,7 @@ def _unmeasured(previous: TrackSnapshot, current: TrackSnapshot) -> Window:
         was_muted=previous.muted,
         stream_paused=current.stream_paused,
         requested_quality=current.requested_quality,
+        requested_fps=current.requested_fps,
         frame_width=largest.frame_width,
         frame_height=largest.frame_height,
         quality_limitation_reason=(

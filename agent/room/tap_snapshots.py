@@ -21,6 +21,7 @@ def tap_snapshots(tap: Tap, is_stream_paused: Callable[[str], bool], now: float)
             muted=item[1].muted,
             stream_paused=is_stream_paused(item[1].sid),
             requested_quality=video_quality(tap.quality(item[1].sid)) if item[1].kind is MediaKind.VIDEO else None,
+            requested_fps=tap.max_fps(item[1].sid),
             layers=video_layers(item[1]),
             available_bandwidth_bps=tap.bandwidth_estimate_bps,
         )

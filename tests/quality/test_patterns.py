@@ -174,6 +174,9 @@ def test_each_pattern_has_a_sentence_of_its_own(windows: list[Window], pattern: 
         pytest.param([HD] * 20 + [replace(HD, bytes=20_000, packets=40)] * 30, id="still-scene"),
         pytest.param([HD] * 20 + [NOTHING] + [HD] * 20, id="a-second-without"),
         pytest.param(
+            [HD] * 30 + [replace(HD, fps=8.0, frames=8, bytes=60_000, requested_fps=10.0)] * 30, id="as-asked"
+        ),
+        pytest.param(
             [HD] * 9 + [replace(NOTHING, muted=True)] * 30 + [replace(HD, was_muted=True)] + [HD] * 20, id="mute"
         ),
         pytest.param([replace(HD, pli_count=2, key_frames=1)] + [HD] * 30, id="a-new-subscriber"),
