@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 SHORT_SHARE = 0.85  # of the time in which the busiest thread ran or waited
 CALM_SHARE = 0.6
 SHORT_S = 5.0
+SATURATED_SHARE = 0.97  # nothing is left: what comes later is late already
+SATURATED_S = 3.0  # joins and key frames of all at once take a second or two
 CUT = 0.7  # of what decoding takes now
 LEAST_SHARE = 0.3  # of what the threads ran: where decoding takes less, lower layers would not help
 RAISE_AFTER_S = 20.0
@@ -59,7 +61,8 @@ def step(state: CpuBudget, use: CpuUse, decoding_cores: float, now: float, least
     if now < state.quiet_until:
         return state
     helps = decoding_cores >= LEAST_SHARE * use.ran_s and min(state.cores, decoding_cores) > least_cores
-    if short_since is not None and now - short_since >= SHORT_S and helps:
+    patience_s = SATURATED_S if use.busiest > SATURATED_SHARE else SHORT_S
+    if short_since is not None and now - short_since >= patience_s and helps:
         failed = now - state.raised_at < FAILED_S
         return replace(
             state,

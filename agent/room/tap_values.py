@@ -1,7 +1,7 @@
 """The tap's values as the room's, the recording's and the quality package's (pure)."""
 
 from agent.room.state import ParticipantState, TrackState
-from media.frames import Codec
+from media.frames import Codec, MediaKind
 from media.record.codec_config import RECORDABLE as RECORDABLE_CODECS
 from media.record.entries import TrackDescriptor
 from media.rtp.inbound_rtp_stats import InboundRtpStats
@@ -11,6 +11,8 @@ from quality.stats import InboundRtp, TrackSource, VideoLayer, VideoQuality
 # RED is a wrapping that the receiver takes off.
 RECORDABLE = {"audio/red": Codec.OPUS} | {f"{codec.kind}/{codec}": codec for codec in RECORDABLE_CODECS}
 """Codecs that the tap can hand to a recording, by MIME type in lower case."""
+
+OPUS_PACKET_SAMPLES = 960  # 20 ms, as WebRTC sends it; of another length both counts are as much off
 
 
 def is_recordable(track: TrackState) -> bool:
@@ -73,13 +75,18 @@ def video_layers(track: RemoteTrack) -> tuple[VideoLayer, ...]:
     return tuple(VideoLayer(VideoQuality(item.quality.value), item.width, item.height) for item in track.layers)
 
 
-def tap_inbound_rtp(stats: InboundRtpStats, frames_per_second: float = 0.0) -> InboundRtp:
-    """The tap's statistics as the quality package takes them; a tap decodes nothing."""
+def tap_inbound_rtp(stats: InboundRtpStats, kind: MediaKind, frames_per_second: float = 0.0) -> InboundRtp:
+    """The tap's statistics as the quality package takes them.
+
+    A tap decodes nothing: concealed samples of sound are those that whoever plays it will have to conceal.
+    """
     repaired = stats.packets_recovered + stats.packets_repaired
+    sound = OPUS_PACKET_SAMPLES if kind is MediaKind.AUDIO else 0
+    missing = max(0, stats.packets_lost - repaired)
     return InboundRtp(
         packets_received=stats.packets_received,
         # RFC 3550 counts what came by retransmission as lost; the picture did not suffer from it.
-        packets_lost=max(0, stats.packets_lost - repaired),
+        packets_lost=missing,
         packets_repaired=repaired,
         packets_discarded=stats.packets_discarded,
         retransmitted_packets_received=stats.retransmitted_packets_received,
@@ -98,6 +105,8 @@ def tap_inbound_rtp(stats: InboundRtpStats, frames_per_second: float = 0.0) -> I
         pli_count=stats.pli_count,
         jitter_buffer_delay=stats.jitter_buffer_delay,
         jitter_buffer_emitted_count=stats.jitter_buffer_emitted_count,
+        concealed_samples=missing * sound,
+        total_samples_received=(stats.packets_received + missing) * sound,
         reports_sent=stats.sender_reports_received,
         round_trip_time=stats.round_trip_time,
     )

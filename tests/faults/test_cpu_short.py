@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,8 @@ SHARE = 0.5  # of what the agent takes while it is at ease
 CALM_S, SHORT_S = 15.0, 45.0
 LOWERED_S = 30.0  # short for 5 s, told once a second, and a layer switch
 BACK_S = 200.0  # a raise of the budget after 20 s of calm each, and the server's own time
+SCARCE_FROM, SCARCE_TO, SCARCE_STEP, SCARCE_STEP_S = 120, 30, 5, 6  # percent of what it takes at ease; seconds each
+SCARCE_DROPPED = 0.02  # of what is shown meanwhile
 LATER = 20  # samples at the end, when layers have changed
 
 
@@ -96,6 +99,19 @@ async def lowered_when_short(agent: WatchedAgent, group: CpuGroup, cores: float)
     return float(lowered["at"]) - began
 
 
+async def lowered_when_scarcer(agent: WatchedAgent, group: CpuGroup, cores: float) -> tuple[int, dict[str, Any]]:
+    """Take the agent's `cores` away bit by bit; at how many percent a lower layer was asked for, and that decision."""
+    began = agent.now
+    for percent in range(SCARCE_FROM, SCARCE_TO, -SCARCE_STEP):
+        group.limit(cores * percent / 100)
+        for _ in range(SCARCE_STEP_S):
+            await asyncio.sleep(1.0)
+            lowered = next((item for item in agent.decisions if item["at"] > began), None)
+            if lowered is not None:
+                return percent, lowered
+    raise AssertionError(f"no layer was lowered down to {SCARCE_TO}% of {cores:.2f} cores: {agent.seconds[-3:]}")
+
+
 async def test_layers_go_down_while_cpu_is_short_so_that_pictures_go_on(livekit_server: Credentials) -> None:
     async with AsyncExitStack() as stack:
         group = stack.enter_context(CpuGroup())
@@ -120,6 +136,24 @@ async def test_layers_go_down_while_cpu_is_short_so_that_pictures_go_on(livekit_
         alone = [second for second in agent.seconds if second.at > began]
         print(f"without it: {Suffered.of(alone)}, of the end {Suffered.of(alone[-LATER:])}")
     assert Suffered.of(short[-LATER:]).fps > Suffered.of(alone[-LATER:]).fps
+
+
+async def test_where_cpu_gets_scarce_bit_by_bit_layers_go_down_before_frames_are_lost(
+    livekit_server: Credentials,
+) -> None:
+    async with AsyncExitStack() as stack:
+        group = stack.enter_context(CpuGroup())
+        agent = await watch(livekit_server, stack, group, loop=True)
+        await asyncio.sleep(CALM_S)
+        began, cores = agent.now, some(agent) / SHARE
+        percent, lowered = await lowered_when_scarcer(agent, group, cores)
+        group.limit(None)
+        before = [second for second in agent.seconds if began < second.at <= lowered["at"]]
+        suffered = Suffered.of(before)
+        shown = sum(track.fps for second in before for name in SENDERS if (track := second.track(name)))
+        print(f"at {percent}% of {cores:.2f} cores, {lowered['at'] - began:.0f} s after: {suffered}, {shown:.0f} shown")
+        assert lowered["reason"]
+        assert suffered.dropped <= SCARCE_DROPPED * shown
 
 
 async def test_layers_come_back_once_there_is_cpu_again(livekit_server: Credentials) -> None:

@@ -3,7 +3,17 @@
 import itertools
 import math
 
-from quality.cpu_budget import CUT, LEAST_SHARE, MAX_RAISE_AFTER_S, RAISE_AFTER_S, SHORT_S, CpuBudget, CpuUse, step
+from quality.cpu_budget import (
+    CUT,
+    LEAST_SHARE,
+    MAX_RAISE_AFTER_S,
+    RAISE_AFTER_S,
+    SATURATED_S,
+    SHORT_S,
+    CpuBudget,
+    CpuUse,
+    step,
+)
 
 SHORT, CALM = CpuUse(1.0, 0.95), CpuUse(1.0, 0.4)
 
@@ -28,6 +38,12 @@ def test_threads_that_wait_for_seconds_cut_what_decoding_takes() -> None:
     longer = run([SHORT] * 60)[1]
     assert all(after <= before for before, after in itertools.pairwise(longer))
     assert longer[-1] < 0.5
+
+
+def test_a_thread_with_no_time_left_at_all_is_not_waited_for_as_long() -> None:
+    _, cores = run([CpuUse(1.0, 1.0)] * (int(SHORT_S) + 2))
+    assert cores.index(CUT * 2.0) == SATURATED_S
+    assert set(run([CpuUse(1.0, 1.0), CpuUse(1.0, 1.0), CALM] * 20)[1]) == {math.inf}
 
 
 def test_a_moment_is_no_shortage_and_little_decoding_is_not_cut() -> None:

@@ -32,9 +32,19 @@ def test_sender_reports_and_key_frames_are_counted_and_what_is_not_known_is_none
     for second in range(3):
         stream.handle_sender_report(report, START + second)
     counted = replace(stream.stats(START + 3), key_frames_received=4)
-    told = tap_inbound_rtp(counted)
+    told = tap_inbound_rtp(counted, MediaKind.VIDEO)
     assert (told.reports_sent, told.key_frames_decoded) == (3, 4)
     assert (told.frames_decoded, told.round_trip_time, told.audio_level) == (None, None, None)
+
+
+def test_sound_that_is_lost_for_good_is_what_a_player_conceals() -> None:
+    stream = InboundStream(InboundStreamConfig({96: Codec.OPUS}), NtpOffset(), None)
+    counted = replace(
+        stream.stats(START), packets_received=90, packets_lost=15, packets_recovered=3, packets_repaired=2
+    )
+    sound, picture = (tap_inbound_rtp(counted, kind) for kind in (MediaKind.AUDIO, MediaKind.VIDEO))
+    assert (sound.packets_lost, sound.concealed_samples / sound.total_samples_received) == (10, 0.1)
+    assert (picture.concealed_samples, picture.total_samples_received) == (0, 0)
 
 
 def test_layers_are_those_of_simulcast_only() -> None:
