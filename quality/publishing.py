@@ -27,6 +27,7 @@ BARRED_S = 60.0  # what did not help is not tried again for so long, twice as lo
 MAX_BARRED_S = 600.0
 REPUBLISH_EVERY_S = 30.0  # two in a minute at most: each costs whoever watches a key frame
 BETTER = 0.1  # of a measure of about 0 to 2: less is noise
+DOWN_MARGIN = 1.15  # times the least for the highest layer: where it only just fits, a second step down follows
 ROOM_MARGIN = 1.5  # times the least for the highest layer: more than what it is given up at
 FLAPS, FLAPPING_S = 3, 60.0  # the highest layer went so often in so long
 
@@ -235,7 +236,8 @@ def _next_rung(state: PublishState, side: _Side, signs: Signs, now: float) -> Ru
         lower = [rung for rung in lower if rung.move is not Move.CODEC]
     if side.limit is not Limit.BANDWIDTH or not state.published.layered or signs.available_bps is None:
         return lower[0] if lower else None
-    fits = fitting_lines(state.published, signs.available_bps)
+    fits = fitting_lines(state.published, signs.available_bps, margin=DOWN_MARGIN)
+    fits = fits or fitting_lines(state.published, signs.available_bps)
     if fits is None:
         return None
     return next((rung for rung in lower if (rung.settings.lines or 0) <= fits), None)

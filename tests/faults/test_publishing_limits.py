@@ -1,20 +1,15 @@
 """What we publish over a way out that becomes narrow, with and without adapting: what a subscriber gets of it."""
 
 import asyncio
-import json
-import os
-import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from agent.service.local_server import LocalServer
-from agent.tokens import Credentials
 from media.frames import MediaKind
 from media.sources.source import VideoFormat
 from media.tap.tap import Tap
@@ -22,58 +17,15 @@ from tests.integration.narrow_link import NarrowLink, why_not
 from tests.integration.publishing import eventually
 from tests.integration.tap_behind_link import Counter
 from tests.integration.test_bandwidth_feedback import tap_in
+from tests.integration.watched_sender import Sender, watched_sender
 from tests.media.sources.clips import write_encoded
 
 pytestmark = [pytest.mark.server, pytest.mark.faults]
 
-ROOT = Path(__file__).parents[2]
 WITHOUT_LINK = why_not()
 SOURCE = "pattern:1280x720@30"
 NARROW_BPS = 1_000_000
 WATCHED_S = 20
-
-
-@dataclass
-class Sender:
-    """A publisher's process: what it decided so far."""
-
-    decisions: list[dict[str, object]] = field(default_factory=list)
-    pre_encoded: dict[str, int] = field(default_factory=dict)
-
-    def lines(self) -> object:
-        """The lines that it sends now; None is as published."""
-        return self.decisions[-1]["lines"] if self.decisions else None
-
-
-@asynccontextmanager
-async def sender_behind(
-    link: NarrowLink, server: Credentials, room: str, *more: str, source: str = SOURCE
-) -> AsyncIterator[Sender]:
-    process = await asyncio.create_subprocess_exec(
-        *(*link.inside, sys.executable, "-m", "tests.integration.publisher_behind_link", f"--room={room}"),
-        *(f"--source={source}", f"--url={server.url}", f"--key={server.api_key}", f"--secret={server.api_secret}"),
-        *more,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    sender = Sender()
-    reading = asyncio.create_task(_read(process, sender), name="sender.decisions")
-    try:
-        yield sender
-    finally:
-        process.terminate()
-        await process.wait()
-        await reading
-
-
-async def _read(process: asyncio.subprocess.Process, sender: Sender) -> None:
-    assert process.stdout is not None
-    async for line in process.stdout:
-        told = json.loads(line)
-        if "pre_encoded" in told:
-            sender.pre_encoded = told["pre_encoded"]
-        else:
-            sender.decisions.append(told)
 
 
 async def subscribe(tap: Tap, counter: Counter) -> None:
@@ -94,7 +46,7 @@ async def sent(
         async with server as running:
             tap = tap_in(running.credentials, room, counter, feedback=True)
             await tap.start()
-            async with sender_behind(link, running.credentials, room, *more, source=source) as sender:
+            async with watched_sender(link.inside, running.credentials, room, *more, source=source) as sender:
                 await subscribe(tap, counter)
                 yield link, sender, counter
             await tap.aclose()

@@ -52,18 +52,24 @@ def test_what_goes_well_is_left_alone() -> None:
 
 
 def test_a_highest_layer_that_starves_becomes_smaller_until_it_fits_and_grows_again_with_the_way() -> None:
-    run = Run().go(WIDE, 30).go(Machine(1_000_000), 60)
+    run = Run().go(WIDE, 30).go(Machine(1_050_000), 60)
     assert run.state.settings == Settings(lines=540)
     (at, decision), *others = run.told
     assert not others
     assert at <= 30 + 8
     assert (decision.limit, decision.course, decision.move) == (Limit.BANDWIDTH, Course.DOWN, Move.LINES)
-    assert "720 lines gets 390 kb/s where it needs 600" in decision.reason
+    assert "720 lines gets 440 kb/s where it needs 600" in decision.reason
     run.go(Machine(700_000), 60)
     assert run.state.settings == Settings(lines=360)
     run.go(WIDE, 60)
     assert run.state.settings == Settings()
     assert [item.course for _, item in run.told[2:]] == [Course.UP, Course.UP]
+
+
+def test_a_size_that_only_just_fits_is_passed_over_where_one_below_fits_with_room() -> None:
+    run = Run().go(WIDE, 30).go(Machine(1_000_000), 60)
+    assert run.moves() == [("down", "lines")]
+    assert run.state.settings == Settings(lines=360)
 
 
 def test_what_libwebrtc_does_well_by_itself_is_left_to_it() -> None:

@@ -1,0 +1,61 @@
+"""What we publish while the encoder is really short of CPU: the steps down, and what a viewer has meanwhile.
+
+`python -m pytest -s tests/faults/test_publishing_cpu.py` prints what was decided and what came.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from agent.tokens import Credentials
+from tests.faults.adapting import longest_stop_s
+from tests.integration.cpu_quota import CpuGroup, why_not
+from tests.integration.participants import room_name
+from tests.integration.publishing import eventually
+from tests.integration.watched_agent import WatchedAgent
+from tests.integration.watched_sender import watched_sender
+
+WITHOUT_QUOTA = why_not()
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.server,
+    pytest.mark.timeout(500),
+    pytest.mark.skipif(WITHOUT_QUOTA is not None, reason=f"a share of a processor {WITHOUT_QUOTA}"),
+]
+
+SENDER = "sender"
+JOIN_S, CALM_S = 60.0, 10.0
+SHARE = 0.2  # of what it takes at ease: half the frames of a smaller picture take more
+STEPS_S = 240.0  # each step settles for 6 s and is watched for 15
+AFTER_S = 15.0
+LONGEST_STOP_S = 2.0  # seconds are looked at, not frames
+
+
+async def test_a_codec_that_takes_too_much_is_changed_for_a_cheaper_one_while_pictures_go_on(
+    livekit_server: Credentials,
+) -> None:
+    async with AsyncExitStack() as stack:
+        group, room = stack.enter_context(CpuGroup()), room_name()
+        sender = await stack.enter_async_context(
+            watched_sender(group.inside, livekit_server, room, "--codec=vp9", source="pattern:1280x720@30")
+        )
+        viewer = await stack.enter_async_context(WatchedAgent(livekit_server, room))
+        await viewer.until(lambda it: shown(it) or None, timeout_s=JOIN_S)
+        await asyncio.sleep(CALM_S)
+        group.limit(SHARE * await sender.cores(CALM_S))
+        changed = await eventually(
+            lambda: next((item for item in sender.decisions if item["move"] == "codec"), None), timeout_s=STEPS_S
+        )
+        began = len(viewer.seconds)
+        await asyncio.sleep(AFTER_S)
+        print(sender.decisions, [second.track(SENDER) for second in viewer.seconds[-3:]])
+        assert (changed["limit"], changed["course"], changed["video_codec"]) == ("cpu", "down", "vp8")
+        assert longest_stop_s(viewer.seconds[began - 1 :], SENDER) <= LONGEST_STOP_S
+        assert shown(viewer)
+
+
+def shown(viewer: WatchedAgent) -> bool:
+    """Whether its last second had pictures."""
+    track = viewer.seconds[-1].track(SENDER) if viewer.seconds else None
+    return track is not None and track.fps > 0
