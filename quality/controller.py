@@ -18,12 +18,11 @@ where that did not come; it is then tried again later, twice as late each time.
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 from quality.allocation import Allocation, Limits, Subscription, allocate, constrain
 from quality.evidence import Evidence, LayerRate, gather, learned
 from quality.layer_steps import Ceilings, bitrate_bps, height, lower, measured, steps_up
-from quality.layer_trials import Action, Kind, Trial, Wait, longer, shorter, waits
+from quality.layer_trials import SEEN_S, Action, Kind, Trial, Wait, longer, shorter, waits
 from quality.stats import VideoQuality
 from quality.window import Window
 
@@ -46,7 +45,6 @@ BETTER = 1.05  # what a relief is to bring at least
 NO_WORSE = 0.95  # what a raise may cost at most: scenes vary by as much
 FAILED = 0.6  # seen for two seconds after a raise: it need not be waited for
 LATE_S = 20.0  # trouble within this time of a raise that seemed to work is still its doing
-SEEN_S = 3  # seconds that count as "before" and "after"
 SWITCH_WINDOW_S = 60.0
 MAX_SWITCHES = 6  # asked for in a minute, of a track; limits excepted
 
@@ -55,8 +53,8 @@ MAX_SWITCHES = 6  # asked for in a minute, of a track; limits excepted
 class ControllerState:
     """What `step` remembers. Begin with `ControllerState()`: nothing is held down.
 
-    `allowed` is what the limits leave of each track, `held` what trials lowered further. `worth` are the last seconds'
-    worth of what was seen; `troubled`, `withheld` and `clean` count seconds on end. `probing` is a probe for which all
+    `allowed` is what the limits leave of each track, `held` what trials lowered further. `recent` is what was seen in
+    the last seconds; `troubled`, `withheld` and `clean` count seconds on end. `probing` is a probe for which all
     was lowered; `widened` says that the last trial of more worked, `round_trip_s` is the least one. `switches` are
     those asked for, `seen` those that came, of the last minute.
     """
@@ -65,8 +63,7 @@ class ControllerState:
     allowed: tuple[tuple[str, VideoQuality | None], ...] = ()
     held: tuple[tuple[str, VideoQuality], ...] = ()
     rates: tuple[tuple[str, VideoQuality, LayerRate], ...] = ()
-    before: Evidence | None = None
-    worth: tuple[float, ...] = ()
+    recent: tuple[Evidence, ...] = ()
     troubled: int = 0
     withheld: int = 0
     clean: int = 0
@@ -85,6 +82,11 @@ class ControllerState:
         """What is asked for of each track with layers."""
         held = dict(self.held)
         return {sid: lower(quality, held.get(sid, quality)) for sid, quality in self.allowed}
+
+    @property
+    def before(self) -> Evidence | None:
+        """What was seen in the second before."""
+        return self.recent[-1] if self.recent else None
 
 
 Stepped = tuple[ControllerState, tuple[Action, ...]]
@@ -136,27 +138,45 @@ def adopt(state: ControllerState, asked: Ceilings) -> ControllerState:
 
 
 def _limit(state: ControllerState, inputs: tuple[tuple[Subscription, ...], Limits], now: float) -> Stepped:
-    """What the limits leave of each track; what is gone is forgotten."""
+    """What the limits leave of each track; what is gone is forgotten, and what cannot be judged any more is undone."""
     subscriptions, limits = inputs
     known = {item.track_sid for item in subscriptions}
     best = {item.track_sid: max(layer.quality for layer in item.layers) for item in subscriptions}
     before = {sid: state.asked.get(sid, best[sid]) for sid in sorted(known)}
+    comparable = state.inputs is not None and _apart_from_speakers(state.inputs) == _apart_from_speakers(inputs)
     state = replace(
         state,
         inputs=inputs,
         held=tuple(entry for entry in state.held if entry[0] in known),
         rates=tuple(entry for entry in state.rates if entry[0] in known),
-        # What is seen is weighed otherwise now.
-        trial=None,
-        probing=None,
-        worth=(),
     )
-    state = replace(state, allowed=tuple(sorted(_fitting(state, limits).items())))
+    allowed = tuple(sorted(_fitting(state, limits).items()))
+    if comparable and allowed == state.allowed:
+        return state, ()
+    state = _dropped(replace(state, allowed=allowed, recent=()), now)
     return _ask(state, before, now, Kind.LIMIT, "who is seen, or a limit, changed", "the new layers")
 
 
+def _apart_from_speakers(inputs: tuple[tuple[Subscription, ...], Limits]) -> tuple[tuple[Subscription, ...], Limits]:
+    return tuple(replace(item, active_speaker=False) for item in inputs[0]), inputs[1]
+
+
+def _dropped(state: ControllerState, now: float) -> ControllerState:
+    """A trial that cannot be judged: what was lowered for it comes back."""
+    trial = state.probing or state.trial
+    state = replace(state, trial=None, probing=None)
+    if trial is None or trial.kind not in {Kind.PROBE, Kind.SHARE}:
+        return state
+    return _holding(replace(state, waits=longer(state.waits, trial.kind, now)), _held_before(state, trial))
+
+
+def _held_before(state: ControllerState, trial: Trial) -> dict[str, VideoQuality]:
+    """What is held down without what `trial` changed, which is as it was before."""
+    others = {sid: quality for sid, quality in state.held if sid not in trial.changed}
+    return others | {sid: quality for sid, quality in trial.held if sid in trial.changed}
+
+
 def _count(state: ControllerState, evidence: Evidence, now: float) -> ControllerState:
-    same = state.before is not None and state.before.sids == evidence.sids
     trouble, withheld = bool(evidence.trouble), evidence.withheld
     given = {item.track_sid: item.quality for item in state.before.tracks} if state.before else {}
     changed = tuple(
@@ -165,37 +185,47 @@ def _count(state: ControllerState, evidence: Evidence, now: float) -> Controller
     rates = learned(_rates(state), state.before, evidence)
     return replace(
         state,
-        before=evidence,
+        recent=(*state.recent, evidence)[-SEEN_S:],
         rates=tuple((sid, quality, rate) for (sid, quality), rate in sorted(rates.items())),
-        worth=(*(state.worth if same else ()), evidence.worth)[-SEEN_S:],
         troubled=state.troubled + 1 if trouble else 0,
         withheld=state.withheld + 1 if withheld and not trouble else 0,
         clean=state.clean + 1 if not trouble and not withheld else 0,
         round_trip_s=min(state.round_trip_s + ROUND_TRIP_RISE, evidence.round_trip_s or math.inf),
         seen=_recent(state.seen, now) + changed,
-        # With other tracks on the screen before and after cannot be compared.
-        trial=state.trial if same else None,
-        probing=state.probing if same else None,
     )
 
 
 def _judge(state: ControllerState, trial: Trial, evidence: Evidence, now: float) -> Stepped:
     """Did the last trial bring what was expected?"""
-    trial = replace(trial, after=(*trial.after, evidence.worth))
-    state = replace(state, trial=trial)
-    broken = trial.raised and len(trial.after) > 1 and max(trial.after[-2:]) < FAILED * trial.worth
+    if evidence.tracks:  # a second without statistics says nothing
+        trial = replace(trial, after=(*trial.after, evidence))
+    state, outcome = replace(state, trial=trial), trial.outcome()
+    if outcome is None:
+        if now - trial.began < JUDGED_S:
+            return state, ()
+        reason = f"nothing is known of what became of the {trial.kind} of {now - trial.began:.0f} s ago"
+        return _ask(_dropped(state, now), state.asked, now, Kind.UNDO, reason, "what was seen before")
+    whole, own = outcome.whole, outcome.own
+    fails = any(gain.latest < FAILED * gain.before for gain in (whole, own))
+    broken = trial.raised and len(trial.after) > 1 and fails
     if now - trial.began < JUDGED_S and not broken:
         return state, ()
     state = replace(state, trial=None)
-    worth = fmean(trial.after[-SEEN_S:])
-    if not broken and worth >= (NO_WORSE if trial.kind is Kind.RAISE else BETTER) * trial.worth:
+    # What helps one of many hardly shows in the whole, nor does what costs one of them its picture.
+    if trial.kind is Kind.RAISE:
+        helped = whole.reaches(NO_WORSE) and own.reaches(NO_WORSE)
+    else:
+        helped = whole.reaches(BETTER) or (whole.reaches(NO_WORSE) and own.before < own.after and own.reaches(BETTER))
+    if helped and not broken:
         return replace(state, waits=shorter(state.waits, trial.kind, now), widened=trial.raised), ()
     before = state.asked
-    state = replace(state, waits=longer(state.waits, trial.kind, now), held=trial.held, widened=False)
+    held = _holding(state, _held_before(state, trial))
+    undone = replace(held, waits=longer(state.waits, trial.kind, now), widened=False)
     reason = (
-        f"{trial.kind} of {now - trial.began:.0f} s ago did not help: {worth:.2f} is seen instead of {trial.worth:.2f}"
+        f"{trial.kind} of {now - trial.began:.0f} s ago did not help: "
+        f"{whole.after:.2f} is seen instead of {whole.before:.2f}"
     )
-    return _ask(state, before, now, Kind.UNDO, reason, "what was seen before")
+    return _ask(undone, before, now, Kind.UNDO, reason, "what was seen before")
 
 
 def _relieve(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
@@ -205,7 +235,8 @@ def _relieve(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     if now - state.raised_at < LATE_S:
         state = replace(state, waits=longer(state.waits, Kind.RAISE, now), widened=False)
     troubled = {item.track_sid: item.quality for item in evidence.tracks if item.trouble}
-    fits = _fitting(state, _within(state, THROUGH * evidence.received_bps), keep_all=True)
+    limits = _within(state, THROUGH * evidence.received_bps)
+    fits = allocate(_judged(state, evidence), limits, keep_all=True).qualities
     held = {sid: min(quality, fits[sid] or VideoQuality.LOW) for sid, quality in troubled.items()}
     if all(held[sid] == quality for sid, quality in troubled.items()):
         held = {sid: VideoQuality(max(0, quality - 1)) for sid, quality in troubled.items()}
@@ -237,7 +268,8 @@ def _probe(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
         return state, ()
     wanted = _wider(state, evidence)
     held = dict(state.held) | {sid: VideoQuality(quality) for sid, quality in below.items()}
-    probe = Trial(Kind.PROBE, now, state.held, fmean(state.worth), wanted=tuple(wanted.items()))
+    changed = frozenset(below) | frozenset(wanted)
+    probe = Trial(Kind.PROBE, now, state.held, state.recent, changed, wanted=tuple(wanted.items()))
     reason = f"less than was asked for, for {state.withheld} s, on an idle way"
     lowered = replace(_holding(state, held), probing=probe)
     return _ask(lowered, asked, now, Kind.PROBE, reason, "that the server tries more")
@@ -249,14 +281,16 @@ def _wider(state: ControllerState, evidence: Evidence) -> dict[str, VideoQuality
     found, worth = _shared_out(state, evidence, WIDER * evidence.received_bps)
     fits: Ceilings = found.qualities
     if worth < BETTER * evidence.worth:
-        fits = steps_up(_measured(state), fits, dict(state.allowed), state.inputs[1], 0.0, least=1)
+        fits = steps_up(_judged(state, evidence), fits, dict(state.allowed), state.inputs[1], 0.0, least=1)
     return {sid: quality for sid, quality in fits.items() if quality is not None}
 
 
 def _probe_on(state: ControllerState, probe: Trial, now: float) -> Stepped:
     """All was lowered: now ask for what is to be tried."""
     asked = state.asked
-    state = replace(_holding(state, dict(probe.wanted)), probing=None, trial=replace(probe, began=now), raised_at=now)
+    wanted = dict(probe.wanted)
+    held = {sid: quality for sid, quality in state.held if sid not in probe.changed} | wanted
+    state = replace(_holding(state, held), probing=None, trial=replace(probe, began=now), raised_at=now)
     return _ask(state, asked, now, Kind.PROBE, "all was lowered", f"a worth of {BETTER * probe.worth:.2f}")
 
 
@@ -279,9 +313,9 @@ def _share(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
 
 
 def _shared_out(state: ControllerState, evidence: Evidence, bandwidth_bps: float) -> tuple[Allocation, float]:
-    """The best use of a bandwidth, with no track disabled, and what it is worth of what can be judged."""
-    found = allocate(_measured(state), _within(state, bandwidth_bps), keep_all=True)
-    return found, sum(choice.utility for choice in found.choices if choice.track_sid in evidence.sids)
+    """The best use of a bandwidth for what can be judged, with no track disabled, and what it is worth."""
+    found = allocate(_judged(state, evidence), _within(state, bandwidth_bps), keep_all=True)
+    return found, sum(choice.utility for choice in found.choices)
 
 
 def _raise(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
@@ -289,7 +323,7 @@ def _raise(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     if not state.held or state.clean < (WIDENED_S if state.widened else CLEAN_S) or waits(state.waits, Kind.RAISE, now):
         return state, ()
     assert state.inputs is not None
-    asked, videos = state.asked, _measured(state)
+    asked, videos = state.asked, _judged(state, evidence)
     # One is asked for, one more should it fail, and the server may need one.
     restless = _restless(state, now, MAX_SWITCHES - 3)
     top = {sid: asked[sid] if sid in restless else quality for sid, quality in state.allowed}
@@ -314,13 +348,13 @@ def _try(
     if kind in {Kind.RELIEVE, Kind.SHARE}:
         restless = _restless(state, now, MAX_SWITCHES - 1)
         changed = {sid: quality for sid, quality in changed.items() if sid not in restless}
-    trial = Trial(kind, now, state.held, fmean(state.worth))
+    trial = Trial(kind, now, state.held, state.recent)
     state = replace(state, raised_at=now if trial.raised else state.raised_at)
     holding = _holding(state, {**dict(state.held), **changed})
     tried, actions = _ask(holding, before, now, kind, reason, expects)
     if not actions:
         return replace(state, quiet_until=now + SETTLE_S), ()
-    return replace(tried, trial=trial), actions
+    return replace(tried, trial=replace(trial, changed=frozenset(action.track_sid for action in actions))), actions
 
 
 def _holding(state: ControllerState, held: dict[str, VideoQuality]) -> ControllerState:
@@ -367,6 +401,11 @@ def _measured(state: ControllerState) -> tuple[Subscription, ...]:
     """The subscriptions with bitrates as measured where they are, else as announced, else LiveKit's presets."""
     assert state.inputs is not None
     return measured(state.inputs[0], {(sid, quality): rate.bps for sid, quality, rate in state.rates})
+
+
+def _judged(state: ControllerState, evidence: Evidence) -> tuple[Subscription, ...]:
+    """The subscriptions that `evidence` tells of: what is muted takes nothing of what comes."""
+    return tuple(item for item in _measured(state) if item.track_sid in evidence.sids)
 
 
 def _within(state: ControllerState, bandwidth_bps: float) -> Limits:

@@ -29,18 +29,24 @@ Rates = Mapping[tuple[str, VideoQuality], LayerRate]
 class Seen:
     """A received video in one second.
 
-    `worth` is its weighted utility. `withheld`: the server gives a lower layer than was asked for, or not all its
-    frames. `trouble` is in words, and empty where there is none.
+    `worth` is its `utility` by `weight`, which says how much it matters now. `withheld`: the server gives a lower layer
+    than was asked for, or not all its frames. `trouble` is in words, and empty where there is none.
     """
 
     track_sid: str
     quality: VideoQuality
-    worth: float
+    utility: float
+    weight: float
     received_bps: float
     fps: float
     usual_fps: float
     withheld: bool
     trouble: str
+
+    @property
+    def worth(self) -> float:
+        """Its weighted utility."""
+        return self.weight * self.utility
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,10 @@ class Evidence:
     def worth(self) -> float:
         """What is seen, in weighted utility."""
         return sum(item.worth for item in self.tracks)
+
+    def worth_of(self, weights: Mapping[str, float]) -> float:
+        """What is seen of the tracks of `weights`, by those."""
+        return sum(weights[item.track_sid] * item.utility for item in self.tracks if item.track_sid in weights)
 
     @property
     def received_bps(self) -> float:
@@ -136,7 +146,8 @@ def _seen(item: Subscription, window: Window, asked: VideoQuality, rates: Rates)
     return Seen(
         item.track_sid,
         quality,
-        priority(item) * utility(shown, item) if window.frames else 0.0,
+        utility(shown, item) if window.frames else 0.0,
+        priority(item),
         window.bitrate_bps,
         window.fps,
         usual_fps,

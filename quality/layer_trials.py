@@ -1,12 +1,16 @@
 """What a layer controller asks for as a trial, and how long a kind of trial waits after one that failed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import fmean
 
+from quality.evidence import Evidence
 from quality.stats import VideoQuality
 
 FIRST_WAIT_S = 30.0
 MAX_WAIT_S = 480.0
+SEEN_S = 3  # seconds that count as "before" and "after"
 
 
 class Kind(StrEnum):
@@ -34,7 +38,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Something asked for whose effect is awaited: the ceilings before it, and what was seen before and after.
+    """Something asked for of the tracks `changed` whose effect is awaited: what was held down before it, and seen.
 
     `wanted` is what a probe asks for once all was lowered.
     """
@@ -42,14 +46,54 @@ class Trial:
     kind: Kind
     began: float
     held: tuple[tuple[str, VideoQuality], ...]
-    worth: float
-    after: tuple[float, ...] = ()
+    before: tuple[Evidence, ...]
+    changed: frozenset[str] = frozenset()
+    after: tuple[Evidence, ...] = ()
     wanted: tuple[tuple[str, VideoQuality], ...] = ()
 
     @property
     def raised(self) -> bool:
         """Whether more was asked for."""
         return self.kind in {Kind.PROBE, Kind.RAISE}
+
+    @property
+    def worth(self) -> float:
+        """What was seen before it."""
+        return fmean(evidence.worth for evidence in self.before)
+
+    def outcome(self) -> "Outcome | None":
+        """How what is seen compares with what was seen before, by what matters now.
+
+        Of the tracks that could be judged in every second; None where there are none, or none that it changed.
+        """
+        looks = (*self.before, *self.after)
+        sids = self.after[-1].sids.intersection(*(evidence.sids for evidence in looks)) if self.after else frozenset()
+        if not sids & self.changed:
+            return None
+        weights = {item.track_sid: item.weight for item in self.after[-1].tracks if item.track_sid in sids}
+        own = {sid: weight for sid, weight in weights.items() if sid in self.changed}
+        return Outcome(_gain(self, weights), _gain(self, own))
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """Worth of some tracks: before a trial, at its end, and the most of its last two seconds."""
+
+    before: float
+    after: float
+    latest: float
+
+    def reaches(self, ratio: float) -> bool:
+        """Whether it is `ratio` of what was before."""
+        return self.after >= ratio * self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a trial: of all tracks that could be judged before and after, and of those that it changed."""
+
+    whole: Gain
+    own: Gain
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +121,12 @@ def shorter(all_waits: tuple[Wait, ...], kind: Kind, now: float) -> tuple[Wait, 
     """A trial worked: half the wait after the next that does not, rather than the first wait again."""
     known = [Wait(kind, now, wait.wait_s / 2) for wait in all_waits if wait.kind is kind]
     return (*_without(all_waits, kind), *known)
+
+
+def _gain(trial: Trial, weights: Mapping[str, float]) -> Gain:
+    before = fmean(evidence.worth_of(weights) for evidence in trial.before)
+    after = [evidence.worth_of(weights) for evidence in trial.after[-SEEN_S:]]
+    return Gain(before, fmean(after), max(after[-2:]))
 
 
 def _without(all_waits: tuple[Wait, ...], kind: Kind) -> tuple[Wait, ...]:

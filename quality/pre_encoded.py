@@ -154,7 +154,8 @@ def _thinned(state: PreEncodedState, now: float) -> tuple[PreEncodedState, tuple
     if not rates or target_bps is None or now - state.began_at < START_S:
         return state, ()
     if state.mode is not Mode.ALL and (now >= state.retry_at or rates[Mode.ALL] <= target_bps):
-        raised = replace(state, mode=Mode.ALL, needs_key=state.mode is Mode.KEY_FRAMES, raised_at=now, over_since=None)
+        needs_key = state.needs_key or state.mode is Mode.KEY_FRAMES
+        raised = replace(state, mode=Mode.ALL, needs_key=needs_key, raised_at=now, over_since=None)
         return replace(raised, refused_told=False), (Told.ALL_AGAIN,)
     if rates[state.mode] <= OVER * target_bps:
         proven = state.raised_at is not None and now - state.raised_at >= PROVEN_S

@@ -131,6 +131,22 @@ def step(state: PublishState, window: Window, now: float) -> tuple[PublishState,
     return state, None
 
 
+def refused(before: PublishState, decision: PublishDecision, now: float) -> PublishState:
+    """The state where `decision`, made in the state `before`, could not be carried out: as before, and later again."""
+    side = before.cpu if decision.limit is Limit.CPU else before.bandwidth
+    if decision.course is Course.DOWN and decision.move is Move.CODEC:
+        side = _bar(side, Rung(Move.CODEC, Settings(codec=decision.settings.codec)), now)
+    side = replace(side, trouble_s=0.0, room_s=0.0)
+    return replace(_with(before, side), republished_at=now, quiet_until=now + START_S)
+
+
+def _bar(side: _Side, rung: Rung, now: float) -> _Side:
+    """`rung` did not help, or could not be had: not again for a while, twice as long each time."""
+    failed = 1 + next((times for each, _, times in side.barred if each == rung), 0)
+    until = now + min(MAX_BARRED_S, BARRED_S * BACKOFF ** (failed - 1))
+    return replace(side, barred=(*(each for each in side.barred if each[0] != rung), (rung, until, failed)))
+
+
 def _judgeable(state: PublishState, window: Window) -> Signs | None:
     if window.kind is not TrackKind.VIDEO or window.direction is not Direction.OUTBOUND:
         return None
@@ -177,10 +193,7 @@ def _judge(
     gained = signs.measure(side.limit) - watch.before
     if side.limit not in signs.trouble or gained >= BETTER or watch.rung not in side.applied:
         return _with(state, side), None
-    failed = 1 + next((times for rung, _, times in side.barred if rung == watch.rung), 0)
-    until = now + min(MAX_BARRED_S, BARRED_S * BACKOFF ** (failed - 1))
-    barred = (*(each for each in side.barred if each[0] != watch.rung), (watch.rung, until, failed))
-    side = replace(side, applied=watch.kept, barred=barred)
+    side = replace(_bar(side, watch.rung, now), applied=watch.kept)
     reason = f"it did not help: {signs.trouble[side.limit]}"
     return _changed(state, side, watch.rung, Course.UNDONE, reason, "as before it", now)
 

@@ -143,6 +143,7 @@ class TrackSnapshot:
     """One track at `timestamp` (Unix seconds of a steady clock).
 
     `stats` is one inbound stream, or the outbound streams of all simulcast layers: it decides the direction.
+    `muted`: by its publisher, or this subscriber asked for nothing to be sent: nothing is expected of it.
     `stream_paused` says that the server withholds the media for want of bandwidth (`stream_state_update`).
     `requested_quality` is what this subscriber asked for, None for audio and for what it publishes; `requested_fps`
     are the frames a second that it asked for at most, None for all. `layers` is empty where the publisher announced

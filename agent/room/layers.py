@@ -1,5 +1,7 @@
 """Layer choice over all subscribed videos: judgements in, the controller's decisions out and applied."""
 
+import math
+from collections import deque
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -24,6 +26,9 @@ log = structlog.get_logger(__name__)
 
 CpuTimes = Callable[[], CpuUse]
 
+OTHERS_S = 10  # ticks
+OTHERS_STEP_CORES = 0.05
+ROUNDED_CORES = 1e-6
 SPEAKING_S = 10.0  # who spoke last counts as speaking for so long: focus is not to jump with every word
 
 
@@ -50,6 +55,7 @@ class LayerAdapter:
         self._on_decision = on_decision
         self._state = ControllerState()
         self._cpu = CpuBudget()
+        self._others: deque[float] = deque(maxlen=OTHERS_S)
         self._heard: frozenset[str] = frozenset()
         self._spoke_at: dict[str, float] = {}
         session.add_listener(self._on_event)
@@ -93,13 +99,20 @@ class LayerAdapter:
         if self._cpu_times is None or (not windows and self._cpu.unlimited):
             return self._cpu.cores
         cores = {sid: CORES_PER_PIXEL * _pixels(window) for sid, window in windows.items()}
+        ours = {item.track_sid for item in videos}
+        others = self._steady(sum(used for sid, used in cores.items() if sid not in ours))
+        # The allocation rounds up what each video takes.
+        lowest = sum(decode_cores(item.layers[0], Limits()) + ROUNDED_CORES for item in videos if item.layers)
         before = self._cpu.cores
-        least = sum(decode_cores(item.layers[0], Limits()) for item in videos if item.layers)
-        self._cpu = cpu_budget.step(self._cpu, self._cpu_times(), sum(cores.values()), now, least)
+        self._cpu = cpu_budget.step(self._cpu, self._cpu_times(), sum(cores.values()), now, others + lowest)
         if self._cpu.cores != before:
             log.info("cpu_budget", cores=round(self._cpu.cores, 2), decoding_cores=round(sum(cores.values()), 2))
-        ours = {item.track_sid for item in videos}
-        return max(0.0, self._cpu.cores - sum(used for sid, used in cores.items() if sid not in ours))
+        return max(lowest, self._cpu.cores - others)
+
+    def _steady(self, cores: float) -> float:
+        """What the videos that are not ours to choose take, rounded up and of the last seconds: it swings by frames."""
+        self._others.append(math.ceil(cores / OTHERS_STEP_CORES) * OTHERS_STEP_CORES)
+        return max(self._others)
 
     def _subscription(self, track: TrackState) -> Subscription:
         codec = track.mime_type.lower().partition("/")[2]

@@ -30,7 +30,10 @@ class PublicationStatus(StrEnum):
 
 @dataclass(slots=True)
 class Publication:
-    """One track of ours; the SDK keeps `sdk.sid` right across reconnects."""
+    """One track of ours; the SDK keeps `sdk.sid` right across reconnects.
+
+    Whoever publishes or withdraws it has its `turn`; `leaving` says that somebody waits for that to withdraw it.
+    """
 
     plan: TrackPlan
     track: LocalTrack
@@ -40,6 +43,8 @@ class Publication:
     pumping: asyncio.Task[None] | None = None
     status: PublicationStatus = PublicationStatus.PUBLISHED
     muted: bool = False
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def state(self) -> PublicationState:

@@ -73,13 +73,13 @@ class PublishAdapter:
         state = known.state if known else publishing.start(_published(plan), now)
         if known and known.sid != sid:
             state = publishing.begun_anew(state, now)
-        state, decision = publishing.step(state, window, now)
+        before, (state, decision) = state, publishing.step(state, window, now)
         # The plan that is kept is the caller's: one published anew has what was decided in it.
-        self._videos[plan.name] = _Adapted(sid, known.plan if known else plan, state)
+        video = self._videos[plan.name] = _Adapted(sid, known.plan if known else plan, state)
         if decision is not None:
-            self._apply(self._videos[plan.name], decision)
+            self._apply(video, decision, publishing.refused(before, decision, now))
 
-    def _apply(self, video: _Adapted, decision: PublishDecision) -> None:
+    def _apply(self, video: _Adapted, decision: PublishDecision, if_refused: PublishState) -> None:
         name, settings = video.plan.name, decision.settings
         event = PublishAdapted(
             track_sid=video.sid,
@@ -111,18 +111,22 @@ class PublishAdapter:
         if settings.codec != decision.from_settings.codec:
             codec = VideoCodec(settings.codec.value) if settings.codec else video.plan.video_codec
             self._republishing.add(name)
-            self._tasks.start(self._republish(video.plan, codec), name=f"republish.{name}")
+            otherwise = replace(video, state=if_refused)
+            self._tasks.start(self._republish(otherwise, codec), name=f"republish.{name}")
         self._tell(event)
 
-    async def _republish(self, plan: TrackPlan, codec: VideoCodec) -> None:
+    async def _republish(self, otherwise: _Adapted, codec: VideoCodec) -> None:
+        """Publish with another codec; `otherwise` is how things are where that is refused."""
+        name, settings = otherwise.plan.name, otherwise.state.settings
         try:
-            await self._publisher.republish(plan.name, PlanChange(video_codec=codec))
+            await self._publisher.republish(name, PlanChange(video_codec=codec))
         except RoomhandError as error:
-            # What is sent is as before it, so the deciding begins anew.
-            log.warning("publish_decision_refused", track=plan.name, video_codec=codec.value, error=str(error))
-            self._videos.pop(plan.name, None)
+            log.warning("publish_decision_refused", track=name, video_codec=codec.value, error=str(error))
+            if name in self._videos:
+                self._videos[name] = otherwise
+                self._publisher.limit(name, max_fps=settings.max_fps, lines=settings.lines)
         finally:
-            self._republishing.discard(plan.name)
+            self._republishing.discard(name)
 
     def settings(self, name: str) -> Settings:
         """What is changed of our video of that name now."""

@@ -1,7 +1,6 @@
 """Publishing sources as tracks: pacing, muting, withdrawing, and what survives a reconnect."""
 
 import asyncio
-import contextlib
 from collections import Counter
 
 import structlog
@@ -205,22 +204,36 @@ class Publisher:
         stays) or ConnectionLost.
         """
         _, publication = self._find(which)
-        plan, old = (change or PlanChange()).applied_to(publication.plan), publication.sdk
-        track, sdk = await self._offer(publication.native, plan)
-        if publication.status is not PublicationStatus.PUBLISHED or self._closed:
-            await self._withdraw_sid(sdk.sid, plan.name)
-            raise PublishFailed(f"track {plan.name!r} was withdrawn while it was being published again")
-        if publication.muted:
-            track.mute()
-        publication.track, publication.sdk, publication.plan = track, sdk, plan
-        log.info("republished", track=plan.name, sid=sdk.sid, previous_sid=old.sid)
-        self._session.emit(LocalTrackPublished(sdk.sid, plan.name, plan.kind, plan.source, old.sid))
-        with contextlib.suppress(TimeoutError):  # nobody wants it
-            async with asyncio.timeout(OVERLAP_LIMIT_S):
-                await sdk.wait_for_subscription()
-                await asyncio.sleep(OVERLAP_S)
-        await self._withdraw_sid(old.sid, plan.name)
+        async with publication.turn:
+            plan, old = (change or PlanChange()).applied_to(publication.plan), publication.sdk
+            if publication.leaving.is_set() or self._closed:
+                raise PublishFailed(f"track {plan.name!r} is being withdrawn; it is not published again")
+            track, sdk = await self._offer(publication.native, plan)
+            if publication.muted:
+                track.mute()
+            publication.track, publication.sdk, publication.plan = track, sdk, plan
+            publication.status = PublicationStatus.PUBLISHED
+            log.info("republished", track=plan.name, sid=sdk.sid, previous_sid=old.sid)
+            self._session.emit(LocalTrackPublished(sdk.sid, plan.name, plan.kind, plan.source, old.sid))
+            try:
+                await self._overlap(publication)
+            finally:
+                await self._withdraw_sid(old.sid, plan.name)
         return publication.state
+
+    async def _overlap(self, publication: Publication) -> None:
+        """Until who subscribed has had the time to see the new track, nobody wants it, or it is to be withdrawn."""
+        seen = self._tasks.start(self._seen(publication.sdk), name=f"seen.{publication.plan.name}")
+        leaving = self._tasks.start(publication.leaving.wait(), name=f"leaving.{publication.plan.name}")
+        try:
+            await asyncio.wait({seen, leaving}, timeout=OVERLAP_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            seen.cancel()
+            leaving.cancel()
+
+    async def _seen(self, sdk: rtc.LocalTrackPublication) -> None:
+        await sdk.wait_for_subscription()
+        await asyncio.sleep(OVERLAP_S)
 
     def counters(self) -> RoomCounters:
         """Totals for metrics."""
@@ -250,9 +263,15 @@ class Publisher:
         self, played: Played, publication: Publication, status: PublicationStatus, reason: str
     ) -> None:
         """Stop feeding, then unpublish, then drop the native source: any other order can abort the process."""
-        if publication not in played.publications:
-            return
-        played.publications.remove(publication)
+        publication.leaving.set()
+        async with publication.turn:
+            if publication in played.publications:
+                played.publications.remove(publication)
+                await self._end(publication, status, reason)
+        if not played.publications:
+            await self._close_source(played)
+
+    async def _end(self, publication: Publication, status: PublicationStatus, reason: str) -> None:
         if isinstance(publication.feed, PreEncodedFeed):
             self._counted.update(publication.feed.counted)
         await publication.stop_pumping()
@@ -263,8 +282,6 @@ class Publisher:
         log.info("unpublished", track=publication.plan.name, status=status, reason=reason)
         plan = publication.plan
         self._session.emit(LocalTrackUnpublished(sid, plan.name, plan.kind, plan.source, reason))
-        if not played.publications:
-            await self._close_source(played)
 
     async def _withdraw(self, played: Played, status: PublicationStatus, reason: str) -> None:
         publications = tuple(played.publications)
@@ -295,15 +312,19 @@ class Publisher:
             self._tasks.start(self._publish_again(publication), name=f"restore.{publication.plan.name}")
 
     async def _publish_again(self, publication: Publication) -> None:
-        previous_sid, plan = publication.sdk.sid, publication.plan
-        try:
-            publication.sdk = await self._session.sdk_room.local_participant.publish_track(
-                publication.track, convert.sdk_publish_options(plan)
-            )
-        except PublishTrackError as error:
-            publication.status = PublicationStatus.FAILED
-            log.warning("restore_failed", track=plan.name, error=error.message)
-            return
+        async with publication.turn:
+            previous_sid, plan = publication.sdk.sid, publication.plan
+            if publication.leaving.is_set() or publication not in self._missing():
+                return
+            try:
+                publication.sdk = await self._session.sdk_room.local_participant.publish_track(
+                    publication.track, convert.sdk_publish_options(plan)
+                )
+            except PublishTrackError as error:
+                publication.status = PublicationStatus.FAILED
+                log.warning("restore_failed", track=plan.name, error=error.message)
+                return
+            publication.status = PublicationStatus.PUBLISHED
         log.info("restored", track=plan.name, sid=publication.sdk.sid)
         self._session.emit(LocalTrackPublished(publication.sdk.sid, plan.name, plan.kind, plan.source, previous_sid))
 

@@ -6,7 +6,6 @@ from agent.room.recorded_layers import RecordedLayers
 from agent.room.session import RoomSession
 from agent.room.state import ConnectionState
 from agent.room.subscriber import Subscriber
-from agent.room.subscription import SubscribeAction
 from media.tap.events import LayerQuality
 from media.tap.tap import Tap, TapState
 from quality import restart
@@ -29,8 +28,11 @@ class ParticipantHands:
         return self._session.sdk_room.local_participant.sid if connected else ""
 
     def wants(self, label: TrackLabel) -> bool:
-        """Whether the rules, or a person, want it."""
-        return self._subscriber.wants(label.track_sid)
+        """Whether the rules, or a person, want it, and it is to be sent."""
+        sid = label.track_sid
+        if not self._subscriber.wants(sid):
+            return False
+        return label.kind != TrackKind.VIDEO or self._subscriber.intent(sid).sent
 
     def can_go_lower(self, label: TrackLabel) -> bool:
         """Whether the controller, and no person, asks for more than the lowest layer of a simulcast video."""
@@ -62,7 +64,7 @@ class ParticipantHands:
 
     async def audio_only(self, label: TrackLabel) -> None:
         """Subscribe to the video no longer, until a person does or it is published again."""
-        self._subscriber.override(label.track_sid, SubscribeAction.IGNORE)
+        self._subscriber.give_up(label.track_sid)
 
 
 class TapHands:

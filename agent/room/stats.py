@@ -119,13 +119,14 @@ class StatsPoller:
             if stats is None or sdk_track is None:
                 continue
             video = track.kind == TrackKind.VIDEO
+            unsent = video and not self._subscriber.intent(track.sid).sent
             yield TrackSnapshot(
                 track_sid=track.sid,
                 kind=TrackKind(track.kind),
                 source=TrackSource(track.source),
                 timestamp=now,
                 stats=stats,
-                muted=track.muted,
+                muted=track.muted or unsent,
                 stream_paused=convert_stats.is_stream_paused(sdk_track),
                 requested_quality=self._subscriber.intent(track.sid).quality if video else None,
                 layers=_layers(track) if video and track.simulcasted else (),

@@ -51,6 +51,7 @@ class Subscriber:
         self._requested: dict[str, bool] = {}
         self._told: set[str] = set()
         self._overrides: dict[TrackKey, SubscribeAction] = {}
+        self._given_up: set[str] = set()
         self._ceilings: dict[TrackKey, VideoQuality] = {}
         self._intents: dict[TrackKey, LayerIntent] = {}
         self._callbacks: dict[TrackKey, FrameCallback] = {}
@@ -73,10 +74,17 @@ class Subscriber:
     def override(self, track_sid: str, action: SubscribeAction | None) -> None:
         """Subscribe to a track, or not, whatever the rules say; None gives it back to them."""
         key = TrackKey.of(self._track(track_sid))
+        self._given_up.discard(track_sid)
         if action is None:
             self._overrides.pop(key, None)
         else:
             self._overrides[key] = action
+        self._apply()
+
+    def give_up(self, track_sid: str) -> None:
+        """Subscribe to a track no longer, until a person says otherwise or it is published again."""
+        self._track(track_sid)
+        self._given_up.add(track_sid)
         self._apply()
 
     def wants(self, track_sid: str) -> bool:
@@ -220,6 +228,8 @@ class Subscriber:
                 self._apply()
             case TrackUnpublished(track=track):
                 self._requested.pop(track.sid, None)
+                self._given_up.discard(track.sid)
+                self._forget_withheld(track)
                 self._told.discard(track.sid)
                 self._stop_consuming(track.sid)
                 self._apply()
@@ -246,6 +256,12 @@ class Subscriber:
             case _:
                 pass
 
+    def _forget_withheld(self, track: TrackState) -> None:
+        """What the controller withheld is asked for when it is published again: the controller begins anew."""
+        key = TrackKey.of(track)
+        if intent := self._intents.get(key):
+            self._intents[key] = replace(intent, withheld=False)
+
     def _send_all(self) -> None:
         for track in self.subscribed():
             self._send(track)
@@ -259,7 +275,12 @@ class Subscriber:
         """Make the room's subscriptions those that policy and people ask for."""
         if self._session.connection is not ConnectionState.CONNECTED:
             return
-        choices = decide(self._policy, self._candidates(), self._overrides)
+        choices = [
+            replace(choice, subscribe=False, reason="given up: restarts did not help")
+            if choice.sid in self._given_up
+            else choice
+            for choice in decide(self._policy, self._candidates(), self._overrides)
+        ]
         if any(choice.subscribe for choice in choices):
             try:
                 self._session.permissions.require_subscribe()

@@ -236,6 +236,84 @@ def test_sharing_that_brings_nothing_is_undone() -> None:
     assert room.asked == {"TR_a": HIGH, "TR_b": HIGH}
 
 
+def withheld(*, muted: int = 0) -> tuple[ControllerState, tuple[Subscription, ...], list[Action]]:
+    """A room in which the server withholds, up to the second in which all was lowered for a probe."""
+    room = ROOM + tuple(Subscription(f"TR_muted{at}", LAYERS) for at in range(muted))
+    state, second = ControllerState(), 0
+    while True:
+        second += 1
+        state, actions = step(state, room, narrow(state), EPOCH + second)
+        if any(action.kind is Kind.PROBE for action in actions):
+            return state, room, list(actions)
+        assert second < 60, "no probe"
+
+
+def narrow(state: ControllerState) -> tuple[Window, ...]:
+    """The server gives TR_a one layer less than was asked for, and TR_b its lowest."""
+    asked = state.asked or {"TR_a": HIGH, "TR_b": HIGH}
+    return tuple(
+        window(sid, quality, distance=max(0, quality - best), available_bps=700_000.0)
+        for sid, best in (("TR_a", MEDIUM), ("TR_b", LOW))
+        if (quality := asked[sid]) is not None
+    )
+
+
+@pytest.mark.parametrize("what", ["somebody else speaks", "a camera is muted", "no statistics"])
+def test_a_probe_does_not_end_half_way(what: str) -> None:
+    state, room, lowered = withheld()
+    assert all(action.to_quality != HIGH for action in lowered)
+    now, windows = state.switches[-1][1] + 1, narrow(state)
+    if what == "somebody else speaks":
+        room = (replace(room[0], active_speaker=False), replace(room[1], active_speaker=True))
+    elif what == "a camera is muted":
+        windows = (replace(windows[0], muted=True), windows[1])
+    else:
+        windows = ()
+    state, actions = step(state, room, windows, now)
+    assert {action.kind for action in actions} == {Kind.PROBE}
+    assert state.probing is None
+    assert all(state.asked[action.track_sid] == action.to_quality for action in actions)
+
+
+def test_a_probe_that_a_limit_ends_is_undone_and_the_next_waits() -> None:
+    state, room, _ = withheld()
+    now = state.switches[-1][1] + 1
+    state, _ = step(state, room, narrow(state), now, Limits(cpu_cores=5.0))
+    assert (state.probing, state.held) == (None, ())
+    assert [wait.kind for wait in state.waits] == [Kind.PROBE]
+
+
+def test_what_is_muted_takes_no_share_of_what_comes() -> None:
+    asked = []
+    for muted in (0, 8):
+        state, room, _ = withheld(muted=muted)
+        state, _ = step(state, room, narrow(state), state.switches[-1][1] + 1)
+        asked.append({sid: state.asked[sid] for sid in ("TR_a", "TR_b")})
+    assert asked[0] == asked[1]
+
+
+def test_relief_of_one_of_many_is_kept_and_a_raise_that_blackens_one_of_many_is_undone() -> None:
+    room = tuple(Subscription(f"TR_{at}", LAYERS) for at in range(30))
+    state, found = ControllerState(), list[tuple[int, Action]]()
+    for second in range(120):
+        windows = tuple(
+            window(
+                item.track_sid,
+                state.asked.get(item.track_sid) or HIGH,
+                fps=0.0 if item is room[0] and state.asked.get(item.track_sid, HIGH) == HIGH else None,
+            )
+            for item in room
+        )
+        state, actions = step(state, room, windows, EPOCH + second)
+        found += [(second, action) for action in actions]
+    first = found[0][1]
+    assert (first.track_sid, first.kind, first.to_quality) == ("TR_0", Kind.RELIEVE, MEDIUM)
+    undone = [(at, action.to_quality) for at, action in found if action.kind is Kind.UNDO]
+    assert {quality for _, quality in undone} == {MEDIUM}, "HIGH is tried again, and taken back"
+    raised = [at for at, action in found if action.kind is Kind.RAISE]
+    assert all(any(0 < back - at <= 4 for back, _ in undone) for at in raised)
+
+
 def test_what_somebody_else_lowered_is_taken_over_and_comes_back() -> None:
     room = Room()
     room.pass_seconds(5)

@@ -30,6 +30,7 @@ class Room:
 
     told: list[object] = field(default_factory=list)
     asked: dict[str, VideoQuality] = field(default_factory=dict)
+    pinned: frozenset[str] = frozenset()
     own_identity: str = "hand"
 
     def add_listener(self, _listener: object) -> None:
@@ -42,7 +43,7 @@ class Room:
         return tuple(map(camera, NAMES))
 
     def intent(self, sid: str) -> LayerIntent:
-        return LayerIntent(self.asked.get(sid, VideoQuality.HIGH))
+        return LayerIntent(self.asked.get(sid, VideoQuality.HIGH), pinned=sid in self.pinned)
 
     def ceiling(self, _sid: str) -> VideoQuality:
         return VideoQuality.HIGH
@@ -89,6 +90,17 @@ def test_want_of_cpu_lowers_layers_and_spares_who_speaks() -> None:
     assert all(height(event.to_quality) < height(event.from_quality) for event in changes)
     assert "TR_bob" not in room.asked
     assert set(room.asked) <= {"TR_ada", "TR_cyd", "TR_dan"}
+
+
+def test_beside_a_video_that_somebody_pinned_the_others_go_down_and_none_goes_off() -> None:
+    room = Room(pinned=frozenset({"TR_ada"}))
+    run(room, [SHORT] * 120)
+    changes = [event for event in room.told if isinstance(event, LayerChanged)]
+    assert room.asked == dict.fromkeys(("TR_bob", "TR_cyd", "TR_dan"), VideoQuality.LOW)
+    assert len(changes) <= 6, "two steps down each"
+    everybody = Room(pinned=frozenset(f"TR_{name}" for name in NAMES))
+    run(everybody, [SHORT] * 120)
+    assert everybody.told == []
 
 
 def test_layers_come_back_when_there_is_cpu_again() -> None:

@@ -28,7 +28,7 @@ from tests.quality.sent_video import Machine
 from tests.quality.traces import EPOCH
 
 PLAN = plan_video(PublishOptions(), 1280, 720, 30.0)
-NARROW = Machine(1_000_000)
+NARROW = Machine(1_050_000)
 
 
 @dataclass
@@ -126,6 +126,18 @@ async def test_a_cheaper_codec_publishes_the_track_anew_and_a_refusal_begins_ane
         assert room.republished[0] == PlanChange(video_codec=VideoCodec.VP8)
         assert room.plan.video_codec is (VideoCodec.AV1 if refuses else VideoCodec.VP8)
         await adapter.aclose()
+
+
+async def test_where_the_cheaper_codec_is_refused_all_else_goes_up_again_once_there_is_room() -> None:
+    plan = plan_video(PublishOptions(video_codec=VideoCodec.AV1), 1280, 720, 30.0)
+    room, told = Publishing(plan=plan, refuses=True), list[PublishAdapted]()
+    adapter = adapter_of(room, told)
+    await run(adapter, room, Machine(cores=2.5), range(150))
+    assert room.republished
+    assert room.limits[-1] != (None, None)
+    await run(adapter, room, Machine(cores=0.05), range(150, 900))
+    assert (room.limits[-1], adapter.settings(plan.name)) == ((None, None), Settings())
+    await adapter.aclose()
 
 
 async def test_another_video_of_the_same_name_begins_anew() -> None:

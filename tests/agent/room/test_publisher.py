@@ -1,0 +1,151 @@
+"""The publisher's shell where publishing anew meets withdrawing, leaving, itself and a failed restore."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from livekit.rtc.participant import PublishTrackError
+
+from agent.errors import PublishFailed, TrackNotFound
+from agent.room import publisher as module
+from agent.room.events import ConnectionStateChanged
+from agent.room.publications import Played, Publication, PublicationStatus
+from agent.room.publish_options import PlanChange, PublishOptions, VideoCodec, plan_video
+from agent.room.publisher import Publisher
+from agent.room.session import RoomSession
+from agent.room.state import ConnectionState
+
+NAME = "camera"
+
+
+@dataclass
+class Local:
+    """The SDK's local participant, as far as a publisher sees it, with what was done in order."""
+
+    track_publications: dict[str, Any] = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)
+    takes_s: float = 0.0
+    refuses: bool = False
+    subscribed: asyncio.Event = field(default_factory=asyncio.Event)
+    published: int = 0
+
+    async def publish_track(self, _track: object, _options: object) -> object:
+        await asyncio.sleep(self.takes_s)
+        if self.refuses:
+            raise PublishTrackError("timeout")
+        self.published += 1
+        return self.add(f"TR_{self.published}")
+
+    async def unpublish_track(self, sid: str) -> None:
+        await asyncio.sleep(self.takes_s)
+        self.track_publications.pop(sid, None)
+        self.done.append(f"-{sid}")
+
+    def add(self, sid: str) -> object:
+        found = self.track_publications[sid] = SimpleNamespace(sid=sid, wait_for_subscription=self.subscribed.wait)
+        self.done.append(f"+{sid}")
+        return found
+
+
+class Native:
+    """A native source that says when it is closed, and with what still in the room."""
+
+    def __init__(self, local: Local) -> None:
+        self._local = local
+
+    async def aclose(self) -> None:
+        assert not self._local.track_publications, "closed under a track that is in the room aborts the process"
+        self._local.done.append("closed")
+
+
+@asynccontextmanager
+async def publishing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Publisher, Local, Publication]]:
+    """A publisher with one video in the room, TR_0."""
+    local = Local()
+    track = SimpleNamespace(mute=lambda: None, unmute=lambda: None)
+    monkeypatch.setattr(module, "sdk_track", lambda _native, _plan: track)
+    session = SimpleNamespace(
+        sdk_room=SimpleNamespace(local_participant=local),
+        before_leaving=lambda *_: None,
+        add_listener=lambda _: None,
+        emit=lambda _: None,
+    )
+    publisher = Publisher(cast("RoomSession", session))
+    publication = Publication(
+        plan_video(PublishOptions(), 1280, 720, 30.0),
+        cast("Any", track),
+        cast("Any", Native(local)),
+        cast("Any", local.add("TR_0")),
+    )
+    publisher._playing.append(Played(cast("Any", SimpleNamespace(close=lambda: None)), [publication]))
+    yield publisher, local, publication
+    await publisher.aclose()
+    assert local.track_publications == {}
+    assert local.done[-1] == "closed"
+
+
+async def test_the_new_track_is_there_before_the_old_one_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "OVERLAP_S", 0.05)
+    async with publishing(monkeypatch) as (publisher, local, _):
+        local.subscribed.set()
+        state = await publisher.republish(NAME, PlanChange(video_codec=VideoCodec.H264))
+        assert (state.sid, local.done) == ("TR_1", ["+TR_0", "+TR_1", "-TR_0"])
+
+
+@pytest.mark.parametrize("after_s", [0.05, 0.3], ids=["before the new track is there", "while both are there"])
+async def test_withdrawing_a_track_that_is_being_published_anew_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, after_s: float
+) -> None:
+    async with publishing(monkeypatch) as (publisher, local, publication):
+        local.takes_s = 0.1
+        anew = asyncio.create_task(publisher.republish(NAME))
+        await asyncio.sleep(after_s)
+        state = await publisher.unpublish(NAME)
+        await asyncio.gather(anew, return_exceptions=True)
+        assert (publisher.publications, local.track_publications) == ((), {})
+        assert (state.status, publication.status) == (PublicationStatus.UNPUBLISHED,) * 2
+        with pytest.raises(TrackNotFound):
+            await publisher.republish(NAME)
+
+
+async def test_two_who_publish_anew_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "OVERLAP_S", 0.05)
+    async with publishing(monkeypatch) as (publisher, local, publication):
+        local.takes_s = 0.1
+        local.subscribed.set()
+        await asyncio.gather(
+            publisher.republish(NAME, PlanChange(video_codec=VideoCodec.H264)), publisher.republish(NAME)
+        )
+        assert list(local.track_publications) == [publication.sdk.sid] == ["TR_2"]
+        assert publication.plan.video_codec is VideoCodec.H264
+
+
+async def test_one_that_is_cancelled_in_the_overlap_takes_the_old_track_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with publishing(monkeypatch) as (publisher, local, _):
+        anew = asyncio.create_task(publisher.republish(NAME))
+        await asyncio.sleep(0.05)
+        anew.cancel()
+        await asyncio.gather(anew, return_exceptions=True)
+        assert list(local.track_publications) == ["TR_1"]
+
+
+async def test_what_could_not_be_restored_once_can_be_published_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "OVERLAP_S", 0.05)
+    async with publishing(monkeypatch) as (publisher, local, publication):
+        local.track_publications.clear()
+        local.refuses = True
+        for connection in (ConnectionState.RECONNECTING, ConnectionState.CONNECTED):
+            publisher._on_event(ConnectionStateChanged(connection))
+        await asyncio.sleep(0.05)
+        assert (publication.status, len(publisher.missing())) == (PublicationStatus.FAILED, 1)
+        with pytest.raises(PublishFailed, match="did not take"):
+            await publisher.republish(NAME)
+        local.refuses = False
+        local.subscribed.set()
+        state = await publisher.republish(NAME)
+        assert (state.status, publisher.missing()) == (PublicationStatus.PUBLISHED, ())
+        assert list(local.track_publications) == [state.sid]

@@ -1,0 +1,87 @@
+"""What a subscriber keeps of a track, and what it forgets when the track is published again."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from livekit import rtc
+
+from agent.room.convert_stats import Path
+from agent.room.publisher import Publisher
+from agent.room.quality_monitor import TrackLabel
+from agent.room.restart_hands import ParticipantHands
+from agent.room.session import RoomSession
+from agent.room.stats import StatsPoller
+from agent.room.subscriber import Subscriber
+from agent.room.subscription import SubscribeAction
+from quality.stats import InboundRtp
+from tests.agent.room.one_publisher import Room
+
+VIDEO = TrackLabel("TR_1", "camera", "video", "camera", "ada", "video/VP9")
+
+
+class Track:
+    """A received track of the SDK, as far as statistics want it."""
+
+    stream_state = rtc.StreamState.STATE_ACTIVE
+
+
+def subscriber_in(room: Room) -> Subscriber:
+    return Subscriber(cast("RoomSession", room))
+
+
+def hands(room: Room, subscriber: Subscriber) -> ParticipantHands:
+    return ParticipantHands(cast("RoomSession", room), subscriber, cast("Publisher", SimpleNamespace(missing=tuple)))
+
+
+async def test_a_video_that_was_given_up_is_subscribed_to_when_it_is_published_again() -> None:
+    room = Room()
+    subscriber = subscriber_in(room)
+    room.publish("TR_1")
+    assert room.subscribed() == ["TR_1"]
+    await hands(room, subscriber).audio_only(VIDEO)
+    assert room.subscribed() == []
+    room.unpublish("TR_1")
+    room.publish("TR_2")
+    assert room.subscribed() == ["TR_2"]
+
+
+async def test_a_person_brings_a_video_back_that_was_given_up_and_what_they_chose_before_still_holds() -> None:
+    room = Room()
+    subscriber = subscriber_in(room)
+    room.publish("TR_1")
+    subscriber.override("TR_1", SubscribeAction.SUBSCRIBE)
+    subscriber.give_up("TR_1")
+    assert room.subscribed() == []
+    subscriber.override("TR_1", SubscribeAction.SUBSCRIBE)
+    assert room.subscribed() == ["TR_1"]
+
+
+async def test_nothing_is_expected_of_a_video_that_is_not_to_be_sent() -> None:
+    room = Room()
+    subscriber = subscriber_in(room)
+    room.publish("TR_1")
+    room.publications["TR_1"].track = track = Track()
+    poller = StatsPoller(cast("RoomSession", room), subscriber)
+    poller._identifiers[cast("Any", track)] = "video"
+
+    def muted() -> bool:
+        (snapshot,) = poller._inbound_snapshots({"video": InboundRtp()}, Path(), 1.0)
+        return snapshot.muted
+
+    restarts = hands(room, subscriber)
+    assert (muted(), restarts.wants(VIDEO)) == (False, True)
+    room.publications["TR_1"].track = None  # no SDK to speak to
+    subscriber.set_enabled("TR_1", enabled=False)
+    room.publications["TR_1"].track = track
+    assert (muted(), restarts.wants(VIDEO)) == (True, False)
+
+
+async def test_what_the_controller_withheld_is_asked_for_when_it_is_published_again() -> None:
+    room = Room()
+    subscriber = subscriber_in(room)
+    room.publish("TR_1")
+    subscriber.choose_quality("TR_1", None)
+    assert not subscriber.intent("TR_1").sent
+    room.unpublish("TR_1")
+    room.publish("TR_2")
+    assert subscriber.intent("TR_2").sent
