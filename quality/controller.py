@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from quality.allocation import Allocation, Limits, Subscription, allocate, constrain
 from quality.evidence import Evidence, LayerRate, gather, learned
 from quality.layer_steps import Ceilings, bitrate_bps, height, lower, measured, steps_up
-from quality.layer_trials import SEEN_S, Action, Kind, Trial, Wait, longer, shorter, waits
+from quality.layer_trials import BETTER, SEEN_S, Action, Kind, Trial, Wait, longer, shorter, waits
 from quality.stats import VideoQuality
 from quality.window import Window
 
@@ -41,9 +41,6 @@ THROUGH = 0.85  # of what came while there was trouble: the queue has to drain, 
 SHARE_GAIN = 1.15  # less is not worth key frames, nor the risk
 SETTLE_S = 3  # a switch takes 0.3 to 1.3 s, and then the queue has to drain
 JUDGED_S = 4  # by then the effect is there, or not
-BETTER = 1.05  # what a relief is to bring at least
-NO_WORSE = 0.95  # what a raise may cost at most: scenes vary by as much
-FAILED = 0.6  # seen for two seconds after a raise: it need not be waited for
 LATE_S = 20.0  # trouble within this time of a raise that seemed to work is still its doing
 SWITCH_WINDOW_S = 60.0
 MAX_SWITCHES = 6  # asked for in a minute, of a track; limits excepted
@@ -205,25 +202,18 @@ def _judge(state: ControllerState, trial: Trial, evidence: Evidence, now: float)
             return state, ()
         reason = f"nothing is known of what became of the {trial.kind} of {now - trial.began:.0f} s ago"
         return _ask(_dropped(state, now), state.asked, now, Kind.UNDO, reason, "what was seen before")
-    whole, own = outcome.whole, outcome.own
-    fails = any(gain.latest < FAILED * gain.before for gain in (whole, own))
-    broken = trial.raised and len(trial.after) > 1 and fails
+    broken = trial.raised and len(trial.after) > 1 and outcome.fails
     if now - trial.began < JUDGED_S and not broken:
         return state, ()
     state = replace(state, trial=None)
-    # What helps one of many hardly shows in the whole, nor does what costs one of them its picture.
-    if trial.kind is Kind.RAISE:
-        helped = whole.reaches(NO_WORSE) and own.reaches(NO_WORSE)
-    else:
-        helped = whole.reaches(BETTER) or (whole.reaches(NO_WORSE) and own.before < own.after and own.reaches(BETTER))
-    if helped and not broken:
+    if outcome.helped(trial.kind) and not broken:
         return replace(state, waits=shorter(state.waits, trial.kind, now), widened=trial.raised), ()
     before = state.asked
     held = _holding(state, _held_before(state, trial))
     undone = replace(held, waits=longer(state.waits, trial.kind, now), widened=False)
     reason = (
         f"{trial.kind} of {now - trial.began:.0f} s ago did not help: "
-        f"{whole.after:.2f} is seen instead of {whole.before:.2f}"
+        f"{outcome.whole.after:.2f} is seen instead of {outcome.whole.before:.2f}"
     )
     return _ask(undone, before, now, Kind.UNDO, reason, "what was seen before")
 

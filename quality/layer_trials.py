@@ -10,6 +10,9 @@ from quality.stats import VideoQuality
 
 FIRST_WAIT_S = 30.0
 MAX_WAIT_S = 480.0
+BETTER = 1.05  # what a trial is to bring at least
+NO_WORSE = 0.95  # what a raise may cost at most: scenes vary by as much
+FAILED = 0.6  # seen for two seconds after a raise
 SEEN_S = 3  # seconds that count as "before" and "after"
 
 
@@ -90,10 +93,25 @@ class Gain:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a trial: of all tracks that could be judged before and after, and of those that it changed."""
+    """What became of a trial: of all tracks that could be judged before and after, and of those that it changed.
+
+    What helps one of many hardly shows in the whole, nor does what costs one of them its picture.
+    """
 
     whole: Gain
     own: Gain
+
+    @property
+    def fails(self) -> bool:
+        """Whether so little is left that it need not be waited for."""
+        return any(gain.latest < FAILED * gain.before for gain in (self.whole, self.own))
+
+    def helped(self, kind: Kind) -> bool:
+        """Whether a trial of `kind` brought what it was for."""
+        if kind is Kind.RAISE:
+            return self.whole.reaches(NO_WORSE) and self.own.reaches(NO_WORSE)
+        own = self.own.after > self.own.before and self.own.reaches(BETTER)
+        return self.whole.reaches(BETTER) or (own and self.whole.reaches(NO_WORSE))
 
 
 @dataclass(frozen=True, slots=True)
