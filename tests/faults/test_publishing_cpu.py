@@ -5,6 +5,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from statistics import fmean
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.faults.adapting import longest_stop_s
 from tests.integration.cpu_quota import CpuGroup, why_not
 from tests.integration.participants import room_name
 from tests.integration.publishing import eventually
-from tests.integration.watched_agent import WatchedAgent
+from tests.integration.watched_agent import Second, WatchedAgent
 from tests.integration.watched_sender import watched_sender
 
 WITHOUT_QUOTA = why_not()
@@ -29,7 +30,8 @@ JOIN_S, CALM_S = 60.0, 10.0
 SHARE = 0.2  # of what it takes at ease: half the frames of a smaller picture take more
 STEPS_S = 240.0  # each step settles for 6 s and is watched for 15
 AFTER_S = 15.0
-LONGEST_STOP_S = 2.0  # seconds are looked at, not frames
+SEEN = 8  # seconds before and after
+LONGEST_STOP_S = 5.0  # what is left of the processor encodes a picture a second at the end
 
 
 async def test_a_codec_that_takes_too_much_is_changed_for_a_cheaper_one_while_pictures_go_on(
@@ -49,10 +51,17 @@ async def test_a_codec_that_takes_too_much_is_changed_for_a_cheaper_one_while_pi
         )
         began = len(viewer.seconds)
         await asyncio.sleep(AFTER_S)
-        print(sender.decisions, [second.track(SENDER) for second in viewer.seconds[-3:]])
+        before, after = fps(viewer.seconds[began - SEEN : began]), fps(viewer.seconds[-SEEN:])
+        stop_s = longest_stop_s(viewer.seconds[began - 1 :], SENDER)
+        print([(item["move"], item["course"], item["reason"]) for item in sender.decisions])
+        print(f"{before:.1f} frames a second before, {after:.1f} after, {stop_s:.1f} s without in between")
         assert (changed["limit"], changed["course"], changed["video_codec"]) == ("cpu", "down", "vp8")
-        assert longest_stop_s(viewer.seconds[began - 1 :], SENDER) <= LONGEST_STOP_S
-        assert shown(viewer)
+        assert after > before
+        assert stop_s <= LONGEST_STOP_S
+
+
+def fps(seconds: list[Second]) -> float:
+    return fmean(track.fps if (track := second.track(SENDER)) else 0.0 for second in seconds)
 
 
 def shown(viewer: WatchedAgent) -> bool:
