@@ -80,7 +80,8 @@ class StatsPoller:
                 snapshots = await self.poll()
             except ConnectionLost:
                 continue
-            self._tell(snapshots)
+            if snapshots is not None:  # no answer says nothing of any track
+                self._tell(snapshots)
 
     def _tell(self, snapshots: tuple[TrackSnapshot, ...]) -> None:
         now = self._clock.now()
@@ -91,8 +92,8 @@ class StatsPoller:
                 # One listener's fault must not end the polling for all.
                 log.exception("stats_listener_failed")
 
-    async def poll(self) -> tuple[TrackSnapshot, ...]:
-        """The snapshots of now: subscriptions first, then publications. Empty if the SDK does not answer.
+    async def poll(self) -> tuple[TrackSnapshot, ...] | None:
+        """The snapshots of now: subscriptions first, then publications. None if the SDK does not answer.
 
         Raises ConnectionLost outside a room.
         """
@@ -103,7 +104,7 @@ class StatsPoller:
                 stats = await room.get_rtc_stats()
         except (TimeoutError, RuntimeError) as error:
             log.warning("stats_unavailable", error=str(error) or type(error).__name__)
-            return ()
+            return None
         now, path = self._clock.now(), convert_stats.path_of(stats)
         return (
             *self._inbound_snapshots(convert_stats.inbound_by_track(stats), path, now),
@@ -156,7 +157,12 @@ class StatsPoller:
         received = [self._subscriber.sdk_track(each.sid) for each in self._subscriber.subscribed()]
         for track in (*tracks, *received):
             if track is not None and track not in self._identifiers:
-                identifier = convert_stats.track_identifier(await _track_stats(track))
+                try:
+                    identifier = convert_stats.track_identifier(await _track_stats(track))
+                except RuntimeError as error:
+                    # It is asked again in a second; the others are known meanwhile.
+                    log.warning("track_stats_unavailable", sid=track.sid, error=str(error))
+                    continue
                 if identifier is not None:
                     self._identifiers[track] = identifier
 

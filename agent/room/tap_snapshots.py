@@ -17,7 +17,7 @@ def tap_snapshots(tap: Tap, is_stream_paused: Callable[[str], bool], now: float)
             kind=TrackKind(item[1].kind.value),
             source=track_source(item[1]),
             timestamp=now,
-            stats=tap_inbound_rtp(stats, item[1].kind),
+            stats=tap_inbound_rtp(stats, item[1]),
             muted=item[1].muted,
             stream_paused=is_stream_paused(item[1].sid),
             requested_quality=video_quality(tap.quality(item[1].sid)) if item[1].kind is MediaKind.VIDEO else None,

@@ -75,17 +75,21 @@ def video_layers(track: RemoteTrack) -> tuple[VideoLayer, ...]:
     return tuple(VideoLayer(VideoQuality(item.quality.value), item.width, item.height) for item in track.layers)
 
 
-def tap_inbound_rtp(stats: InboundRtpStats, kind: MediaKind, frames_per_second: float = 0.0) -> InboundRtp:
-    """The tap's statistics as the quality package takes them.
+def tap_inbound_rtp(stats: InboundRtpStats, track: RemoteTrack) -> InboundRtp:
+    """The tap's statistics of `track` as the quality package takes them.
 
-    A tap decodes nothing: concealed samples of sound are those that whoever plays it will have to conceal.
+    Packets that redundancy brought count as received. A tap decodes nothing: concealed samples of sound are those that
+    whoever plays it will have to conceal. A picture that stands for more than 5 s, which W3C calls paused, is frozen,
+    but for a screen.
     """
-    repaired = stats.packets_recovered + stats.packets_repaired
-    sound = OPUS_PACKET_SAMPLES if kind is MediaKind.AUDIO else 0
+    # RFC 3550 counts what came by RTX, or in later packets, as lost; picture and sound did not suffer from it.
+    repaired = stats.packets_recovered_by_rtx + stats.packets_repaired
+    received = stats.packets_received + stats.packets_repaired
+    sound = OPUS_PACKET_SAMPLES if track.kind is MediaKind.AUDIO else 0
     missing = max(0, stats.packets_lost - repaired)
+    moves = track_source(track) is not TrackSource.SCREEN_SHARE
     return InboundRtp(
-        packets_received=stats.packets_received,
-        # RFC 3550 counts what came by retransmission as lost; the picture did not suffer from it.
+        packets_received=received,
         packets_lost=missing,
         packets_repaired=repaired,
         packets_discarded=stats.packets_discarded,
@@ -98,15 +102,14 @@ def tap_inbound_rtp(stats: InboundRtpStats, kind: MediaKind, frames_per_second: 
         key_frames_decoded=stats.key_frames_received,
         frame_width=stats.frame_width,
         frame_height=stats.frame_height,
-        frames_per_second=frames_per_second,
-        freeze_count=stats.freeze_count,
-        total_freezes_duration=stats.total_freezes_duration,
+        freeze_count=stats.freeze_count + (stats.pause_count if moves else 0),
+        total_freezes_duration=stats.total_freezes_duration + (stats.total_pauses_duration if moves else 0.0),
         nack_count=stats.nack_count,
         pli_count=stats.pli_count,
         jitter_buffer_delay=stats.jitter_buffer_delay,
         jitter_buffer_emitted_count=stats.jitter_buffer_emitted_count,
         concealed_samples=missing * sound,
-        total_samples_received=(stats.packets_received + missing) * sound,
+        total_samples_received=(received + missing) * sound,
         reports_sent=stats.sender_reports_received,
         round_trip_time=stats.round_trip_time,
     )

@@ -81,17 +81,17 @@ class MetricsSampler:
         """The sample for `state`, to be called once per state."""
         jitter: list[Observation] = []
         scores: list[Observation] = []
-        present: set[tuple[str, str]] = set()
         subscriptions: Counter[tuple[str, str]] = Counter()
         for track in state.tracks:
             for connection, receive in _connections(track):
-                present.add((track.sid, connection))
                 subscriptions[track.kind, connection] += 1
                 if self._add(track, connection, receive):
                     jitter.append(Observation(track.kind, receive.jitter))
                 if receive.score is not None:
                     scores.append(Observation(track.kind, receive.score))
-        self._seen = {key: value for key, value in self._seen.items() if key in present}
+        # A track of which nothing is known for a moment goes on from where it was.
+        there = {track.sid for track in state.tracks}
+        self._seen = {key: value for key, value in self._seen.items() if key[0] in there}
         return RoomMetrics(
             participants=len(state.participants),
             publications=dict(Counter(item.kind for item in state.publications)),

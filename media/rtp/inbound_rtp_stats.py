@@ -31,6 +31,8 @@ class InboundRtpStats:
     retransmitted_bytes_received: int
     packets_recovered: int
     """Packets that came after a NACK asked for them, by whatever way."""
+    packets_recovered_by_rtx: int
+    """Those of them that came by RTX: `packets_lost` has them too."""
     packets_repaired: int
     """Packets of audio that were taken from the redundancy (RFC 2198) in later ones; `packets_lost` has them too
     where they never came."""

@@ -116,7 +116,7 @@ class InboundStream:
             # Nobody asked for it; what is newer than the newest will come by itself.
             statistics.unusable_packets += 1
             return
-        self._nacks.arrived(extended, now)
+        statistics.recovered_by_rtx += self._nacks.arrived(extended, now)
         self._receive_other(original, extended, now)
 
     def handle_sender_report(self, report: SenderReport, now: float) -> None:

@@ -75,16 +75,17 @@ class NackTracker:
                 del missing[sequence]
         self._next_due = min(self._next_due, due)
 
-    def arrived(self, sequence: int, now: float) -> None:
-        """A packet came that was not the next in order, by whatever way."""
+    def arrived(self, sequence: int, now: float) -> bool:
+        """A packet came that was not the next in order, by whatever way; whether it was missed and asked for."""
         entry = self._missing.pop(sequence, None)
         if entry is None or not entry.asks:
-            return
+            return False
         self.packets_recovered += 1
         if entry.asks == 1:
             # After a second ask it is open which of them was answered (Karn's rule).
             sample = now - entry.asked_at
             self._rtt_s += (sample - self._rtt_s) * (_RTT_GAIN if self._rtt_s else 1.0)
+        return True
 
     def forget_before(self, sequence: int) -> None:
         """Stop asking for what the jitter buffer gave up: everything below `sequence`."""

@@ -22,6 +22,7 @@ class ReceiveStatistics:
         self.total_bytes = 0
         self.last_arrival: float | None = None
         self.padding_packets = 0
+        self.recovered_by_rtx = 0
         self.unusable_packets = 0
         self.retransmitted_packets = 0
         self.retransmitted_bytes = 0
@@ -163,6 +164,7 @@ class ReceiveStatistics:
             retransmitted_packets_received=self.retransmitted_packets,
             retransmitted_bytes_received=self.retransmitted_bytes,
             packets_recovered=nacks.packets_recovered,
+            packets_recovered_by_rtx=self.recovered_by_rtx,
             packets_repaired=packets_repaired,
             nack_count=self.nack_count,
             pli_count=self.pli_count,

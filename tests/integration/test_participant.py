@@ -92,13 +92,13 @@ async def test_pattern_arrives_by_rule_and_layers_follow_the_wish(livekit_server
         await pictures.of_size(640, 360)
 
         poller = StatsPoller(viewer.session, viewer.subscriber)
-        snapshots = await poller.poll()
+        snapshots = await poller.poll() or ()
         assert [(each.track_sid, each.kind) for each in snapshots] == [(track.sid, TrackKind.VIDEO)]
         stats = snapshots[0].stats
         assert isinstance(stats, InboundRtp)
         assert (stats.frame_width, stats.frame_height) == (640, 360)
         assert stats.frames_decoded
-        sent = await StatsPoller(sender.session, sender.subscriber, sender.publisher).poll()
+        sent = await StatsPoller(sender.session, sender.subscriber, sender.publisher).poll() or ()
         assert {each.track_sid for each in sent} == {each.sid for each in published}
         layers = next(each.stats for each in sent if each.kind is TrackKind.VIDEO)
         assert isinstance(layers, tuple)

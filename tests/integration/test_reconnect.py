@@ -150,7 +150,7 @@ async def test_the_controller_steps_down_when_told_to_and_says_why(livekit_serve
         pictures = Pictures()
         viewer.subscriber.on_frames(track.sid, pictures)
         await pictures.of_size(1280, 720)
-        snapshots = await poller.poll()
+        snapshots = await poller.poll() or ()
         assert isinstance(snapshots[0].stats, InboundRtp)
         assert snapshots[0].requested_quality is VideoQuality.HIGH
         assert [layer.height for layer in snapshots[0].layers] == [180, 360, 720]

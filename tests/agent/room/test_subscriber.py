@@ -1,5 +1,6 @@
 """What a subscriber keeps of a track, and what it forgets when the track is published again."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -85,3 +86,20 @@ async def test_what_the_controller_withheld_is_asked_for_when_it_is_published_ag
     room.unpublish("TR_1")
     room.publish("TR_2")
     assert subscriber.intent("TR_2").sent
+
+
+async def test_no_answer_of_the_sdk_is_told_to_nobody_and_says_nothing_of_any_track() -> None:
+    room = Room()
+    room.sdk_room.get_rtc_stats = refused
+    poller = StatsPoller(cast("RoomSession", room), subscriber_in(room))
+    told: list[object] = []
+    poller.add_listener(lambda snapshots, now: told.append(snapshots))
+    assert await poller.poll() is None
+    poller.start()
+    await asyncio.sleep(1.3)
+    await poller.aclose()
+    assert told == []
+
+
+async def refused() -> None:
+    raise RuntimeError("reconnecting")

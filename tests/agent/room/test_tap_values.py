@@ -32,7 +32,7 @@ def test_sender_reports_and_key_frames_are_counted_and_what_is_not_known_is_none
     for second in range(3):
         stream.handle_sender_report(report, START + second)
     counted = replace(stream.stats(START + 3), key_frames_received=4)
-    told = tap_inbound_rtp(counted, MediaKind.VIDEO)
+    told = tap_inbound_rtp(counted, TRACK)
     assert (told.reports_sent, told.key_frames_decoded) == (3, 4)
     assert (told.frames_decoded, told.round_trip_time, told.audio_level) == (None, None, None)
 
@@ -40,11 +40,28 @@ def test_sender_reports_and_key_frames_are_counted_and_what_is_not_known_is_none
 def test_sound_that_is_lost_for_good_is_what_a_player_conceals() -> None:
     stream = InboundStream(InboundStreamConfig({96: Codec.OPUS}), NtpOffset(), None)
     counted = replace(
-        stream.stats(START), packets_received=90, packets_lost=15, packets_recovered=3, packets_repaired=2
+        stream.stats(START), packets_received=88, packets_lost=15, packets_recovered_by_rtx=3, packets_repaired=2
     )
-    sound, picture = (tap_inbound_rtp(counted, kind) for kind in (MediaKind.AUDIO, MediaKind.VIDEO))
-    assert (sound.packets_lost, sound.concealed_samples / sound.total_samples_received) == (10, 0.1)
+    sound, picture = tap_inbound_rtp(counted, replace(TRACK, kind=MediaKind.AUDIO)), tap_inbound_rtp(counted, TRACK)
+    assert (sound.packets_received, sound.packets_lost, sound.packets_repaired) == (90, 10, 5)
+    assert sound.concealed_samples / sound.total_samples_received == 0.1
     assert (picture.concealed_samples, picture.total_samples_received) == (0, 0)
+
+
+def test_what_came_again_by_the_same_way_mends_no_later_loss() -> None:
+    stream = InboundStream(InboundStreamConfig({96: Codec.OPUS}), NtpOffset(), None)
+    counted = replace(stream.stats(START), packets_received=920, packets_lost=80, packets_recovered=100)
+    assert tap_inbound_rtp(counted, replace(TRACK, kind=MediaKind.AUDIO)).packets_lost == 80
+
+
+def test_a_camera_that_stands_for_long_is_frozen_and_a_screen_is_not() -> None:
+    stream = InboundStream(InboundStreamConfig({96: Codec.VP8}), NtpOffset(), None)
+    counted = replace(
+        stream.stats(START), freeze_count=1, total_freezes_duration=2.0, pause_count=1, total_pauses_duration=60.0
+    )
+    camera, screen = tap_inbound_rtp(counted, TRACK), tap_inbound_rtp(counted, replace(TRACK, source="screen_share"))
+    assert (camera.freeze_count, camera.total_freezes_duration) == (2, 62.0)
+    assert (screen.freeze_count, screen.total_freezes_duration) == (1, 2.0)
 
 
 def test_layers_are_those_of_simulcast_only() -> None:

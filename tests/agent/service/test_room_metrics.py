@@ -48,6 +48,14 @@ def test_a_new_subscription_counts_from_nothing() -> None:
     assert (totals(sample).packets_received, totals(sample).nack_count) == (103, 5)
 
 
+def test_a_second_of_which_nothing_is_known_counts_nothing_twice() -> None:
+    sampler = MetricsSampler()
+    sampler.sample(state(received(packets_received=100, packets_lost=9)), RoomCounters())
+    sampler.sample(state(replace(TRACK, tap=None)), RoomCounters())
+    sample = sampler.sample(state(received(packets_received=110, packets_lost=9)), RoomCounters())
+    assert (totals(sample).packets_received, totals(sample).packets_lost) == (110, 9)
+
+
 def test_late_packets_take_nothing_back_and_count_no_loss_twice() -> None:
     sampler = MetricsSampler()
     for number, lost in enumerate((5, 4, 5), start=1):

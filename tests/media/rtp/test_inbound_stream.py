@@ -149,6 +149,7 @@ def test_a_lost_packet_is_asked_for_and_comes_by_rtx() -> None:
     assert track.stream.next_deadline(SETTLED + 0.1) is None
     stats = track.stream.stats(SETTLED + 0.1)
     assert (stats.nack_count, stats.pli_count, stats.packets_recovered) == (1, 0, 1)
+    assert stats.packets_recovered_by_rtx == 1
     assert (stats.retransmitted_packets_received, stats.packets_received) == (1, 6)
     assert stats.packets_lost == 1
 
@@ -162,6 +163,7 @@ def test_a_packet_sent_again_on_the_same_ssrc_will_do_too() -> None:
     assert bodies(output.frames) == [1]
     stats = track.stream.stats(SETTLED + 0.1)
     assert (stats.packets_lost, stats.packets_recovered, stats.retransmitted_packets_received) == (0, 1, 0)
+    assert stats.packets_recovered_by_rtx == 0
 
 
 def test_what_is_missing_around_a_reordered_start_is_asked_for() -> None:
