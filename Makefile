@@ -29,7 +29,7 @@ interop: setup .venv/.interop ## tests with a browser and other people's softwar
 lipsync: setup ## flashes and beeps through a real server, and two simulated hours
 	@$(BIN)/python -m pytest -s -m slow $(TESTS)
 
-faults: setup ## kill -9, outages, loss and bad disks against a real server, with figures (20 minutes)
+faults: setup ## kill -9, outages, loss and bad disks against a real server, with figures (45 minutes)
 	@$(BIN)/python -m pytest -m faults -rA --timeout 900 $(TESTS)
 
 lint: .venv/.python ## ruff, mypy strict, import contracts
