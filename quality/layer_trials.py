@@ -12,6 +12,9 @@ FIRST_WAIT_S = 30.0
 MAX_WAIT_S = 480.0
 BETTER = 1.05  # what a trial is to bring at least
 NO_WORSE = 0.95  # what a raise may cost at most: scenes vary by as much
+# A few seconds of one video vary by more than those of all: what freezes at random does so before and after.
+RESCUED = 2.0
+OWN_NO_WORSE = 0.8
 FAILED = 0.6  # seen for two seconds after a raise
 SEEN_S = 3  # seconds that count as "before" and "after"
 
@@ -109,9 +112,9 @@ class Outcome:
     def helped(self, kind: Kind) -> bool:
         """Whether a trial of `kind` brought what it was for."""
         if kind is Kind.RAISE:
-            return self.whole.reaches(NO_WORSE) and self.own.reaches(NO_WORSE)
-        own = self.own.after > self.own.before and self.own.reaches(BETTER)
-        return self.whole.reaches(BETTER) or (own and self.whole.reaches(NO_WORSE))
+            return self.whole.reaches(NO_WORSE) and self.own.reaches(OWN_NO_WORSE)
+        rescued = self.own.after > self.own.before and self.own.reaches(RESCUED)
+        return self.whole.reaches(BETTER) or (rescued and self.whole.reaches(NO_WORSE))
 
 
 @dataclass(frozen=True, slots=True)
