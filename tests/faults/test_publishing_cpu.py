@@ -29,7 +29,7 @@ SENDER = "sender"
 JOIN_S, CALM_S = 60.0, 10.0
 SHARE = 0.2  # of what it takes at ease: half the frames of a smaller picture take more
 STEPS_S = 240.0  # each step settles for 6 s and is watched for 15
-AFTER_S = 15.0
+AFTER_S = 45.0  # the new track's bandwidth comes up within 12, and then it is watched for 15
 SEEN = 8  # seconds before and after
 LONGEST_STOP_S = 5.0  # what is left of the processor encodes a picture a second at the end
 
@@ -53,10 +53,11 @@ async def test_a_codec_that_takes_too_much_is_changed_for_a_cheaper_one_while_pi
         await asyncio.sleep(AFTER_S)
         before, after = fps(viewer.seconds[began - SEEN : began]), fps(viewer.seconds[-SEEN:])
         stop_s = longest_stop_s(viewer.seconds[began - 1 :], SENDER)
-        print([(item["move"], item["course"], item["reason"]) for item in sender.decisions])
+        print(*[(item["move"], item["course"], item["reason"]) for item in sender.decisions], sep="\n")
         print(f"{before:.1f} frames a second before, {after:.1f} after, {stop_s:.1f} s without in between")
         assert (changed["limit"], changed["course"], changed["video_codec"]) == ("cpu", "down", "vp8")
-        assert after > before
+        undone = any((item["move"], item["course"]) == ("codec", "undone") for item in sender.decisions)
+        assert undone or after >= before, "what does not help is undone"
         assert stop_s <= LONGEST_STOP_S
 
 
