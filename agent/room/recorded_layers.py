@@ -26,18 +26,22 @@ class RecordedLayers:
         self._tap = tap
         self._allocator = LayerAllocator()
         self._caps: dict[str, VideoQuality] = {}
+        self._lowered: dict[str, VideoQuality] = {}
         self._max_fps: dict[str, int | None] = {}
         self._pinned: dict[str, VideoQuality] = {}
 
     def allow(self, track_sid: str, cap: VideoQuality, max_fps: int | None = None) -> LayerQuality:
         """The track is recorded, in `cap` and with `max_fps` frames a second at best; the layer to begin with."""
         self._max_fps[track_sid] = max_fps
-        return self.cap(track_sid, cap)
-
-    def cap(self, track_sid: str, cap: VideoQuality) -> LayerQuality:
-        """The track is recorded in `cap` at best from now on; the layer to take."""
         self._caps[track_sid] = cap
-        return LayerQuality(min(cap, self.policy.quality).value)
+        return LayerQuality(min(self._cap(track_sid), self.policy.quality).value)
+
+    def lower(self, track_sid: str, quality: VideoQuality) -> None:
+        """The track's layers above `quality` cannot be had, whatever the rules say, until it is published again."""
+        self._lowered[track_sid] = quality
+
+    def _cap(self, track_sid: str) -> VideoQuality:
+        return min(self._caps[track_sid], self._lowered.get(track_sid, VideoQuality.HIGH))
 
     def max_fps(self, track_sid: str) -> int | None:
         """The frames a second to record at most: the smaller of the rule's and the policy's; None for all."""
@@ -47,6 +51,7 @@ class RecordedLayers:
     def forget(self, track_sid: str) -> None:
         """The track is no longer recorded."""
         self._caps.pop(track_sid, None)
+        self._lowered.pop(track_sid, None)
         self._max_fps.pop(track_sid, None)
         self._pinned.pop(track_sid, None)
 
@@ -83,7 +88,7 @@ class RecordedLayers:
         found, taken = self._tap.find_track(sid), video_quality(self._tap.quality(sid))
         if found is None or taken is None or found[1].kind is not MediaKind.VIDEO:
             return None
-        return recorded_video(*found, self._caps[sid], taken, self.rates.smooth_bps(sid))
+        return recorded_video(*found, self._cap(sid), taken, self.rates.smooth_bps(sid))
 
 
 def recorded_video(

@@ -8,6 +8,7 @@ from agent.room.recording_plan import LayerPolicy
 from agent.room.subscription import SubscriptionPolicy
 from media.e2ee.key_provider import KeyProvider
 from media.record.handoff import SegmentSink
+from media.record.journal import never_begun
 from media.record.recorder import Recording
 from media.record.recording_id import check_recording_id
 from media.record.recording_writer import RecordingCallbacks, RecordingConfig
@@ -48,7 +49,7 @@ def open_recording(options: RecorderOptions, callbacks: RecordingCallbacks, now:
     segmenter = SegmenterConfig(segment_duration_s=options.segment_duration_s, part_duration_s=options.part_duration_s)
     config = RecordingConfig(segmenter=segmenter, mux_participants=options.mux_participants)
     path = options.recordings_dir / check_recording_id(options.recording_id)
-    if path.exists():
+    if path.exists() and not never_begun(path):
         recording = Recording.resume(path, now, config=config, callbacks=callbacks)
     else:
         recording = Recording.create(

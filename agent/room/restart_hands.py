@@ -111,7 +111,7 @@ class TapHands:
         asked = self._tap.quality(label.track_sid)
         if asked is not None:
             lower = LayerQuality(max(0, asked - 1))
-            self._layers.cap(label.track_sid, VideoQuality(lower.value))
+            self._layers.lower(label.track_sid, VideoQuality(lower.value))
             await self._tap.set_quality(label.track_sid, lower)
 
     async def audio_only(self, label: TrackLabel) -> None:

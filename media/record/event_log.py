@@ -54,6 +54,8 @@ class EventLog:
             return
         with translated(f"append to {self._path}"):
             self._open()
+            if os.fstat(self._descriptor).st_size != self._size_bytes:  # an earlier cut failed too
+                os.ftruncate(self._descriptor, self._size_bytes)
             try:
                 write_all(self._descriptor, bytes(self._pending))
             except OSError:

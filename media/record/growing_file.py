@@ -36,13 +36,13 @@ class GrowingFile:
     def append(self, data: bytes) -> None:
         """Write one piece. Raises StorageError; the file then ends with the piece before."""
         with translated(f"write {self._temporary}"):
+            self._cut()
             try:
                 write_all(self._descriptor, data)
                 if self._fsync_pieces:
                     os.fsync(self._descriptor)
             except OSError:
-                os.ftruncate(self._descriptor, self.size_bytes)
-                os.lseek(self._descriptor, self.size_bytes, os.SEEK_SET)
+                self._cut()
                 raise
         self._sha256.update(data)
         self.size_bytes += len(data)
@@ -51,11 +51,18 @@ class GrowingFile:
         """Make the file durable under its name. Raises StorageError; may then be called again."""
         with translated(f"finish {self.path}"):
             if self._descriptor >= 0:
+                self._cut()
                 os.fsync(self._descriptor)
                 self.close()
             if self._temporary.exists():
                 self._temporary.replace(self.path)
             fsync_directory(self.path.parent)
+
+    def _cut(self) -> None:
+        """Drop what a write that failed left behind the last piece; it may have failed itself the last time."""
+        if os.fstat(self._descriptor).st_size != self.size_bytes:
+            os.ftruncate(self._descriptor, self.size_bytes)
+            os.lseek(self._descriptor, self.size_bytes, os.SEEK_SET)
 
     def discard(self) -> None:
         """Drop the file. Raises StorageError."""

@@ -71,6 +71,20 @@ def read_sound_journal(recording_path: Path) -> JournalContents:
     return contents
 
 
+def never_begun(recording_path: Path) -> bool:
+    """Whether a folder holds no more than what a creation leaves that was killed: no whole line, and nothing else.
+
+    Raises StorageError.
+    """
+    journal = recording_path / JOURNAL_NAME
+    with translated(f"read {recording_path}"):
+        try:
+            names = {entry.name for entry in recording_path.iterdir()}
+        except NotADirectoryError:
+            return False
+        return names <= {JOURNAL_NAME} and (not names or b"\n" not in journal.read_bytes())
+
+
 class Journal:
     """The open journal of a writer, which also holds the recording's lock.
 
@@ -113,6 +127,8 @@ class Journal:
             return
         data = b"".join(self._pending)
         with translated(f"append to {self._path}"):
+            if os.fstat(self._descriptor).st_size != self._size_bytes:  # an earlier cut failed too
+                os.ftruncate(self._descriptor, self._size_bytes)
             try:
                 write_all(self._descriptor, data)
                 os.fsync(self._descriptor)

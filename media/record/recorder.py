@@ -22,7 +22,7 @@ from media.record.entries import (
     TrackOpened,
 )
 from media.record.event_log import encode_event
-from media.record.journal import Journal, read_sound_journal
+from media.record.journal import Journal, never_begun, read_sound_journal
 from media.record.ledger import Ledger
 from media.record.manifest import ManifestBuilder
 from media.record.muxed_recovery import next_muxed_numbers, recover_muxed
@@ -90,8 +90,9 @@ class Recording:
     ) -> "Recording":
         """Start a recording in the new folder `root / recording_id`. `started_at`: Unix seconds, zero of media time.
 
-        Waits for a few fsyncs. Raises RecordingBusy when the folder exists, StorageError and its
-        subclasses, ValueError for an id that cannot name a folder.
+        A folder in which a creation was killed before it wrote anything is as good as new. Waits for a few
+        fsyncs. Raises RecordingBusy when the folder exists, StorageError and its subclasses, ValueError for an
+        id that cannot name a folder.
         """
         if not is_recording_id(recording_id):
             raise ValueError(f"{recording_id!r} is no recording id: use letters, digits, '.', '_' and '-'")
@@ -100,14 +101,18 @@ class Recording:
         with translated(f"create {path}"):
             try:
                 path.mkdir()
+                made = True
             except FileExistsError as error:
-                raise RecordingBusy(f"{path} exists already; resume that recording or choose another id") from error
+                made = False
+                if not never_begun(path):
+                    raise RecordingBusy(f"{path} exists already; resume that recording or choose another id") from error
         started = RecordingStarted(recording_id, room, room_sid, started_at)
         try:
             make_directory(path)
             ledger = _first_ledger(path, started)
         except MediaError:
-            shutil.rmtree(path, ignore_errors=True)
+            if made:
+                shutil.rmtree(path, ignore_errors=True)
             raise
         return cls._start(path, started, ledger, {}, {}, 0, config, callbacks)
 
@@ -306,8 +311,13 @@ def _key(descriptor: TrackDescriptor) -> tuple[str, str, str, str]:
 
 
 def _first_ledger(path: Path, started: RecordingStarted) -> Ledger:
-    ledger = Ledger(path, Journal(path), ManifestBuilder())
+    journal = Journal(path)
+    if not never_begun(path):  # somebody else was faster
+        journal.close()
+        raise RecordingBusy(f"{path} was created by another process; resume that recording or choose another id")
+    ledger = Ledger(path, journal, ManifestBuilder())
     try:
+        journal.cut(0)
         ledger.record(started, started.started_at)
         ledger.commit(started.started_at, _nobody)
         ledger.write_manifest(RecordingState.RECORDING, started.started_at)

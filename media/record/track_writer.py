@@ -86,6 +86,7 @@ class TrackWriter:
         self._unfinished: list[_OpenSegment] = []
         self._end_decode_time = progress.resume.decode_time if progress.resume else 0
         self._bytes_written = 0
+        self._gap_waits = False
 
     @property
     def counters(self) -> TrackCounters:
@@ -192,6 +193,7 @@ class TrackWriter:
         elif isinstance(action, ReportGap):
             gap = GapEntry(track, action.decode_time, action.duration, action.reason, action.frames_lost)
             ledger.record(gap, now)
+            self._gap_waits = True
         else:
             mapping = self._clock.anchored(action.anchor)
             if self._clock.rtp_anchor is not None:
@@ -218,6 +220,10 @@ class TrackWriter:
     def _start_segment(self, action: StartSegment, now: float) -> None:
         muxer = muxer_for(action.config.codec, RECORDABLE[action.config.codec])
         init_path = self._inits.get(action.config) or self._write_init(action.config, now)
+        if self._gap_waits:
+            # As durable as what comes after it: a kill would leave media behind a hole without reason.
+            self._context.ledger.commit(now, self._context.on_segment)
+            self._gap_waits = False
         sequence = self._progress.next_sequence
         relative = f"{self.opened.directory}/{sequence:06d}{muxer.container.segment_suffix}"
         note = SegmentNote(

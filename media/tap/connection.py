@@ -11,7 +11,7 @@ from aiortc import RTCIceServer
 from media.clock import SteadyClock
 from media.errors import MediaError
 from media.frames import EncodedFrame
-from media.tap.datagram_reader import Datagram
+from media.tap.datagram_reader import READ_BATCH, Datagram
 from media.tap.events import CandidateReceived, Joined, LayerQuality, LeaveRequested, OfferReceived, SignalEvent
 from media.tap.layer_guard import LayerGuard
 from media.tap.receiver import Receivers
@@ -170,7 +170,8 @@ class Connection:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
-            self._transport.read()
+            while self._transport.read() >= READ_BATCH:  # a loop that was busy has more than one batch waiting
+                pass
             self._deliver(self._receivers.flush(self._clock.now()))
         finally:
             await self._signal.aclose()

@@ -52,6 +52,7 @@ class DatagramReader:
         self._protocol = protocol
         self._srtp = srtp
         self._now = now
+        self._emptied_at = float("-inf")
         self.refused = 0
         """Datagrams that were replayed or not authentic."""
         self.malformed = 0
@@ -72,11 +73,14 @@ class DatagramReader:
             try:
                 size, ancillary, _flags, address = receive(buffers, _ANCILLARY_BYTES)
             except (BlockingIOError, InterruptedError):
+                self._emptied_at = now
                 return count
             except OSError as error:
                 self._protocol.error_received(error)
                 return count
-            self._take(size, arrival(ancillary, steady_minus_wall, now), address, rtp, rtcp)
+            # What waits came since the socket was last empty; a wall clock that was set meanwhile says otherwise.
+            arrived_at = max(self._emptied_at, arrival(ancillary, steady_minus_wall, now))
+            self._take(size, arrived_at, address, rtp, rtcp)
         return READ_BATCH
 
     def _take(

@@ -1,15 +1,19 @@
 """Which layers are recorded: allocation within a budget, and how seldom it changes its mind."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.room.recorded_layers import RecordedLayers
 from agent.room.recording_activity import is_heard
 from agent.room.recording_layers import RAISE_AFTER_S, LayerAllocator, RecordedVideo, allocate
 from agent.room.recording_plan import LayerPolicy
 from agent.room.recording_rates import ReceiveRates
+from media.tap.events import LayerQuality
+from media.tap.tap import Tap
 from quality.stats import VideoQuality
 
 LOW, MEDIUM, HIGH = VideoQuality
@@ -157,3 +161,13 @@ def test_who_is_heard_is_the_servers_to_say_or_the_bit_rate() -> None:
     assert is_heard(publishers, {"PA_a": True}, quiet)
     assert not is_heard(publishers, {"PA_a": False}, loud)
     assert not is_heard({}, {"PA_a": True}, loud), "of what is recorded, nobody"
+
+
+def test_what_a_restart_lowered_stays_lowered_whatever_is_applied_again_until_the_track_is_gone() -> None:
+    layers = RecordedLayers(cast("Tap", None), LayerPolicy())
+    assert layers.allow("TR_1", HIGH) is LayerQuality.HIGH
+    layers.lower("TR_1", MEDIUM)
+    assert layers.allow("TR_1", HIGH) is LayerQuality.MEDIUM
+    assert layers.allow("TR_1", LOW) is LayerQuality.LOW
+    layers.forget("TR_1")
+    assert layers.allow("TR_1", HIGH) is LayerQuality.HIGH

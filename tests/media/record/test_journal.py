@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.errors import DiskFull, RecordingBusy
+from media.errors import DiskFull, RecordingBusy, StorageError
 from media.frames import Codec, MediaKind
 from media.record.entries import (
     ClockMapping,
@@ -49,6 +49,28 @@ ENTRIES: list[JournalEntry] = [
     RecordingClosed(),
 ]
 LINES = [encode_entry(entry, 1000.0 + index) for index, entry in enumerate(ENTRIES)]
+
+
+def test_what_a_failed_write_left_is_dropped_even_where_dropping_it_failed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path)
+    journal.append(ENTRIES[0], 1000.0)
+    journal.flush()
+    journal.append(ENTRIES[1], 1001.0)
+    with monkeypatch.context() as broken:
+        broken.setattr("media.record.journal.os.fsync", refuse)
+        broken.setattr("media.record.journal.os.ftruncate", refuse)
+        with pytest.raises(StorageError):
+            journal.flush()
+    journal.append(ENTRIES[2], 1002.0)
+    journal.flush()
+    journal.close()
+    assert [record.entry for record in read_journal(tmp_path).records] == ENTRIES[:3]
+
+
+def refuse(*_: object) -> None:
+    raise OSError(5, "no")
 
 
 def test_every_entry_comes_back() -> None:

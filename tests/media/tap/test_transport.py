@@ -155,6 +155,28 @@ async def test_forged_and_replayed_datagrams_are_refused_and_the_rest_goes_on() 
     assert reader.refused == 3
 
 
+async def test_a_wall_clock_set_forward_moves_nothing_before_the_socket_was_last_empty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sender, receiver = srtp_pair()
+    clock = SteadyClock()
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiving,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending,
+    ):
+        receiving.bind(("127.0.0.1", 0))
+        receiving.setblocking(False)
+        reader = DatagramReader(receiving, Protocol(), SrtpReceiver(receiver), clock.now)
+        rtp: list[Datagram] = []
+        assert reader.read(rtp, []) == 0
+        emptied_at = clock.now()
+        sending.sendto(sender.protect(rtp_packet(1)), receiving.getsockname())
+        wall = time.time
+        monkeypatch.setattr("media.tap.datagram_reader.time.time", lambda: wall() + 60.0)
+        assert reader.read(rtp, []) == 1
+    assert rtp[0].arrival_time >= emptied_at - 0.1
+
+
 def test_what_pylibsrtp_keeps_inside_is_still_there() -> None:
     sender, receiver = srtp_pair()
     srtp = SrtpReceiver(receiver)
