@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from quality.participants import Agreement, agreement
-from quality.report_points import Points, TrackPoint, merged_samples
+from quality.report_points import Points, Stretch, TrackPoint, merged
 from quality.samples import ParticipantSample, TrackSample
 from quality.score import ConnectionQuality, connection_quality, mean_opinion_score
 
@@ -61,7 +61,7 @@ class TrackReport:
 
     `score` and `mos` are means over the time on the server's scale, `model_mos` is of what people see or hear.
     `qualities` are shares of the time by the server's words. `loss_ratio` is of all packets expected. Means are over
-    the time; None is what was not measured. `sizes` are the pictures' in order of appearance.
+    the time in which a figure was known; None is what was not measured. `sizes` are in order of appearance.
     """
 
     track: ReportedTrack
@@ -167,7 +167,7 @@ class QualityReport:
 
 @dataclass(slots=True)
 class _Track:
-    points: Points[TrackSample] = field(default_factory=lambda: Points(merged_samples))
+    points: Points[Stretch] = field(default_factory=lambda: Points(merged))
     seconds: dict[str, float] = field(default_factory=dict)
     sizes: dict[str, None] = field(default_factory=dict)
     first: TrackSample | None = None
@@ -179,7 +179,7 @@ class _Track:
 @dataclass(slots=True)
 class _Participant:
     own: bool
-    points: Points[ParticipantSample] = field(default_factory=lambda: Points(_worse))
+    points: Points[ParticipantSample] = field(default_factory=lambda: Points(_worst))
     words: Counter[str] = field(default_factory=Counter)
     server_words: Counter[str] = field(default_factory=Counter)
     agreement: Counter[str] = field(default_factory=Counter)
@@ -216,7 +216,7 @@ class ReportBuilder:
         track = self._tracks.setdefault(sample.track_sid, _Track())
         track.first = track.first or sample
         track.last = sample
-        track.points.add(sample)
+        track.points.add(Stretch.of(sample))
         word = sample.quality.value
         track.seconds[word] = track.seconds.get(word, 0.0) + sample.duration_s
         if sample.frame_width and len(track.sizes) < MAX_SIZES:
@@ -282,9 +282,7 @@ class ReportBuilder:
         assert track.first is not None
         assert track.last is not None
         points, started_at = track.points.all, self.started_at
-        whole = points[0]
-        for point in points[1:]:
-            whole = merged_samples(whole, point)
+        whole = merged(points).sample
         ends_at_s = track.last.at - started_at
         spans = [*track.spans, *(_ended(span, ends_at_s, told=False) for span in track.open.values())]
         return TrackReport(
@@ -320,7 +318,7 @@ class ReportBuilder:
             still_ratio=whole.still_ratio,
             sizes=tuple(track.sizes),
             patterns=tuple(sorted(spans, key=lambda span: span.began_at_s)),
-            points=tuple(TrackPoint.of(point, started_at) for point in points),
+            points=tuple(TrackPoint.of(point.sample, started_at) for point in points),
         )
 
     def _participant(self, identity: str, item: _Participant) -> ParticipantReport:
@@ -354,9 +352,9 @@ class ReportBuilder:
 MAX_SIZES = 32  # a shared window that is resized has endlessly many
 
 
-def _worse(one: ParticipantSample, other: ParticipantSample) -> ParticipantSample:
-    """Of two samples that become one point the worse: a bad moment must not vanish in a long recording."""
-    return one if one.score < other.score else other
+def _worst(samples: Sequence[ParticipantSample]) -> ParticipantSample:
+    """Of samples that become one point the worst: a bad moment must not vanish in a long recording."""
+    return min(samples, key=lambda sample: sample.score)
 
 
 def _ended(span: PatternSpan, at_s: float, *, told: bool) -> PatternSpan:
