@@ -13,8 +13,9 @@ from agent.errors import QualityNotFound
 from media.record.entries import JsonValue, RecordingState
 from media.record.reader import QUALITY_NAME, RecordingView, read_events
 from media.record.storage import translated, write_durably
-from quality.report import REPORT_VERSION, PatternSpan, QualityReport, ReportBuilder, ReportedRecording, ReportedTrack
+from quality.report import REPORT_VERSION, QualityReport, ReportBuilder, ReportedRecording, ReportedTrack
 from quality.report_html import render
+from quality.report_spans import PatternSpan
 from quality.samples import ParticipantSample, TrackSample
 
 REPORT_NAME = "quality.json"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from quality.participants import Agreement, agreement
 from quality.report_points import Points, Stretch, TrackPoint, merged
+from quality.report_spans import UNTOLD, PatternSpan, Spans
 from quality.samples import ParticipantSample, TrackSample
 from quality.score import ConnectionQuality, connection_quality, mean_opinion_score
 
@@ -39,20 +40,6 @@ class ReportedRecording:
     state: str
     started_at: float
     ended_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class PatternSpan:
-    """A degradation of a track, in seconds of the recording. `told_end` is False where its end was not told."""
-
-    track_sid: str
-    participant_identity: str
-    pattern: str
-    began_at_s: float
-    ended_at_s: float
-    told_end: bool
-    reason: str
-    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +159,7 @@ class _Track:
     sizes: dict[str, None] = field(default_factory=dict)
     first: TrackSample | None = None
     last: TrackSample | None = None
-    spans: list[PatternSpan] = field(default_factory=list)
-    open: dict[str, PatternSpan] = field(default_factory=dict)
+    spans: Spans = field(default_factory=Spans)
 
 
 @dataclass(slots=True)
@@ -216,11 +202,18 @@ class ReportBuilder:
         track = self._tracks.setdefault(sample.track_sid, _Track())
         track.first = track.first or sample
         track.last = sample
+        self._follow_patterns(track.spans, sample)
         track.points.add(Stretch.of(sample))
         word = sample.quality.value
         track.seconds[word] = track.seconds.get(word, 0.0) + sample.duration_s
         if sample.frame_width and len(track.sizes) < MAX_SIZES:
             track.sizes[f"{sample.frame_width}x{sample.frame_height}"] = None
+
+    def _follow_patterns(self, spans: Spans, sample: TrackSample) -> None:
+        label, at_s = self._labels.get(sample.track_sid), sample.at - self.started_at
+        identity, began_at_s = label.participant_identity if label else "", max(0.0, at_s - sample.duration_s)
+        began = PatternSpan(sample.track_sid, identity, "", began_at_s, began_at_s, False, UNTOLD)
+        spans.follow(sample.patterns, began, at_s)
 
     def add_participant(self, sample: ParticipantSample) -> None:
         """Take in a participant's sample."""
@@ -238,15 +231,13 @@ class ReportBuilder:
             known.server_mos[1] += 1
 
     def begin_pattern(self, span: PatternSpan) -> None:
-        """A pattern began; `began_at_s` in seconds of the recording."""
-        self._tracks.setdefault(span.track_sid, _Track()).open[span.pattern] = span
+        """A pattern began; `began_at_s` in seconds of the recording. One that was still open ends first."""
+        self._tracks.setdefault(span.track_sid, _Track()).spans.begin(span)
 
     def end_pattern(self, track_sid: str, pattern: str, at_s: float) -> None:
         """A pattern ended; one that is not known to have begun is passed over."""
-        track = self._tracks.get(track_sid)
-        span = track.open.pop(pattern, None) if track else None
-        if track is not None and span is not None:
-            track.spans.append(_ended(span, at_s, told=True))
+        if track_sid in self._tracks:
+            self._tracks[track_sid].spans.end(pattern, at_s)
 
     def build(self, recording: ReportedRecording) -> QualityReport:
         """The report of all that was added so far."""
@@ -284,7 +275,6 @@ class ReportBuilder:
         points, started_at = track.points.all, self.started_at
         whole = merged(points).sample
         ends_at_s = track.last.at - started_at
-        spans = [*track.spans, *(_ended(span, ends_at_s, told=False) for span in track.open.values())]
         return TrackReport(
             track=self._labels.get(sid, ReportedTrack(sid, sid, "video" if track.sizes else "audio", "unknown", "")),
             starts_at_s=max(0.0, track.first.at - track.first.duration_s - started_at),
@@ -317,7 +307,7 @@ class ReportBuilder:
             black_ratio=whole.black_ratio,
             still_ratio=whole.still_ratio,
             sizes=tuple(track.sizes),
-            patterns=tuple(sorted(spans, key=lambda span: span.began_at_s)),
+            patterns=tuple(track.spans.all(ends_at_s)),
             points=tuple(TrackPoint.of(point.sample, started_at) for point in points),
         )
 
@@ -355,19 +345,6 @@ MAX_SIZES = 32  # a shared window that is resized has endlessly many
 def _worst(samples: Sequence[ParticipantSample]) -> ParticipantSample:
     """Of samples that become one point the worst: a bad moment must not vanish in a long recording."""
     return min(samples, key=lambda sample: sample.score)
-
-
-def _ended(span: PatternSpan, at_s: float, *, told: bool) -> PatternSpan:
-    return PatternSpan(
-        span.track_sid,
-        span.participant_identity,
-        span.pattern,
-        span.began_at_s,
-        max(span.began_at_s, at_s),
-        told,
-        span.reason,
-        span.figures,
-    )
 
 
 def _shares(amounts: Mapping[str, float]) -> dict[str, float]:

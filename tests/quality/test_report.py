@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quality.report import PatternSpan, ReportBuilder, ReportedRecording, ReportedTrack
+from quality.report import ReportBuilder, ReportedRecording, ReportedTrack
 from quality.report_points import MAX_POINTS, Stretch, merged
 from quality.samples import ParticipantSample, TrackSample
 from quality.score import ConnectionQuality, mean_opinion_score
@@ -83,27 +83,6 @@ def test_participants_are_compared_with_the_server_and_the_worst_speaks_for_the_
     nobody = ReportBuilder(START)
     nobody.add_sample(sample(2))
     assert nobody.build(RECORDING).quality is None
-
-
-def span(pattern: str, began_at_s: float) -> PatternSpan:
-    return PatternSpan("TR_1", "ada", pattern, began_at_s, began_at_s, False, "why", {"loss_ratio": 0.1})
-
-
-def test_patterns_have_their_times_and_one_that_never_ended_ends_with_its_track() -> None:
-    builder = ReportBuilder(START)
-    builder.begin_pattern(span("freeze", 3.0))
-    builder.end_pattern("TR_1", "freeze", 9.0)
-    builder.begin_pattern(span("steady_loss", 12.0))
-    builder.end_pattern("TR_1", "silent_track", 13.0)
-    builder.end_pattern("TR_9", "freeze", 13.0)
-    builder.begin_pattern(replace(span("freeze", 1.0), track_sid="TR_never_judged"))
-    for at in (2, 30):
-        builder.add_sample(sample(at))
-    report = builder.build(RECORDING)
-    freeze, loss = report.tracks[0].patterns
-    assert (freeze.began_at_s, freeze.ended_at_s, freeze.told_end) == (3.0, 9.0, True)
-    assert (loss.began_at_s, loss.ended_at_s, loss.told_end) == (12.0, 30.0, False)
-    assert report.patterns == {"freeze": 1, "steady_loss": 1}
 
 
 def test_a_day_has_no_more_points_than_an_hour_and_the_same_figures() -> None:
