@@ -163,16 +163,32 @@ class _Track:
 
 
 @dataclass(slots=True)
+class _Mean:
+    """A mean over the time."""
+
+    seconds: float = 0.0
+    weighed: float = 0.0
+
+    def add(self, value: float, seconds: float) -> None:
+        self.seconds += seconds
+        self.weighed += value * seconds
+
+    @property
+    def value(self) -> float | None:
+        """None where there was no time."""
+        return self.weighed / self.seconds if self.seconds else None
+
+
+@dataclass(slots=True)
 class _Participant:
     own: bool
     points: Points[ParticipantSample] = field(default_factory=lambda: Points(_worst))
-    words: Counter[str] = field(default_factory=Counter)
-    server_words: Counter[str] = field(default_factory=Counter)
+    words: dict[str, float] = field(default_factory=dict)
+    server_words: dict[str, float] = field(default_factory=dict)
     agreement: Counter[str] = field(default_factory=Counter)
-    count: int = 0
-    score: float = 0.0
+    score: _Mean = field(default_factory=_Mean)
     score_min: float = 100.0
-    server_mos: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    server_mos: _Mean = field(default_factory=_Mean)
 
 
 class ReportBuilder:
@@ -204,8 +220,7 @@ class ReportBuilder:
         track.last = sample
         self._follow_patterns(track.spans, sample)
         track.points.add(Stretch.of(sample))
-        word = sample.quality.value
-        track.seconds[word] = track.seconds.get(word, 0.0) + sample.duration_s
+        _count(track.seconds, sample.quality.value, sample.duration_s)
         if sample.frame_width and len(track.sizes) < MAX_SIZES:
             track.sizes[f"{sample.frame_width}x{sample.frame_height}"] = None
 
@@ -219,16 +234,15 @@ class ReportBuilder:
         """Take in a participant's sample."""
         known = self._participants.setdefault(sample.participant_identity, _Participant(sample.own))
         known.points.add(sample)
-        known.words[sample.quality.value] += 1
-        known.count += 1
-        known.score += sample.score
-        known.score_min = min(known.score_min, sample.score)
+        seconds = sample.duration_s if sample.duration_s > 0 else LEAST_S
+        _count(known.words, sample.quality.value, seconds)
+        known.score.add(sample.score, seconds)
+        known.score_min = min(known.score_min, sample.score if sample.score_min is None else sample.score_min)
         if sample.server_quality is not None:
-            known.server_words[sample.server_quality.value] += 1
+            _count(known.server_words, sample.server_quality.value, seconds)
             known.agreement[agreement(sample.as_server_quality, sample.server_quality).value] += 1
         if sample.server_mos is not None:
-            known.server_mos[0] += sample.server_mos
-            known.server_mos[1] += 1
+            known.server_mos.add(sample.server_mos, seconds)
 
     def begin_pattern(self, span: PatternSpan) -> None:
         """A pattern began; `began_at_s` in seconds of the recording. One that was still open ends first."""
@@ -249,7 +263,7 @@ class ReportBuilder:
         together: Counter[str] = Counter()
         for track in judged.values():
             for word, duration_s in track.seconds.items():
-                seconds[word] = seconds.get(word, 0.0) + duration_s
+                _count(seconds, word, duration_s)
         for item in self._participants.values():
             together.update(item.agreement if item.own else {})
         ends = [track.ends_at_s for track in tracks]
@@ -312,7 +326,8 @@ class ReportBuilder:
         )
 
     def _participant(self, identity: str, item: _Participant) -> ParticipantReport:
-        score = item.score / item.count
+        score = item.score.value
+        assert score is not None, "known by a sample"
         started_at = self.started_at
         return ParticipantReport(
             participant_identity=identity,
@@ -322,7 +337,7 @@ class ReportBuilder:
             mos=mean_opinion_score(score),
             quality=connection_quality(score),
             qualities=_shares(item.words),
-            server_mos=item.server_mos[0] / item.server_mos[1] if item.server_mos[1] else None,
+            server_mos=item.server_mos.value,
             server_qualities=_shares(item.server_words),
             agreement=_figures(item.agreement),
             points=tuple(
@@ -339,12 +354,17 @@ class ReportBuilder:
         )
 
 
+LEAST_S = 0.001  # a sample of no time says little, but who has no other must have a mean
 MAX_SIZES = 32  # a shared window that is resized has endlessly many
 
 
 def _worst(samples: Sequence[ParticipantSample]) -> ParticipantSample:
     """Of samples that become one point the worst: a bad moment must not vanish in a long recording."""
     return min(samples, key=lambda sample: sample.score)
+
+
+def _count(seconds: dict[str, float], word: str, duration_s: float) -> None:
+    seconds[word] = seconds.get(word, 0.0) + duration_s
 
 
 def _shares(amounts: Mapping[str, float]) -> dict[str, float]:

@@ -140,6 +140,18 @@ def test_torn_foreign_and_impossible_lines_are_left_out(recording: Path) -> None
     assert after.tracks == before.tracks
 
 
+def test_files_of_before_participants_had_a_duration_are_read(recording: Path) -> None:
+    lines = [json.loads(line) for line in (recording / QUALITY_NAME).read_text().splitlines()]
+    for line in lines:
+        if line["type"] == "participant_quality":
+            line["payload"].pop("duration_s", None)
+            del line["payload"]["score_min"]
+    (recording / QUALITY_NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    report = report_of(recording)
+    assert report.unreadable_lines == 0
+    assert report.participants[0].score_min == min(point.score for point in report.participants[0].points)
+
+
 def test_a_recording_without_samples_has_no_report(tmp_path: Path) -> None:
     made = Recording.create(tmp_path, "empty", "lobby", started_at=EPOCH)
     made.close(EPOCH + 5)

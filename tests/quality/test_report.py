@@ -85,6 +85,29 @@ def test_participants_are_compared_with_the_server_and_the_worst_speaks_for_the_
     assert nobody.build(RECORDING).quality is None
 
 
+def test_a_participants_means_and_shares_are_over_the_time_however_rare_samples_were() -> None:
+    builder = ReportBuilder(START)
+    builder.add_sample(sample(2))
+    busy = replace(person(30, 40.0, ConnectionQuality.LOST), duration_s=30.0, score_min=5.0, server_mos=1.0)
+    calm = [person(30 + at, 100.0, ConnectionQuality.EXCELLENT) for at in range(2, 12, 2)]
+    for each in (busy, *calm):
+        builder.add_participant(each)
+    (ada,) = builder.build(RECORDING).participants
+    assert ada.score == pytest.approx((30 * 40 + 10 * 100) / 40)
+    assert ada.score_min == 5.0
+    assert ada.qualities["excellent"] == ada.server_qualities["excellent"] == pytest.approx(10 / 40)
+    assert ada.server_mos == pytest.approx((30 * 1.0 + 10 * 4.0) / 40)
+    assert (ada.agreement.compared, ada.agreement.same) == (6, 5), "of samples, as before"
+
+
+def test_a_participant_whose_samples_have_no_time_has_a_mean() -> None:
+    builder = ReportBuilder(START)
+    builder.add_sample(sample(2))
+    builder.add_participant(replace(person(2, 70.0, None), duration_s=0.0))
+    (ada,) = builder.build(RECORDING).participants
+    assert ada.score == pytest.approx(70.0)
+
+
 def test_a_day_has_no_more_points_than_an_hour_and_the_same_figures() -> None:
     builder = ReportBuilder(START)
     count = 24 * 1800
