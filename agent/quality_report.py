@@ -92,7 +92,8 @@ def _stored(view: RecordingView) -> QualityReport | None:
         report = _REPORT.validate_json(data)
     except ValidationError:
         return None
-    current = report.version == REPORT_VERSION and report.recording.ended_at == view.ended_at
+    # Figures in the file have only so many digits.
+    current = report.version == REPORT_VERSION and report.recording.ended_at == _rounded(view.ended_at)
     return report if current else None
 
 
