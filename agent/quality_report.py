@@ -13,8 +13,9 @@ from agent.errors import QualityNotFound
 from media.record.entries import JsonValue, RecordingState
 from media.record.reader import QUALITY_NAME, RecordingView, read_events
 from media.record.storage import translated, write_durably
-from quality.report import REPORT_VERSION, PatternSpan, QualityReport, ReportBuilder, ReportedRecording, ReportedTrack
+from quality.report import REPORT_VERSION, QualityReport, ReportBuilder, ReportedRecording, ReportedTrack
 from quality.report_html import render
+from quality.report_spans import PatternSpan
 from quality.samples import ParticipantSample, TrackSample
 
 REPORT_NAME = "quality.json"
@@ -91,7 +92,8 @@ def _stored(view: RecordingView) -> QualityReport | None:
         report = _REPORT.validate_json(data)
     except ValidationError:
         return None
-    current = report.version == REPORT_VERSION and report.recording.ended_at == view.ended_at
+    # Figures in the file have only so many digits.
+    current = report.version == REPORT_VERSION and report.recording.ended_at == _rounded(view.ended_at)
     return report if current else None
 
 

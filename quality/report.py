@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from quality.participants import Agreement, agreement
-from quality.report_points import Points, TrackPoint, merged_samples
+from quality.report_points import Points, Stretch, TrackPoint, merged
+from quality.report_spans import UNTOLD, PatternSpan, Spans
 from quality.samples import ParticipantSample, TrackSample
 from quality.score import ConnectionQuality, connection_quality, mean_opinion_score
 
@@ -42,26 +43,12 @@ class ReportedRecording:
 
 
 @dataclass(frozen=True, slots=True)
-class PatternSpan:
-    """A degradation of a track, in seconds of the recording. `told_end` is False where its end was not told."""
-
-    track_sid: str
-    participant_identity: str
-    pattern: str
-    began_at_s: float
-    ended_at_s: float
-    told_end: bool
-    reason: str
-    figures: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class TrackReport:
     """A track. Times are seconds of the recording, `judged_s` how many of them were judged.
 
     `score` and `mos` are means over the time on the server's scale, `model_mos` is of what people see or hear.
     `qualities` are shares of the time by the server's words. `loss_ratio` is of all packets expected. Means are over
-    the time; None is what was not measured. `sizes` are the pictures' in order of appearance.
+    the time in which a figure was known; None is what was not measured. `sizes` are in order of appearance.
     """
 
     track: ReportedTrack
@@ -167,26 +154,41 @@ class QualityReport:
 
 @dataclass(slots=True)
 class _Track:
-    points: Points[TrackSample] = field(default_factory=lambda: Points(merged_samples))
+    points: Points[Stretch] = field(default_factory=lambda: Points(merged))
     seconds: dict[str, float] = field(default_factory=dict)
     sizes: dict[str, None] = field(default_factory=dict)
     first: TrackSample | None = None
     last: TrackSample | None = None
-    spans: list[PatternSpan] = field(default_factory=list)
-    open: dict[str, PatternSpan] = field(default_factory=dict)
+    spans: Spans = field(default_factory=Spans)
+
+
+@dataclass(slots=True)
+class _Mean:
+    """A mean over the time."""
+
+    seconds: float = 0.0
+    weighed: float = 0.0
+
+    def add(self, value: float, seconds: float) -> None:
+        self.seconds += seconds
+        self.weighed += value * seconds
+
+    @property
+    def value(self) -> float | None:
+        """None where there was no time."""
+        return self.weighed / self.seconds if self.seconds else None
 
 
 @dataclass(slots=True)
 class _Participant:
     own: bool
-    points: Points[ParticipantSample] = field(default_factory=lambda: Points(_worse))
-    words: Counter[str] = field(default_factory=Counter)
-    server_words: Counter[str] = field(default_factory=Counter)
+    points: Points[ParticipantSample] = field(default_factory=lambda: Points(_worst))
+    words: dict[str, float] = field(default_factory=dict)
+    server_words: dict[str, float] = field(default_factory=dict)
     agreement: Counter[str] = field(default_factory=Counter)
-    count: int = 0
-    score: float = 0.0
+    score: _Mean = field(default_factory=_Mean)
     score_min: float = 100.0
-    server_mos: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    server_mos: _Mean = field(default_factory=_Mean)
 
 
 class ReportBuilder:
@@ -216,37 +218,40 @@ class ReportBuilder:
         track = self._tracks.setdefault(sample.track_sid, _Track())
         track.first = track.first or sample
         track.last = sample
-        track.points.add(sample)
-        word = sample.quality.value
-        track.seconds[word] = track.seconds.get(word, 0.0) + sample.duration_s
+        self._follow_patterns(track.spans, sample)
+        track.points.add(Stretch.of(sample))
+        _count(track.seconds, sample.quality.value, sample.duration_s)
         if sample.frame_width and len(track.sizes) < MAX_SIZES:
             track.sizes[f"{sample.frame_width}x{sample.frame_height}"] = None
+
+    def _follow_patterns(self, spans: Spans, sample: TrackSample) -> None:
+        label, at_s = self._labels.get(sample.track_sid), sample.at - self.started_at
+        identity, began_at_s = label.participant_identity if label else "", max(0.0, at_s - sample.duration_s)
+        began = PatternSpan(sample.track_sid, identity, "", began_at_s, began_at_s, False, UNTOLD)
+        spans.follow(sample.patterns, began, at_s)
 
     def add_participant(self, sample: ParticipantSample) -> None:
         """Take in a participant's sample."""
         known = self._participants.setdefault(sample.participant_identity, _Participant(sample.own))
         known.points.add(sample)
-        known.words[sample.quality.value] += 1
-        known.count += 1
-        known.score += sample.score
-        known.score_min = min(known.score_min, sample.score)
+        seconds = sample.duration_s if sample.duration_s > 0 else LEAST_S
+        _count(known.words, sample.quality.value, seconds)
+        known.score.add(sample.score, seconds)
+        known.score_min = min(known.score_min, sample.score if sample.score_min is None else sample.score_min)
         if sample.server_quality is not None:
-            known.server_words[sample.server_quality.value] += 1
+            _count(known.server_words, sample.server_quality.value, seconds)
             known.agreement[agreement(sample.as_server_quality, sample.server_quality).value] += 1
         if sample.server_mos is not None:
-            known.server_mos[0] += sample.server_mos
-            known.server_mos[1] += 1
+            known.server_mos.add(sample.server_mos, seconds)
 
     def begin_pattern(self, span: PatternSpan) -> None:
-        """A pattern began; `began_at_s` in seconds of the recording."""
-        self._tracks.setdefault(span.track_sid, _Track()).open[span.pattern] = span
+        """A pattern began; `began_at_s` in seconds of the recording. One that was still open ends first."""
+        self._tracks.setdefault(span.track_sid, _Track()).spans.begin(span)
 
     def end_pattern(self, track_sid: str, pattern: str, at_s: float) -> None:
         """A pattern ended; one that is not known to have begun is passed over."""
-        track = self._tracks.get(track_sid)
-        span = track.open.pop(pattern, None) if track else None
-        if track is not None and span is not None:
-            track.spans.append(_ended(span, at_s, told=True))
+        if track_sid in self._tracks:
+            self._tracks[track_sid].spans.end(pattern, at_s)
 
     def build(self, recording: ReportedRecording) -> QualityReport:
         """The report of all that was added so far."""
@@ -258,7 +263,7 @@ class ReportBuilder:
         together: Counter[str] = Counter()
         for track in judged.values():
             for word, duration_s in track.seconds.items():
-                seconds[word] = seconds.get(word, 0.0) + duration_s
+                _count(seconds, word, duration_s)
         for item in self._participants.values():
             together.update(item.agreement if item.own else {})
         ends = [track.ends_at_s for track in tracks]
@@ -282,11 +287,8 @@ class ReportBuilder:
         assert track.first is not None
         assert track.last is not None
         points, started_at = track.points.all, self.started_at
-        whole = points[0]
-        for point in points[1:]:
-            whole = merged_samples(whole, point)
+        whole = merged(points).sample
         ends_at_s = track.last.at - started_at
-        spans = [*track.spans, *(_ended(span, ends_at_s, told=False) for span in track.open.values())]
         return TrackReport(
             track=self._labels.get(sid, ReportedTrack(sid, sid, "video" if track.sizes else "audio", "unknown", "")),
             starts_at_s=max(0.0, track.first.at - track.first.duration_s - started_at),
@@ -319,12 +321,13 @@ class ReportBuilder:
             black_ratio=whole.black_ratio,
             still_ratio=whole.still_ratio,
             sizes=tuple(track.sizes),
-            patterns=tuple(sorted(spans, key=lambda span: span.began_at_s)),
-            points=tuple(TrackPoint.of(point, started_at) for point in points),
+            patterns=tuple(track.spans.all(ends_at_s)),
+            points=tuple(TrackPoint.of(point.sample, started_at) for point in points),
         )
 
     def _participant(self, identity: str, item: _Participant) -> ParticipantReport:
-        score = item.score / item.count
+        score = item.score.value
+        assert score is not None, "known by a sample"
         started_at = self.started_at
         return ParticipantReport(
             participant_identity=identity,
@@ -334,7 +337,7 @@ class ReportBuilder:
             mos=mean_opinion_score(score),
             quality=connection_quality(score),
             qualities=_shares(item.words),
-            server_mos=item.server_mos[0] / item.server_mos[1] if item.server_mos[1] else None,
+            server_mos=item.server_mos.value,
             server_qualities=_shares(item.server_words),
             agreement=_figures(item.agreement),
             points=tuple(
@@ -351,25 +354,17 @@ class ReportBuilder:
         )
 
 
+LEAST_S = 0.001  # a sample of no time says little, but who has no other must have a mean
 MAX_SIZES = 32  # a shared window that is resized has endlessly many
 
 
-def _worse(one: ParticipantSample, other: ParticipantSample) -> ParticipantSample:
-    """Of two samples that become one point the worse: a bad moment must not vanish in a long recording."""
-    return one if one.score < other.score else other
+def _worst(samples: Sequence[ParticipantSample]) -> ParticipantSample:
+    """Of samples that become one point the worst: a bad moment must not vanish in a long recording."""
+    return min(samples, key=lambda sample: sample.score)
 
 
-def _ended(span: PatternSpan, at_s: float, *, told: bool) -> PatternSpan:
-    return PatternSpan(
-        span.track_sid,
-        span.participant_identity,
-        span.pattern,
-        span.began_at_s,
-        max(span.began_at_s, at_s),
-        told,
-        span.reason,
-        span.figures,
-    )
+def _count(seconds: dict[str, float], word: str, duration_s: float) -> None:
+    seconds[word] = seconds.get(word, 0.0) + duration_s
 
 
 def _shares(amounts: Mapping[str, float]) -> dict[str, float]:

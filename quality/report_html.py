@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from html import escape
 from itertools import pairwise
 
-from quality.report import ParticipantPoint, ParticipantReport, PatternSpan, QualityReport, ReportedTrack, TrackReport
+from quality.report import ParticipantPoint, ParticipantReport, QualityReport, ReportedTrack, TrackReport
 from quality.report_parts import (
     as_clock,
     as_length,
@@ -20,6 +20,7 @@ from quality.report_parts import (
     verdict,
 )
 from quality.report_plots import strip
+from quality.report_spans import PatternSpan
 from quality.report_style import STYLE
 from quality.report_track import track_card
 

@@ -1,7 +1,8 @@
 """Points of a timeline, of which there are never too many."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any, Generic, TypeVar
 
 from quality.samples import TrackSample
@@ -15,7 +16,8 @@ P = TypeVar("P")
 class Points(Generic[P]):
     """Keeps between `MAX_POINTS` and twice as many: past that each two neighbours become one, by `merge`."""
 
-    def __init__(self, merge: Callable[[P, P], P]) -> None:
+    def __init__(self, merge: Callable[[Sequence[P]], P]) -> None:
+        """`merge` makes one of one or more that follow each other."""
         self._merge = merge
         self._points: list[P] = []
         self._waiting: list[P] = []
@@ -28,24 +30,17 @@ class Points(Generic[P]):
             return
         self._points.append(self._taken())
         if len(self._points) >= 2 * MAX_POINTS:
-            pairs = zip(self._points[::2], self._points[1::2], strict=True)
-            self._points = [self._merge(one, other) for one, other in pairs]
+            self._points = [self._merge(self._points[at : at + 2]) for at in range(0, len(self._points), 2)]
             self._each *= 2
 
     @property
     def all(self) -> list[P]:
         """The points so far, the last of which may be of fewer samples."""
-        return [*self._points, *([self._merged(self._waiting)] if self._waiting else [])]
+        return [*self._points, *([self._merge(self._waiting)] if self._waiting else [])]
 
     def _taken(self) -> P:
         waiting, self._waiting = self._waiting, []
-        return self._merged(waiting)
-
-    def _merged(self, samples: list[P]) -> P:
-        point = samples[0]
-        for sample in samples[1:]:
-            point = self._merge(point, sample)
-        return point
+        return self._merge(waiting)
 
 
 _COUNTS = (
@@ -72,37 +67,59 @@ _MEANS_IF_KNOWN = (
 )
 
 
-def merged_samples(one: TrackSample, other: TrackSample) -> TrackSample:
-    """One sample over two of a track that follow each other: counts add up, means are over the time, states the later.
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Samples of a track as one. `known_s`: for how many of its seconds each figure that may be None was known."""
 
-    Reasons are those of the worse.
+    sample: TrackSample
+    known_s: tuple[float, ...]
+
+    @classmethod
+    def of(cls, sample: TrackSample) -> "Stretch":
+        """The stretch of one sample."""
+        unknown = (getattr(sample, name) is None for name in _MEANS_IF_KNOWN)
+        return cls(sample, tuple(0.0 if none else sample.duration_s for none in unknown))
+
+
+def merged(parts: Sequence[Stretch]) -> Stretch:
+    """One stretch over one or more of a track that follow each other: counts add up, states are those at the end.
+
+    Means are over the time, those of figures that may be None over the time in which they were known. Reasons are those
+    of the worst.
     """
-    duration_s = one.duration_s + other.duration_s
-    share = one.duration_s / duration_s if duration_s > 0 else 0.5
-    score = share * one.score + (1 - share) * other.score
+    if len(parts) == 1:
+        return parts[0]
+    samples = [part.sample for part in parts]
+    durations = [sample.duration_s for sample in samples]
     # Any: these are fields of several types, which a checker cannot tell apart by name.
-    means: dict[str, Any] = {name: _mean(getattr(one, name), getattr(other, name), share) for name in _MEANS_IF_KNOWN}
-    worse = one if one.score_min <= other.score_min else other
-    return replace(
-        other,
-        duration_s=duration_s,
-        score_min=worse.score_min,
-        reasons=worse.reasons,
-        model_reasons=worse.model_reasons,
-        patterns=tuple(dict.fromkeys((*one.patterns, *other.patterns))),
-        layer_distance=max(one.layer_distance, other.layer_distance),
-        **{name: getattr(one, name) + getattr(other, name) for name in _COUNTS},
-        **{name: share * getattr(one, name) + (1 - share) * getattr(other, name) for name in _MEANS},
+    means: dict[str, Any] = {name: _mean([getattr(each, name) for each in samples], durations) for name in _MEANS}
+    known_s = tuple(zip(*(part.known_s for part in parts), strict=True))
+    for name, seconds in zip(_MEANS_IF_KNOWN, known_s, strict=True):
+        means[name] = _mean([getattr(each, name) for each in samples], seconds)
+    worst = min(samples, key=lambda sample: sample.score_min)
+    sample = replace(
+        samples[-1],
+        duration_s=sum(durations),
+        score_min=worst.score_min,
+        reasons=worst.reasons,
+        model_reasons=worst.model_reasons,
+        patterns=tuple(dict.fromkeys(name for each in samples for name in each.patterns)),
+        layer_distance=max(each.layer_distance for each in samples),
+        **{name: sum(getattr(each, name) for each in samples) for name in _COUNTS},
         **means,
-        mos=mean_opinion_score(score),
-        quality=connection_quality(score),
+        mos=mean_opinion_score(means["score"]),
+        quality=connection_quality(means["score"]),
     )
+    return Stretch(sample, tuple(sum(seconds) for seconds in known_s))
 
 
-def _mean(one: float | None, other: float | None, share: float) -> float | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return share * one + (1 - share) * other
+def _mean(values: Sequence[float | None], seconds: Sequence[float]) -> float | None:
+    """The mean of what is known, by its seconds; None where nothing is."""
+    known = [(value, weight) for value, weight in zip(values, seconds, strict=True) if value is not None]
+    total_s = sum(weight for _, weight in known)
+    if total_s > 0:
+        return sum(value * weight for value, weight in known) / total_s
+    return fmean(value for value, _ in known) if known else None
 
 
 @dataclass(frozen=True, slots=True)

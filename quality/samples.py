@@ -71,9 +71,10 @@ class TrackSample:
 
 @dataclass(frozen=True, slots=True)
 class ParticipantSample:
-    """A participant at `at`: our word and score, and the server's (None where it said nothing yet).
+    """A participant over the `duration_s` up to `at`, and what the server says of it (None where it said nothing yet).
 
-    `as_server_quality` is our word where losses count as they do for the server, which is compared with its own.
+    `score` is the mean, `score_min` the lowest (None in old files), `mos` that of `score`. Words are those at `at`, so
+    that like is compared with like: `as_server_quality`, where losses count as for the server, with the server's own.
     """
 
     participant_identity: str
@@ -85,6 +86,8 @@ class ParticipantSample:
     own: bool = False
     server_quality: ConnectionQuality | None = None
     server_mos: float | None = None
+    duration_s: float = 2.0
+    score_min: float | None = None
 
 
 def track_sample(judgements: Sequence[Judgement], content: Content | None = None) -> TrackSample:
@@ -138,18 +141,22 @@ def track_sample(judgements: Sequence[Judgement], content: Content | None = None
     )
 
 
-def participant_sample(judgement: ParticipantJudgement) -> ParticipantSample:
-    """The sample of one judgement."""
+def participant_sample(judgements: Sequence[ParticipantJudgement], duration_s: float) -> ParticipantSample:
+    """The sample over `judgements` of one participant, at least one, which together stand for `duration_s`."""
+    latest = judgements[-1]
+    score = fmean(judgement.score.value for judgement in judgements)
     return ParticipantSample(
-        participant_identity=judgement.participant_identity,
-        at=judgement.at,
-        score=judgement.score.value,
-        mos=judgement.score.mos,
-        quality=judgement.score.quality,
-        as_server_quality=judgement.as_server.quality,
-        own=judgement.own,
-        server_quality=judgement.server.quality if judgement.server else None,
-        server_mos=judgement.server.mos if judgement.server else None,
+        participant_identity=latest.participant_identity,
+        at=latest.at,
+        score=score,
+        mos=mean_opinion_score(score),
+        quality=latest.score.quality,
+        as_server_quality=latest.as_server.quality,
+        own=latest.own,
+        server_quality=latest.server.quality if latest.server else None,
+        server_mos=latest.server.mos if latest.server else None,
+        duration_s=duration_s,
+        score_min=min(judgement.score.value for judgement in judgements),
     )
 
 

@@ -5,7 +5,7 @@ in all. A writer that dies costs what was gathered since the last lines.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 
 from agent.room.quality_monitor import JudgedTrack, QualityTick, TrackLabel
 from media.record.entries import JsonValue, TimelineEvent
@@ -17,9 +17,22 @@ from quality.samples import ParticipantSample, TrackSample, participant_sample, 
 
 SAMPLE_S = 2.0  # well below the server's interval of 5 s; a line has some 400 bytes, a second of sound 4,000
 MAX_LINES_PER_S = 20.0
+TICK_S = 1.0
 DIGITS = 4
 
 Append = Callable[[TimelineEvent], object]
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """A participant's judgements since the last line, and for how long they stand."""
+
+    judgements: list[ParticipantJudgement] = field(default_factory=list)
+    duration_s: float = 0.0
+
+    def add(self, judgement: ParticipantJudgement, duration_s: float) -> None:
+        self.judgements.append(judgement)
+        self.duration_s += duration_s
 
 
 class QualityLog:
@@ -30,7 +43,7 @@ class QualityLog:
         self._append = append
         self._tallies = tallies if tallies is not None else {}
         self._gathered: dict[str, list[JudgedTrack]] = {}
-        self._participants: dict[str, ParticipantJudgement] = {}
+        self._participants: dict[str, _Gathered] = {}
         self._described: dict[str, TrackLabel] = {}
         self._written_at: float | None = None
 
@@ -41,7 +54,9 @@ class QualityLog:
             self._gathered.setdefault(judged.label.track_sid, []).append(judged)
             for change in judged.judgement.changes:
                 self._append(_pattern_event(judged.label, change))
-        self._participants.update({each.participant_identity: each for each in tick.participants})
+        seconds = _seconds(tick)
+        for each in tick.participants:
+            self._participants.setdefault(each.participant_identity, _Gathered()).add(each, seconds)
         if self._written_at is None:
             self._written_at = tick.at
         if tick.at - self._written_at >= self._interval_s():
@@ -55,9 +70,10 @@ class QualityLog:
         for sid, judged in gathered.items():
             tally = self._tallies.get(sid)
             self._append(_track_event(judged, tally.take() if tally else None))
-        for each in participants.values():
-            payload = _payload(participant_sample(each), ("participant_identity", "at"))
-            self._append(TimelineEvent("participant_quality", each.at, each.participant_identity, payload))
+        for identity, each in participants.items():
+            sample = participant_sample(each.judgements, each.duration_s)
+            payload = _payload(sample, ("participant_identity", "at"))
+            self._append(TimelineEvent("participant_quality", sample.at, identity, payload))
 
     def _interval_s(self) -> float:
         return max(SAMPLE_S, (len(self._gathered) + len(self._participants)) / MAX_LINES_PER_S)
@@ -76,6 +92,11 @@ class QualityLog:
             "connection": tick.connection,
         }
         self._append(TimelineEvent("quality_track", tick.at, label.participant_identity, payload))
+
+
+def _seconds(tick: QualityTick) -> float:
+    """For how long the tick's judgements stand; a second where no window was measured."""
+    return max((each.judgement.window.duration_s for each in tick.tracks), default=0.0) or TICK_S
 
 
 def _track_event(judged: list[JudgedTrack], content: Content | None) -> TimelineEvent:
@@ -99,7 +120,7 @@ def _pattern_event(label: TrackLabel, change: PatternChange) -> TimelineEvent:
 
 def _payload(sample: TrackSample | ParticipantSample, left_out: tuple[str, ...]) -> dict[str, JsonValue]:
     """The sample as JSON, rounded, without what the line has already and what is as by default."""
-    values = ((field.name, getattr(sample, field.name), field.default) for field in fields(sample))
+    values = ((each.name, getattr(sample, each.name), each.default) for each in fields(sample))
     return {name: _plain(value) for name, value, default in values if value != default and name not in left_out}
 
 

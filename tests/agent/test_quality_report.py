@@ -18,12 +18,13 @@ from agent.quality_report import (
     report_json,
     write_quality_report,
 )
-from media.record.reader import QUALITY_NAME, list_recordings, read_recording
+from media.record.reader import QUALITY_NAME, list_recordings, read_events, read_recording
 from media.record.recorder import Recording
 from media.record.repair import repair_recording
 from media.record.verify import verify_recording
 from quality.report import QualityReport
 from quality.report_html import render
+from quality.report_spans import UNTOLD
 from quality.stats import VideoQuality
 from tests.agent.judged_recordings import Second, camera, judged_recording, microphone
 from tests.quality.traces import EPOCH
@@ -63,6 +64,9 @@ def test_the_report_tells_what_happened(recording: Path) -> None:
     loss = next(span for span in video.patterns if span.pattern == "steady_loss")
     assert 30 <= loss.began_at_s <= 42
     assert 60 <= loss.ended_at_s <= 75
+    began = [line for line in read_events(recording, QUALITY_NAME) if line["type"] == "quality_pattern_began"]
+    assert len(video.patterns) == len(began), "samples add none to those that events told"
+    assert UNTOLD not in {span.reason for span in video.patterns}
     assert video.score_min < 50
     assert video.loss_ratio == pytest.approx(30 * 0.1 / 120, rel=0.3)
     ada, own = report.participants
@@ -134,6 +138,18 @@ def test_torn_foreign_and_impossible_lines_are_left_out(recording: Path) -> None
     after = report_of(recording)
     assert after.unreadable_lines == 3
     assert after.tracks == before.tracks
+
+
+def test_files_of_before_participants_had_a_duration_are_read(recording: Path) -> None:
+    lines = [json.loads(line) for line in (recording / QUALITY_NAME).read_text().splitlines()]
+    for line in lines:
+        if line["type"] == "participant_quality":
+            line["payload"].pop("duration_s", None)
+            del line["payload"]["score_min"]
+    (recording / QUALITY_NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    report = report_of(recording)
+    assert report.unreadable_lines == 0
+    assert report.participants[0].score_min == min(point.score for point in report.participants[0].points)
 
 
 def test_a_recording_without_samples_has_no_report(tmp_path: Path) -> None:

@@ -168,7 +168,10 @@ def test_a_sample_sums_up_its_seconds_and_keeps_the_worst() -> None:
     assert (sample.fps, sample.frame_width, sample.requested_quality) == (30.0, 1280, "high")
     assert (sample.black_ratio, sample.level_dbfs) == (0.5, None)
     mine = ParticipantJudgement("ada", 1.0, score_of(95), score_of(35), server=ServerOpinion(ConnectionQuality.GOOD))
-    kept = participant_sample(mine)
+    before = replace(mine, at=0.0, score=score_of(30), as_server=score_of(95))
+    kept = participant_sample([before, mine], 3.0)
+    assert (kept.at, kept.score, kept.score_min, kept.duration_s) == (1.0, 62.5, 30.0, 3.0)
+    assert kept.mos == mean_opinion_score(62.5)
     assert (kept.quality, kept.as_server_quality, kept.server_quality) == (
         ConnectionQuality.EXCELLENT,
         ConnectionQuality.POOR,

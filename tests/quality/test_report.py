@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quality.report import PatternSpan, ReportBuilder, ReportedRecording, ReportedTrack
-from quality.report_points import MAX_POINTS, merged_samples
+from quality.report import ReportBuilder, ReportedRecording, ReportedTrack
+from quality.report_points import MAX_POINTS, Stretch, merged
 from quality.samples import ParticipantSample, TrackSample
 from quality.score import ConnectionQuality, mean_opinion_score
 
@@ -85,25 +85,27 @@ def test_participants_are_compared_with_the_server_and_the_worst_speaks_for_the_
     assert nobody.build(RECORDING).quality is None
 
 
-def span(pattern: str, began_at_s: float) -> PatternSpan:
-    return PatternSpan("TR_1", "ada", pattern, began_at_s, began_at_s, False, "why", {"loss_ratio": 0.1})
-
-
-def test_patterns_have_their_times_and_one_that_never_ended_ends_with_its_track() -> None:
+def test_a_participants_means_and_shares_are_over_the_time_however_rare_samples_were() -> None:
     builder = ReportBuilder(START)
-    builder.begin_pattern(span("freeze", 3.0))
-    builder.end_pattern("TR_1", "freeze", 9.0)
-    builder.begin_pattern(span("steady_loss", 12.0))
-    builder.end_pattern("TR_1", "silent_track", 13.0)
-    builder.end_pattern("TR_9", "freeze", 13.0)
-    builder.begin_pattern(replace(span("freeze", 1.0), track_sid="TR_never_judged"))
-    for at in (2, 30):
-        builder.add_sample(sample(at))
-    report = builder.build(RECORDING)
-    freeze, loss = report.tracks[0].patterns
-    assert (freeze.began_at_s, freeze.ended_at_s, freeze.told_end) == (3.0, 9.0, True)
-    assert (loss.began_at_s, loss.ended_at_s, loss.told_end) == (12.0, 30.0, False)
-    assert report.patterns == {"freeze": 1, "steady_loss": 1}
+    builder.add_sample(sample(2))
+    busy = replace(person(30, 40.0, ConnectionQuality.LOST), duration_s=30.0, score_min=5.0, server_mos=1.0)
+    calm = [person(30 + at, 100.0, ConnectionQuality.EXCELLENT) for at in range(2, 12, 2)]
+    for each in (busy, *calm):
+        builder.add_participant(each)
+    (ada,) = builder.build(RECORDING).participants
+    assert ada.score == pytest.approx((30 * 40 + 10 * 100) / 40)
+    assert ada.score_min == 5.0
+    assert ada.qualities["excellent"] == ada.server_qualities["excellent"] == pytest.approx(10 / 40)
+    assert ada.server_mos == pytest.approx((30 * 1.0 + 10 * 4.0) / 40)
+    assert (ada.agreement.compared, ada.agreement.same) == (6, 5), "of samples, as before"
+
+
+def test_a_participant_whose_samples_have_no_time_has_a_mean() -> None:
+    builder = ReportBuilder(START)
+    builder.add_sample(sample(2))
+    builder.add_participant(replace(person(2, 70.0, None), duration_s=0.0))
+    (ada,) = builder.build(RECORDING).participants
+    assert ada.score == pytest.approx(70.0)
 
 
 def test_a_day_has_no_more_points_than_an_hour_and_the_same_figures() -> None:
@@ -129,9 +131,13 @@ figures = st.floats(0, 100)
 @given(st.lists(st.tuples(figures, st.integers(0, 500), st.integers(0, 500)), min_size=2, max_size=20))
 def test_merging_keeps_sums_and_means(seconds: list[tuple[float, int, int]]) -> None:
     samples = [sample(2 * n, score, packets=got, lost=lost) for n, (score, got, lost) in enumerate(seconds)]
-    whole = samples[0]
+    one = Stretch.of(samples[0])
     for each in samples[1:]:
-        whole = merged_samples(whole, each)
+        one = merged([one, Stretch.of(each)])
+    whole = one.sample
+    together = merged([Stretch.of(each) for each in samples]).sample
+    assert together.packets == whole.packets
+    assert together.score == pytest.approx(whole.score), "however they were taken together"
     assert whole.packets == sum(got for _, got, _ in seconds)
     assert whole.score == pytest.approx(sum(score for score, _, _ in seconds) / len(seconds))
     assert whole.score_min == min(each.score_min for each in samples)
@@ -140,5 +146,47 @@ def test_merging_keeps_sums_and_means(seconds: list[tuple[float, int, int]]) -> 
 
 def test_what_only_one_of_two_knows_is_kept() -> None:
     known = replace(sample(2), model_mos=4.0, level_dbfs=-20.0)
-    merged = merged_samples(known, sample(4))
-    assert (merged.model_mos, merged.level_dbfs, merged.round_trip_time_s) == (4.0, -20.0, None)
+    both = merged([Stretch.of(known), Stretch.of(sample(4))]).sample
+    assert (both.model_mos, both.level_dbfs, both.round_trip_time_s) == (4.0, -20.0, None)
+
+
+IF_KNOWN = (
+    "model_mos",
+    "round_trip_time_s",
+    "available_bandwidth_bps",
+    "audio_level",
+    "level_dbfs",
+    "silent_ratio",
+    "clipped_ratio",
+    "black_ratio",
+    "still_ratio",
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from((0.0, 1.0, 2.0, 30.0)), st.none() | st.floats(0, 5)), min_size=1, max_size=9))
+def test_means_are_over_the_time_in_which_a_figure_was_known(parts: list[tuple[float, float | None]]) -> None:
+    samples = [replace(sample(9), duration_s=long, **dict.fromkeys(IF_KNOWN, value)) for long, value in parts]
+    one = Stretch.of(samples[0])
+    for each in samples[1:]:
+        one = merged([one, Stretch.of(each)])
+    known = [(long, value) for long, value in parts if value is not None]
+    seconds = sum(long for long, _ in known)
+    for name in IF_KNOWN:
+        mean = getattr(one.sample, name)
+        if seconds:
+            assert mean == pytest.approx(sum(long * value for long, value in known) / seconds)
+        else:
+            assert (mean is None) == (not known)
+
+
+@pytest.mark.parametrize("muted_samples", [0, 900, 9000])
+def test_a_long_mute_does_not_weigh_in_what_was_heard(muted_samples: int) -> None:
+    builder = ReportBuilder(START)
+    heard = [replace(sample(2), model_mos=1.5, silent_ratio=1.0)] * 2
+    muted = [replace(sample(2), muted=True)] * muted_samples
+    heard_again = [replace(sample(2), model_mos=4.5, silent_ratio=0.0)] * 6
+    for number, each in enumerate([*heard, *muted, *heard_again]):
+        builder.add_sample(replace(each, at=START + 2 * number))
+    (track,) = builder.build(RECORDING).tracks
+    assert track.model_mos == pytest.approx((2 * 1.5 + 6 * 4.5) / 8)
+    assert track.silent_ratio == pytest.approx(2 / 8)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import pytest
 from structlog.testing import capture_logs
 
 from agent.room.events import ParticipantQualityChanged, QualityPatternChanged
@@ -150,6 +151,21 @@ def test_many_tracks_are_written_more_rarely() -> None:
     full = [crowd(tick, 400) for tick in ticks if tick.tracks]
     samples = [line for line in logged(full) if line.type == "track_quality"]
     assert len(samples) <= 20 * 60 + 400
+
+
+def test_a_participants_lines_say_how_long_they_stand_for_and_the_lowest() -> None:
+    _, _, ticks = watched([0.0] * 12 + [0.3] * 8 + [0.0] * 30)
+    judged = [tick for tick in ticks if tick.tracks]
+    scores = [each.score.value for tick in judged for each in tick.participants if not each.own]
+    for lines in (logged(judged), logged([crowd(tick, 400) for tick in judged])):
+        people = [line for line in lines if line.type == "participant_quality" and line.participant_identity == "ada"]
+        long = [float(str(line.payload.get("duration_s", SAMPLE_S))) for line in people]
+        means = [float(str(line.payload["score"])) for line in people]
+        assert sum(long) == pytest.approx(len(judged))
+        whole = sum(mean * each for mean, each in zip(means, long, strict=True)) / sum(long)
+        assert whole == pytest.approx(sum(scores) / len(scores), abs=0.001)
+        assert min(float(str(line.payload["score_min"])) for line in people) == pytest.approx(min(scores), abs=0.001)
+    assert max(long) > 2 * SAMPLE_S, "of many they are rarer"
 
 
 def test_hostile_names_stay_values() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -64,6 +65,21 @@ async def test_what_an_earlier_writer_left_is_in_the_report_of_the_next(torn: Pa
     (track,) = values["tracks"]
     assert track["ends_at_s"] == 30.0
     assert read_quality_report(read_recording(torn)).tracks[0].judged_s == pytest.approx(30.0)
+
+
+async def test_a_recording_that_ended_at_any_time_has_its_report_read_from_the_file(torn: Path) -> None:
+    recording = Recording.resume(torn, EPOCH + 40)
+    quality = quality_of(Silence())
+    quality.start(recording)
+    await quality.load_earlier(EPOCH + 40)
+    await recording.aclose(EPOCH + 50.123456789)
+    await quality.write_report()
+    view, written = read_recording(torn), (torn / REPORT_NAME).read_text()
+    assert view.ended_at != json.loads(written)["recording"]["ended_at"], "the journal has more digits"
+    (torn / REPORT_NAME).write_text(written.replace('"camera"', '"from the file"'))
+    assert read_quality_report(view).tracks[0].track.name == "from the file"
+    other = replace(view, ended_at=EPOCH + 50.2)
+    assert read_quality_report(other).tracks[0].track.name == "camera", "it has gone on since"
 
 
 async def test_what_comes_while_earlier_samples_are_read_counts_once(torn: Path) -> None:
