@@ -214,7 +214,8 @@ def _down(
         return _with(state, replace(side, trouble_s=0.0)), None
     reason = signs.trouble.get(side.limit) or f"the highest layer went {len(state.flaps)} times in a minute"
     kept = tuple(each for each in side.applied if each.move is not rung.move)
-    watch = _Watch(rung, now + WATCH_S, signs.measure(side.limit), side.applied)
+    watch_s = REPUBLISH_EVERY_S if rung.move is Move.CODEC else WATCH_S
+    watch = _Watch(rung, now + watch_s, signs.measure(side.limit), side.applied)
     side = replace(side, applied=(*kept, rung), watch=watch)
     return _changed(replace(state, flaps=()), side, rung, Course.DOWN, reason, _expected(side.limit, rung), now)
 

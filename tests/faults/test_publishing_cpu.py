@@ -29,7 +29,7 @@ SENDER = "sender"
 JOIN_S, CALM_S = 60.0, 10.0
 SHARE = 0.2  # of what it takes at ease: half the frames of a smaller picture take more
 STEPS_S = 240.0  # each step settles for 6 s and is watched for 15
-AFTER_S = 45.0  # the new track's bandwidth comes up within 12, and then it is watched for 15
+AFTER_S = 45.0  # the new track's bandwidth comes up within 12, and it is watched for 30
 SEEN = 8  # seconds before and after
 LONGEST_STOP_S = 5.0  # what is left of the processor encodes a picture a second at the end
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quality import publishing
@@ -215,6 +215,10 @@ publications = st.builds(
 
 
 @given(publications, st.lists(st.tuples(machines, st.integers(min_value=1, max_value=60)), max_size=5))
+@example(
+    Published(640, 360, 60.0, VideoCodec.VP9, layered=False),
+    [(Machine(30_000.0, 1.0), 24), (Machine(30_000.0, 3.0), 60)],
+)
 @settings(max_examples=15, deadline=None)
 def test_decisions_are_few_apart_within_bounds_and_follow_each_other(
     published: Published, phases: list[tuple[Machine, int]]
