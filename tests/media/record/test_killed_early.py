@@ -50,7 +50,7 @@ def test_a_gap_is_durable_before_what_comes_after_it(tmp_path: Path) -> None:
             muted.write(frame)
         elif at in {100, 949}:
             muted.note_interruption(GapReason.MUTED if at == 100 else None)
-        if at % 12 == 0:
+        if at % 50 == 0:
             recording.tick(arrival)
             settle(recording)
     killed = tmp_path / "killed"
