@@ -225,8 +225,7 @@ def _relieve(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     if now - state.raised_at < LATE_S:
         state = replace(state, waits=longer(state.waits, Kind.RAISE, now), widened=False)
     troubled = {item.track_sid: item.quality for item in evidence.tracks if item.trouble}
-    limits = _within(state, THROUGH * evidence.received_bps)
-    fits = allocate(_judged(state, evidence), limits, keep_all=True).qualities
+    fits = _shared_out(state, evidence, THROUGH * evidence.received_bps)[0].qualities
     held = {sid: min(quality, fits[sid] or VideoQuality.LOW) for sid, quality in troubled.items()}
     if all(held[sid] == quality for sid, quality in troubled.items()):
         held = {sid: VideoQuality(max(0, quality - 1)) for sid, quality in troubled.items()}
@@ -404,10 +403,10 @@ def _within(state: ControllerState, bandwidth_bps: float) -> Limits:
     return replace(limits, bandwidth_bps=min(limits.bandwidth_bps, bandwidth_bps))
 
 
-def _fitting(state: ControllerState, limits: Limits, *, keep_all: bool = False) -> dict[str, VideoQuality | None]:
+def _fitting(state: ControllerState, limits: Limits) -> dict[str, VideoQuality | None]:
     """The best ceilings within `limits`."""
     videos = _measured(state)
     if math.isinf(min(limits.cpu_cores, limits.bandwidth_bps)):
         allowed = [(item.track_sid, constrain(item, limits)[0]) for item in videos]
         return {sid: layers[-1].quality if layers else None for sid, layers in allowed}
-    return allocate(videos, limits, keep_all=keep_all).qualities
+    return allocate(videos, limits).qualities

@@ -119,18 +119,17 @@ class StatsPoller:
             stats = inbound.get(self._identifier(sdk_track))
             if stats is None or sdk_track is None:
                 continue
-            video = track.kind == TrackKind.VIDEO
-            unsent = video and not self._subscriber.intent(track.sid).sent
+            intent = self._subscriber.intent(track.sid) if track.kind == TrackKind.VIDEO else None
             yield TrackSnapshot(
                 track_sid=track.sid,
                 kind=TrackKind(track.kind),
                 source=TrackSource(track.source),
                 timestamp=now,
                 stats=stats,
-                muted=track.muted or unsent,
+                muted=track.muted or (intent is not None and not intent.sent),
                 stream_paused=convert_stats.is_stream_paused(sdk_track),
-                requested_quality=self._subscriber.intent(track.sid).quality if video else None,
-                layers=_layers(track) if video and track.simulcasted else (),
+                requested_quality=intent.quality if intent else None,
+                layers=_layers(track) if intent and track.simulcasted else (),
                 available_bandwidth_bps=path.incoming_bps,
             )
 

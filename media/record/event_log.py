@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from media.record.entries import TimelineEvent
-from media.record.storage import translated, write_all
+from media.record.storage import append_whole, translated
 
 _MAX_PENDING_BYTES = 1 << 20
 """What a disk that refuses may make us hold; beyond it the newest events are dropped and counted."""
@@ -54,13 +54,7 @@ class EventLog:
             return
         with translated(f"append to {self._path}"):
             self._open()
-            if os.fstat(self._descriptor).st_size != self._size_bytes:  # an earlier cut failed too
-                os.ftruncate(self._descriptor, self._size_bytes)
-            try:
-                write_all(self._descriptor, bytes(self._pending))
-            except OSError:
-                os.ftruncate(self._descriptor, self._size_bytes)
-                raise
+            append_whole(self._descriptor, bytes(self._pending), self._size_bytes, fsync=False)
         self._size_bytes += len(self._pending)
         self._pending.clear()
         self._dirty = True

@@ -4,7 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from media.record.storage import TEMPORARY_SUFFIX, fsync_directory, translated, write_all
+from media.record.storage import TEMPORARY_SUFFIX, append_whole, cut_back, fsync_directory, translated
 
 
 class GrowingFile:
@@ -36,14 +36,7 @@ class GrowingFile:
     def append(self, data: bytes) -> None:
         """Write one piece. Raises StorageError; the file then ends with the piece before."""
         with translated(f"write {self._temporary}"):
-            self._cut()
-            try:
-                write_all(self._descriptor, data)
-                if self._fsync_pieces:
-                    os.fsync(self._descriptor)
-            except OSError:
-                self._cut()
-                raise
+            append_whole(self._descriptor, data, self.size_bytes, fsync=self._fsync_pieces)
         self._sha256.update(data)
         self.size_bytes += len(data)
 
@@ -51,18 +44,12 @@ class GrowingFile:
         """Make the file durable under its name. Raises StorageError; may then be called again."""
         with translated(f"finish {self.path}"):
             if self._descriptor >= 0:
-                self._cut()
+                cut_back(self._descriptor, self.size_bytes)
                 os.fsync(self._descriptor)
                 self.close()
             if self._temporary.exists():
                 self._temporary.replace(self.path)
             fsync_directory(self.path.parent)
-
-    def _cut(self) -> None:
-        """Drop what a write that failed left behind the last piece; it may have failed itself the last time."""
-        if os.fstat(self._descriptor).st_size != self.size_bytes:
-            os.ftruncate(self._descriptor, self.size_bytes)
-            os.lseek(self._descriptor, self.size_bytes, os.SEEK_SET)
 
     def discard(self) -> None:
         """Drop the file. Raises StorageError."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from media.errors import RecordingDamaged, RecordingNotFound
 from media.record.entries import JournalEntry
 from media.record.journal_line import JournalRecord, decode_line, encode_entry
-from media.record.storage import fsync_directory, lock, translated, write_all
+from media.record.storage import append_whole, fsync_directory, lock, translated
 
 JOURNAL_NAME = "journal.jsonl"
 
@@ -127,14 +127,7 @@ class Journal:
             return
         data = b"".join(self._pending)
         with translated(f"append to {self._path}"):
-            if os.fstat(self._descriptor).st_size != self._size_bytes:  # an earlier cut failed too
-                os.ftruncate(self._descriptor, self._size_bytes)
-            try:
-                write_all(self._descriptor, data)
-                os.fsync(self._descriptor)
-            except OSError:
-                os.ftruncate(self._descriptor, self._size_bytes)
-                raise
+            append_whole(self._descriptor, data, self._size_bytes, fsync=True)
         self._size_bytes += len(data)
         self._pending.clear()
 

@@ -48,6 +48,28 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def cut_back(descriptor: int, size_bytes: int) -> None:
+    """Have the file end after `size_bytes`, and be written on from there, where it is longer."""
+    if os.fstat(descriptor).st_size != size_bytes:
+        os.ftruncate(descriptor, size_bytes)
+        os.lseek(descriptor, size_bytes, os.SEEK_SET)
+
+
+def append_whole(descriptor: int, data: bytes, size_bytes: int, *, fsync: bool) -> None:
+    """Append `data` to a file of `size_bytes`, all of it or nothing. Raises OSError.
+
+    What a failed write left is cut off, now or, where that fails too, before the next one.
+    """
+    cut_back(descriptor, size_bytes)
+    try:
+        write_all(descriptor, data)
+        if fsync:
+            os.fsync(descriptor)
+    except OSError:
+        cut_back(descriptor, size_bytes)
+        raise
+
+
 def fsync_directory(path: Path) -> None:
     """Make names created or renamed in the folder `path` durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,5 +1,6 @@
 """From what a person writes on a command line to a source."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from media.errors import SourceUnreadable
@@ -9,7 +10,10 @@ from media.sources.pattern import PatternSource, parse_pattern
 from media.sources.source import Source
 from media.sources.sync import SyncSource, parse_sync
 
-MADE_HERE = ("pattern", "sync")
+_MADE_HERE: Mapping[str, Callable[[str], Source]] = {
+    "pattern": lambda spec: PatternSource(parse_pattern(spec)),
+    "sync": lambda spec: SyncSource(parse_sync(spec)),
+}
 
 
 def open_source(spec: str, *, loop: bool = False, pre_encoded: bool = False) -> Source:
@@ -19,12 +23,9 @@ def open_source(spec: str, *, loop: bool = False, pre_encoded: bool = False) -> 
     Raises SourceUnreadable. Blocks while it opens
     a file: call it in a thread where that matters.
     """
+    made = _MADE_HERE.get(spec.partition(":")[0])
     if pre_encoded:
-        if spec.partition(":")[0] in MADE_HERE and not Path(spec).exists():
+        if made and not Path(spec).exists():
             raise SourceUnreadable(f"{spec} is drawn here and not encoded yet; give a file, or publish it encoded anew")
         return EncodedFileSource(Path(spec), loop=loop)
-    if spec == "pattern" or spec.startswith("pattern:"):
-        return PatternSource(parse_pattern(spec))
-    if spec == "sync" or spec.startswith("sync:"):
-        return SyncSource(parse_sync(spec))
-    return FileSource(Path(spec), loop=loop)
+    return made(spec) if made else FileSource(Path(spec), loop=loop)

@@ -51,10 +51,15 @@ def torn(tmp_path: Path) -> Path:
     return path
 
 
-async def test_what_an_earlier_writer_left_is_in_the_report_of_the_next(torn: Path) -> None:
-    recording = Recording.resume(torn, EPOCH + 40)
-    quality = quality_of(Silence())
+def gone_on(path: Path, tap: Silence | None = None) -> tuple[Recording, RecordingQuality]:
+    """The recording that a killed writer left, gone on with and judged."""
+    recording, quality = Recording.resume(path, EPOCH + 40), quality_of(tap or Silence())
     quality.start(recording)
+    return recording, quality
+
+
+async def test_what_an_earlier_writer_left_is_in_the_report_of_the_next(torn: Path) -> None:
+    recording, quality = gone_on(torn)
     quality.sample(lambda _sid: False, EPOCH + 41)
     await quality.load_earlier(EPOCH + 40)
     quality.flush(EPOCH + 42)
@@ -68,9 +73,7 @@ async def test_what_an_earlier_writer_left_is_in_the_report_of_the_next(torn: Pa
 
 
 async def test_a_recording_that_ended_at_any_time_has_its_report_read_from_the_file(torn: Path) -> None:
-    recording = Recording.resume(torn, EPOCH + 40)
-    quality = quality_of(Silence())
-    quality.start(recording)
+    recording, quality = gone_on(torn)
     await quality.load_earlier(EPOCH + 40)
     await recording.aclose(EPOCH + 50.123456789)
     await quality.write_report()
@@ -83,9 +86,7 @@ async def test_a_recording_that_ended_at_any_time_has_its_report_read_from_the_f
 
 
 async def test_what_comes_while_earlier_samples_are_read_counts_once(torn: Path) -> None:
-    recording = Recording.resume(torn, EPOCH + 40)
-    quality = quality_of(Silence())
-    quality.start(recording)
+    recording, quality = gone_on(torn)
     label = TrackLabel("TR_new", "screen", "video", "screen_share", "bob", "video/vp8")
     state = judge.start((snapshots := received("TR_new", TrackKind.VIDEO, [0.0, 0.0]))[0], judge.Coding())
     state, judgement = judge.step(state, snapshots[1], EPOCH + 41)
@@ -101,18 +102,14 @@ async def test_what_comes_while_earlier_samples_are_read_counts_once(torn: Path)
 
 
 async def test_without_the_earlier_samples_the_report_is_read_from_the_file(torn: Path) -> None:
-    recording = Recording.resume(torn, EPOCH + 40)
-    quality = quality_of(Silence())
-    quality.start(recording)
+    recording, quality = gone_on(torn)
     await recording.aclose(EPOCH + 50)
     await quality.write_report()
     assert len(json.loads((torn / REPORT_NAME).read_text())["tracks"]) == 1
 
 
 async def test_a_fault_in_judging_costs_no_media(torn: Path) -> None:
-    recording = Recording.resume(torn, EPOCH + 40)
-    quality = quality_of(Broken())
-    quality.start(recording)
+    recording, quality = gone_on(torn, Broken())
     await quality.load_earlier(EPOCH + 40)
     with capture_logs() as logs:
         quality.sample(lambda _sid: False, EPOCH + 41)
@@ -134,9 +131,7 @@ async def test_a_recording_that_received_nothing_gets_no_report_and_no_complaint
 
 
 async def test_a_folder_that_is_gone_is_said_in_the_log_only(torn: Path) -> None:
-    recording = Recording.resume(torn, EPOCH + 40)
-    quality = quality_of(Silence())
-    quality.start(recording)
+    recording, quality = gone_on(torn)
     await quality.load_earlier(EPOCH + 40)
     await recording.aclose(EPOCH + 41)
     await asyncio.to_thread(torn.rename, torn.with_name("elsewhere"))

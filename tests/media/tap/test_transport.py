@@ -5,6 +5,8 @@ import inspect
 import socket
 import struct
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pylibsrtp
 import pytest
@@ -89,6 +91,20 @@ def wait_for_kernel_stamps(receiving: socket.socket, sending: socket.socket) -> 
     raise AssertionError("this kernel does not stamp datagrams at their arrival")
 
 
+@contextmanager
+def loopback(*, stamped: bool = False) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A socket that does not block, and one to send to it; with `stamped` once the kernel stamps what arrives."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiving,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending,
+    ):
+        receiving.bind(("127.0.0.1", 0))
+        if stamped:
+            wait_for_kernel_stamps(receiving, sending)
+        receiving.setblocking(False)
+        yield receiving, sending
+
+
 def srtp_pair() -> tuple[pylibsrtp.Session, pylibsrtp.Session]:
     """A sender's and a receiver's session with one key."""
     profile, key = pylibsrtp.Policy.SRTP_PROFILE_AEAD_AES_128_GCM, bytes(range(28))
@@ -104,13 +120,7 @@ def rtp_packet(number: int, payload_bytes: int = 100) -> bytes:
 async def test_datagrams_are_read_in_batches_with_the_kernels_arrival_times() -> None:
     sender, receiver = srtp_pair()
     clock = SteadyClock()
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiving,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending,
-    ):
-        receiving.bind(("127.0.0.1", 0))
-        wait_for_kernel_stamps(receiving, sending)
-        receiving.setblocking(False)
+    with loopback(stamped=True) as (receiving, sending):
         protocol = Protocol()
         loop = asyncio.get_running_loop()
         loop.add_reader(receiving, lambda: pytest.fail("asyncio still reads the socket"))
@@ -138,12 +148,7 @@ async def test_datagrams_are_read_in_batches_with_the_kernels_arrival_times() ->
 
 async def test_forged_and_replayed_datagrams_are_refused_and_the_rest_goes_on() -> None:
     sender, receiver = srtp_pair()
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiving,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending,
-    ):
-        receiving.bind(("127.0.0.1", 0))
-        receiving.setblocking(False)
+    with loopback() as (receiving, sending):
         reader = DatagramReader(receiving, Protocol(), SrtpReceiver(receiver), SteadyClock().now)
         first, second, third = (sender.protect(rtp_packet(number)) for number in range(3))
         forged = second[:-1] + bytes([second[-1] ^ 1])
@@ -160,12 +165,7 @@ async def test_a_wall_clock_set_forward_moves_nothing_before_the_socket_was_last
 ) -> None:
     sender, receiver = srtp_pair()
     clock = SteadyClock()
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiving,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending,
-    ):
-        receiving.bind(("127.0.0.1", 0))
-        receiving.setblocking(False)
+    with loopback() as (receiving, sending):
         reader = DatagramReader(receiving, Protocol(), SrtpReceiver(receiver), clock.now)
         rtp: list[Datagram] = []
         assert reader.read(rtp, []) == 0
