@@ -9,20 +9,21 @@ choice here is a ceiling over its own. What is left to do:
   that matter less are lowered.
 - *Probe*: where the server withholds for long, and the way is idle, it is made to try more: it grants what is asked for
   only where nothing is withheld, so that all is asked to be lower for a second first.
+- *Steady*: what the server has switched up and down for most of a minute's switches stays down for the rest of it.
 - *Raise*: what was lowered comes back step by step, once nothing is withheld and nothing is wrong.
 
-Each of the latter four says what it expects, is judged by the worth of what is seen before and after, and is undone
-where that did not come; it is then tried again later, twice as late each time.
+Relieve, share, probe and raise are trials: each says what it expects, is judged by the worth of what is seen before and
+after, and is undone where that did not come; it is then tried again later, twice as late each time.
 """
 
 import math
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from quality.allocation import Allocation, Limits, Subscription, allocate, constrain
-from quality.evidence import Evidence, LayerRate, gather, learned
-from quality.layer_steps import Ceilings, bitrate_bps, height, lower, measured, steps_up
-from quality.layer_trials import BETTER, SEEN_S, Action, Kind, Trial, Wait, longer, shorter, waits
+from quality.controller_state import ControllerState, recent
+from quality.evidence import Evidence, gather, learned
+from quality.layer_steps import Ceilings, bitrate_bps, height, steps_up
+from quality.layer_trials import BETTER, SEEN_S, Action, Kind, Trial, longer, shorter, waits
 from quality.stats import VideoQuality
 from quality.window import Window
 
@@ -31,7 +32,6 @@ LOSS_S = 15  # loss without a queue is more often radio than congestion, and bur
 WITHHELD_S = 3  # a switch that is under way is over
 PROBE_S = 12  # the server's own probes come every 3 to 4 s at first
 WIDER = 1.3  # times what comes: what a probe, and what comes after one that worked, asks for
-IDLE_QUEUE_S = 0.04
 ROUND_TRIP_RISE = 0.002  # a second: the least round trip seen is forgotten this slowly
 CLEAN_S = 4
 WIDENED_S = 3  # clean for so long after a raise that worked
@@ -42,48 +42,7 @@ SHARE_GAIN = 1.15  # less is not worth key frames, nor the risk
 SETTLE_S = 3  # a switch takes 0.3 to 1.3 s, and then the queue has to drain
 JUDGED_S = 4  # by then the effect is there, or not
 LATE_S = 20.0  # trouble within this time of a raise that seemed to work is still its doing
-SWITCH_WINDOW_S = 60.0
 MAX_SWITCHES = 6  # asked for in a minute, of a track; limits excepted
-
-
-@dataclass(frozen=True, slots=True)
-class ControllerState:
-    """What `step` remembers. Begin with `ControllerState()`: nothing is held down.
-
-    `allowed` is what the limits leave of each track, `held` what trials lowered further. `recent` is what was seen in
-    the last seconds; `troubled`, `withheld` and `clean` count seconds on end. `probing` is a probe for which all
-    was lowered; `widened` says that the last trial of more worked, `round_trip_s` is the least one. `switches` are
-    those asked for, `seen` those that came, of the last minute.
-    """
-
-    inputs: tuple[tuple[Subscription, ...], Limits] | None = None
-    allowed: tuple[tuple[str, VideoQuality | None], ...] = ()
-    held: tuple[tuple[str, VideoQuality], ...] = ()
-    rates: tuple[tuple[str, VideoQuality, LayerRate], ...] = ()
-    recent: tuple[Evidence, ...] = ()
-    troubled: int = 0
-    withheld: int = 0
-    clean: int = 0
-    trial: Trial | None = None
-    probing: Trial | None = None
-    widened: bool = False
-    round_trip_s: float = math.inf
-    waits: tuple[Wait, ...] = ()
-    quiet_until: float = -math.inf
-    raised_at: float = -math.inf
-    switches: tuple[tuple[str, float], ...] = ()
-    seen: tuple[tuple[str, float], ...] = ()
-
-    @property
-    def asked(self) -> dict[str, VideoQuality | None]:
-        """What is asked for of each track with layers."""
-        held = dict(self.held)
-        return {sid: lower(quality, held.get(sid, quality)) for sid, quality in self.allowed}
-
-    @property
-    def before(self) -> Evidence | None:
-        """What was seen in the second before."""
-        return self.recent[-1] if self.recent else None
 
 
 Stepped = tuple[ControllerState, tuple[Action, ...]]
@@ -95,8 +54,12 @@ def step(
     windows: tuple[Window, ...],
     now: float,
     limits: Limits | None = None,
+    *,
+    probes: bool = True,
 ) -> Stepped:
     """Take in the `windows` (about 1 s, ended at `now`) of what is received, and say what to ask for anew.
+
+    `probes` is whether to make the server try more: not where this end's estimate answers the server's own probes.
 
     Limits work at once, and may disable a track; nothing else does. A track without announced layers is left alone. Of
     a new track its best layer is taken to be asked for, as the server does.
@@ -106,7 +69,7 @@ def step(
         state, actions = _limit(state, inputs, now)
         if actions:
             return state, actions
-    evidence = gather(inputs[0], windows, state.asked, _rates(state))
+    evidence = gather(inputs[0], windows, state.asked, state.layer_rates)
     state = _count(state, evidence, now)
     if state.probing is not None:
         return _probe_on(state, state.probing, now)
@@ -115,11 +78,12 @@ def step(
     if now < state.quiet_until or not evidence.tracks:
         return state, ()
     if evidence.trouble:
-        radio = _idle(state, evidence) and all(item.fps > 0 for item in evidence.tracks)
+        radio = state.is_idle(evidence) and all(item.fps > 0 for item in evidence.tracks)
         patience_s = LOSS_S if radio else TROUBLE_S
         return _relieve(state, evidence, now) if state.troubled >= patience_s else (state, ())
     if evidence.withheld:
-        return _withheld(state, evidence, now)
+        calmed, actions = _steady(state, evidence, now)
+        return (calmed, actions) if actions else _withheld(state, evidence, now, probes=probes)
     return _raise(state, evidence, now)
 
 
@@ -131,7 +95,7 @@ def adopt(state: ControllerState, asked: Ceilings) -> ControllerState:
         for sid, quality in asked.items()
         if quality is not None and sid in own and height(quality) < height(own[sid])
     }
-    return _holding(state, {**dict(state.held), **lowered})
+    return state.holding({**dict(state.held), **lowered})
 
 
 def _limit(state: ControllerState, inputs: tuple[tuple[Subscription, ...], Limits], now: float) -> Stepped:
@@ -164,7 +128,7 @@ def _dropped(state: ControllerState, now: float) -> ControllerState:
     state = replace(state, trial=None, probing=None)
     if trial is None or trial.kind not in {Kind.PROBE, Kind.SHARE}:
         return state
-    return _holding(replace(state, waits=longer(state.waits, trial.kind, now)), _held_before(state, trial))
+    return replace(state, waits=longer(state.waits, trial.kind, now)).holding(_held_before(state, trial))
 
 
 def _held_before(state: ControllerState, trial: Trial) -> dict[str, VideoQuality]:
@@ -179,16 +143,17 @@ def _count(state: ControllerState, evidence: Evidence, now: float) -> Controller
     changed = tuple(
         (item.track_sid, now) for item in evidence.tracks if given.get(item.track_sid, item.quality) != item.quality
     )
-    rates = learned(_rates(state), state.before, evidence)
+    rates = learned(state.layer_rates, state.before, evidence)
     return replace(
         state,
         recent=(*state.recent, evidence)[-SEEN_S:],
         rates=tuple((sid, quality, rate) for (sid, quality), rate in sorted(rates.items())),
-        troubled=state.troubled + 1 if trouble else 0,
+        # An estimate that falls is this end's own answer to the trouble: the server is to have time for it.
+        troubled=(0 if evidence.estimate_fell(state.before) else state.troubled) + 1 if trouble else 0,
         withheld=state.withheld + 1 if withheld and not trouble else 0,
         clean=state.clean + 1 if not trouble and not withheld else 0,
         round_trip_s=min(state.round_trip_s + ROUND_TRIP_RISE, evidence.round_trip_s or math.inf),
-        seen=_recent(state.seen, now) + changed,
+        seen=recent(state.seen, now) + changed,
     )
 
 
@@ -209,7 +174,7 @@ def _judge(state: ControllerState, trial: Trial, evidence: Evidence, now: float)
     if outcome.helped(trial.kind) and not broken:
         return replace(state, waits=shorter(state.waits, trial.kind, now), widened=trial.raised), ()
     before = state.asked
-    held = _holding(state, _held_before(state, trial))
+    held = state.holding(_held_before(state, trial))
     undone = replace(held, waits=longer(state.waits, trial.kind, now), widened=False)
     reason = (
         f"{trial.kind} of {now - trial.began:.0f} s ago did not help: "
@@ -232,19 +197,35 @@ def _relieve(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     return _try(state, Kind.RELIEVE, held, now, f"{evidence.trouble}, for {state.troubled} s", "more to be seen")
 
 
-def _withheld(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
+def _steady(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
+    """Have what has switched often enough stay at the lower layer that it has now."""
+    restless = state.restless(now, MAX_SWITCHES - 2)
+    held = {
+        item.track_sid: item.quality
+        for item in evidence.tracks
+        if item.track_sid in restless and item.quality < (state.asked[item.track_sid] or VideoQuality.LOW)
+    }
+    before = state.asked
+    reason = f"switched {MAX_SWITCHES - 1} times in a minute"
+    steady = state.holding({**dict(state.held), **held})
+    return _ask(steady, before, now, Kind.STEADY, reason, "no more switches in it")
+
+
+def _withheld(state: ControllerState, evidence: Evidence, now: float, *, probes: bool) -> Stepped:
     """The server is at it; after a while, something may be done."""
     lower = any(item.quality < asked for item in evidence.tracks if (asked := state.asked[item.track_sid]) is not None)
     if state.withheld < WITHHELD_S or not (evidence.limited or lower):
         return state, ()
     tried, actions = _share(state, evidence, now)
-    if actions or state.withheld < PROBE_S or not _idle(state, evidence) or waits(state.waits, Kind.PROBE, now):
+    if (
+        actions
+        or not probes
+        or state.withheld < PROBE_S
+        or not state.is_idle(evidence)
+        or waits(state.waits, Kind.PROBE, now)
+    ):
         return tried, actions
     return _probe(state, evidence, now)
-
-
-def _idle(state: ControllerState, evidence: Evidence) -> bool:
-    return evidence.round_trip_s is None or evidence.round_trip_s - state.round_trip_s <= IDLE_QUEUE_S
 
 
 def _probe(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
@@ -252,7 +233,7 @@ def _probe(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     below = {item.track_sid: max(0, item.quality - 1) for item in evidence.tracks if item.withheld}
     asked = state.asked
     # Two are asked for, one more should it fail, and the server may need one.
-    restless = _restless(state, now, MAX_SWITCHES - 4)
+    restless = state.restless(now, MAX_SWITCHES - 4)
     if restless & below.keys():
         return state, ()
     wanted = _wider(state, evidence)
@@ -260,7 +241,7 @@ def _probe(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     changed = frozenset(below) | frozenset(wanted)
     probe = Trial(Kind.PROBE, now, state.held, state.recent, changed, wanted=tuple(wanted.items()))
     reason = f"less than was asked for, for {state.withheld} s, on an idle way"
-    lowered = replace(_holding(state, held), probing=probe)
+    lowered = replace(state.holding(held), probing=probe)
     return _ask(lowered, asked, now, Kind.PROBE, reason, "that the server tries more")
 
 
@@ -270,7 +251,7 @@ def _wider(state: ControllerState, evidence: Evidence) -> dict[str, VideoQuality
     found, worth = _shared_out(state, evidence, WIDER * evidence.received_bps)
     fits: Ceilings = found.qualities
     if worth < BETTER * evidence.worth:
-        fits = steps_up(_judged(state, evidence), fits, dict(state.allowed), state.inputs[1], 0.0, least=1)
+        fits = steps_up(state.judged(evidence), fits, dict(state.allowed), state.inputs[1], 0.0, least=1)
     return {sid: quality for sid, quality in fits.items() if quality is not None}
 
 
@@ -279,7 +260,7 @@ def _probe_on(state: ControllerState, probe: Trial, now: float) -> Stepped:
     asked = state.asked
     wanted = dict(probe.wanted)
     held = {sid: quality for sid, quality in state.held if sid not in probe.changed} | wanted
-    state = replace(_holding(state, held), probing=None, trial=replace(probe, began=now), raised_at=now)
+    state = replace(state.holding(held), probing=None, trial=replace(probe, began=now), raised_at=now)
     return _ask(state, asked, now, Kind.PROBE, "all was lowered", f"a worth of {BETTER * probe.worth:.2f}")
 
 
@@ -303,7 +284,7 @@ def _share(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
 
 def _shared_out(state: ControllerState, evidence: Evidence, bandwidth_bps: float) -> tuple[Allocation, float]:
     """The best use of a bandwidth for what can be judged, with no track disabled, and what it is worth."""
-    found = allocate(_judged(state, evidence), _within(state, bandwidth_bps), keep_all=True)
+    found = allocate(state.judged(evidence), state.within(bandwidth_bps), keep_all=True)
     return found, sum(choice.utility for choice in found.choices)
 
 
@@ -312,9 +293,9 @@ def _raise(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     if not state.held or state.clean < (WIDENED_S if state.widened else CLEAN_S) or waits(state.waits, Kind.RAISE, now):
         return state, ()
     assert state.inputs is not None
-    asked, videos = state.asked, _judged(state, evidence)
+    asked, videos = state.asked, state.judged(evidence)
     # One is asked for, one more should it fail, and the server may need one.
-    restless = _restless(state, now, MAX_SWITCHES - 3)
+    restless = state.restless(now, MAX_SWITCHES - 3)
     top = {sid: asked[sid] if sid in restless else quality for sid, quality in state.allowed}
     wanted = steps_up(videos, asked, top, state.inputs[1], WIDER * evidence.received_bps) if state.widened else asked
     covered = wanted != asked
@@ -335,22 +316,15 @@ def _try(
 ) -> Stepped:
     before = state.asked
     if kind in {Kind.RELIEVE, Kind.SHARE}:
-        restless = _restless(state, now, MAX_SWITCHES - 1)
+        restless = state.restless(now, MAX_SWITCHES - 1)
         changed = {sid: quality for sid, quality in changed.items() if sid not in restless}
     trial = Trial(kind, now, state.held, state.recent)
     state = replace(state, raised_at=now if trial.raised else state.raised_at)
-    holding = _holding(state, {**dict(state.held), **changed})
+    holding = state.holding({**dict(state.held), **changed})
     tried, actions = _ask(holding, before, now, kind, reason, expects)
     if not actions:
         return replace(state, quiet_until=now + SETTLE_S), ()
     return replace(tried, trial=replace(trial, changed=frozenset(action.track_sid for action in actions))), actions
-
-
-def _holding(state: ControllerState, held: dict[str, VideoQuality]) -> ControllerState:
-    """`state` with `held` as what is held down; what the limits leave no more of anyway is not."""
-    allowed = dict(state.allowed)
-    kept = ((sid, quality) for sid, quality in held.items() if sid in allowed and quality != allowed[sid])
-    return replace(state, held=tuple(sorted(kept)))
 
 
 def _ask(state: ControllerState, before: Ceilings, now: float, kind: Kind, reason: str, expects: str) -> Stepped:
@@ -368,44 +342,13 @@ def _ask(state: ControllerState, before: Ceilings, now: float, kind: Kind, reaso
         troubled=0,
         withheld=0,
         clean=0,
-        switches=_recent(state.switches, now) + tuple((action.track_sid, now) for action in actions),
+        switches=recent(state.switches, now) + tuple((action.track_sid, now) for action in actions),
     ), actions
-
-
-def _restless(state: ControllerState, now: float, most: int) -> set[str]:
-    """Tracks that were switched more than `most` times in the last minute, as asked or as seen."""
-    each = (Counter(sid for sid, _ in _recent(entries, now)) for entries in (state.switches, state.seen))
-    return {sid for counts in each for sid, count in counts.items() if count > most}
-
-
-def _recent(entries: tuple[tuple[str, float], ...], now: float) -> tuple[tuple[str, float], ...]:
-    return tuple(entry for entry in entries if entry[1] > now - SWITCH_WINDOW_S)
-
-
-def _rates(state: ControllerState) -> dict[tuple[str, VideoQuality], LayerRate]:
-    return {(sid, quality): rate for sid, quality, rate in state.rates}
-
-
-def _measured(state: ControllerState) -> tuple[Subscription, ...]:
-    """The subscriptions with bitrates as measured where they are, else as announced, else LiveKit's presets."""
-    assert state.inputs is not None
-    return measured(state.inputs[0], {(sid, quality): rate.bps for sid, quality, rate in state.rates})
-
-
-def _judged(state: ControllerState, evidence: Evidence) -> tuple[Subscription, ...]:
-    """The subscriptions that `evidence` tells of: what is muted takes nothing of what comes."""
-    return tuple(item for item in _measured(state) if item.track_sid in evidence.sids)
-
-
-def _within(state: ControllerState, bandwidth_bps: float) -> Limits:
-    assert state.inputs is not None
-    limits = state.inputs[1]
-    return replace(limits, bandwidth_bps=min(limits.bandwidth_bps, bandwidth_bps))
 
 
 def _fitting(state: ControllerState, limits: Limits) -> dict[str, VideoQuality | None]:
     """The best ceilings within `limits`."""
-    videos = _measured(state)
+    videos = state.measured()
     if math.isinf(min(limits.cpu_cores, limits.bandwidth_bps)):
         allowed = [(item.track_sid, constrain(item, limits)[0]) for item in videos]
         return {sid: layers[-1].quality if layers else None for sid, layers in allowed}

@@ -9,6 +9,7 @@ from quality.window import Window
 
 BAD_LOSS_RATIO = 0.06  # the server calls video with more than 6% lost POOR
 STARVED_FPS_RATIO = 0.7  # of a layer's usual frame rate: a temporal layer is missing, which halves it
+FELL_RATIO = 0.95  # of the estimate a second before
 LIMITED_RATIO = 1.4  # of what comes: an estimate of less may be all that there is; libwebrtc's goes to 1.5 at most
 USUAL_FPS_FALL = 0.98  # a second: a publisher's lower rate is taken for usual after 18 s (0.98^18 = 0.7)
 USUAL_FPS_RISE = 0.3  # a burst after a stall must not raise what is usual in one second
@@ -93,6 +94,12 @@ class Evidence:
     def limited(self) -> bool:
         """Whether this end's estimate says that not much more would come through; so too where it has none."""
         return self.available_bps is None or self.available_bps < LIMITED_RATIO * self.received_bps
+
+    def estimate_fell(self, before: "Evidence | None") -> bool:
+        """Whether this end's estimate is lower than it was in the second before."""
+        if before is None or before.available_bps is None or self.available_bps is None:
+            return False
+        return self.available_bps < FELL_RATIO * before.available_bps
 
 
 def gather(

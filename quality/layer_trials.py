@@ -26,6 +26,7 @@ class Kind(StrEnum):
     RELIEVE = "relieve"
     SHARE = "share"
     PROBE = "probe"
+    STEADY = "steady"
     RAISE = "raise"
     UNDO = "undo"
 

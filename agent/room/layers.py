@@ -13,7 +13,7 @@ from agent.room.state import TrackState
 from agent.room.subscriber import Subscriber
 from quality import controller, cpu_budget
 from quality.allocation import CORES_PER_PIXEL, Layer, Limits, Subscription, constrain, decode_cores
-from quality.controller import ControllerState
+from quality.controller_state import ControllerState
 from quality.cpu_budget import CpuBudget, CpuUse
 from quality.layer_steps import height, named
 from quality.layer_trials import Action

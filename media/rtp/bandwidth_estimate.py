@@ -41,14 +41,21 @@ _REGAIN_LIMIT = 1.1
 _PROOF_WINDOW_S = 0.2
 _PROOF_DELAY_S = 0.015
 _PROOF_MARGIN = 0.97
+# A probe that carries clearly more than came when the way was last full shows that the way is another one now. The
+# server takes one step for each probe, 3 s apart: told of more than was proven, it takes several.
+_WIDER = 1.3
+_LEAP = 1.5
 # A raise that led to overuse at once was no proof (a shaper's burst allowance): believe the next ones later.
 _FAILED_RAISE_S = 10.0
 _DISTRUST_S = 5.0
 _DISTRUST_LIMIT_S = 60.0
 
-# A probe is a burst of retransmissions. One that fills the queue is answered by falling values before it harms.
+# A probe is a burst of padding, or of packets that nobody lacks: 200 kb/s at least, beside what is sent anyway. One
+# that is not answered says nothing to the server, which then sends ever longer ones. One that fills the queue is
+# answered by falling values before it harms.
 _PROBE_WINDOW_S = 0.15
-_PROBE_SHARE = 0.3
+_PROBE_SHARE = 0.05
+_PROBE_BPS = 100_000
 _PROBE_DELAY_S = 0.06
 _PROBE_STEPS = 5  # the server ends a probe after 3 falling values
 
@@ -71,7 +78,7 @@ class _Interval:
 
     number: int
     octets: int = 0
-    retransmitted_octets: int = 0
+    probe_octets: int = 0
     least_delay_s: float = float("inf")
     expected: int = 0
     received: int = 0
@@ -90,6 +97,7 @@ class BandwidthEstimator:
         self._highest: dict[int, int] = {}
         self._limit_bps: float | None = None
         self._decreased_to_bps = 0.0
+        self._full_bps = 0.0
         self.decreases = 0
         """How often the estimate was lowered, or told again for want of effect."""
         self._evaluated = -1
@@ -106,8 +114,19 @@ class BandwidthEstimator:
         """The estimate; None while no limit of the way was seen."""
         return self._limit_bps
 
-    def receive(self, packet: RtpPacket, send_time: int, arrival_time: float, *, retransmission: bool = False) -> None:
-        """Take a packet, sent at `send_time` (24 bits of abs-send-time); `arrival_time` in seconds."""
+    def receive(
+        self,
+        packet: RtpPacket,
+        send_time: int,
+        arrival_time: float,
+        *,
+        retransmission: bool = False,
+        probe: bool = False,
+    ) -> None:
+        """Take a packet, sent at `send_time` (24 bits of abs-send-time); `arrival_time` in seconds.
+
+        `probe`: it brings nothing that was lacking, and so was sent to see whether it arrives.
+        """
         number = int(arrival_time / _INTERVAL_S)
         intervals = self._intervals
         if not intervals or number > intervals[-1].number:
@@ -116,8 +135,9 @@ class BandwidthEstimator:
         size = len(packet.data)
         interval.octets += size
         interval.least_delay_s = min(interval.least_delay_s, self._delay.observe(send_time, arrival_time))
+        if probe:
+            interval.probe_octets += size
         if retransmission:
-            interval.retransmitted_octets += size
             return
         interval.received += 1
         highest = self._highest.get(packet.ssrc)
@@ -157,7 +177,8 @@ class BandwidthEstimator:
             self._increase(now)
 
     def _decrease(self, now: float) -> None:
-        limit = _BACKOFF * self._rate(now, _STANDING_WINDOW_S)
+        self._full_bps = self._rate(now, _STANDING_WINDOW_S)
+        limit = _BACKOFF * self._full_bps
         if self._limit_bps is not None:
             # What was told had no effect, or not enough: the server takes it only 5% below what it sends.
             in_vain = now - self._settled_at < _SETTLE_S
@@ -190,7 +211,9 @@ class BandwidthEstimator:
         if limit < _REGAIN_LIMIT * self._decreased_to_bps:
             limit *= 1 + _REGAIN_PER_S * _INTERVAL_S
         if now >= self._trusts_at and self._least_delay(now, _PROOF_WINDOW_S / 2) < _PROOF_DELAY_S:
-            proven = _PROOF_MARGIN * self._rate(now, _PROOF_WINDOW_S)
+            rate = self._rate(now, _PROOF_WINDOW_S)
+            wider = now < self._probed_until and rate > _WIDER * self._full_bps
+            proven = _PROOF_MARGIN * rate * (_LEAP if wider else 1)
             if proven > limit:
                 limit, self._raised_at = proven, now
         self._limit_bps = min(limit, CEILING_BPS)
@@ -237,8 +260,8 @@ class BandwidthEstimator:
         return lost >= _LOSS_PACKETS and lost > _LOSS_RATIO * expected + chance
 
     def _probed(self, now: float) -> bool:
-        octets = retransmitted = 0
+        octets = probe = 0
         for item in self._recent(now, _PROBE_WINDOW_S):
             octets += item.octets
-            retransmitted += item.retransmitted_octets
-        return retransmitted > _PROBE_SHARE * octets
+            probe += item.probe_octets
+        return probe > max(_PROBE_SHARE * octets, _PROBE_BPS / 8 * _PROBE_WINDOW_S)

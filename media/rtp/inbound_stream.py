@@ -97,27 +97,29 @@ class InboundStream:
         else:
             self._receive_other(packet, extended, now)
 
-    def receive_rtx(self, packet: RtpPacket, now: float) -> None:
-        """Take a packet of the retransmission SSRC (RFC 4588)."""
+    def receive_rtx(self, packet: RtpPacket, now: float) -> bool:
+        """Take a packet of the retransmission SSRC (RFC 4588); whether it was lacking and asked for."""
         statistics = self._statistics
         statistics.receive_rtx(packet, now)
         if packet.payload_end - packet.payload_start < 2:
             # The server probes for bandwidth with RTX packets of nothing but padding.
             statistics.padding_packets += 1
-            return
+            return False
         sequences = self._sequences
         payload_type = self._config.rtx.get(packet.payload_type)
         if payload_type is None or sequences.highest < 0:
             statistics.unusable_packets += 1
-            return
+            return False
         original = packet.restore_rtx(payload_type, self._ssrc)
         extended = sequences.locate(original.sequence_number)
         if not sequences.highest - SEQUENCE_JUMP <= extended <= sequences.highest:
             # Nobody asked for it; what is newer than the newest will come by itself.
             statistics.unusable_packets += 1
-            return
-        statistics.recovered_by_rtx += self._nacks.arrived(extended, now)
+            return False
+        lacking = self._nacks.arrived(extended, now)
+        statistics.recovered_by_rtx += lacking
         self._receive_other(original, extended, now)
+        return lacking
 
     def handle_sender_report(self, report: SenderReport, now: float) -> None:
         """Take a sender report of the track's SSRC."""

@@ -20,8 +20,8 @@ class BandwidthFeedback(Protocol):
     def estimate_bps(self) -> float | None:
         """What the way carries; None while no limit was seen, and where only the server knows."""
 
-    def receive(self, packet: RtpPacket, arrival_time: float, *, retransmission: bool) -> None:
-        """Take a packet that arrived at `arrival_time`."""
+    def receive(self, packet: RtpPacket, arrival_time: float, *, retransmission: bool, probe: bool) -> None:
+        """Take a packet that arrived at `arrival_time`; `probe`: it brings nothing that was lacking."""
 
     def poll(self, now: float, local_ssrc: int, video_ssrcs: tuple[int, ...]) -> bytes | None:
         """The RTCP packet that is due."""
@@ -44,12 +44,12 @@ class RembFeedback:
         """The estimate; None while no limit of the way was seen."""
         return self._estimator.limit_bps
 
-    def receive(self, packet: RtpPacket, arrival_time: float, *, retransmission: bool) -> None:
+    def receive(self, packet: RtpPacket, arrival_time: float, *, retransmission: bool, probe: bool) -> None:
         """Take a packet; those without abs-send-time are left out."""
         value = packet.extension(self._extension_id)
         if value is not None and len(value) == 3:
             sent = value[0] << 16 | value[1] << 8 | value[2]
-            self._estimator.receive(packet, sent, arrival_time, retransmission=retransmission)
+            self._estimator.receive(packet, sent, arrival_time, retransmission=retransmission, probe=probe)
 
     def poll(self, now: float, local_ssrc: int, video_ssrcs: tuple[int, ...]) -> bytes | None:
         """A REMB for all video, which the server's allocator divides."""
@@ -75,7 +75,7 @@ class TransportWideFeedback:
         """The server estimates; we do not."""
         return None
 
-    def receive(self, packet: RtpPacket, arrival_time: float, *, retransmission: bool) -> None:
+    def receive(self, packet: RtpPacket, arrival_time: float, *, retransmission: bool, probe: bool) -> None:
         """Take a packet; those without a transport-wide number are left out."""
         value = packet.extension(self._extension_id)
         if value is not None and len(value) == 2:

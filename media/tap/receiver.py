@@ -125,18 +125,18 @@ class Receivers:
             self.malformed_packets += 1
             return
         track = self._by_ssrc.get(packet.ssrc)
-        retransmission = False
+        retransmission = track is None
         if track is not None:
+            probe = track.config.kind is MediaKind.VIDEO and packet.payload_start == packet.payload_end
             track.stream.receive(packet, now)
         else:
             track = self._by_rtx_ssrc.get(packet.ssrc)
             if track is None:
                 self.unrouted_packets += 1
                 return
-            track.stream.receive_rtx(packet, now)
-            retransmission = True
+            probe = not track.stream.receive_rtx(packet, now)
         if self._bandwidth is not None:
-            self._bandwidth.receive(packet, now, retransmission=retransmission)
+            self._bandwidth.receive(packet, now, retransmission=retransmission, probe=probe)
         self._touched[track.sid] = track
 
     def receive_rtcp(self, data: bytes, now: float) -> None:

@@ -2,7 +2,7 @@
 
 And beside somebody who knows its present, which no controller does: what is between them and the optimum is foresight.
 
-Run: `python -m tests.bench.adaptation [development|held-out] [one|three] [sdk|tap|tap-keen] [seeds] [first seed]`.
+Run: `python -m tests.bench.adaptation [development|held-out] [one|three] [sdk|tap] [seeds] [first seed]`.
 Shares are of the mean utility of the offline optimum, and (in brackets) of the bound that ignores switches, key frames
 and loss. Switches are those of the track with most in its busiest minute, the server's own among them. Recovery is the
 time until 0.95 of the bound is held for 3 s, the slowest of the runs, for each time at which the link got better.
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from statistics import fmean
 
 from quality.allocation import Subscription
-from tests.simulation.baselines import AlwaysHigh, NaiveThresholds, Ours
+from tests.simulation.baselines import AlwaysHigh, Controller, NaiveThresholds, Ours, ours_on_the_tap
 from tests.simulation.links import DEVELOPMENT, HELD_OUT, Trace
 from tests.simulation.optimum import capacities, instant, optimum
 from tests.simulation.present import KnowsPresent
@@ -21,13 +21,13 @@ from tests.simulation.receivers import Receiver, SdkReceiver, TapReceiver
 from tests.simulation.run import Result, run
 from tests.simulation.world import ONE, THREE
 
-CONTROLLERS = {"ours": Ours, "always HIGH": AlwaysHigh, "naive thresholds": NaiveThresholds}
+Make = Callable[[tuple[Subscription, ...]], Controller]
+BASELINES: dict[str, Make] = {"always HIGH": AlwaysHigh, "naive thresholds": NaiveThresholds}
 LINKS = {"development": DEVELOPMENT, "held-out": HELD_OUT}
 ROOMS = {"one": ONE, "three": THREE}
-RECEIVERS: dict[str, Callable[[], Receiver]] = {
-    "sdk": SdkReceiver,
-    "tap": TapReceiver,
-    "tap-keen": lambda: TapReceiver(probe_share=0.1),  # a proposal
+RECEIVERS: dict[str, tuple[Callable[[], Receiver], Make]] = {
+    "sdk": (SdkReceiver, Ours),
+    "tap": (TapReceiver, ours_on_the_tap),
 }
 OPTIMUM = "optimum"
 PRESENT = "knows the present"
@@ -44,11 +44,11 @@ def recovery(trace: Trace, results: list[Result], bound: list[float]) -> str:
 
 
 def runs(
-    trace: Trace, room: tuple[Subscription, ...], receiver: Callable[[], Receiver], seeds: range
+    trace: Trace, room: tuple[Subscription, ...], receiver: Callable[[], Receiver], ours: Make, seeds: range
 ) -> dict[str, list[Result]]:
     """All controllers and the optimum on `trace`, a run for each seed."""
     found = {OPTIMUM: [optimum(trace, room, seed, receiver) for seed in seeds]}
-    for name, make in CONTROLLERS.items():
+    for name, make in [("ours", ours), *BASELINES.items()]:
         found[name] = [run(trace, room, make, seed, receiver) for seed in seeds]
     found[PRESENT] = [
         run(trace, room, lambda items: KnowsPresent(items, capacities(trace)), seed, receiver) for seed in seeds
@@ -81,7 +81,7 @@ def main(
     shares: dict[str, list[float]] = {}
     for trace in LINKS[links]:
         bound = instant(trace, ROOMS[room])
-        found = runs(trace, ROOMS[room], RECEIVERS[receiver], range(int(first), int(first) + int(seeds)))
+        found = runs(trace, ROOMS[room], *RECEIVERS[receiver], range(int(first), int(first) + int(seeds)))
         for name, results in found.items():
             share, line = row(trace, name, results, found[OPTIMUM], bound)
             shares.setdefault(name, []).append(share)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from quality.allocation import Subscription
-from quality.controller import ControllerState, step
+from quality.controller import step
+from quality.controller_state import ControllerState
 from quality.layer_trials import Action
 from quality.stats import VideoQuality
 from quality.window import Window
@@ -19,16 +20,22 @@ class Controller(Protocol):
 
 @dataclass(slots=True)
 class Ours:
-    """`quality.controller`, with what it did."""
+    """`quality.controller`, with what it did; `probes` where the receiver leaves the server's own unanswered."""
 
     subscriptions: tuple[Subscription, ...]
+    probes: bool = True
     state: ControllerState = field(default_factory=ControllerState)
     actions: list[tuple[float, Action]] = field(default_factory=list)
 
     def decide(self, windows: tuple[Window, ...], now: float) -> Mapping[str, VideoQuality | None]:
-        self.state, actions = step(self.state, self.subscriptions, windows, now)
+        self.state, actions = step(self.state, self.subscriptions, windows, now, probes=self.probes)
         self.actions.extend((now, action) for action in actions)
         return {action.track_sid: action.to_quality for action in actions}
+
+
+def ours_on_the_tap(subscriptions: tuple[Subscription, ...]) -> Ours:
+    """As a recording runs it: the tap answers the server's own probes."""
+    return Ours(subscriptions, probes=False)
 
 
 @dataclass(slots=True)

@@ -87,13 +87,10 @@ class SdkReceiver:
 
 @dataclass(slots=True)
 class TapReceiver:
-    """The tap's estimator; `known_bps` is None while no limit was seen.
+    """The tap's estimator; `known_bps` is None while no limit was seen. `full_bps` is what came when it was lowered."""
 
-    It takes for a probe what has more than `probe_share` of padding: 0.3 in the tap as it is.
-    """
-
-    probe_share: float = 0.3
     known_bps: float | None = None
+    full_bps: float = 0.0
     ticks: deque[Arrival] = field(default_factory=lambda: deque(maxlen=20))
     decreased_to: float = 0.0
     settled_at: float = 0.0
@@ -120,7 +117,8 @@ class TapReceiver:
         return [self.known_bps or NO_LIMIT_BPS]
 
     def _evaluate(self, now: float) -> None:
-        probed = self._last(2)[-1].padding > self.probe_share
+        latest = self.ticks[-1]
+        probed = latest.padding > 0.05 and latest.padding * latest.rate_bps > 100_000
         if probed:
             self.probed_until, self.due = now + 0.7, min(self.due, now + 0.1)
         if self._stands() or self._loses(now):
@@ -133,7 +131,8 @@ class TapReceiver:
             self._increase(now, self.known_bps)
 
     def _decrease(self, now: float) -> None:
-        limit = 0.85 * self._rate(5)
+        self.full_bps = self._rate(5)
+        limit = 0.85 * self.full_bps
         if self.known_bps is not None:
             limit = min(limit, self.known_bps * (0.85 if now - self.settled_at < 3.1 else 1.0))
         limit = max(50_000.0, limit)
@@ -150,7 +149,8 @@ class TapReceiver:
         if limit < 1.1 * self.decreased_to:
             limit *= 1 + 0.01 * TICK_S
         if now >= self.trusts_at and self._last(1)[0].queue_s < 0.015:
-            proven = 0.97 * self._rate(2)
+            wider = now < self.probed_until and self._rate(2) > 1.3 * self.full_bps
+            proven = 0.97 * self._rate(2) * (1.5 if wider else 1.0)
             if proven > limit:
                 limit, self.raised_at = proven, now
         self.known_bps = min(limit, NO_LIMIT_BPS)

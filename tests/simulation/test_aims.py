@@ -5,9 +5,10 @@ docs/performance.md tells where aims are missed.
 
 import pytest
 
-from tests.simulation.baselines import AlwaysHigh, Ours
+from tests.simulation.baselines import AlwaysHigh, Ours, ours_on_the_tap
 from tests.simulation.links import DEVELOPMENT, Trace, burst_loss, constant, step
 from tests.simulation.optimum import instant, optimum
+from tests.simulation.receivers import TapReceiver
 from tests.simulation.run import run
 from tests.simulation.world import THREE
 
@@ -24,6 +25,24 @@ def test_six_switches_a_minute_at_most_and_trials_that_cost_a_tenth_of_what_is_s
     ours = run(trace, THREE, Ours, 100)
     assert ours.busiest_minute() <= 6, "of one track, the server's own among them"
     assert sum(ours.utilities) > 0.9 * sum(run(trace, THREE, AlwaysHigh, 100).utilities)
+
+
+@pytest.mark.parametrize("trace", DEVELOPMENT, ids=lambda trace: trace.name)
+def test_six_switches_a_minute_at_most_and_no_less_seen_than_without_us_on_the_tap_too(trace: Trace) -> None:
+    ours = run(trace, THREE, ours_on_the_tap, 100, TapReceiver)
+    assert ours.busiest_minute() <= 6
+    assert sum(ours.utilities) > 0.97 * sum(run(trace, THREE, AlwaysHigh, 100, TapReceiver).utilities)
+
+
+@pytest.mark.parametrize("seconds", [20.0, 40.0])
+def test_on_the_tap_what_a_link_took_is_back_within_ten_seconds_of_it(seconds: float) -> None:
+    trace = step(down=40.0, up=40.0 + seconds)
+    for seed in (100, 101):
+        recovery_s = run(trace, THREE, ours_on_the_tap, seed, TapReceiver).recovery_s(
+            instant(trace, THREE), 40.0 + seconds
+        )
+        assert recovery_s is not None
+        assert recovery_s <= 10.0
 
 
 @pytest.mark.parametrize("bps", [3e6, 6e6])

@@ -1,6 +1,7 @@
 """The bandwidth estimator on links and with a server of the tests' own, stepped in time."""
 
 import itertools
+import math
 import random
 from collections import deque
 from dataclasses import dataclass, field
@@ -103,9 +104,9 @@ class Session:
         self.estimator = BandwidthEstimator()
         self.now = START
         self.sent: list[tuple[float, int]] = []
-        self._way: deque[tuple[float, float, RtpPacket, bool]] = deque()
+        self._way: deque[tuple[float, float, RtpPacket, int]] = deque()
         self._media_debt = self._probe_debt = 0.0
-        self._numbers = {1: 0, 2: 0}
+        self._numbers = {1: 0, 2: 0, 3: 0}
 
     def run(self, seconds: float) -> None:
         end = self.now + seconds
@@ -120,13 +121,23 @@ class Session:
             self._send(2, self._probe_debt)
             self._probe_debt %= PACKET_BYTES
             while self._way and self._way[0][0] <= self.now:
-                arrival, sent, packet, again = self._way.popleft()
+                arrival, sent, packet, ssrc = self._way.popleft()
                 send_time = round(sent * (1 << 18)) % (1 << 24)
-                self.estimator.receive(packet, send_time, arrival, retransmission=again)
+                self.estimator.receive(packet, send_time, arrival, retransmission=ssrc > 1, probe=ssrc == 2)
             value = self.estimator.poll(self.now)
             if value is not None:
                 self.sent.append((self.now, value))
                 self.server.handle(value, self.now)
+
+    def repeat(self, rate_bps: float, seconds: float, *, lacking: bool) -> list[int]:
+        """What is told while so much is retransmitted beside the media: packets that were lacking, or that were not."""
+        began, debt = self.now, 0.0
+        while self.now < began + seconds:
+            debt += rate_bps / 8 * STEP_S
+            self._send(3 if lacking else 2, debt)
+            debt %= PACKET_BYTES
+            self.run(STEP_S)
+        return [value for at, value in self.sent if at > began]
 
     def _send(self, ssrc: int, debt: float) -> None:
         for _ in range(int(debt // PACKET_BYTES)):
@@ -141,7 +152,7 @@ class Session:
             arrival = self.link.carry(PACKET_BYTES, self.now)
             if arrival is not None:
                 last = self._way[-1][0] if self._way else 0.0
-                self._way.append((max(last, arrival), self.now, packet, ssrc == 2))
+                self._way.append((max(last, arrival), self.now, packet, ssrc))
 
 
 @pytest.mark.parametrize("rate_bps", [2_500_000, 5_000_000, 50_000_000])
@@ -184,6 +195,36 @@ def test_a_step_up_is_found_by_the_servers_probes_within_ten_seconds() -> None:
     assert session.server.layer == 2
     session.run(30)
     assert session.server.layer == 2
+
+
+def told_in_a_probe(rate_bps: float, *, lacking: bool) -> list[int]:
+    """Of a way known to be narrow once, on which nothing is missing now."""
+    session = Session(Link(1_000_000))
+    session.run(8)
+    session.server = Server(layer=1, next_probe=math.inf)
+    session.run(6)
+    return session.repeat(rate_bps, 0.5, lacking=lacking)
+
+
+def test_a_probe_beside_much_else_is_answered_often_enough_for_the_server_to_judge_it() -> None:
+    assert len(told_in_a_probe(150_000, lacking=False)) >= 3
+
+
+def test_packets_that_were_asked_for_are_no_probe() -> None:
+    assert len(told_in_a_probe(150_000, lacking=True)) <= 1, "the server counts NACKs with each value"
+
+
+def test_a_probe_on_a_way_that_got_wider_tells_of_more_than_came_and_one_on_the_same_way_does_not() -> None:
+    for rate_bps, wider in ((5_000_000, True), (1_000_000, False)):
+        session = Session(Link(1_000_000))
+        session.run(8)
+        session.server = Server(layer=1, next_probe=math.inf)
+        session.run(6)
+        session.link.rate_bps = rate_bps
+        told = session.repeat(1_000_000, 0.3, lacking=False)
+        came = LAYERS_BPS[1] + 1_000_000
+        assert (max(told) > 1.2 * came) == wider
+        assert wider or max(told) < 1_050_000
 
 
 @pytest.mark.parametrize("loss", [0.02, 0.05])

@@ -142,7 +142,7 @@ def test_a_lost_packet_is_asked_for_and_comes_by_rtx() -> None:
     assert track.stream.next_deadline(SETTLED) == pytest.approx(SETTLED + 0.02)
     output = track.poll(SETTLED + 0.021)
     assert output.nacks == (frame[1].sequence_number,)
-    track.stream.receive_rtx(track.sender.rtx(frame[1]), SETTLED + 0.1)
+    assert track.stream.receive_rtx(track.sender.rtx(frame[1]), SETTLED + 0.1), "it was lacking"
     output = track.poll(SETTLED + 0.1)
     assert bodies(output.frames) == [1]
     assert not output.frames[0].discontinuity
@@ -152,6 +152,7 @@ def test_a_lost_packet_is_asked_for_and_comes_by_rtx() -> None:
     assert stats.packets_recovered_by_rtx == 1
     assert (stats.retransmitted_packets_received, stats.packets_received) == (1, 6)
     assert stats.packets_lost == 1
+    assert not track.stream.receive_rtx(track.sender.rtx(frame[1]), SETTLED + 0.1), "and no more"
 
 
 def test_a_packet_sent_again_on_the_same_ssrc_will_do_too() -> None:
@@ -186,10 +187,8 @@ def test_rtx_that_nobody_asked_for_does_no_harm() -> None:
     )
     unknown = RtpPacket.build(payload_type=99, sequence_number=1, timestamp=0, ssrc=2, payload=b"\x00\x00abc")
     later = track.vp8(1)
-    track.stream.receive_rtx(padding, SETTLED)
-    track.stream.receive_rtx(unknown, SETTLED)
-    track.stream.receive_rtx(track.sender.rtx(frame[1]), SETTLED)
-    track.stream.receive_rtx(track.sender.rtx(later[1]), SETTLED)
+    for packet in (padding, unknown, track.sender.rtx(frame[1]), track.sender.rtx(later[1])):
+        assert not track.stream.receive_rtx(packet, SETTLED)
     assert track.receive(later, SETTLED).nacks == ()
     assert bodies(track.frames) == [0, 1]
     stats = track.stream.stats(SETTLED)

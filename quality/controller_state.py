@@ -1,0 +1,94 @@
+"""What the layer controller remembers from second to second, and what follows from that alone."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from quality.allocation import Limits, Subscription
+from quality.evidence import Evidence, LayerRate
+from quality.layer_steps import lower, measured
+from quality.layer_trials import Trial, Wait
+from quality.stats import VideoQuality
+
+IDLE_QUEUE_S = 0.04
+SWITCH_WINDOW_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerState:
+    """What `step` remembers. Begin with `ControllerState()`: nothing is held down.
+
+    `allowed` is what the limits leave of each track, `held` what trials lowered further. `recent` is what was seen in
+    the last seconds; `troubled`, `withheld` and `clean` count seconds on end. `probing` is a probe for which all
+    was lowered; `widened` says that the last trial of more worked, `round_trip_s` is the least one. `switches` are
+    those asked for, `seen` those that came, of the last minute.
+    """
+
+    inputs: tuple[tuple[Subscription, ...], Limits] | None = None
+    allowed: tuple[tuple[str, VideoQuality | None], ...] = ()
+    held: tuple[tuple[str, VideoQuality], ...] = ()
+    rates: tuple[tuple[str, VideoQuality, LayerRate], ...] = ()
+    recent: tuple[Evidence, ...] = ()
+    troubled: int = 0
+    withheld: int = 0
+    clean: int = 0
+    trial: Trial | None = None
+    probing: Trial | None = None
+    widened: bool = False
+    round_trip_s: float = math.inf
+    waits: tuple[Wait, ...] = ()
+    quiet_until: float = -math.inf
+    raised_at: float = -math.inf
+    switches: tuple[tuple[str, float], ...] = ()
+    seen: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def asked(self) -> dict[str, VideoQuality | None]:
+        """What is asked for of each track with layers."""
+        held = dict(self.held)
+        return {sid: lower(quality, held.get(sid, quality)) for sid, quality in self.allowed}
+
+    @property
+    def before(self) -> Evidence | None:
+        """What was seen in the second before."""
+        return self.recent[-1] if self.recent else None
+
+    def holding(self, held: dict[str, VideoQuality]) -> "ControllerState":
+        """This with `held` as what is held down; what the limits leave no more of anyway is not."""
+        allowed = dict(self.allowed)
+        kept = ((sid, quality) for sid, quality in held.items() if sid in allowed and quality != allowed[sid])
+        return replace(self, held=tuple(sorted(kept)))
+
+    def restless(self, now: float, most: int) -> set[str]:
+        """Tracks that were switched more than `most` times in the last minute, as asked or as seen."""
+        each = (Counter(sid for sid, _ in recent(entries, now)) for entries in (self.switches, self.seen))
+        return {sid for counts in each for sid, count in counts.items() if count > most}
+
+    @property
+    def layer_rates(self) -> dict[tuple[str, VideoQuality], LayerRate]:
+        """`rates` by track and layer."""
+        return {(sid, quality): rate for sid, quality, rate in self.rates}
+
+    def measured(self) -> tuple[Subscription, ...]:
+        """The subscriptions with bitrates as measured where they are, else as announced, else LiveKit's presets."""
+        assert self.inputs is not None
+        return measured(self.inputs[0], {key: rate.bps for key, rate in self.layer_rates.items()})
+
+    def judged(self, evidence: Evidence) -> tuple[Subscription, ...]:
+        """The subscriptions that `evidence` tells of: what is muted takes nothing of what comes."""
+        return tuple(item for item in self.measured() if item.track_sid in evidence.sids)
+
+    def within(self, bandwidth_bps: float) -> Limits:
+        """The limits, with no more bandwidth than that."""
+        assert self.inputs is not None
+        limits = self.inputs[1]
+        return replace(limits, bandwidth_bps=min(limits.bandwidth_bps, bandwidth_bps))
+
+    def is_idle(self, evidence: Evidence) -> bool:
+        """Whether no queue stands on the way, as far as the round trip tells."""
+        return evidence.round_trip_s is None or evidence.round_trip_s - self.round_trip_s <= IDLE_QUEUE_S
+
+
+def recent(entries: tuple[tuple[str, float], ...], now: float) -> tuple[tuple[str, float], ...]:
+    """Those of the last minute."""
+    return tuple(entry for entry in entries if entry[1] > now - SWITCH_WINDOW_S)
