@@ -9,7 +9,8 @@ choice here is a ceiling over its own. What is left to do:
   that matter less are lowered.
 - *Probe*: where the server withholds for long, and the way is idle, it is made to try more: it grants what is asked for
   only where nothing is withheld, so that all is asked to be lower for a second first.
-- *Steady*: what the server has switched up and down for most of a minute's switches stays down for the rest of it.
+- *Steady*: what the server has switched five times in a minute, as it may where it is made to follow the way closely,
+  stays down for the rest of it.
 - *Raise*: what was lowered comes back step by step, once nothing is withheld and nothing is wrong.
 
 Relieve, share, probe and raise are trials: each says what it expects, is judged by the worth of what is seen before and
@@ -31,6 +32,7 @@ TROUBLE_S = 6
 LOSS_S = 15  # loss without a queue is more often radio than congestion, and bursts of it pass
 WITHHELD_S = 3  # a switch that is under way is over
 PROBE_S = 12  # the server's own probes come every 3 to 4 s at first
+UNANSWERED_S = 120  # of what its own probes, each 3 s at first, did not raise: it may not know that it is lacking
 WIDER = 1.3  # times what comes: what a probe, and what comes after one that worked, asks for
 ROUND_TRIP_RISE = 0.002  # a second: the least round trip seen is forgotten this slowly
 CLEAN_S = 4
@@ -59,7 +61,9 @@ def step(
 ) -> Stepped:
     """Take in the `windows` (about 1 s, ended at `now`) of what is received, and say what to ask for anew.
 
-    `probes` is whether to make the server try more: not where this end's estimate answers the server's own probes.
+    `probes` is whether the server has to be made to try more. Not where this end's estimate answers its own probes: it
+    follows the way closely then, and is left to share it out (a ceiling that is raised while it withholds does
+    nothing), but for what does not change for long.
 
     Limits work at once, and may disable a track; nothing else does. A track without announced layers is left alone. Of
     a new track its best layer is taken to be asked for, as the server does.
@@ -70,7 +74,9 @@ def step(
         if actions:
             return state, actions
     evidence = gather(inputs[0], windows, state.asked, state.layer_rates)
-    state = _count(state, evidence, now)
+    # An estimate that falls is this end's own answer to the trouble: the server is to have time for it.
+    answered = not probes and evidence.estimate_fell(state.before)
+    state = _count(state, evidence, now, answered=answered)
     if state.probing is not None:
         return _probe_on(state, state.probing, now)
     if state.trial is not None:
@@ -82,8 +88,9 @@ def step(
         patience_s = LOSS_S if radio else TROUBLE_S
         return _relieve(state, evidence, now) if state.troubled >= patience_s else (state, ())
     if evidence.withheld:
-        calmed, actions = _steady(state, evidence, now)
-        return (calmed, actions) if actions else _withheld(state, evidence, now, probes=probes)
+        if not probes and (steady := _steady(state, evidence, now))[1]:
+            return steady
+        return _withheld(state, evidence, now, probes=probes)
     return _raise(state, evidence, now)
 
 
@@ -137,7 +144,7 @@ def _held_before(state: ControllerState, trial: Trial) -> dict[str, VideoQuality
     return others | {sid: quality for sid, quality in trial.held if sid in trial.changed}
 
 
-def _count(state: ControllerState, evidence: Evidence, now: float) -> ControllerState:
+def _count(state: ControllerState, evidence: Evidence, now: float, *, answered: bool) -> ControllerState:
     trouble, withheld = bool(evidence.trouble), evidence.withheld
     given = {item.track_sid: item.quality for item in state.before.tracks} if state.before else {}
     changed = tuple(
@@ -148,8 +155,7 @@ def _count(state: ControllerState, evidence: Evidence, now: float) -> Controller
         state,
         recent=(*state.recent, evidence)[-SEEN_S:],
         rates=tuple((sid, quality, rate) for (sid, quality), rate in sorted(rates.items())),
-        # An estimate that falls is this end's own answer to the trouble: the server is to have time for it.
-        troubled=(0 if evidence.estimate_fell(state.before) else state.troubled) + 1 if trouble else 0,
+        troubled=(0 if answered else state.troubled) + 1 if trouble else 0,
         withheld=state.withheld + 1 if withheld and not trouble else 0,
         clean=state.clean + 1 if not trouble and not withheld else 0,
         round_trip_s=min(state.round_trip_s + ROUND_TRIP_RISE, evidence.round_trip_s or math.inf),
@@ -216,15 +222,11 @@ def _withheld(state: ControllerState, evidence: Evidence, now: float, *, probes:
     lower = any(item.quality < asked for item in evidence.tracks if (asked := state.asked[item.track_sid]) is not None)
     if state.withheld < WITHHELD_S or not (evidence.limited or lower):
         return state, ()
-    tried, actions = _share(state, evidence, now)
-    if (
-        actions
-        or not probes
-        or state.withheld < PROBE_S
-        or not state.is_idle(evidence)
-        or waits(state.waits, Kind.PROBE, now)
-    ):
-        return tried, actions
+    if probes and (shared := _share(state, evidence, now))[1]:
+        return shared
+    patience_s = PROBE_S if probes else UNANSWERED_S
+    if state.withheld < patience_s or not state.is_idle(evidence) or waits(state.waits, Kind.PROBE, now):
+        return state, ()
     return _probe(state, evidence, now)
 
 

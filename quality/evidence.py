@@ -148,6 +148,8 @@ def _seen(item: Subscription, window: Window, asked: VideoQuality, rates: Rates)
     quality = VideoQuality(max(0, asked - window.layer_distance))
     announced_fps = next((layer.fps for layer in item.layers if layer.quality is quality), 0.0)
     usual_fps = rates.get((item.track_sid, quality), LayerRate(fps=announced_fps)).fps
+    if window.requested_fps is not None:
+        usual_fps = min(usual_fps, window.requested_fps)
     starved = window.source is not TrackSource.SCREEN_SHARE and window.fps < STARVED_FPS_RATIO * usual_fps
     shown = Layer(quality, window.frame_width, window.frame_height, window.fps, window.bitrate_bps)
     return Seen(

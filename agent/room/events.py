@@ -196,7 +196,7 @@ class LayerChanged:
     """Our controller asked for another layer of a subscribed video, or (None) for none of it.
 
     `kind` is one of `quality.layer_trials.Kind`. `reason` and `expects` are for people; what comes of it is held
-    against the latter.
+    against the latter. `connection` is the one that asks: "participant" or "tap".
     """
 
     track: TrackState
@@ -205,6 +205,7 @@ class LayerChanged:
     kind: str
     reason: str
     expects: str
+    connection: str = "participant"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,19 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from agent.room.events import ActiveSpeakers, LayerChanged
+from agent.room.layer_subscriptions import layer_subscription, video_windows
 from agent.room.quality_monitor import QualityTick
 from agent.room.session import RoomSession
 from agent.room.state import TrackState
 from agent.room.subscriber import Subscriber
 from quality import controller, cpu_budget
-from quality.allocation import CORES_PER_PIXEL, Layer, Limits, Subscription, constrain, decode_cores
+from quality.allocation import CORES_PER_PIXEL, Limits, Subscription, constrain, decode_cores
 from quality.controller_state import ControllerState
 from quality.cpu_budget import CpuBudget, CpuUse
 from quality.layer_steps import height, named
 from quality.layer_trials import Action
-from quality.presets import preset_fps, simulcast_layers
-from quality.stats import Direction, TrackKind, TrackSource
-from quality.video_model import VideoCodec
+from quality.presets import simulcast_layers
+from quality.stats import TrackKind, TrackSource
 from quality.window import Window
 
 log = structlog.get_logger(__name__)
@@ -66,11 +66,7 @@ class LayerAdapter:
 
     def on_tick(self, tick: QualityTick) -> None:
         """Take in one second of the participant's connection; what it sends is passed over."""
-        windows = {
-            each.label.track_sid: each.judgement.window
-            for each in tick.tracks
-            if each.judgement.window.kind is TrackKind.VIDEO and each.judgement.window.direction is Direction.INBOUND
-        }
+        windows = video_windows(tick)
         self._note_speakers(tick.at)
         tracks = {track.sid: track for track in self._subscriber.subscribed() if self._is_ours(track)}
         videos = tuple(self._subscription(track) for track in tracks.values())
@@ -115,20 +111,13 @@ class LayerAdapter:
         return max(self._others)
 
     def _subscription(self, track: TrackState) -> Subscription:
-        codec = track.mime_type.lower().partition("/")[2]
-        source = TrackSource(track.source)
         dimensions = self._subscriber.intent(track.sid).dimensions
-        return Subscription(
-            track.sid,
-            tuple(
-                Layer(item.quality, item.width, item.height, preset_fps(item), 0.0)
-                for item in simulcast_layers(track.width, track.height, source)
-            ),
-            source=source,
-            codec=VideoCodec(codec) if codec in set(VideoCodec) else VideoCodec.VP8,
-            active_speaker=track.participant_identity in self._spoke_at,
-            requested_height=dimensions[1] if dimensions else 0,
+        return layer_subscription(
+            track,
+            simulcast_layers(track.width, track.height, TrackSource(track.source)),
             max_quality=self._subscriber.ceiling(track.sid),
+            in_focus=track.participant_identity in self._spoke_at,
+            requested_height=dimensions[1] if dimensions else 0,
         )
 
     def _apply(self, track: TrackState, action: Action, *, held: bool) -> None:

@@ -1,14 +1,24 @@
-"""Asks the tap for the layers that a recording shall have: what the policy allocates, and what people chose."""
+"""Asks the tap for the layers that a recording shall have: by its policy, by people, and by what the way carries."""
+
+from collections.abc import Callable
 
 import structlog
 
-from agent.room.recording_layers import LayerAllocator, RecordedVideo
+from agent.room.events import LayerChanged
+from agent.room.layer_subscriptions import layer_subscription, video_windows
+from agent.room.quality_monitor import QualityTick
+from agent.room.recording_layers import LayerAllocator, RecordedVideo, is_in_focus
 from agent.room.recording_plan import LayerPolicy
 from agent.room.recording_rates import ReceiveRates
-from agent.room.tap_values import video_quality
+from agent.room.tap_values import track_state, video_layers, video_quality
 from media.frames import MediaKind
 from media.tap.events import LayerQuality, RemoteParticipant, RemoteTrack
 from media.tap.tap import Tap
+from quality import controller
+from quality.allocation import Subscription
+from quality.controller_state import ControllerState
+from quality.layer_steps import named
+from quality.layer_trials import Action, Kind
 from quality.stats import VideoQuality
 
 log = structlog.get_logger(__name__)
@@ -17,18 +27,22 @@ log = structlog.get_logger(__name__)
 class RecordedLayers:
     """The layers of the recorded videos. `policy` may be replaced at any time; `apply` then follows it.
 
-    `rates` wants to be told what comes about once a second.
+    `rates` wants to be told what comes about once a second. What the policy leaves, quality.controller lowers further
+    by what `on_tick` is told of, and raises again; each of its decisions is logged and told to `tell`.
     """
 
-    def __init__(self, tap: Tap, policy: LayerPolicy) -> None:
+    def __init__(self, tap: Tap, policy: LayerPolicy, tell: Callable[[LayerChanged], None]) -> None:
         self.policy = policy
         self.rates = ReceiveRates()
         self._tap = tap
+        self._tell = tell
+        self._controller = ControllerState()
         self._allocator = LayerAllocator()
         self._caps: dict[str, VideoQuality] = {}
         self._lowered: dict[str, VideoQuality] = {}
         self._max_fps: dict[str, int | None] = {}
         self._pinned: dict[str, VideoQuality] = {}
+        self._allocated: dict[str, VideoQuality] = {}
 
     def allow(self, track_sid: str, cap: VideoQuality, max_fps: int | None = None) -> LayerQuality:
         """The track is recorded, in `cap` and with `max_fps` frames a second at best; the layer to begin with."""
@@ -54,6 +68,7 @@ class RecordedLayers:
         self._lowered.pop(track_sid, None)
         self._max_fps.pop(track_sid, None)
         self._pinned.pop(track_sid, None)
+        self._allocated.pop(track_sid, None)
 
     def pin(self, track_sid: str, quality: VideoQuality | None) -> None:
         """Take this layer whatever the policy says; None leaves it to the policy again."""
@@ -62,19 +77,71 @@ class RecordedLayers:
         else:
             self._pinned[track_sid] = quality
 
+    def on_tick(self, tick: QualityTick) -> bool:
+        """Take in a second of what the tap receives; whether `apply` has something new to ask for."""
+        windows = video_windows(tick)
+        videos = tuple(video for sid in sorted(self._allocated) if (video := self._judged(sid)) is not None)
+        self._controller, actions = controller.step(
+            self._controller, videos, tuple(windows.values()), tick.at, probes=False
+        )
+        trials = [action for action in actions if action.kind is not Kind.LIMIT]  # a limit is the policy's own decision
+        for action in trials:
+            self._tell_of(action)
+        return bool(trials)
+
+    def _judged(self, sid: str) -> Subscription | None:
+        """A video whose layer may be chosen: simulcast, and nobody's choice."""
+        found = self._tap.find_track(sid)
+        if found is None or sid in self._pinned or not (layers := video_layers(found[1])):
+            return None
+        focus = is_in_focus(self.policy, found[0].identity)
+        return layer_subscription(track_state(*found), layers, max_quality=self._allocated[sid], in_focus=focus)
+
+    def _tell_of(self, action: Action) -> None:
+        found = self._tap.find_track(action.track_sid)
+        assert found is not None, "looked at in this second"
+        track = track_state(*found)
+        log.info(
+            "layer_decision",
+            target="tap",
+            track=track.name,
+            sid=track.sid,
+            participant_identity=track.participant_identity,
+            from_quality=named(action.from_quality),
+            to_quality=named(action.to_quality),
+            kind=action.kind.value,
+            reason=action.reason,
+            expects=action.expects,
+        )
+        self._tell(
+            LayerChanged(
+                track,
+                action.from_quality,
+                action.to_quality,
+                action.kind.value,
+                action.reason,
+                action.expects,
+                connection="tap",
+            )
+        )
+
     async def apply(self, now: float) -> None:
         """Ask for the layers and frame rates that are wanted at `now`, where others are asked for now."""
         videos = [video for sid in self._caps if (video := self._video(sid)) is not None]
         for video in videos:
             await self._limit(video.sid)
-        for sid, quality in self._allocator.step(self.policy, videos, now).items():
-            wanted = LayerQuality(self._pinned.get(sid, quality).value)
+        self._allocated = self._allocator.step(self.policy, videos, now)
+        held = dict(self._controller.held)
+        for sid, quality in self._allocated.items():
+            ours = min(quality, held.get(sid, quality))
+            wanted = LayerQuality(self._pinned.get(sid, ours).value)
             if self._tap.quality(sid) in {None, wanted}:
                 continue
             await self._tap.set_quality(sid, wanted)
             self.rates.forget(sid)
-            reason = "asked for by a person" if sid in self._pinned else "the recording's layer policy"
-            log.info("layer_decision", sid=sid, target="tap", to_quality=wanted.name, reason=reason)
+            if sid in self._pinned or ours == quality:
+                reason = "asked for by a person" if sid in self._pinned else "the recording's layer policy"
+                log.info("layer_decision", sid=sid, target="tap", to_quality=wanted.name, reason=reason)
 
     async def _limit(self, sid: str) -> None:
         wanted = self.max_fps(sid)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from agent.room.decryption import TrackDecryptable, TrackUndecryptable
-from agent.room.events import ParticipantQualityChanged, QualityPatternChanged, TrackRestarted
+from agent.room.events import LayerChanged, ParticipantQualityChanged, QualityPatternChanged, TrackRestarted
 from agent.room.state import RecordingStatus
 from media.record.entries import SegmentEntry
 
@@ -30,5 +30,6 @@ RecorderEvent = (
     | TrackDecryptable
     | QualityPatternChanged
     | TrackRestarted
+    | LayerChanged
     | ParticipantQualityChanged
 )

@@ -68,11 +68,12 @@ class RoomRecorder:
         self._decoded = options.decoded
         self._tracks = RecordedTracks(self._tap, clock, (self._decoded or self._tap).clock_mappings)
         self._policy = options.policy
-        self._layers = RecordedLayers(self._tap, options.layers)
+        self._layers = RecordedLayers(self._tap, options.layers, tell)
         self._quality = RecordingQuality(self._tap, self._decoded, tell)
         self._restarter = TrackRestarter("tap", TapHands(self._tap, self._layers), tell, keep_video=True)
         if self._decoded is None:
             self._quality.add_listener(self._restarter.on_tick)
+            self._quality.add_listener(self._choose_layers)
         self._refused: set[str] = set()
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -135,6 +136,10 @@ class RoomRecorder:
         """Take what the participant's own connection receives: of tracks that are decoded, it is what is recorded."""
         if self._closing is None:
             self._quality.take_participant(tick)
+
+    def _choose_layers(self, tick: QualityTick) -> None:
+        if self._layers.on_tick(tick):
+            self._changed.set()
 
     def _append_event(self, entry: TimelineEvent) -> None:
         if self._recording is not None and self._closing is None:

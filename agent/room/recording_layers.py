@@ -72,7 +72,12 @@ def allocate(policy: LayerPolicy, videos: Sequence[RecordedVideo], budget_bps: f
 def _rank(policy: LayerPolicy, video: RecordedVideo) -> int:
     if video.source == TrackSource.SCREEN_SHARE:
         return 0
-    return 1 if any(fnmatchcase(video.participant_identity, focus) for focus in policy.focus) else 2
+    return 1 if is_in_focus(policy, video.participant_identity) else 2
+
+
+def is_in_focus(policy: LayerPolicy, participant_identity: str) -> bool:
+    """Whether a participant's videos come before others'."""
+    return any(fnmatchcase(participant_identity, focus) for focus in policy.focus)
 
 
 def _most(policy: LayerPolicy, video: RecordedVideo) -> VideoQuality:

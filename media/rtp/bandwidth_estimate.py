@@ -45,7 +45,9 @@ _PROOF_MARGIN = 0.97
 # server takes one step for each probe, 3 s apart: told of more than was proven, it takes several.
 _WIDER = 1.3
 _LEAP = 1.5
-# A raise that led to overuse at once was no proof (a shaper's burst allowance): believe the next ones later.
+# A raise that led to overuse at once was no proof (a shaper's burst allowance): believe the next ones later, but for
+# those above what came when the way was full.
+_PASSED = 1.1
 _FAILED_RAISE_S = 10.0
 _DISTRUST_S = 5.0
 _DISTRUST_LIMIT_S = 60.0
@@ -98,8 +100,6 @@ class BandwidthEstimator:
         self._limit_bps: float | None = None
         self._decreased_to_bps = 0.0
         self._full_bps = 0.0
-        self.decreases = 0
-        """How often the estimate was lowered, or told again for want of effect."""
         self._evaluated = -1
         self._settled_at = 0.0
         self._raised_at = float("-inf")
@@ -188,7 +188,6 @@ class BandwidthEstimator:
             self._distrust_s = min(_DISTRUST_LIMIT_S, max(_DISTRUST_S, 2 * self._distrust_s))
             self._raised_at = float("-inf")
         self._trusts_at = now + self._distrust_s
-        self.decreases += 1
         self._limit_bps = self._decreased_to_bps = limit
         self._settled_at = now + _SETTLE_S
         falling = ((_FALL_INTERVAL_S * step, 1 + _FALL_STEP * (_FALL_STEPS - 1 - step)) for step in range(_FALL_STEPS))
@@ -210,8 +209,9 @@ class BandwidthEstimator:
         limit = self._limit_bps or CEILING_BPS
         if limit < _REGAIN_LIMIT * self._decreased_to_bps:
             limit *= 1 + _REGAIN_PER_S * _INTERVAL_S
-        if now >= self._trusts_at and self._least_delay(now, _PROOF_WINDOW_S / 2) < _PROOF_DELAY_S:
-            rate = self._rate(now, _PROOF_WINDOW_S)
+        rate = self._rate(now, _PROOF_WINDOW_S)
+        trusted = now >= self._trusts_at or rate > _PASSED * self._full_bps
+        if trusted and self._least_delay(now, _PROOF_WINDOW_S / 2) < _PROOF_DELAY_S:
             wider = now < self._probed_until and rate > _WIDER * self._full_bps
             proven = _PROOF_MARGIN * rate * (_LEAP if wider else 1)
             if proven > limit:

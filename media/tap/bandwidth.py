@@ -13,10 +13,6 @@ class BandwidthFeedback(Protocol):
     """Sees every packet of a connection and says now and then what to tell the server."""
 
     @property
-    def decreases(self) -> int:
-        """How often the way was found too narrow; 0 where only the server knows."""
-
-    @property
     def estimate_bps(self) -> float | None:
         """What the way carries; None while no limit was seen, and where only the server knows."""
 
@@ -33,11 +29,6 @@ class RembFeedback:
     def __init__(self, abs_send_time_id: int) -> None:
         self._extension_id = abs_send_time_id
         self._estimator = BandwidthEstimator()
-
-    @property
-    def decreases(self) -> int:
-        """How often the estimate was lowered."""
-        return self._estimator.decreases
 
     @property
     def estimate_bps(self) -> float | None:
@@ -64,11 +55,6 @@ class TransportWideFeedback:
         self._extension_id = transport_wide_id
         self._recorder = ArrivalRecorder()
         self._count = 0
-
-    @property
-    def decreases(self) -> int:
-        """The server estimates; we do not."""
-        return 0
 
     @property
     def estimate_bps(self) -> float | None:

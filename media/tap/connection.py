@@ -13,7 +13,6 @@ from media.errors import MediaError
 from media.frames import EncodedFrame
 from media.tap.datagram_reader import READ_BATCH, Datagram
 from media.tap.events import CandidateReceived, Joined, LayerQuality, LeaveRequested, OfferReceived, SignalEvent
-from media.tap.layer_guard import LayerGuard
 from media.tap.receiver import Receivers
 from media.tap.sdp import Offer, build_answer, parse_offer, without_bandwidth_feedback
 from media.tap.signalling import SignalClient
@@ -30,7 +29,6 @@ MEDIA_SILENCE_S = 5.0
 then offers TCP alone for a while: a network interface that went away is found out here first, and joined past."""
 ICE_LITE_SILENCE_S = 15.0
 """An ICE-lite server pings nobody: in a muted room only its answers to our consent checks come, every 4 to 6 s."""
-GUARD_INTERVAL_S = 0.25  # well below the second after which a too large layer has filled a queue
 FPS_REPEAT_S = 10.0
 """The server works out once, when it is asked, which of a layer's temporal layers a frame rate means, and takes all of
 them of a layer that it has not counted yet: a camera that just began, a layer that came back."""
@@ -48,8 +46,6 @@ class LayerIntent:
 
     quality: LayerQuality = LayerQuality.HIGH
     max_fps: int | None = None
-    guarded: bool = True
-    """Whether few frames mean a narrow way. A still screen share has few too, and is to be read."""
 
 
 class ConnectionOwner(Protocol):
@@ -81,11 +77,9 @@ class Connection:
         self._transport = MediaTransport(self, clock, _ice_servers(signal.joined))
         self._receivers = receivers
         self._bandwidth_feedback = bandwidth_feedback
-        self._wanted: dict[str, LayerQuality] = {}
         self._max_fps: dict[str, int] = {}
         self._settings: dict[str, LayerQuality] = {}
         self._fps_once: set[str] = set()
-        self._layer_guard = LayerGuard()
         receivers.begin_connection()
         self._tasks: set[asyncio.Task[None]] = set()
         self._first_answer = asyncio.Event()
@@ -129,21 +123,19 @@ class Connection:
 
     async def unsubscribe(self, track_sid: str) -> None:
         """End a subscription."""
-        for known in (self._wanted, self._max_fps, self._settings):
+        for known in (self._max_fps, self._settings):
             known.pop(track_sid, None)
         self._fps_once.discard(track_sid)
         await self._signal.update_subscription([track_sid], subscribe=False)
 
     async def apply_layer(self, track_sid: str, intent: LayerIntent) -> None:
         """Send the whole intent of a subscription."""
-        if intent.guarded:
-            self._wanted[track_sid] = intent.quality
         if intent.max_fps is None:
             self._max_fps.pop(track_sid, None)
         else:
             self._max_fps[track_sid] = intent.max_fps
             self._fps_once.add(track_sid)
-        await self._tell_settings(track_sid, min(intent.quality, self._layer_guard.ceiling(track_sid)))
+        await self._tell_settings(track_sid, intent.quality)
 
     async def _tell_settings(self, track_sid: str, quality: LayerQuality, *, again: bool = False) -> None:
         self._settings[track_sid] = quality
@@ -242,7 +234,6 @@ class Connection:
         self._start(self._read(), "tap.read")
         silence_s = ICE_LITE_SILENCE_S if offer.ice_lite else MEDIA_SILENCE_S
         self._start(self._report(silence_s), "tap.report")
-        self._start(self._guard_layers(), "tap.guard_layers")
 
     async def _read(self) -> None:
         """One wake-up for everything: read, look at timers, send feedback."""
@@ -263,17 +254,6 @@ class Connection:
                 return
             for packet in self._receivers.reports(now):
                 await self._transport.send_rtcp(packet)
-
-    async def _guard_layers(self) -> None:
-        while True:
-            await asyncio.sleep(GUARD_INTERVAL_S)
-            now = self._clock.now()
-            received, decreases = self._receivers.video_frames(now), self._receivers.bandwidth_decreases
-            frames = {track_sid: count for track_sid, count in received.items() if track_sid in self._wanted}
-            guarded = self._layer_guard.step(now, frames, self._wanted, decreases=decreases, max_fps=self._max_fps)
-            for track_sid, quality in guarded.items():
-                log.info("tap_layer_guarded", track_sid=track_sid, quality=quality.name)
-                await self._tell_settings(track_sid, quality)
 
     def _deliver(self, frames: dict[str, tuple[EncodedFrame, ...]]) -> None:
         for track_sid, complete in frames.items():

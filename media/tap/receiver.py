@@ -226,22 +226,9 @@ class Receivers:
         ]
 
     @property
-    def bandwidth_decreases(self) -> int:
-        """How often the way to us was found too narrow on this connection."""
-        return self._bandwidth.decreases if self._bandwidth else 0
-
-    @property
     def bandwidth_estimate_bps(self) -> float | None:
         """What the way to us carries, bits per second; None while no limit was seen or only the server estimates."""
         return self._bandwidth.estimate_bps if self._bandwidth else None
-
-    def video_frames(self, now: float) -> dict[str, int]:
-        """Frames received so far of each connected video, by track SID."""
-        return {
-            sid: track.stream.stats(now).frames_received
-            for sid, track in self._tracks.items()
-            if track.connected and track.config.kind is MediaKind.VIDEO
-        }
 
     def stats(self, now: float) -> dict[str, InboundRtpStats]:
         """Statistics by track SID."""

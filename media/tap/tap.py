@@ -160,7 +160,7 @@ class Tap:
         self, track_sid: str, quality: LayerQuality = LayerQuality.HIGH, *, max_fps: int | None = None
     ) -> None:
         """Receive a track from now on, and again after reconnects. `max_fps`: see `set_max_fps`."""
-        self._intents.setdefault(track_sid, self._intent(track_sid, quality, max_fps))
+        self._intents.setdefault(track_sid, _intent(quality, max_fps))
         if self._connection:
             await self._connection.subscribe({track_sid: self._intents[track_sid]})
 
@@ -196,15 +196,9 @@ class Tap:
         return self._intents[track_sid]
 
     async def _change(self, track_sid: str, quality: LayerQuality, max_fps: int | None) -> None:
-        self._intents[track_sid] = self._intent(track_sid, quality, max_fps)
+        self._intents[track_sid] = _intent(quality, max_fps)
         if self._connection:
             await self._connection.apply_layer(track_sid, self._intents[track_sid])
-
-    def _intent(self, track_sid: str, quality: LayerQuality, max_fps: int | None) -> LayerIntent:
-        if max_fps is not None and max_fps < 1:
-            raise TapError(f"{max_fps} frames a second are no video; ask for 1 or more, or for all (None)")
-        found = self.find_track(track_sid)
-        return LayerIntent(quality, max_fps, guarded=found is None or found[1].source != "screen_share")
 
     def request_keyframe(self, track_sid: str) -> None:
         """Ask the sender of a track for a sync sample."""
@@ -355,3 +349,9 @@ class Tap:
             elif self._connection is None or item.sid != self._connection.joined.participant_sid:
                 self._participants[item.sid] = item
         self._listener.on_tap_participants(self.participants)
+
+
+def _intent(quality: LayerQuality, max_fps: int | None) -> LayerIntent:
+    if max_fps is not None and max_fps < 1:
+        raise TapError(f"{max_fps} frames a second are no video; ask for 1 or more, or for all (None)")
+    return LayerIntent(quality, max_fps)

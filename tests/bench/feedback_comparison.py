@@ -177,6 +177,7 @@ def _timeline(result: Run) -> None:
         print(
             f"  {after['at']:5.1f} s {(after['frames'] - before['frames']) / span:5.1f} fps {after['height']:4}p"
             f" {(after['bytes'] - before['bytes']) * 8 / span / 1000:6.0f} kb/s"
+            f" estimate {(after['estimate_bps'] or 0) / 1000:5.0f} kb/s"
             f" queue {max(waits, default=0) * 1000:4.0f} ms"
             f" lost {after['lost'] - before['lost']:3} nack {after['nacks'] - before['nacks']:3}"
             f" pli {after['plis'] - before['plis']:2} audio lost {after['audio_lost'] - before['audio_lost']:3}"

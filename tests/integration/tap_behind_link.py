@@ -1,4 +1,4 @@
-"""A tap in a process of its own (behind a narrow link), that prints what it receives twice a second as JSON."""
+"""A recorder in a process of its own (behind a narrow link), that prints what it receives twice a second as JSON."""
 
 import argparse
 import asyncio
@@ -7,8 +7,15 @@ import os
 import resource
 import sys
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from agent.logs import configure_logs
+from agent.room.events import LayerChanged
+from agent.room.recorder_events import RecorderEvent
+from agent.room.recorder_options import RecorderOptions
+from agent.room.recording import RoomRecorder
+from agent.room.subscription import SubscriptionPolicy
 from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
 from media.clock import SteadyClock
 from media.frames import EncodedFrame, MediaKind
@@ -16,6 +23,7 @@ from media.tap.events import RemoteParticipant
 from media.tap.tap import Tap, TapOptions, TapState
 
 INTERVAL_S = 0.5
+SEGMENT_S = 10.0
 
 
 class Counter:
@@ -48,39 +56,50 @@ class Counter:
 
 
 async def receive(server: Credentials, room: str, seconds: float, *, feedback: bool) -> None:
-    """Subscribe to everything in the room and tell of it."""
+    """Record everything in the room, and tell of what comes."""
 
     def token() -> str:
         request = ParticipantTokenRequest(room, f"tap-{os.getpid()}", hidden=True, recorder=True, can_publish=False)
         return mint_participant_token(server, request)
 
-    counter = Counter()
-    tap = Tap(TapOptions(server.url, token, bandwidth_feedback=feedback), counter, SteadyClock())
-    await tap.start()
-    kinds: dict[str, MediaKind] = {}
-    while len(kinds) < 2:
-        kinds = {track.sid: track.kind for item in counter.participants.values() for track in item.tracks}
-        await asyncio.sleep(0.05)
-    for track_sid in kinds:
-        await tap.subscribe(track_sid)
-    began = time.monotonic()
-    while time.monotonic() - began < seconds:
-        await asyncio.sleep(INTERVAL_S)
-        tell(counter, tap, kinds, time.monotonic() - began)
-    await tap.aclose()
+    with TemporaryDirectory() as folder:
+        options = RecorderOptions(
+            room=room,
+            recording_id="behind-link",
+            recordings_dir=Path(folder),
+            segment_duration_s=SEGMENT_S,
+            part_duration_s=1.0,
+            policy=SubscriptionPolicy(),
+            sink=None,
+        )
+        tap = TapOptions(server.url, token, bandwidth_feedback=feedback)
+        recorder = RoomRecorder(options, tap, SteadyClock(), tell_decision)
+        await recorder.start()
+        began = time.monotonic()
+        while time.monotonic() - began < seconds:
+            await asyncio.sleep(INTERVAL_S)
+            tell(recorder.tap, time.monotonic() - began)
+        await recorder.aclose()
 
 
-def tell(counter: Counter, tap: Tap, kinds: dict[str, MediaKind], at: float) -> None:
+def tell_decision(event: RecorderEvent) -> None:
+    """One line to people."""
+    if isinstance(event, LayerChanged):
+        sys.stderr.write(f"{event.kind}: {event.from_quality!r} to {event.to_quality!r}, {event.reason}\n")
+
+
+def tell(tap: Tap, at: float) -> None:
     """One line; all numbers are totals so far."""
-    stats = {kinds[sid]: item for sid, item in tap.stats().items()}
+    kinds = {track.sid: track.kind for item in tap.participants.values() for track in item.tracks}
+    stats = {kinds[sid]: item for sid, item in tap.stats().items() if sid in kinds}
     video, audio = stats.get(MediaKind.VIDEO), stats.get(MediaKind.AUDIO)
     used = resource.getrusage(resource.RUSAGE_SELF)
     line = {
         "at": at,
-        "frames": counter.frames[MediaKind.VIDEO],
-        "audio_frames": counter.frames[MediaKind.AUDIO],
-        "height": counter.height,
-        "gaps": counter.gaps,
+        "frames": video.frames_received if video else 0,
+        "audio_frames": audio.frames_received if audio else 0,
+        "height": video.frame_height if video else 0,
+        "gaps": video.discontinuities if video else 0,
         "bytes": sum(item.bytes_received + item.header_bytes_received for item in stats.values()),
         "lost": video.packets_lost if video else 0,
         "nacks": video.nack_count if video else 0,
@@ -88,6 +107,7 @@ def tell(counter: Counter, tap: Tap, kinds: dict[str, MediaKind], at: float) -> 
         "freezes_s": video.total_freezes_duration if video else 0.0,
         "audio_lost": audio.packets_lost - audio.packets_recovered if audio else 0,
         "audio_gaps": audio.discontinuities if audio else 0,
+        "estimate_bps": tap.bandwidth_estimate_bps,
         "cpu_s": used.ru_utime + used.ru_stime,
     }
     sys.stdout.write(json.dumps(line) + "\n")

@@ -67,8 +67,14 @@ class Room:
     """
 
     def __init__(
-        self, link_bps: float = math.inf, radio_loss: float = 0.0, given: dict[str, VideoQuality] | None = None
+        self,
+        link_bps: float = math.inf,
+        radio_loss: float = 0.0,
+        given: dict[str, VideoQuality] | None = None,
+        *,
+        probes: bool = True,
     ):
+        self.probes = probes
         self.state = ControllerState()
         self.now = EPOCH
         self.link_bps = link_bps
@@ -99,7 +105,7 @@ class Room:
             )
             if full:
                 windows = tuple(replace(item, bytes=round(self.link_bps / 16)) for item in windows)
-            self.state, actions = step(self.state, ROOM, windows, self.now, limits)
+            self.state, actions = step(self.state, ROOM, windows, self.now, limits, probes=self.probes)
             for action in actions:
                 assert action.from_quality == self.asked[action.track_sid] != action.to_quality
                 self.asked[action.track_sid] = action.to_quality

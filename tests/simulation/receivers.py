@@ -148,9 +148,10 @@ class TapReceiver:
     def _increase(self, now: float, limit: float) -> None:
         if limit < 1.1 * self.decreased_to:
             limit *= 1 + 0.01 * TICK_S
-        if now >= self.trusts_at and self._last(1)[0].queue_s < 0.015:
-            wider = now < self.probed_until and self._rate(2) > 1.3 * self.full_bps
-            proven = 0.97 * self._rate(2) * (1.5 if wider else 1.0)
+        rate = self._rate(2)
+        if (now >= self.trusts_at or rate > 1.1 * self.full_bps) and self.ticks[-1].queue_s < 0.015:
+            wider = now < self.probed_until and rate > 1.3 * self.full_bps
+            proven = 0.97 * rate * (1.5 if wider else 1.0)
             if proven > limit:
                 limit, self.raised_at = proven, now
         self.known_bps = min(limit, NO_LIMIT_BPS)

@@ -164,7 +164,7 @@ def test_who_is_heard_is_the_servers_to_say_or_the_bit_rate() -> None:
 
 
 def test_what_a_restart_lowered_stays_lowered_whatever_is_applied_again_until_the_track_is_gone() -> None:
-    layers = RecordedLayers(cast("Tap", None), LayerPolicy())
+    layers = RecordedLayers(cast("Tap", None), LayerPolicy(), lambda _event: None)
     assert layers.allow("TR_1", HIGH) is LayerQuality.HIGH
     layers.lower("TR_1", MEDIUM)
     assert layers.allow("TR_1", HIGH) is LayerQuality.MEDIUM

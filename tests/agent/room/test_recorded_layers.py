@@ -1,0 +1,163 @@
+"""The layers that a recording asks its tap for: policy and people at once, and what the way carries by trials."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from agent.room.events import LayerChanged
+from agent.room.quality_monitor import JudgedTrack, QualityTick, TrackLabel
+from agent.room.recorded_layers import RecordedLayers
+from agent.room.recording_plan import LayerPolicy
+from media.frames import MediaKind
+from media.tap.events import LayerQuality, RemoteParticipant, RemoteTrack, VideoLayer
+from media.tap.tap import Tap
+from quality.controller import TROUBLE_S
+from quality.judge import Judgement
+from quality.stats import VideoQuality
+from quality.window import Window
+from tests.quality.controller_room import EPOCH, HIGH, LAYERS, LOW, MEDIUM, window
+
+NAMES = ("ada", "bob")
+
+
+class Asked:
+    """A tap of two simulcast cameras, as far as layers go; every ask is granted."""
+
+    def __init__(self) -> None:
+        self.qualities = dict.fromkeys((f"TR_{name}" for name in NAMES), LayerQuality.HIGH)
+        layers = tuple(VideoLayer(LayerQuality(item.quality), item.width, item.height, 0) for item in LAYERS)
+        self.found = {
+            f"TR_{name}": (
+                RemoteParticipant(f"PA_{name}", name, name, "", {}, active=True),
+                RemoteTrack(
+                    f"TR_{name}",
+                    "camera",
+                    MediaKind.VIDEO,
+                    "camera",
+                    "video/VP8",
+                    muted=False,
+                    simulcasted=True,
+                    encrypted=False,
+                    layers=layers,
+                ),
+            )
+            for name in NAMES
+        }
+
+    def find_track(self, sid: str) -> tuple[RemoteParticipant, RemoteTrack] | None:
+        return self.found.get(sid)
+
+    def quality(self, sid: str) -> LayerQuality | None:
+        return self.qualities.get(sid)
+
+    def max_fps(self, _sid: str) -> None:
+        return None
+
+    async def set_quality(self, sid: str, quality: LayerQuality) -> None:
+        self.qualities[sid] = quality
+
+
+class Recorded:
+    """A recording of both, second by second."""
+
+    def __init__(self, policy: LayerPolicy | None = None) -> None:
+        self.tap = Asked()
+        self.told: list[LayerChanged] = []
+        self.layers = RecordedLayers(cast("Tap", self.tap), policy or LayerPolicy(), self.told.append)
+        self.now = EPOCH
+        for name in NAMES:
+            self.layers.allow(f"TR_{name}", HIGH)
+
+    async def pass_seconds(self, seconds: int, seen: Callable[[str, VideoQuality], Window]) -> None:
+        await self.layers.apply(self.now)
+        for _ in range(seconds):
+            self.now += 1.0
+            windows = [seen(sid, VideoQuality(asked)) for sid, asked in self.tap.qualities.items()]
+            if self.layers.on_tick(tick(windows, self.now)):
+                await self.layers.apply(self.now)
+
+    @property
+    def asked(self) -> list[int]:
+        return [quality.value for quality in self.tap.qualities.values()]
+
+
+def tick(windows: list[Window], at: float) -> QualityTick:
+    judged = (
+        JudgedTrack(
+            TrackLabel(item.track_sid, "camera", "video", "camera", item.track_sid[3:], "video/VP8"),
+            cast("Judgement", SimpleNamespace(window=item)),
+        )
+        for item in windows
+    )
+    return QualityTick("tap", at, tuple(judged), ())
+
+
+def whole(sid: str, asked: VideoQuality) -> Window:
+    return window(sid, asked)
+
+
+def broken(sid: str, asked: VideoQuality) -> Window:
+    """Nothing of the highest layer can be put together."""
+    return window(sid, asked, fps=0.0, loss=0.5) if asked is HIGH else window(sid, asked)
+
+
+async def test_what_the_way_does_not_carry_is_asked_for_no_more_and_told_with_its_reason() -> None:
+    room = Recorded()
+    await room.pass_seconds(TROUBLE_S - 1, broken)
+    assert room.asked == [HIGH, HIGH]
+    await room.pass_seconds(3, broken)
+    assert HIGH not in room.asked
+    assert {(event.connection, event.kind, event.from_quality) for event in room.told} == {("tap", "relieve", HIGH)}
+    assert all("no complete frame" in event.reason for event in room.told)
+    assert [event.track.participant_identity for event in room.told] == list(NAMES)
+    await room.pass_seconds(120, whole)
+    assert room.asked == [HIGH, HIGH]
+    assert room.told[-1].kind == "raise"
+
+
+@pytest.mark.parametrize(("focus", "first"), [("ada", 0), ("bob", 1)])
+async def test_who_is_in_the_policys_focus_comes_back_first(focus: str, first: int) -> None:
+    room = Recorded(LayerPolicy(focus=(focus,)))
+    await room.pass_seconds(TROUBLE_S, broken)
+    while room.told[-1].kind != "raise":
+        await room.pass_seconds(1, whole)
+    assert room.told[-1].track.participant_identity == NAMES[first]
+
+
+async def test_the_policy_counts_at_once_and_is_not_told_as_a_trial() -> None:
+    room = Recorded()
+    await room.pass_seconds(3, whole)
+    room.layers.policy = LayerPolicy(quality=MEDIUM)
+    await room.pass_seconds(3, whole)
+    assert room.asked == [MEDIUM, MEDIUM]
+    room.layers.policy = LayerPolicy(quality=HIGH)
+    await room.pass_seconds(1, whole)
+    assert room.asked == [HIGH, HIGH]
+    assert room.told == []
+
+
+async def test_what_a_person_chose_stays_whatever_comes_of_it() -> None:
+    room = Recorded()
+    room.layers.pin("TR_ada", HIGH)
+    await room.pass_seconds(60, broken)
+    assert room.asked[0] == HIGH > room.asked[1]
+    assert "ada" not in {event.track.participant_identity for event in room.told}
+    room.layers.pin("TR_ada", LOW)
+    await room.pass_seconds(1, whole)
+    assert room.asked[0] == LOW
+
+
+async def test_a_track_that_goes_and_comes_back_begins_anew() -> None:
+    room = Recorded()
+    await room.pass_seconds(TROUBLE_S, broken)
+    assert HIGH not in room.asked
+    for name in NAMES:
+        room.layers.forget(f"TR_{name}")
+    await room.pass_seconds(1, whole)
+    for name in NAMES:
+        room.layers.allow(f"TR_{name}", HIGH)
+        room.tap.qualities[f"TR_{name}"] = LayerQuality.HIGH
+    await room.pass_seconds(2, whole)
+    assert room.asked == [HIGH, HIGH]
