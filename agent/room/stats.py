@@ -162,7 +162,7 @@ class StatsPoller:
                     # It is asked again in a second; the others are known meanwhile.
                     log.warning("track_stats_unavailable", sid=track.sid, error=str(error))
                     continue
-                if identifier is not None:
+                if identifier:  # one that has just come may have none yet
                     self._identifiers[track] = identifier
 
     async def aclose(self) -> None:

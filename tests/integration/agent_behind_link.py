@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import asdict
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from livekit import rtc
 
@@ -54,7 +55,8 @@ class Watcher:
         self._loop = loop
         # The agent tells no raw statistics, and round trips and the jitter buffer's delays are what is looked at here.
         self._room = agent._session.sdk_room
-        self._identifiers: dict[str, str] = {}
+        # By track, not by SID: one that is subscribed to anew is another track of the same SID.
+        self._identifiers: WeakKeyDictionary[rtc.Track, str] = WeakKeyDictionary()
         agent.add_listener(self._on_event)
 
     def _on_event(self, event: object) -> None:
@@ -109,11 +111,15 @@ class Watcher:
             bytes_received=pair.bytes_received if pair else 0,
             cpu_s=used.ru_utime + used.ru_stime,
             tracks=[
-                self._track(track, inbound[self._identifiers[track.sid]])
+                self._track(track, entry)
                 for track in self._agent.state().tracks
-                if self._identifiers.get(track.sid) in inbound
+                if (entry := inbound.get(self._identifier(track.sid))) is not None
             ],
         )
+
+    def _identifier(self, sid: str) -> str:
+        track = self._agent._subscriber.sdk_track(sid)
+        return self._identifiers.get(track, "") if track is not None else ""
 
     def _track(self, track: TrackState, entry: Any) -> dict[str, Any]:
         known = track.subscription
@@ -138,11 +144,12 @@ class Watcher:
         return track is not None and convert_stats.is_stream_paused(track)
 
     async def _learn(self) -> None:
-        for participant in self._room.remote_participants.values():
-            for sid, publication in participant.track_publications.items():
-                track = publication.track
-                if sid not in self._identifiers and isinstance(track, rtc.RemoteVideoTrack | rtc.RemoteAudioTrack):
-                    self._identifiers[sid] = convert_stats.track_identifier(await track.get_stats()) or ""
+        for track in map(self._agent._subscriber.sdk_track, [item.sid for item in self._agent.state().tracks]):
+            if track is None or track in self._identifiers:
+                continue
+            # One that has just come may have no statistics yet.
+            if identifier := convert_stats.track_identifier(await track.get_stats()):
+                self._identifiers[track] = identifier
 
     def end(self) -> None:
         """Print the agent's totals."""

@@ -71,8 +71,9 @@ class Second:
     tracks: tuple[TrackSecond, ...]
 
     def track(self, name: str, kind: str = "video") -> TrackSecond | None:
-        """That participant's track of that kind."""
-        return next((item for item in self.tracks if (item.track, item.kind) == (name, kind)), None)
+        """That participant's track of that kind; of two (one is published anew) the one that shows more."""
+        found = (item for item in self.tracks if (item.track, item.kind) == (name, kind))
+        return max(found, key=lambda item: item.fps, default=None)
 
 
 class WatchedAgent:
