@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,15 @@ from agent.errors import QualityNotFound
 from media.record.entries import JsonValue, RecordingState
 from media.record.reader import QUALITY_NAME, RecordingView, read_events
 from media.record.storage import translated, write_durably
-from quality.report import REPORT_VERSION, QualityReport, ReportBuilder, ReportedRecording, ReportedTrack
+from quality.report import (
+    REPORT_VERSION,
+    ParticipantReport,
+    QualityReport,
+    ReportBuilder,
+    ReportedRecording,
+    ReportedTrack,
+    TrackReport,
+)
 from quality.report_html import render
 from quality.report_spans import PatternSpan
 from quality.samples import ParticipantSample, TrackSample
@@ -37,6 +45,8 @@ _SAMPLE: TypeAdapter[TrackSample] = TypeAdapter(TrackSample)
 _PARTICIPANT: TypeAdapter[ParticipantSample] = TypeAdapter(ParticipantSample)
 _PATTERN: TypeAdapter[_PatternLine] = TypeAdapter(_PatternLine)
 _REPORT: TypeAdapter[QualityReport] = TypeAdapter(QualityReport)
+_TRACK_REPORT: TypeAdapter[TrackReport] = TypeAdapter(TrackReport)
+_PARTICIPANT_REPORT: TypeAdapter[ParticipantReport] = TypeAdapter(ParticipantReport)
 
 
 def read_quality_report(view: RecordingView) -> QualityReport:
@@ -133,9 +143,13 @@ def _span(line: _PatternLine, identity: str, started_at: float) -> PatternSpan:
 
 def report_json(report: QualityReport) -> dict[str, Any]:
     """The report as JSON values, as docs/quality.md describes them; figures have at most four digits."""
-    plain = _rounded(_REPORT.dump_python(report, mode="json"))
-    assert isinstance(plain, dict)
-    return plain
+    # One by one: each call keeps other threads, an event loop among them, from running.
+    plain = _REPORT.dump_python(replace(report, tracks=(), participants=()), mode="json")
+    plain["tracks"] = [_TRACK_REPORT.dump_python(track, mode="json") for track in report.tracks]
+    plain["participants"] = [_PARTICIPANT_REPORT.dump_python(item, mode="json") for item in report.participants]
+    rounded = _rounded(plain)
+    assert isinstance(rounded, dict)
+    return rounded
 
 
 def _rounded(value: object) -> object:

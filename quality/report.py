@@ -1,15 +1,17 @@
 """A recording's quality in one value: per track, per participant and in all, with points for plots.
 
-`ReportBuilder` takes the samples one by one and keeps a bounded number of points for each track however long the
-recording was: when there are too many, neighbours become one. Sums, shares and extremes stay exact.
+`ReportBuilder` takes the samples one by one and keeps a bounded number of points however long the recording was
+and however many tracks it has: when there are too many, neighbours become one. Sums, shares and extremes stay exact.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
-from quality.participants import Agreement, agreement
-from quality.report_points import Points, Stretch, TrackPoint, merged
+from quality.participants import Agreement
+from quality.report_gathered import GatheredParticipant, GatheredTrack, count
+from quality.report_points import Points, TrackPoint, merged, points_each
 from quality.report_spans import UNTOLD, PatternSpan, Spans
 from quality.samples import ParticipantSample, TrackSample
 from quality.score import ConnectionQuality, connection_quality, mean_opinion_score
@@ -152,45 +154,6 @@ class QualityReport:
     unreadable_lines: int = 0
 
 
-@dataclass(slots=True)
-class _Track:
-    points: Points[Stretch] = field(default_factory=lambda: Points(merged))
-    seconds: dict[str, float] = field(default_factory=dict)
-    sizes: dict[str, None] = field(default_factory=dict)
-    first: TrackSample | None = None
-    last: TrackSample | None = None
-    spans: Spans = field(default_factory=Spans)
-
-
-@dataclass(slots=True)
-class _Mean:
-    """A mean over the time."""
-
-    seconds: float = 0.0
-    weighed: float = 0.0
-
-    def add(self, value: float, seconds: float) -> None:
-        self.seconds += seconds
-        self.weighed += value * seconds
-
-    @property
-    def value(self) -> float | None:
-        """None where there was no time."""
-        return self.weighed / self.seconds if self.seconds else None
-
-
-@dataclass(slots=True)
-class _Participant:
-    own: bool
-    points: Points[ParticipantSample] = field(default_factory=lambda: Points(_worst))
-    words: dict[str, float] = field(default_factory=dict)
-    server_words: dict[str, float] = field(default_factory=dict)
-    agreement: Counter[str] = field(default_factory=Counter)
-    score: _Mean = field(default_factory=_Mean)
-    score_min: float = 100.0
-    server_mos: _Mean = field(default_factory=_Mean)
-
-
 class ReportBuilder:
     """`add` what the samples say, in order; `build` whenever a report is wanted.
 
@@ -200,8 +163,8 @@ class ReportBuilder:
     def __init__(self, started_at: float) -> None:
         self.started_at = started_at
         self._labels: dict[str, ReportedTrack] = {}
-        self._tracks: dict[str, _Track] = {}
-        self._participants: dict[str, _Participant] = {}
+        self._tracks: dict[str, GatheredTrack] = {}
+        self._participants: dict[str, GatheredParticipant] = {}
         self.unreadable_lines = 0
 
     @property
@@ -215,14 +178,9 @@ class ReportBuilder:
 
     def add_sample(self, sample: TrackSample) -> None:
         """Take in a track's sample."""
-        track = self._tracks.setdefault(sample.track_sid, _Track())
-        track.first = track.first or sample
-        track.last = sample
+        track = self._gathered(sample.track_sid)
         self._follow_patterns(track.spans, sample)
-        track.points.add(Stretch.of(sample))
-        _count(track.seconds, sample.quality.value, sample.duration_s)
-        if sample.frame_width and len(track.sizes) < MAX_SIZES:
-            track.sizes[f"{sample.frame_width}x{sample.frame_height}"] = None
+        track.add(sample)
 
     def _follow_patterns(self, spans: Spans, sample: TrackSample) -> None:
         label, at_s = self._labels.get(sample.track_sid), sample.at - self.started_at
@@ -232,21 +190,31 @@ class ReportBuilder:
 
     def add_participant(self, sample: ParticipantSample) -> None:
         """Take in a participant's sample."""
-        known = self._participants.setdefault(sample.participant_identity, _Participant(sample.own))
-        known.points.add(sample)
-        seconds = sample.duration_s if sample.duration_s > 0 else LEAST_S
-        _count(known.words, sample.quality.value, seconds)
-        known.score.add(sample.score, seconds)
-        known.score_min = min(known.score_min, sample.score if sample.score_min is None else sample.score_min)
-        if sample.server_quality is not None:
-            _count(known.server_words, sample.server_quality.value, seconds)
-            known.agreement[agreement(sample.as_server_quality, sample.server_quality).value] += 1
-        if sample.server_mos is not None:
-            known.server_mos.add(sample.server_mos, seconds)
+        known = self._participants.get(sample.participant_identity)
+        if known is None:
+            known = self._participants[sample.participant_identity] = GatheredParticipant(sample.own)
+            _share([item.points for item in self._participants.values()])
+        known.add(sample)
+
+    def _gathered(self, sid: str) -> GatheredTrack:
+        track = self._tracks.get(sid)
+        if track is None:
+            track = self._tracks[sid] = GatheredTrack()
+            _share([item.points for item in self._tracks.values()])
+        return track
+
+    def copy(self) -> "ReportBuilder":
+        """What was added so far, for a thread to `build` of while more is added here. Takes next to no time."""
+        copied = ReportBuilder(self.started_at)
+        copied.unreadable_lines = self.unreadable_lines
+        copied._labels = dict(self._labels)
+        copied._tracks = {sid: track.copy() for sid, track in self._tracks.items()}
+        copied._participants = {name: item.copy() for name, item in self._participants.items()}
+        return copied
 
     def begin_pattern(self, span: PatternSpan) -> None:
         """A pattern began; `began_at_s` in seconds of the recording. One that was still open ends first."""
-        self._tracks.setdefault(span.track_sid, _Track()).spans.begin(span)
+        self._gathered(span.track_sid).spans.begin(span)
 
     def end_pattern(self, track_sid: str, pattern: str, at_s: float) -> None:
         """A pattern ended; one that is not known to have begun is passed over."""
@@ -263,7 +231,7 @@ class ReportBuilder:
         together: Counter[str] = Counter()
         for track in judged.values():
             for word, duration_s in track.seconds.items():
-                _count(seconds, word, duration_s)
+                count(seconds, word, duration_s)
         for item in self._participants.values():
             together.update(item.agreement if item.own else {})
         ends = [track.ends_at_s for track in tracks]
@@ -283,7 +251,7 @@ class ReportBuilder:
             unreadable_lines=self.unreadable_lines,
         )
 
-    def _track(self, sid: str, track: _Track) -> TrackReport:
+    def _track(self, sid: str, track: GatheredTrack) -> TrackReport:
         assert track.first is not None
         assert track.last is not None
         points, started_at = track.points.all, self.started_at
@@ -325,7 +293,7 @@ class ReportBuilder:
             points=tuple(TrackPoint.of(point.sample, started_at) for point in points),
         )
 
-    def _participant(self, identity: str, item: _Participant) -> ParticipantReport:
+    def _participant(self, identity: str, item: GatheredParticipant) -> ParticipantReport:
         score = item.score.value
         assert score is not None, "known by a sample"
         started_at = self.started_at
@@ -354,17 +322,11 @@ class ReportBuilder:
         )
 
 
-LEAST_S = 0.001  # a sample of no time says little, but who has no other must have a mean
-MAX_SIZES = 32  # a shared window that is resized has endlessly many
-
-
-def _worst(samples: Sequence[ParticipantSample]) -> ParticipantSample:
-    """Of samples that become one point the worst: a bad moment must not vanish in a long recording."""
-    return min(samples, key=lambda sample: sample.score)
-
-
-def _count(seconds: dict[str, float], word: str, duration_s: float) -> None:
-    seconds[word] = seconds.get(word, 0.0) + duration_s
+def _share(lines: Sequence[Points[Any]]) -> None:
+    """Have each keep its share of the points that all may have together."""
+    each = points_each(len(lines))
+    for points in lines:
+        points.keep(each)
 
 
 def _shares(amounts: Mapping[str, float]) -> dict[str, float]:

@@ -9,8 +9,21 @@ from quality.samples import TrackSample
 from quality.score import ConnectionQuality, connection_quality, mean_opinion_score
 
 MAX_POINTS = 600  # as many as a plot shows on a wide screen; of a recording of 20 minutes each sample is one
+LEAST_POINTS = 60  # still a plot
+MAX_POINTS_IN_ALL = 60_000  # some 30 MB of JSON
 
 P = TypeVar("P")
+
+
+def points_each(lines: int) -> int:
+    """How many points each of so many timelines keeps at least where it has them; it may come to have twice as many.
+
+    That is `MAX_POINTS`, or fewer so that all have no more than `MAX_POINTS_IN_ALL`; but not below `LEAST_POINTS`.
+    """
+    each = MAX_POINTS
+    while each > LEAST_POINTS and 2 * each * lines > MAX_POINTS_IN_ALL:
+        each = max(LEAST_POINTS, each // 2)
+    return each
 
 
 class Points(Generic[P]):
@@ -22,6 +35,20 @@ class Points(Generic[P]):
         self._points: list[P] = []
         self._waiting: list[P] = []
         self._each = 1
+        self._keep = MAX_POINTS
+
+    def keep(self, least: int) -> None:
+        """Keep between `least` and twice as many from now on."""
+        self._keep = least
+        while len(self._points) >= 2 * least:
+            self._halve()
+
+    def copy(self) -> "Points[P]":
+        """The same, which does not change any more."""
+        copied = Points(self._merge)
+        copied._points, copied._waiting = list(self._points), list(self._waiting)
+        copied._each, copied._keep = self._each, self._keep
+        return copied
 
     def add(self, sample: P) -> None:
         """Take in the next sample."""
@@ -29,14 +56,17 @@ class Points(Generic[P]):
         if len(self._waiting) < self._each:
             return
         self._points.append(self._taken())
-        if len(self._points) >= 2 * MAX_POINTS:
-            self._points = [self._merge(self._points[at : at + 2]) for at in range(0, len(self._points), 2)]
-            self._each *= 2
+        if len(self._points) >= 2 * self._keep:
+            self._halve()
 
     @property
     def all(self) -> list[P]:
         """The points so far, the last of which may be of fewer samples."""
         return [*self._points, *([self._merge(self._waiting)] if self._waiting else [])]
+
+    def _halve(self) -> None:
+        self._points = [self._merge(self._points[at : at + 2]) for at in range(0, len(self._points), 2)]
+        self._each *= 2
 
     def _taken(self) -> P:
         waiting, self._waiting = self._waiting, []

@@ -60,6 +60,10 @@ class Spans:
     def _end_untold(self, pattern: str) -> None:
         self.end(pattern, 0.0 if self._sample_at_s is None else self._sample_at_s)
 
+    def copy(self) -> "Spans":
+        """The same, which does not change any more."""
+        return replace(self, ended=list(self.ended), _open=dict(self._open), _ended_at_s=dict(self._ended_at_s))
+
     def all(self, ends_at_s: float) -> list[PatternSpan]:
         """All of them by their beginning; what holds still, up to `ends_at_s`."""
         open_still = (_ended(span, ends_at_s, told=False) for span in self._open.values())

@@ -397,16 +397,24 @@ class RoomRecorder:
             self._tracks.map_clocks(self._clock.now())
             self._quality.flush(self._clock.now())
             await self._recording.aclose(self._clock.now(), reason.value)
-            await self._quality.write_report()
-            self._ended_reason = reason.value
-            self._tell(RecordingChanged(self.status()))
-        if self._handoff is not None:
+            # The report of a large room takes seconds: segments do not wait for it, nor the word of the end for them.
+            handed_off = asyncio.create_task(self._drain_handoff(), name="recorder.drain")
             try:
-                await self._handoff.drain()
-            except MediaError as error:
-                # The cursor keeps them: whoever opens the recording next hands them off.
-                log.warning("recording_handoff_left", error=str(error))
-            await self._handoff.aclose()
+                await self._quality.write_report()
+                self._ended_reason = reason.value
+                self._tell(RecordingChanged(self.status()))
+            finally:
+                await handed_off
+
+    async def _drain_handoff(self) -> None:
+        if self._handoff is None:
+            return
+        try:
+            await self._handoff.drain()
+        except MediaError as error:
+            # The cursor keeps them: whoever opens the recording next hands them off.
+            log.warning("recording_handoff_left", error=str(error))
+        await self._handoff.aclose()
 
 
 def _packets(tap: Tap) -> int:

@@ -122,8 +122,8 @@ class RecordingQuality:
             if self._builder is None:
                 report = await asyncio.to_thread(read_quality_report, view)
             else:
-                # Here, not in a thread: samples go on coming. Its points are bounded, so it takes milliseconds.
-                report = build_report(view, self._builder)
+                # Of a copy: samples go on coming, and a room with many tracks takes seconds.
+                report = await asyncio.to_thread(build_report, view, self._builder.copy())
             await asyncio.to_thread(write_quality_report, path, report)
         except QualityNotFound:
             return  # no track was received

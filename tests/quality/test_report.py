@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quality.report import ReportBuilder, ReportedRecording, ReportedTrack
-from quality.report_points import MAX_POINTS, Stretch, merged
+from quality.report_points import LEAST_POINTS, MAX_POINTS, MAX_POINTS_IN_ALL, Stretch, merged, points_each
 from quality.samples import ParticipantSample, TrackSample
 from quality.score import ConnectionQuality, mean_opinion_score
 
@@ -122,6 +122,51 @@ def test_a_day_has_no_more_points_than_an_hour_and_the_same_figures() -> None:
     assert track.score_min == 35.0
     assert sum(point.duration_s for point in track.points) == pytest.approx(2.0 * count)
     assert min(point.score for point in ada.points) == 20.0, "a bad moment does not vanish"
+
+
+@pytest.mark.parametrize(
+    ("lines", "each"),
+    [(0, 600), (50, 600), (51, 300), (100, 300), (101, 150), (200, 150), (400, 75), (401, 60), (5000, 60)],
+)
+def test_many_tracks_share_the_points(lines: int, each: int) -> None:
+    assert points_each(lines) == each
+    assert 2 * each * lines <= MAX_POINTS_IN_ALL or each == LEAST_POINTS
+
+
+def test_tracks_that_come_late_take_points_and_no_figures_from_the_others() -> None:
+    builder = ReportBuilder(START)
+    for number in range(1, 1001):
+        builder.add_sample(sample(2 * number, 40.0 if number == 7 else 100.0, lost=number % 2))
+        builder.add_participant(person(2 * number, 20.0 if number == 7 else 100.0, None))
+    assert len(builder.build(RECORDING).tracks[0].points) == 1000
+    for number in range(400):
+        builder.add_sample(replace(sample(2002), track_sid=f"TR_late_{number}"))
+        builder.add_participant(replace(person(2002, 90.0, None), participant_identity=f"late {number}"))
+    report = builder.build(RECORDING)
+    track = next(item for item in report.tracks if item.track.track_sid == "TR_1")
+    ada = next(item for item in report.participants if item.participant_identity == "ada")
+    assert LEAST_POINTS <= len(track.points) <= 2 * LEAST_POINTS
+    assert LEAST_POINTS <= len(ada.points) <= 2 * LEAST_POINTS
+    assert (track.packets_lost, track.packets, track.score_min) == (500, 400_000, 35.0)
+    assert track.judged_s == pytest.approx(2000.0)
+    assert min(point.score for point in ada.points) == 20.0
+
+
+def test_a_copy_does_not_change_with_what_is_added_later() -> None:
+    builder = ReportBuilder(START)
+    builder.add_track(CAMERA)
+    for number in range(1, 1500):
+        builder.add_sample(replace(sample(2 * number), patterns=("freeze",)))
+        builder.add_participant(person(2 * number, 100.0, ConnectionQuality.GOOD))
+    copied, before = builder.copy(), builder.build(RECORDING)
+    builder.unreadable_lines = 1
+    builder.add_track(replace(CAMERA, name="another"))
+    builder.end_pattern("TR_1", "freeze", 3000.0)
+    builder.add_sample(replace(sample(3002, 10.0), frame_width=1, track_sid="TR_1"))
+    builder.add_sample(replace(sample(3002), track_sid="TR_2"))
+    builder.add_participant(replace(person(3002, 1.0, ConnectionQuality.LOST), server_mos=1.0))
+    assert copied.build(RECORDING) == before
+    assert builder.build(RECORDING) != before
 
 
 figures = st.floats(0, 100)

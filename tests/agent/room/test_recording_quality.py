@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -9,13 +10,14 @@ from typing import cast
 import pytest
 from structlog.testing import capture_logs
 
-from agent.quality_report import REPORT_NAME, read_quality_report
+from agent.quality_report import REPORT_NAME, build_report, read_quality_report
 from agent.room.quality_monitor import JudgedTrack, QualityTick, TrackLabel
 from agent.room.recording_quality import RecordingQuality
-from media.record.reader import QUALITY_NAME, read_recording
+from media.record.reader import QUALITY_NAME, RecordingView, read_recording
 from media.record.recorder import Recording
 from media.tap.tap import Tap
 from quality import judge
+from quality.report import QualityReport, ReportBuilder
 from quality.stats import TrackKind
 from tests.agent.judged_recordings import Second, camera, judged_recording
 from tests.quality.traces import EPOCH, received
@@ -40,6 +42,13 @@ class Broken(Silence):
 
 def quality_of(tap: Silence) -> RecordingQuality:
     return RecordingQuality(cast("Tap", tap), None, lambda _event: None)
+
+
+def tick_of_a_new_track() -> QualityTick:
+    label = TrackLabel("TR_new", "screen", "video", "screen_share", "bob", "video/vp8")
+    state = judge.start((snapshots := received("TR_new", TrackKind.VIDEO, [0.0, 0.0]))[0], judge.Coding())
+    _, judgement = judge.step(state, snapshots[1], EPOCH + 41)
+    return QualityTick("tap", EPOCH + 41, (JudgedTrack(label, judgement),), ())
 
 
 @pytest.fixture
@@ -85,12 +94,32 @@ async def test_a_recording_that_ended_at_any_time_has_its_report_read_from_the_f
     assert read_quality_report(other).tracks[0].track.name == "camera", "it has gone on since"
 
 
+async def test_building_a_report_does_not_hold_up_the_event_loop(torn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording, quality = gone_on(torn)
+    await quality.load_earlier(EPOCH + 40)
+    loop, building, let_go = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def build_slowly(view: RecordingView, builder: ReportBuilder) -> QualityReport:
+        loop.call_soon_threadsafe(building.set)
+        assert let_go.wait(10), "the loop stands still while the report is built"
+        return build_report(view, builder)
+
+    monkeypatch.setattr("agent.room.recording_quality.build_report", build_slowly)
+    writing = asyncio.create_task(quality.write_report())
+    await building.wait()
+    quality.take(tick_of_a_new_track())
+    quality.flush(EPOCH + 41)
+    let_go.set()
+    await writing
+    assert [item["track"]["name"] for item in json.loads((torn / REPORT_NAME).read_text())["tracks"]] == ["camera"]
+    await quality.write_report()
+    assert len(json.loads((torn / REPORT_NAME).read_text())["tracks"]) == 2, "what came meanwhile is in the next"
+    await recording.aclose(EPOCH + 50)
+
+
 async def test_what_comes_while_earlier_samples_are_read_counts_once(torn: Path) -> None:
     recording, quality = gone_on(torn)
-    label = TrackLabel("TR_new", "screen", "video", "screen_share", "bob", "video/vp8")
-    state = judge.start((snapshots := received("TR_new", TrackKind.VIDEO, [0.0, 0.0]))[0], judge.Coding())
-    state, judgement = judge.step(state, snapshots[1], EPOCH + 41)
-    quality.take(QualityTick("tap", EPOCH + 41, (JudgedTrack(label, judgement),), ()))
+    quality.take(tick_of_a_new_track())
     quality.flush(EPOCH + 41)
     await quality.load_earlier(EPOCH + 40)
     await recording.aclose(EPOCH + 50)

@@ -1,0 +1,111 @@
+"""What a report's builder holds of one track or participant: bounded, and quickly copied."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from quality.participants import agreement
+from quality.report_points import Points, Stretch, merged
+from quality.report_spans import Spans
+from quality.samples import ParticipantSample, TrackSample
+
+LEAST_S = 0.001  # a sample of no time says little, but who has no other must have a mean
+MAX_SIZES = 32  # a shared window that is resized has endlessly many
+
+
+@dataclass(slots=True)
+class GatheredTrack:
+    """A track's samples, the seconds by words, the pictures' sizes in order of appearance, and patterns."""
+
+    points: Points[Stretch] = field(default_factory=lambda: Points(merged))
+    seconds: dict[str, float] = field(default_factory=dict)
+    sizes: dict[str, None] = field(default_factory=dict)
+    first: TrackSample | None = None
+    last: TrackSample | None = None
+    spans: Spans = field(default_factory=Spans)
+
+    def add(self, sample: TrackSample) -> None:
+        """Take in the next sample; its patterns are not looked at."""
+        self.first = self.first or sample
+        self.last = sample
+        self.points.add(Stretch.of(sample))
+        count(self.seconds, sample.quality.value, sample.duration_s)
+        if sample.frame_width and len(self.sizes) < MAX_SIZES:
+            self.sizes[f"{sample.frame_width}x{sample.frame_height}"] = None
+
+    def copy(self) -> "GatheredTrack":
+        """The same, which does not change any more."""
+        return replace(
+            self,
+            points=self.points.copy(),
+            seconds=dict(self.seconds),
+            sizes=dict(self.sizes),
+            spans=self.spans.copy(),
+        )
+
+
+@dataclass(slots=True)
+class Mean:
+    """A mean over the time."""
+
+    seconds: float = 0.0
+    weighed: float = 0.0
+
+    def add(self, value: float, seconds: float) -> None:
+        """Take in `value`, which held for `seconds`."""
+        self.seconds += seconds
+        self.weighed += value * seconds
+
+    @property
+    def value(self) -> float | None:
+        """None where there was no time."""
+        return self.weighed / self.seconds if self.seconds else None
+
+
+def _worst(samples: Sequence[ParticipantSample]) -> ParticipantSample:
+    """Of samples that become one point the worst: a bad moment must not vanish in a long recording."""
+    return min(samples, key=lambda sample: sample.score)
+
+
+@dataclass(slots=True)
+class GatheredParticipant:
+    """A participant's samples, and the seconds by our and the server's words."""
+
+    own: bool
+    points: Points[ParticipantSample] = field(default_factory=lambda: Points(_worst))
+    words: dict[str, float] = field(default_factory=dict)
+    server_words: dict[str, float] = field(default_factory=dict)
+    agreement: Counter[str] = field(default_factory=Counter)
+    score: Mean = field(default_factory=Mean)
+    score_min: float = 100.0
+    server_mos: Mean = field(default_factory=Mean)
+
+    def add(self, sample: ParticipantSample) -> None:
+        """Take in the next sample."""
+        self.points.add(sample)
+        seconds = sample.duration_s if sample.duration_s > 0 else LEAST_S
+        count(self.words, sample.quality.value, seconds)
+        self.score.add(sample.score, seconds)
+        self.score_min = min(self.score_min, sample.score if sample.score_min is None else sample.score_min)
+        if sample.server_quality is not None:
+            count(self.server_words, sample.server_quality.value, seconds)
+            self.agreement[agreement(sample.as_server_quality, sample.server_quality).value] += 1
+        if sample.server_mos is not None:
+            self.server_mos.add(sample.server_mos, seconds)
+
+    def copy(self) -> "GatheredParticipant":
+        """The same, which does not change any more."""
+        return replace(
+            self,
+            points=self.points.copy(),
+            words=dict(self.words),
+            server_words=dict(self.server_words),
+            agreement=Counter(self.agreement),
+            score=replace(self.score),
+            server_mos=replace(self.server_mos),
+        )
+
+
+def count(seconds: dict[str, float], word: str, duration_s: float) -> None:
+    """Add to a word's seconds."""
+    seconds[word] = seconds.get(word, 0.0) + duration_s

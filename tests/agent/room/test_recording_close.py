@@ -1,0 +1,60 @@
+"""How a room's recorder ends, without a room."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from agent.room.recorder_events import RecorderEvent, RecordingChanged
+from agent.room.recorder_options import RecorderOptions
+from agent.room.recording import RoomRecorder
+from agent.room.recording_plan import EndedReason
+from agent.room.recording_quality import RecordingQuality
+from agent.room.subscription import SubscriptionPolicy
+from media.clock import SteadyClock
+from media.record.entries import SegmentEntry
+from media.record.handoff import Handoff
+from media.tap.tap import Tap, TapOptions
+
+
+class Sink:
+    """Takes every segment."""
+
+    async def hand_off(self, segment: SegmentEntry, recording_path: Path) -> None:
+        pass
+
+
+@pytest.mark.parametrize("first", ["segments", "report"])
+async def test_segments_and_the_report_do_not_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    done = {name: asyncio.Event() for name in ("segments", "report")}
+    ended: list[bool] = []
+
+    async def start(_tap: Tap) -> None:
+        """There is no room."""
+
+    async def finish(name: str) -> None:
+        if name != first:
+            await asyncio.wait_for(done[first].wait(), 10)
+        done[name].set()
+
+    async def drain(_handoff: Handoff) -> None:
+        await finish("segments")
+
+    async def write_report(_quality: RecordingQuality) -> None:
+        await finish("report")
+
+    def tell(event: RecorderEvent) -> None:
+        if isinstance(event, RecordingChanged) and event.status.ended_reason:
+            ended.append(done["report"].is_set())
+
+    monkeypatch.setattr(Tap, "start", start)
+    monkeypatch.setattr(Handoff, "drain", drain)
+    monkeypatch.setattr(RecordingQuality, "write_report", write_report)
+    options = RecorderOptions("lobby", "one", tmp_path, 6.0, 1.0, SubscriptionPolicy(), Sink())
+    recorder = RoomRecorder(options, TapOptions("ws://nowhere", lambda: "token"), SteadyClock(), tell)
+    await recorder.start()
+    await recorder.aclose(EndedReason.REQUESTED)
+    assert all(event.is_set() for event in done.values())
+    assert ended == [True], "who hears of the end finds the report"
