@@ -366,8 +366,6 @@ class RoomAgent:
         self._recordings.on_room_event(event)
         if isinstance(event, ConnectionStateChanged):
             self._count_connection(event.state)
-        elif isinstance(event, LayerChanged):
-            self._counted["up" if height(event.to_quality) > height(event.from_quality) else "down"] += 1
         self._tell(event)
 
     def _count_connection(self, state: ConnectionState) -> None:
@@ -378,6 +376,8 @@ class RoomAgent:
             self._counted[state.value] += 1
 
     def _tell(self, event: object) -> None:
+        if isinstance(event, LayerChanged):
+            self._counted["up" if height(event.to_quality) > height(event.from_quality) else "down"] += 1
         for listener in tuple(self._listeners):
             try:
                 listener(event)

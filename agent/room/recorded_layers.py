@@ -79,7 +79,7 @@ class RecordedLayers:
 
     def on_tick(self, tick: QualityTick) -> bool:
         """Take in a second of what the tap receives; whether `apply` has something new to ask for."""
-        windows = video_windows(tick)
+        windows, held = video_windows(tick), self._controller.held
         videos = tuple(video for sid in sorted(self._allocated) if (video := self._judged(sid)) is not None)
         self._controller, actions = controller.step(
             self._controller, videos, tuple(windows.values()), tick.at, probes=False
@@ -87,7 +87,7 @@ class RecordedLayers:
         trials = [action for action in actions if action.kind is not Kind.LIMIT]  # a limit is the policy's own decision
         for action in trials:
             self._tell_of(action)
-        return bool(trials)
+        return bool(trials) or self._controller.held != held  # a trial that a limit ended is taken back
 
     def _judged(self, sid: str) -> Subscription | None:
         """A video whose layer may be chosen: simulcast, and nobody's choice."""
@@ -95,7 +95,9 @@ class RecordedLayers:
         if found is None or sid in self._pinned or not (layers := video_layers(found[1])):
             return None
         focus = is_in_focus(self.policy, found[0].identity)
-        return layer_subscription(track_state(*found), layers, max_quality=self._allocated[sid], in_focus=focus)
+        return layer_subscription(
+            track_state(*found), layers, max_quality=min(self._allocated[sid], self._cap(sid)), in_focus=focus
+        )
 
     def _tell_of(self, action: Action) -> None:
         found = self._tap.find_track(action.track_sid)
@@ -130,7 +132,7 @@ class RecordedLayers:
         videos = [video for sid in self._caps if (video := self._video(sid)) is not None]
         for video in videos:
             await self._limit(video.sid)
-        self._allocated = self._allocator.step(self.policy, videos, now)
+        before, self._allocated = self._allocated, self._allocator.step(self.policy, videos, now)
         held = dict(self._controller.held)
         for sid, quality in self._allocated.items():
             ours = min(quality, held.get(sid, quality))
@@ -139,7 +141,7 @@ class RecordedLayers:
                 continue
             await self._tap.set_quality(sid, wanted)
             self.rates.forget(sid)
-            if sid in self._pinned or ours == quality:
+            if sid in self._pinned or quality is not before.get(sid):
                 reason = "asked for by a person" if sid in self._pinned else "the recording's layer policy"
                 log.info("layer_decision", sid=sid, target="tap", to_quality=wanted.name, reason=reason)
 

@@ -41,6 +41,7 @@ class RecordingQuality:
         self._builder: ReportBuilder | None = None
         self._waiting: list[TimelineEvent] | None = []
         self._log: QualityLog | None = None
+        self._writing = asyncio.Lock()
         self._monitor = QualityMonitor("tap", TapSurroundings(tap), tell, repaired=True)
         self._monitor.add_listener(self.take)
 
@@ -114,6 +115,10 @@ class RecordingQuality:
 
     async def write_report(self) -> None:
         """Put the report beside the recording. It can be made again from the samples: a failure is only logged."""
+        async with self._writing:
+            await self._write_report()
+
+    async def _write_report(self) -> None:
         if self._recording is None:
             return
         path = self._recording.path

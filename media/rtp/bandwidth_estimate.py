@@ -46,7 +46,7 @@ _PROOF_MARGIN = 0.97
 _WIDER = 1.3
 _LEAP = 1.5
 # A raise that led to overuse at once was no proof (a shaper's burst allowance): believe the next ones later, but for
-# those above what came when the way was full.
+# those clearly above what came when the way was full, and above what was no proof.
 _PASSED = 1.1
 _FAILED_RAISE_S = 10.0
 _DISTRUST_S = 5.0
@@ -100,6 +100,8 @@ class BandwidthEstimator:
         self._limit_bps: float | None = None
         self._decreased_to_bps = 0.0
         self._full_bps = 0.0
+        self._raised_by_bps = 0.0
+        self._failed_bps = 0.0
         self._evaluated = -1
         self._settled_at = 0.0
         self._raised_at = float("-inf")
@@ -186,7 +188,9 @@ class BandwidthEstimator:
         limit = max(FLOOR_BPS, limit)
         if now - self._raised_at < _FAILED_RAISE_S:
             self._distrust_s = min(_DISTRUST_LIMIT_S, max(_DISTRUST_S, 2 * self._distrust_s))
-            self._raised_at = float("-inf")
+            self._raised_at, self._failed_bps = float("-inf"), self._raised_by_bps
+        elif now - self._settled_at >= _SETTLE_S:
+            self._failed_bps = 0.0  # no raise did this: the way is another one
         self._trusts_at = now + self._distrust_s
         self._limit_bps = self._decreased_to_bps = limit
         self._settled_at = now + _SETTLE_S
@@ -210,12 +214,12 @@ class BandwidthEstimator:
         if limit < _REGAIN_LIMIT * self._decreased_to_bps:
             limit *= 1 + _REGAIN_PER_S * _INTERVAL_S
         rate = self._rate(now, _PROOF_WINDOW_S)
-        trusted = now >= self._trusts_at or rate > _PASSED * self._full_bps
+        trusted = now >= self._trusts_at or rate > _PASSED * max(self._full_bps, self._failed_bps)
         if trusted and self._least_delay(now, _PROOF_WINDOW_S / 2) < _PROOF_DELAY_S:
             wider = now < self._probed_until and rate > _WIDER * self._full_bps
             proven = _PROOF_MARGIN * rate * (_LEAP if wider else 1)
             if proven > limit:
-                limit, self._raised_at = proven, now
+                limit, self._raised_at, self._raised_by_bps = proven, now, rate
         self._limit_bps = min(limit, CEILING_BPS)
 
     def _stay_active(self, now: float) -> None:

@@ -98,7 +98,7 @@ class InboundStream:
             self._receive_other(packet, extended, now)
 
     def receive_rtx(self, packet: RtpPacket, now: float) -> bool:
-        """Take a packet of the retransmission SSRC (RFC 4588); whether it was lacking and asked for."""
+        """Take a packet of the retransmission SSRC (RFC 4588); whether it was asked for, now or before."""
         statistics = self._statistics
         statistics.receive_rtx(packet, now)
         if packet.payload_end - packet.payload_start < 2:
@@ -116,10 +116,9 @@ class InboundStream:
             # Nobody asked for it; what is newer than the newest will come by itself.
             statistics.unusable_packets += 1
             return False
-        lacking = self._nacks.arrived(extended, now)
-        statistics.recovered_by_rtx += lacking
+        statistics.recovered_by_rtx += self._nacks.arrived(extended, now)
         self._receive_other(original, extended, now)
-        return lacking
+        return self._nacks.was_asked(extended)
 
     def handle_sender_report(self, report: SenderReport, now: float) -> None:
         """Take a sender report of the track's SSRC."""

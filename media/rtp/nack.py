@@ -39,11 +39,12 @@ class _Missing:
 class NackTracker:
     """Keeps the missing extended sequence numbers of one stream and says which are due."""
 
-    __slots__ = ("_config", "_missing", "_next_due", "_rtt_s", "packets_recovered")
+    __slots__ = ("_asked", "_config", "_missing", "_next_due", "_rtt_s", "packets_recovered")
 
     def __init__(self, config: NackConfig | None = None) -> None:
         self._config = config or NackConfig()
         self._missing: dict[int, _Missing] = {}
+        self._asked: dict[int, None] = {}  # as an ordered set
         self._next_due = float("inf")
         self._rtt_s = 0.0
         self.packets_recovered = 0
@@ -87,6 +88,10 @@ class NackTracker:
             self._rtt_s += (sample - self._rtt_s) * (_RTT_GAIN if self._rtt_s else 1.0)
         return True
 
+    def was_asked(self, sequence: int) -> bool:
+        """Whether it is among the last of those that were asked for, so that a copy of it may well come late."""
+        return sequence in self._asked
+
     def forget_before(self, sequence: int) -> None:
         """Stop asking for what the jitter buffer gave up: everything below `sequence`."""
         if self._missing:
@@ -96,6 +101,7 @@ class NackTracker:
     def clear(self) -> None:
         """Forget everything missing: the sender counts anew."""
         self._missing.clear()
+        self._asked.clear()
         self._next_due = float("inf")
 
     def poll(self, now: float) -> tuple[int, ...]:
@@ -115,6 +121,9 @@ class NackTracker:
                 entry.asks += 1
                 entry.asked_at = now
                 asked.append(sequence)
+                self._asked[sequence] = None
             next_due = min(next_due, entry.due)
         self._next_due = next_due
+        while len(self._asked) > config.max_missing:
+            del self._asked[next(iter(self._asked))]
         return tuple(sorted(asked))

@@ -91,6 +91,8 @@ class TapReceiver:
 
     known_bps: float | None = None
     full_bps: float = 0.0
+    raised_by_bps: float = 0.0
+    failed_bps: float = 0.0
     ticks: deque[Arrival] = field(default_factory=lambda: deque(maxlen=20))
     decreased_to: float = 0.0
     settled_at: float = 0.0
@@ -138,6 +140,9 @@ class TapReceiver:
         limit = max(50_000.0, limit)
         if now - self.raised_at < 10.0:
             self.distrust_s, self.raised_at = min(60.0, max(5.0, 2 * self.distrust_s)), -math.inf
+            self.failed_bps = self.raised_by_bps
+        elif now - self.settled_at > 3.1:
+            self.failed_bps = 0.0
         self.trusts_at = now + self.distrust_s
         self.known_bps = self.decreased_to = limit
         self.settled_at = now + 3.1
@@ -149,11 +154,13 @@ class TapReceiver:
         if limit < 1.1 * self.decreased_to:
             limit *= 1 + 0.01 * TICK_S
         rate = self._rate(2)
-        if (now >= self.trusts_at or rate > 1.1 * self.full_bps) and self.ticks[-1].queue_s < 0.015:
+        if (now >= self.trusts_at or rate > 1.1 * max(self.full_bps, self.failed_bps)) and self.ticks[
+            -1
+        ].queue_s < 0.015:
             wider = now < self.probed_until and rate > 1.3 * self.full_bps
             proven = 0.97 * rate * (1.5 if wider else 1.0)
             if proven > limit:
-                limit, self.raised_at = proven, now
+                limit, self.raised_at, self.raised_by_bps = proven, now, rate
         self.known_bps = min(limit, NO_LIMIT_BPS)
 
     def _stands(self) -> bool:

@@ -149,6 +149,20 @@ async def test_what_a_person_chose_stays_whatever_comes_of_it() -> None:
     assert room.asked[0] == LOW
 
 
+async def test_a_probe_that_somebodys_choice_ends_is_taken_back() -> None:
+    room = Recorded()
+
+    def withheld(sid: str, asked: VideoQuality) -> Window:
+        return window(sid, asked, distance=1)
+
+    while LOW.value not in room.asked and len(room.told) < 2:
+        await room.pass_seconds(1, withheld)
+    assert {event.kind for event in room.told} == {"probe"}
+    room.layers.pin("TR_bob", HIGH)
+    await room.pass_seconds(1, whole)
+    assert room.asked == [HIGH, HIGH]
+
+
 async def test_a_track_that_goes_and_comes_back_begins_anew() -> None:
     room = Recorded()
     await room.pass_seconds(TROUBLE_S, broken)

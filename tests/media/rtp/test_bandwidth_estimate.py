@@ -227,6 +227,30 @@ def test_a_probe_on_a_way_that_got_wider_tells_of_more_than_came_and_one_on_the_
         assert wider or max(told) < 1_050_000
 
 
+def test_a_burst_that_a_shaper_lets_through_is_believed_ever_more_seldom() -> None:
+    """A token bucket: probes of 0.25 s pass faster than what lasts does."""
+    session = Session(Link(1_000_000))
+    session.run(8)
+    session.server = Server(layer=1, next_probe=math.inf)
+    session.run(6)
+    fell: list[float] = []
+    while session.now < START + 150:
+        session.link.rate_bps = 50_000_000
+        session.repeat(1_000_000, 0.25, lacking=False)
+        session.run(0.3)
+        session.link.rate_bps = 1_000_000
+        if (session.estimator.limit_bps or 0) > 1_300_000:
+            session.server.layer = 2
+            session.run(1.5)
+            fell.append(session.now)
+            session.server = Server(layer=1, next_probe=math.inf)
+        session.run(3.0)
+    gaps = [later - at for at, later in itertools.pairwise(fell)]
+    assert len(fell) >= 3
+    assert gaps[-1] > 25
+    assert all(later > gap for gap, later in itertools.pairwise(gaps[:3]))
+
+
 @pytest.mark.parametrize("loss", [0.02, 0.05])
 def test_loss_without_congestion_takes_nothing_away(loss: float) -> None:
     session = Session(Link(5_000_000, loss=loss))

@@ -142,7 +142,7 @@ def test_a_lost_packet_is_asked_for_and_comes_by_rtx() -> None:
     assert track.stream.next_deadline(SETTLED) == pytest.approx(SETTLED + 0.02)
     output = track.poll(SETTLED + 0.021)
     assert output.nacks == (frame[1].sequence_number,)
-    assert track.stream.receive_rtx(track.sender.rtx(frame[1]), SETTLED + 0.1), "it was lacking"
+    assert track.stream.receive_rtx(track.sender.rtx(frame[1]), SETTLED + 0.1), "it was asked for"
     output = track.poll(SETTLED + 0.1)
     assert bodies(output.frames) == [1]
     assert not output.frames[0].discontinuity
@@ -152,7 +152,8 @@ def test_a_lost_packet_is_asked_for_and_comes_by_rtx() -> None:
     assert stats.packets_recovered_by_rtx == 1
     assert (stats.retransmitted_packets_received, stats.packets_received) == (1, 6)
     assert stats.packets_lost == 1
-    assert not track.stream.receive_rtx(track.sender.rtx(frame[1]), SETTLED + 0.1), "and no more"
+    assert track.stream.receive_rtx(track.sender.rtx(frame[1]), SETTLED + 0.2), "a second copy is no probe"
+    assert not track.stream.receive_rtx(track.sender.rtx(frame[0]), SETTLED + 0.2), "one that was there is"
 
 
 def test_a_packet_sent_again_on_the_same_ssrc_will_do_too() -> None:

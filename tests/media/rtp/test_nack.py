@@ -148,3 +148,18 @@ def test_the_round_trip_is_known_from_the_first_packet_that_was_asked_for_once()
     assert tracker.poll(asked_at) == (100,)
     tracker.arrived(100, asked_at + 0.08)
     assert tracker.round_trip_time_s == pytest.approx(0.08)
+
+
+def test_what_was_asked_for_is_known_for_a_while() -> None:
+    tracker = NackTracker(NackConfig(max_missing=10))
+    tracker.gap(100, 110, START)
+    assert not tracker.was_asked(100)
+    tracker.poll(START + 0.03)
+    tracker.arrived(100, START + 0.1)
+    assert tracker.was_asked(100)
+    assert not tracker.was_asked(99)
+    tracker.gap(200, 210, START + 1)
+    tracker.poll(START + 1.03)
+    assert not tracker.was_asked(100), "no more than can be missing"
+    tracker.clear()
+    assert not tracker.was_asked(200)
