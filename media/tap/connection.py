@@ -77,8 +77,7 @@ class Connection:
         self._transport = MediaTransport(self, clock, _ice_servers(signal.joined))
         self._receivers = receivers
         self._bandwidth_feedback = bandwidth_feedback
-        self._max_fps: dict[str, int] = {}
-        self._settings: dict[str, LayerQuality] = {}
+        self._intents: dict[str, LayerIntent] = {}
         self._fps_once: set[str] = set()
         receivers.begin_connection()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -123,34 +122,30 @@ class Connection:
 
     async def unsubscribe(self, track_sid: str) -> None:
         """End a subscription."""
-        for known in (self._max_fps, self._settings):
-            known.pop(track_sid, None)
+        self._intents.pop(track_sid, None)
         self._fps_once.discard(track_sid)
         await self._signal.update_subscription([track_sid], subscribe=False)
 
-    async def apply_layer(self, track_sid: str, intent: LayerIntent) -> None:
-        """Send the whole intent of a subscription."""
-        if intent.max_fps is None:
-            self._max_fps.pop(track_sid, None)
-        else:
-            self._max_fps[track_sid] = intent.max_fps
+    async def apply_layer(self, track_sid: str, intent: LayerIntent, *, again: bool = False) -> None:
+        """Send the whole intent of a subscription; `again` where the server was told the same before."""
+        self._intents[track_sid] = intent
+        if intent.max_fps is not None:
             self._fps_once.add(track_sid)
-        await self._tell_settings(track_sid, intent.quality)
-
-    async def _tell_settings(self, track_sid: str, quality: LayerQuality, *, again: bool = False) -> None:
-        self._settings[track_sid] = quality
         unlimited = ANY_FPS if track_sid in self._fps_once else 0
-        fps = self._max_fps.get(track_sid, unlimited)
         # Another priority, which does nothing, makes the server look at what it was told before.
-        await self._signal.update_track_settings(track_sid, quality=quality, fps=fps, priority=int(again))
+        await self._signal.update_track_settings(
+            track_sid, quality=intent.quality, fps=intent.max_fps or unlimited, priority=int(again)
+        )
 
     async def _repeat_fps(self) -> None:
         again = False
         while True:
             await asyncio.sleep(FPS_REPEAT_S)
             again = not again
-            for track_sid in tuple(self._max_fps):
-                await self._tell_settings(track_sid, self._settings[track_sid], again=again)
+            for track_sid in tuple(self._intents):
+                intent = self._intents.get(track_sid)  # it may be unsubscribed from meanwhile
+                if intent is not None and intent.max_fps is not None:
+                    await self.apply_layer(track_sid, intent, again=again)
 
     async def aclose(self) -> None:
         """Leave, hand on what is complete, close everything; idempotent."""
