@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from agent.room.events import ActiveSpeakers, LayerChanged
+from agent.room.events import ActiveSpeakers
+from agent.room.layer_decisions import layer_changed, log_decision
 from agent.room.layer_subscriptions import layer_subscription, video_windows
 from agent.room.quality_monitor import QualityTick
 from agent.room.session import RoomSession
@@ -16,7 +17,7 @@ from quality import controller, cpu_budget
 from quality.allocation import CORES_PER_PIXEL, Limits, Subscription, constrain, decode_cores
 from quality.controller_state import ControllerState
 from quality.cpu_budget import CpuBudget, CpuUse
-from quality.layer_steps import height, named
+from quality.layer_steps import height
 from quality.layer_trials import Action
 from quality.presets import simulcast_layers
 from quality.stats import TrackKind, TrackSource
@@ -125,20 +126,8 @@ class LayerAdapter:
         if (None if intent.withheld else intent.quality, intent.held) == (action.to_quality, held):
             return  # the rules' choice, which is asked for already
         self._subscriber.choose_quality(track.sid, action.to_quality, held=held)
-        log.info(
-            "layer_decision",
-            track=track.name,
-            sid=track.sid,
-            participant_identity=track.participant_identity,
-            from_quality=named(action.from_quality),
-            to_quality=named(action.to_quality),
-            kind=action.kind.value,
-            reason=action.reason,
-            expects=action.expects,
-        )
-        self._session.emit(
-            LayerChanged(track, action.from_quality, action.to_quality, action.kind, action.reason, action.expects)
-        )
+        log_decision(track, action)
+        self._session.emit(layer_changed(track, action, "participant"))
         if self._on_decision is not None:
             self._on_decision(action)
 

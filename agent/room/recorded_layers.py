@@ -5,6 +5,7 @@ from collections.abc import Callable
 import structlog
 
 from agent.room.events import LayerChanged
+from agent.room.layer_decisions import layer_changed, log_decision
 from agent.room.layer_subscriptions import layer_subscription, video_windows
 from agent.room.quality_monitor import QualityTick
 from agent.room.recording_layers import LayerAllocator, RecordedVideo, is_in_focus
@@ -17,7 +18,6 @@ from media.tap.tap import Tap
 from quality import controller
 from quality.allocation import Subscription
 from quality.controller_state import ControllerState
-from quality.layer_steps import named
 from quality.layer_trials import Action, Kind
 from quality.stats import VideoQuality
 
@@ -103,29 +103,8 @@ class RecordedLayers:
         found = self._tap.find_track(action.track_sid)
         assert found is not None, "looked at in this second"
         track = track_state(*found)
-        log.info(
-            "layer_decision",
-            target="tap",
-            track=track.name,
-            sid=track.sid,
-            participant_identity=track.participant_identity,
-            from_quality=named(action.from_quality),
-            to_quality=named(action.to_quality),
-            kind=action.kind.value,
-            reason=action.reason,
-            expects=action.expects,
-        )
-        self._tell(
-            LayerChanged(
-                track,
-                action.from_quality,
-                action.to_quality,
-                action.kind.value,
-                action.reason,
-                action.expects,
-                connection="tap",
-            )
-        )
+        log_decision(track, action, target="tap")
+        self._tell(layer_changed(track, action, "tap"))
 
     async def apply(self, now: float) -> None:
         """Ask for the layers and frame rates that are wanted at `now`, where others are asked for now."""
