@@ -9,8 +9,9 @@ choice here is a ceiling over its own. What is left to do:
   that matter less are lowered.
 - *Probe*: where the server withholds for long, and the way is idle, it is made to try more: it grants what is asked for
   only where nothing is withheld, so that all is asked to be lower for a second first.
-- *Steady*: what the server has switched five times in a minute, as it may where it is made to follow the way closely,
-  stays down for the rest of it.
+- *Steady*: what went down, up and down again within a minute, as it may where the server is made to follow the way
+  closely, is asked for a layer lower. It comes back as all that was lowered; the last time in a minute only where the
+  way has proved to carry all that is wanted.
 - *Raise*: what was lowered comes back step by step, once nothing is withheld and nothing is wrong.
 
 Relieve, share, probe and raise are trials: each says what it expects, is judged by the worth of what is seen before and
@@ -44,6 +45,7 @@ SHARE_GAIN = 1.15  # less is not worth key frames, nor the risk
 SETTLE_S = 3  # a switch takes 0.3 to 1.3 s, and then the queue has to drain
 JUDGED_S = 4  # by then the effect is there, or not
 LATE_S = 20.0  # trouble within this time of a raise that seemed to work is still its doing
+SWUNG = 3  # down, up and down again
 MAX_SWITCHES = 6  # asked for in a minute, of a track; limits excepted
 
 
@@ -91,7 +93,8 @@ def step(
         if not probes and (steady := _steady(state, evidence, now))[1]:
             return steady
         return _withheld(state, evidence, now, probes=probes)
-    return _raise(state, evidence, now)
+    proved = not probes and evidence.available_bps is not None and evidence.available_bps >= state.wanted_bps
+    return _raise(state, evidence, now, proved=proved)
 
 
 def adopt(state: ControllerState, asked: Ceilings) -> ControllerState:
@@ -204,15 +207,15 @@ def _relieve(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
 
 
 def _steady(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
-    """Have what has switched often enough stay at the lower layer that it has now."""
-    restless = state.restless(now, MAX_SWITCHES - 2)
+    """Have what has switched often enough stay below what it does not keep; later, at what it has now."""
+    swung, worn = state.restless(now, SWUNG - 1), state.restless(now, MAX_SWITCHES - 2)
     held = {
-        item.track_sid: item.quality
+        item.track_sid: item.quality if item.track_sid in worn else max(item.quality, VideoQuality(asked - 1))
         for item in evidence.tracks
-        if item.track_sid in restless and item.quality < (state.asked[item.track_sid] or VideoQuality.LOW)
+        if item.track_sid in swung and item.quality < (asked := state.asked[item.track_sid] or VideoQuality.LOW)
     }
     before = state.asked
-    reason = f"switched {MAX_SWITCHES - 1} times in a minute"
+    reason = f"switched {SWUNG} times or more in a minute"
     steady = state.holding({**dict(state.held), **held})
     return _ask(steady, before, now, Kind.STEADY, reason, "no more switches in it")
 
@@ -290,14 +293,14 @@ def _shared_out(state: ControllerState, evidence: Evidence, bandwidth_bps: float
     return found, sum(choice.utility for choice in found.choices)
 
 
-def _raise(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
-    """The most useful step of those that are held down."""
+def _raise(state: ControllerState, evidence: Evidence, now: float, *, proved: bool) -> Stepped:
+    """The most useful step of those that are held down. `proved`: the way is known to carry all that is wanted."""
     if not state.held or state.clean < (WIDENED_S if state.widened else CLEAN_S) or waits(state.waits, Kind.RAISE, now):
         return state, ()
     assert state.inputs is not None
     asked, videos = state.asked, state.judged(evidence)
-    # One is asked for, one more should it fail, and the server may need one.
-    restless = state.restless(now, MAX_SWITCHES - 3)
+    # One is asked for; one more should it fail, and the server may need one.
+    restless = state.restless(now, MAX_SWITCHES - (1 if proved else 3))
     top = {sid: asked[sid] if sid in restless else quality for sid, quality in state.allowed}
     wanted = steps_up(videos, asked, top, state.inputs[1], WIDER * evidence.received_bps) if state.widened else asked
     covered = wanted != asked

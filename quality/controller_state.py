@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from quality.allocation import Limits, Subscription
 from quality.evidence import Evidence, LayerRate
-from quality.layer_steps import lower, measured
+from quality.layer_steps import bitrate_bps, lower, measured
 from quality.layer_trials import Trial, Wait
 from quality.stats import VideoQuality
 
@@ -73,6 +73,11 @@ class ControllerState:
         """The subscriptions with bitrates as measured where they are, else as announced, else LiveKit's presets."""
         assert self.inputs is not None
         return measured(self.inputs[0], {key: rate.bps for key, rate in self.layer_rates.items()})
+
+    @property
+    def wanted_bps(self) -> float:
+        """The bitrate of all that the limits leave, were nothing held down."""
+        return bitrate_bps(self.measured(), dict(self.allowed)) if self.inputs is not None else 0.0
 
     def judged(self, evidence: Evidence) -> tuple[Subscription, ...]:
         """The subscriptions that `evidence` tells of: what is muted takes nothing of what comes."""

@@ -87,7 +87,16 @@ class RecordedLayers:
         trials = [action for action in actions if action.kind is not Kind.LIMIT]  # a limit is the policy's own decision
         for action in trials:
             self._tell_of(action)
+        self._tap.want_video_bandwidth(self._controller.wanted_bps + self._others_bps())
         return bool(trials) or self._controller.held != held  # a trial that a limit ended is taken back
+
+    def _others_bps(self) -> float:
+        """What the videos take that the controller leaves alone."""
+        chosen = dict(self._controller.allowed)
+        others = ((sid, self._video(sid)) for sid in self._allocated if sid not in chosen)
+        return sum(
+            video.cost_bps(self._pinned.get(sid, self._allocated[sid])) for sid, video in others if video is not None
+        )
 
     def _judged(self, sid: str) -> Subscription | None:
         """A video whose layer may be chosen: simulcast, and nobody's choice."""

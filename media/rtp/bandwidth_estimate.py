@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from media.rtp.capacity_probe import Way
 from media.rtp.packet import RtpPacket
 from media.rtp.queueing_delay import QueueingDelay
 
@@ -34,23 +35,28 @@ _BACKOFF = 0.85  # the rest drains the queue
 # packets asked for before, commits whatever is sent 2 to 3 s after a first such NACK, again with each REMB,
 # down to nothing: between is silence.
 _SETTLE_S = 3.1
+# A fall that is told while the server probes ends the probe, and nothing else: where the queue still stands by the time
+# that a lower layer would be there, it is told again. The value is the same, so that it does nothing if it was heard.
+_RETELL_S = 1.5
 _REGAIN_PER_S = 0.01
 _REGAIN_LIMIT = 1.1
 
-# A burst or the server's probe that came through without a queue is proof of that much.
+# A burst or a probe that came through without a queue is proof of that much.
 _PROOF_WINDOW_S = 0.2
 _PROOF_DELAY_S = 0.015
 _PROOF_MARGIN = 0.97
-# A probe that carries clearly more than came when the way was last full shows that the way is another one now. The
-# server takes one step for each probe, 3 s apart: told of more than was proven, it takes several.
-_WIDER = 1.3
-_LEAP = 1.5
-# A raise that led to overuse at once was no proof (a shaper's burst allowance): believe the next ones later, but for
-# those clearly above what came when the way was full, and above what was no proof.
+# A raise that led to overuse at once was no proof (a burst that a shaper let through): the next are believed up to
+# what is clearly below it, or where they are clearly above it, and above what came when the way was full.
+_BELOW = 0.85
 _PASSED = 1.1
 _FAILED_RAISE_S = 10.0
 _DISTRUST_S = 5.0
 _DISTRUST_LIMIT_S = 60.0
+
+# More than radio loses, in 0.2 s: the queue has no more room.
+_SOME_LOST = 3
+_LOST_SHARE = 0.15
+_ROUND_TRIP_S = 0.3  # within it comes what was asked for
 
 # A probe is a burst of padding, or of packets that nobody lacks: 200 kb/s at least, beside what is sent anyway. One
 # that is not answered says nothing to the server, which then sends ever longer ones. One that fills the queue is
@@ -66,6 +72,7 @@ _FALL_STEPS = 14
 _FALL_STEP = 0.01
 _FALL_INTERVAL_S = 0.04
 _CLEAR_AFTER_S = 1.2
+_CLEAR_LATE_S = 2.4  # of what was told again: by then the server's window of NACKs is over
 _CLEAR_STEPS = 8
 _CLEAR_STEP = 0.001
 _CLEAR_INTERVAL_S = 0.08
@@ -86,6 +93,17 @@ class _Interval:
     received: int = 0
 
 
+@dataclass(slots=True)
+class _Proof:
+    """The most that came within 0.2 s, without a queue and with one: of a probe from this end as a whole.
+
+    A burst that a shaper lets through is followed by a queue.
+    """
+
+    clear_bps: float = 0.0
+    full_bps: float = 0.0
+
+
 class BandwidthEstimator:
     """Feed every packet that carries abs-send-time; `poll` gives the value of a REMB whenever one is due.
 
@@ -101,7 +119,9 @@ class BandwidthEstimator:
         self._decreased_to_bps = 0.0
         self._full_bps = 0.0
         self._raised_by_bps = 0.0
+        self._raised_to_bps = 0.0
         self._failed_bps = 0.0
+        self._believed_bps = math.inf
         self._evaluated = -1
         self._settled_at = 0.0
         self._raised_at = float("-inf")
@@ -110,6 +130,9 @@ class BandwidthEstimator:
         self._script: deque[tuple[float, float]] = deque()
         self._due = 0.0
         self._probed_until = 0.0
+        self._retold_at = math.inf
+        self._own_until = 0.0
+        self._own_proof = _Proof()
 
     @property
     def limit_bps(self) -> float | None:
@@ -148,6 +171,25 @@ class BandwidthEstimator:
             interval.expected += step
             self._highest[packet.ssrc] = packet.sequence_number
 
+    def way(self, now: float) -> Way:
+        """What is seen of the way, for a probe from this end."""
+        octets = sum(item.octets - item.probe_octets for item in self._recent(now, _STANDING_WINDOW_S))
+        recent = list(self._recent(now, _PROOF_WINDOW_S))
+        expected, received = sum(item.expected for item in recent), sum(item.received for item in recent)
+        return Way(
+            limit_bps=self._limit_bps,
+            full_bps=self._full_bps,
+            rate_bps=octets * 8 / _STANDING_WINDOW_S,
+            delay_s=self._least_delay(now, _PROOF_WINDOW_S / 2),
+            falling=now < self._settled_at,
+            probed=self._probed(now),
+            loses=expected - received >= max(_SOME_LOST, _LOST_SHARE * expected),
+        )
+
+    def own_probe(self, now: float) -> None:
+        """Packets were asked for once more: what nobody lacks is not the server's probe for a round trip from now."""
+        self._own_until = now + _ROUND_TRIP_S + _PROBE_WINDOW_S
+
     def poll(self, now: float) -> int | None:
         """The bit rate to tell the server now; None where nothing is due."""
         if not self._intervals:
@@ -168,12 +210,17 @@ class BandwidthEstimator:
 
     def _evaluate(self, now: float) -> None:
         if now < self._settled_at:
+            if self._limit_bps is not None and now >= self._retold_at:
+                self._retold_at = math.inf
+                if self._queue_stands(now):
+                    self._tell_fall(now, self._limit_bps, _CLEAR_LATE_S)
             return
-        if self._probed(now):
+        probed = self._probed(now)
+        if probed:
             self._stay_active(now)
         if self._queue_stands(now) or self._loses(now):
             self._decrease(now)
-        elif self._probed(now) and self._least_delay(now, _PROBE_WINDOW_S) > _PROBE_DELAY_S:
+        elif probed and self._least_delay(now, _PROBE_WINDOW_S) > _PROBE_DELAY_S:
             self._refuse_probe(now)
         elif self._limit_bps is not None:
             self._increase(now)
@@ -188,15 +235,21 @@ class BandwidthEstimator:
         limit = max(FLOOR_BPS, limit)
         if now - self._raised_at < _FAILED_RAISE_S:
             self._distrust_s = min(_DISTRUST_LIMIT_S, max(_DISTRUST_S, 2 * self._distrust_s))
-            self._raised_at, self._failed_bps = float("-inf"), self._raised_by_bps
+            self._failed_bps = max(self._failed_bps, self._raised_by_bps)
+            self._believed_bps = min(self._believed_bps, _BELOW * self._raised_to_bps)
+            self._raised_at = float("-inf")
         elif now - self._settled_at >= _SETTLE_S:
-            self._failed_bps = 0.0  # no raise did this: the way is another one
+            self._forgive()  # no raise did this: the way is another one
         self._trusts_at = now + self._distrust_s
         self._limit_bps = self._decreased_to_bps = limit
+        self._tell_fall(now, limit, _CLEAR_AFTER_S)
+        self._retold_at = now + _RETELL_S
+
+    def _tell_fall(self, now: float, limit: float, clear_after_s: float) -> None:
         self._settled_at = now + _SETTLE_S
         falling = ((_FALL_INTERVAL_S * step, 1 + _FALL_STEP * (_FALL_STEPS - 1 - step)) for step in range(_FALL_STEPS))
         clearing = (
-            (_CLEAR_AFTER_S + _CLEAR_INTERVAL_S * step, 1 + _CLEAR_STEP * (1 + step)) for step in range(_CLEAR_STEPS)
+            (clear_after_s + _CLEAR_INTERVAL_S * step, 1 + _CLEAR_STEP * (1 + step)) for step in range(_CLEAR_STEPS)
         )
         self._script = deque((now + after, limit * share) for after, share in (*falling, *clearing))
 
@@ -213,14 +266,32 @@ class BandwidthEstimator:
         limit = self._limit_bps or CEILING_BPS
         if limit < _REGAIN_LIMIT * self._decreased_to_bps:
             limit *= 1 + _REGAIN_PER_S * _INTERVAL_S
-        rate = self._rate(now, _PROOF_WINDOW_S)
-        trusted = now >= self._trusts_at or rate > _PASSED * max(self._full_bps, self._failed_bps)
-        if trusted and self._least_delay(now, _PROOF_WINDOW_S / 2) < _PROOF_DELAY_S:
-            wider = now < self._probed_until and rate > _WIDER * self._full_bps
-            proven = _PROOF_MARGIN * rate * (_LEAP if wider else 1)
-            if proven > limit:
-                limit, self._raised_at, self._raised_by_bps = proven, now, rate
+        rate, proof = self._rate(now, _PROOF_WINDOW_S), self._own_proof
+        if self._least_delay(now, _PROOF_WINDOW_S / 2) < _PROOF_DELAY_S:
+            proof.clear_bps = max(proof.clear_bps, rate)
+        else:
+            proof.full_bps = max(proof.full_bps, rate)
+        if now >= self._own_until:
+            limit, self._own_proof = self._proven(now, limit, proof), _Proof()
         self._limit_bps = min(limit, CEILING_BPS)
+
+    def _proven(self, now: float, limit: float, proof: _Proof) -> float:
+        """The limit by what came without a queue, and where one stood behind it, by what that let out."""
+        rate = proof.clear_bps
+        passed = rate > _PASSED * max(self._full_bps, self._failed_bps)
+        if now >= self._trusts_at:
+            self._forgive()
+        proven = min(_PROOF_MARGIN * rate, math.inf if passed else self._believed_bps)
+        if proof.full_bps:
+            proven = min(proven, _BACKOFF * proof.full_bps)
+        if proven <= limit:
+            return limit
+        self._raised_at, self._raised_by_bps, self._raised_to_bps = now, rate, proven
+        return proven
+
+    def _forgive(self) -> None:
+        """Believe proofs of whatever rate again."""
+        self._failed_bps, self._believed_bps = 0.0, math.inf
 
     def _stay_active(self, now: float) -> None:
         self._probed_until = now + _PROBED_S
@@ -264,6 +335,9 @@ class BandwidthEstimator:
         return lost >= _LOSS_PACKETS and lost > _LOSS_RATIO * expected + chance
 
     def _probed(self, now: float) -> bool:
+        """Whether the server probes."""
+        if now < self._own_until:
+            return False
         octets = probe = 0
         for item in self._recent(now, _PROBE_WINDOW_S):
             octets += item.octets

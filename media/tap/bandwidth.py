@@ -1,12 +1,17 @@
 """The bandwidth feedback that a server reads, as it offered it: REMB or transport-wide. Pure."""
 
+from collections import defaultdict, deque
 from typing import Protocol
 
 from media.rtp.bandwidth_estimate import BandwidthEstimator
+from media.rtp.capacity_probe import CapacityProbe
 from media.rtp.packet import RtpPacket
-from media.rtp.rtcp import build_remb
+from media.rtp.rtcp import build_nack, build_remb
 from media.rtp.transport_feedback import ArrivalRecorder, build_transport_feedback
 from media.tap.sdp import ABS_SEND_TIME, TRANSPORT_WIDE_CC, Offer, receive_formats
+
+REPEATABLE_PACKETS = 250  # of each stream: livekit-server keeps its last 500
+LONGEST_STEP_S = 0.1  # the event loop was busy: not all that was left out at once
 
 
 class BandwidthFeedback(Protocol):
@@ -19,8 +24,37 @@ class BandwidthFeedback(Protocol):
     def receive(self, packet: RtpPacket, arrival_time: float, *, retransmission: bool, probe: bool) -> None:
         """Take a packet that arrived at `arrival_time`; `probe`: it brings nothing that was lacking."""
 
-    def poll(self, now: float, local_ssrc: int, video_ssrcs: tuple[int, ...]) -> bytes | None:
-        """The RTCP packet that is due."""
+    def poll(self, now: float, local_ssrc: int, video_ssrcs: tuple[int, ...], wanted_bps: float) -> list[bytes]:
+        """The RTCP packets that are due. `wanted_bps` is what video would be taken if the way carried it."""
+
+
+class RepeatablePackets:
+    """The last packets of each stream that came at once, which a server can send again; each is asked for once.
+
+    Asked for twice it would count as lost on an overloaded way (livekit-server's tracker of repeated NACKs).
+    """
+
+    def __init__(self) -> None:
+        self._packets: dict[int, deque[tuple[int, int]]] = defaultdict(lambda: deque(maxlen=REPEATABLE_PACKETS))
+
+    def add(self, packet: RtpPacket) -> None:
+        """A packet of a video came, not as a retransmission."""
+        if packet.payload_start < packet.payload_end:  # the server does not keep padding
+            self._packets[packet.ssrc].append((packet.sequence_number, len(packet.data)))
+
+    def take(self, octets: float, ssrcs: tuple[int, ...]) -> dict[int, list[int]]:
+        """The newest packets of these streams, of about `octets` in all, by stream; they are not given out again."""
+        taken: dict[int, list[int]] = {}
+        left = octets
+        while left > 0:
+            # The stream with most of them: its server's memory reaches back no further than the others'.
+            ssrc = max(ssrcs, key=lambda ssrc: len(self._packets[ssrc]), default=None)
+            if ssrc is None or not self._packets[ssrc]:
+                break
+            number, size = self._packets[ssrc].pop()
+            taken.setdefault(ssrc, []).append(number)
+            left -= size
+        return taken
 
 
 class RembFeedback:
@@ -29,6 +63,9 @@ class RembFeedback:
     def __init__(self, abs_send_time_id: int) -> None:
         self._extension_id = abs_send_time_id
         self._estimator = BandwidthEstimator()
+        self._probe = CapacityProbe()
+        self._repeatable = RepeatablePackets()
+        self._polled_at = 0.0
 
     @property
     def estimate_bps(self) -> float | None:
@@ -38,14 +75,29 @@ class RembFeedback:
     def receive(self, packet: RtpPacket, arrival_time: float, *, retransmission: bool, probe: bool) -> None:
         """Take a packet; those without abs-send-time are left out."""
         value = packet.extension(self._extension_id)
-        if value is not None and len(value) == 3:
-            sent = value[0] << 16 | value[1] << 8 | value[2]
-            self._estimator.receive(packet, sent, arrival_time, retransmission=retransmission, probe=probe)
+        if value is None or len(value) != 3:
+            return
+        sent = value[0] << 16 | value[1] << 8 | value[2]
+        self._estimator.receive(packet, sent, arrival_time, retransmission=retransmission, probe=probe)
+        if not retransmission:
+            self._repeatable.add(packet)
 
-    def poll(self, now: float, local_ssrc: int, video_ssrcs: tuple[int, ...]) -> bytes | None:
-        """A REMB for all video, which the server's allocator divides."""
-        bitrate = self._estimator.poll(now) if video_ssrcs else None
-        return None if bitrate is None else build_remb(local_ssrc, bitrate, video_ssrcs)
+    def poll(self, now: float, local_ssrc: int, video_ssrcs: tuple[int, ...], wanted_bps: float) -> list[bytes]:
+        """A REMB for all video, which the server's allocator divides; NACKs for what comes again to probe the way."""
+        if not video_ssrcs:
+            return []
+        bitrate = self._estimator.poll(now)
+        told = [] if bitrate is None else [build_remb(local_ssrc, bitrate, video_ssrcs)]
+        return told + self._ask_again(now, local_ssrc, video_ssrcs, wanted_bps)
+
+    def _ask_again(self, now: float, local_ssrc: int, video_ssrcs: tuple[int, ...], wanted_bps: float) -> list[bytes]:
+        step_s, self._polled_at = min(LONGEST_STEP_S, now - self._polled_at), now
+        more_bps = self._probe.step(now, self._estimator.way(now), wanted_bps)
+        if not more_bps:
+            return []
+        self._estimator.own_probe(now)
+        packets = self._repeatable.take(more_bps * step_s / 8, video_ssrcs)
+        return [build_nack(local_ssrc, ssrc, tuple(sorted(numbers))) for ssrc, numbers in packets.items()]
 
 
 class TransportWideFeedback:
@@ -67,15 +119,15 @@ class TransportWideFeedback:
         if value is not None and len(value) == 2:
             self._recorder.receive(value[0] << 8 | value[1], arrival_time)
 
-    def poll(self, now: float, local_ssrc: int, video_ssrcs: tuple[int, ...]) -> bytes | None:
+    def poll(self, now: float, local_ssrc: int, video_ssrcs: tuple[int, ...], wanted_bps: float) -> list[bytes]:
         """The arrivals since the last feedback; the server takes it through any of its video tracks."""
         if not video_ssrcs:
-            return None
+            return []
         base, arrivals = self._recorder.take_due(now)
         if not arrivals:
-            return None
+            return []
         count, self._count = self._count, self._count + 1
-        return build_transport_feedback(local_ssrc, video_ssrcs[0], base, arrivals, count)
+        return [build_transport_feedback(local_ssrc, video_ssrcs[0], base, arrivals, count)]
 
 
 def negotiated_feedback(offer: Offer) -> BandwidthFeedback | None:

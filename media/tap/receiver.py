@@ -39,12 +39,14 @@ class _Track:
 class Receivers:
     """The tap's tracks. `local_ssrc` and `cname` identify us in RTCP.
 
-    `decryptor` gives that of a track by SID; None for one without end-to-end encryption.
+    `decryptor` gives that of a track by SID; None for one without end-to-end encryption. `wanted_video_bps` is what
+    video would be taken if the way carried it; as far as that the way is probed.
     """
 
     local_ssrc: int
     cname: str
     decryptor: Callable[[str], FrameDecryptor | None] = lambda _track_sid: None
+    wanted_video_bps: float = 0.0
     malformed_packets: int = 0
     unrouted_packets: int = 0
     _tracks: dict[str, _Track] = field(default_factory=dict)
@@ -168,8 +170,7 @@ class Receivers:
 
     def _queue_bandwidth(self, bandwidth: BandwidthFeedback, now: float) -> None:
         video = (item.ssrc for item in self._tracks.values() if item.connected and item.config.kind is MediaKind.VIDEO)
-        if packet := bandwidth.poll(now, self.local_ssrc, tuple(video)):
-            self._feedback.append(packet)
+        self._feedback += bandwidth.poll(now, self.local_ssrc, tuple(video), self.wanted_video_bps)
 
     def _poll(self, tracks: dict[str, _Track], now: float) -> Frames:
         frames: Frames = {}

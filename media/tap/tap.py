@@ -143,6 +143,13 @@ class Tap:
         """
         return self._receivers.bandwidth_estimate_bps
 
+    def want_video_bandwidth(self, bps: float) -> None:
+        """Say what video would be taken if the way carried it, bits per second: up to there the way is probed.
+
+        Probes are packets that came already, asked for once more; 0, as it is at first, for none.
+        """
+        self._receivers.wanted_video_bps = bps
+
     def find_track(self, track_sid: str) -> tuple[RemoteParticipant, RemoteTrack] | None:
         """A track and who publishes it."""
         for participant in self._participants.values():

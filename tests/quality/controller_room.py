@@ -75,6 +75,7 @@ class Room:
         probes: bool = True,
     ):
         self.probes = probes
+        self.available_bps: float | None = None
         self.state = ControllerState()
         self.now = EPOCH
         self.link_bps = link_bps
@@ -100,6 +101,7 @@ class Room:
                     fps=0.0 if full else None,
                     loss=min(0.9, loss),
                     round_trip_s=FULL_S if full else IDLE_S,
+                    available_bps=self.available_bps,
                 )
                 for sid, quality in wanted.items()
             )

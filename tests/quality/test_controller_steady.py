@@ -2,10 +2,11 @@
 
 import pytest
 
-from quality.controller import MAX_SWITCHES, PROBE_S, TROUBLE_S, UNANSWERED_S, step
+from quality.controller import PROBE_S, SWUNG, TROUBLE_S, UNANSWERED_S, UNPROVEN_S, step
 from quality.controller_state import ControllerState
 from quality.layer_trials import Kind
-from tests.quality.controller_room import EPOCH, HIGH, LOW, MEDIUM, ROOM, Room, window
+from quality.stats import VideoQuality
+from tests.quality.controller_room import EPOCH, HIGH, LAYERS, LOW, MEDIUM, ROOM, Room, window
 
 
 @pytest.mark.parametrize(("probes", "patience_s"), [(True, PROBE_S), (False, UNANSWERED_S)])
@@ -31,18 +32,45 @@ def test_trouble_counts_from_the_last_time_that_the_estimate_fell() -> None:
             return
 
 
-def test_what_the_server_has_switched_five_times_in_a_minute_stays_down_for_the_rest_of_it() -> None:
+def swung(times: int, low: VideoQuality = MEDIUM, available_bps: float | None = None) -> Room:
+    """One that the server lowered and raised again, every five seconds, and gives in full from then on."""
     room = Room(given={"TR_a": HIGH}, probes=False)
-    for second in range(30):
-        room.given = {"TR_a": MEDIUM if second // 5 % 2 else HIGH}
+    room.available_bps = available_bps
+    for second in range(5 * times + 3):
+        room.given = {"TR_a": low if second // 5 % 2 else HIGH}
         room.pass_seconds(1)
-    assert [(action.track_sid, action.kind, action.to_quality) for _, action in room.actions][-1:] == [
+    room.given = {}
+    return room
+
+
+@pytest.mark.parametrize("low", [MEDIUM, LOW])
+def test_what_went_down_up_and_down_again_is_asked_for_a_layer_lower(low: VideoQuality) -> None:
+    room = swung(SWUNG, low)
+    assert [(action.track_sid, action.kind, action.to_quality) for _, action in room.actions] == [
         ("TR_a", Kind.STEADY, MEDIUM)
     ]
-    assert f"{MAX_SWITCHES - 1} times" in room.actions[-1][1].reason
+    assert f"{SWUNG} times" in room.actions[-1][1].reason
+
+
+def test_it_is_raised_again_as_all_that_was_lowered() -> None:
+    room = swung(SWUNG)
+    assert room.pass_seconds(UNPROVEN_S - 4) == []
+    (raised,) = room.pass_seconds(6)
+    assert (raised.kind, raised.to_quality) == (Kind.RAISE, HIGH)
+
+
+@pytest.mark.parametrize(("share", "comes_back"), [(1.01, True), (0.95, False)])
+def test_what_switched_more_often_comes_back_at_once_only_where_the_way_carries_all_that_is_wanted(
+    share: float, comes_back: bool
+) -> None:
+    room = swung(SWUNG, available_bps=1e6)
+    # The server goes on at it, between the two lower layers.
+    for given in (LOW, MEDIUM):
+        room.given = {"TR_a": given}
+        room.pass_seconds(3)
     room.given = {}
-    room.pass_seconds(20)
-    assert room.asked["TR_a"] == MEDIUM
-    room.pass_seconds(40)
-    assert room.asked == {"TR_a": HIGH, "TR_b": HIGH}
-    assert LOW not in {action.to_quality for _, action in room.actions}
+    room.available_bps = share * 2 * LAYERS[HIGH].bitrate_bps
+    room.pass_seconds(12)
+    assert (room.asked["TR_a"] == HIGH) == comes_back
+    room.pass_seconds(60)
+    assert room.asked["TR_a"] == HIGH

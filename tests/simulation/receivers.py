@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from media.rtp.capacity_probe import CapacityProbe, Way
 from tests.simulation.congestion import NO_LIMIT_BPS
 from tests.simulation.links import TICK_S
 
@@ -39,6 +40,9 @@ class Arrival:
 class Receiver(Protocol):
     """Takes in each tick; answers with the REMBs sent in it."""
 
+    wanted_bps: float
+    asked_bps: float
+
     @property
     def known_bps(self) -> float | None: ...
 
@@ -55,6 +59,8 @@ class SdkReceiver:
     rates: deque[float] = field(default_factory=lambda: deque(maxlen=5))
     queues: deque[float] = field(default_factory=lambda: deque([0.0] * 3, maxlen=3))
     sent_at: float = -math.inf
+    wanted_bps: float = 0.0
+    asked_bps: float = 0.0
 
     @property
     def known_bps(self) -> float | None:
@@ -92,7 +98,9 @@ class TapReceiver:
     known_bps: float | None = None
     full_bps: float = 0.0
     raised_by_bps: float = 0.0
+    raised_to_bps: float = 0.0
     failed_bps: float = 0.0
+    believed_bps: float = math.inf
     ticks: deque[Arrival] = field(default_factory=lambda: deque(maxlen=20))
     decreased_to: float = 0.0
     settled_at: float = 0.0
@@ -102,12 +110,26 @@ class TapReceiver:
     script: deque[tuple[float, float]] = field(default_factory=deque)
     due: float = 0.0
     probed_until: float = 0.0
+    wanted_bps: float = 0.0
+    asked_bps: float = 0.0
+    own_at: float = -math.inf
+    retold_at: float = math.inf
+    clear_bps: float = 0.0
+    queued_bps: float = 0.0
+    probe: CapacityProbe = field(default_factory=CapacityProbe)
 
     def receive(self, arrival: Arrival) -> list[float]:
         self.ticks.append(arrival)
         now = arrival.now
         if now >= self.settled_at:
             self._evaluate(now)
+        elif self.known_bps is not None and now >= self.retold_at:
+            self.retold_at = math.inf
+            if self._stands():
+                self._tell_fall(now, self.known_bps, 2.4)
+        self.asked_bps = self.probe.step(now, self._way(now), self.wanted_bps)
+        if self.asked_bps:
+            self.own_at = now
         if self.script:
             told = [value for at, value in self.script if at <= now]
             self.script = deque(entry for entry in self.script if entry[0] > now)
@@ -118,9 +140,22 @@ class TapReceiver:
         self.due = now + (0.1 if now < self.probed_until else 3.1)
         return [self.known_bps or NO_LIMIT_BPS]
 
+    def _way(self, now: float) -> Way:
+        latest = self.ticks[-1]
+        plain = [item.rate_bps * (1.0 - item.padding) for item in self._last(5)]
+        return Way(
+            limit_bps=self.known_bps,
+            full_bps=self.full_bps,
+            rate_bps=sum(plain) / len(plain),
+            delay_s=latest.queue_s,
+            falling=now < self.settled_at,
+            probed=latest.padding > 0.05,
+            loses=latest.lost > 0.15 * latest.packets,
+        )
+
     def _evaluate(self, now: float) -> None:
         latest = self.ticks[-1]
-        probed = latest.padding > 0.05 and latest.padding * latest.rate_bps > 100_000
+        probed = now > self.own_at + 0.15 and latest.padding > 0.05 and latest.padding * latest.rate_bps > 100_000
         if probed:
             self.probed_until, self.due = now + 0.7, min(self.due, now + 0.1)
         if self._stands() or self._loses(now):
@@ -140,28 +175,45 @@ class TapReceiver:
         limit = max(50_000.0, limit)
         if now - self.raised_at < 10.0:
             self.distrust_s, self.raised_at = min(60.0, max(5.0, 2 * self.distrust_s)), -math.inf
-            self.failed_bps = self.raised_by_bps
+            self.failed_bps = max(self.failed_bps, self.raised_by_bps)
+            self.believed_bps = min(self.believed_bps, 0.85 * self.raised_to_bps)
         elif now - self.settled_at > 3.1:
-            self.failed_bps = 0.0
+            self.failed_bps, self.believed_bps = 0.0, math.inf
         self.trusts_at = now + self.distrust_s
         self.known_bps = self.decreased_to = limit
+        self._tell_fall(now, limit, 1.2)
+        self.retold_at = now + 1.5
+
+    def _tell_fall(self, now: float, limit: float, clear_after: float) -> None:
         self.settled_at = now + 3.1
         falling = [(now + 0.04 * step, limit * (1 + 0.01 * (13 - step))) for step in range(14)]
-        clearing = [(now + 1.2 + 0.08 * step, limit * (1 + 0.001 * (1 + step))) for step in range(8)]
+        clearing = [(now + clear_after + 0.08 * step, limit * (1 + 0.001 * (1 + step))) for step in range(8)]
         self.script = deque(falling + clearing)
 
     def _increase(self, now: float, limit: float) -> None:
         if limit < 1.1 * self.decreased_to:
             limit *= 1 + 0.01 * TICK_S
-        rate = self._rate(2)
-        if (now >= self.trusts_at or rate > 1.1 * max(self.full_bps, self.failed_bps)) and self.ticks[
-            -1
-        ].queue_s < 0.015:
-            wider = now < self.probed_until and rate > 1.3 * self.full_bps
-            proven = 0.97 * rate * (1.5 if wider else 1.0)
-            if proven > limit:
-                limit, self.raised_at, self.raised_by_bps = proven, now, rate
+        if self.ticks[-1].queue_s < 0.015:
+            self.clear_bps = max(self.clear_bps, self._rate(2))
+        else:
+            self.queued_bps = max(self.queued_bps, self._rate(2))
+        if now > self.own_at + 0.35:
+            limit = self._proven(now, limit)
+            self.clear_bps = self.queued_bps = 0.0
         self.known_bps = min(limit, NO_LIMIT_BPS)
+
+    def _proven(self, now: float, limit: float) -> float:
+        rate = self.clear_bps
+        passed = rate > 1.1 * max(self.full_bps, self.failed_bps)
+        if now >= self.trusts_at:
+            self.failed_bps, self.believed_bps = 0.0, math.inf
+        proven = min(0.97 * rate, math.inf if passed else self.believed_bps)
+        if self.queued_bps:
+            proven = min(proven, 0.85 * self.queued_bps)
+        if proven <= limit:
+            return limit
+        self.raised_at, self.raised_by_bps, self.raised_to_bps = now, rate, proven
+        return proven
 
     def _stands(self) -> bool:
         recent = [item.queue_s for item in self._last(5)]

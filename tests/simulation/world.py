@@ -108,6 +108,7 @@ class World:
             for item in self.subscriptions
         }
         self.server = Server(rates)
+        self.receiver.wanted_bps = sum(max(own) for own in rates.values())
         self.snapshots = {track.subscription.track_sid: self._snapshot(track) for track in self.tracks}
 
     @property
@@ -147,7 +148,7 @@ class World:
         capacity, loss = self.trace.capacity_bps[self.tick], self.trace.loss[self.tick]
         self._requests()
         offered = [self._offered(track) for track in self.tracks]
-        other = (AUDIO_BPS + self.server.padding_bps) * TICK_S
+        other = (AUDIO_BPS + self.server.padding_bps + self.receiver.asked_bps) * TICK_S
         total = sum(offered) + other
         carried = min(self.queue_bits + total, capacity * TICK_S)
         queued = self.queue_bits + total - carried
@@ -244,7 +245,7 @@ class World:
 
     def _feed_back(self, carried: float, delay: float, total: float, lost: float) -> None:
         """The receiver's estimate and its NACKs, to the server. Sound is in neither."""
-        padding = self.server.padding_bps * TICK_S
+        padding = (self.server.padding_bps + self.receiver.asked_bps) * TICK_S
         video = total - AUDIO_BPS * TICK_S
         again = sum(track.again_bits for track in self.tracks) / PACKET_BITS
         self.server.count(video / PACKET_BITS, again * (1.0 if delay > REPEAT_S else lost))

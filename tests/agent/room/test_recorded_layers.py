@@ -28,6 +28,7 @@ class Asked:
     def __init__(self) -> None:
         self.qualities = dict.fromkeys((f"TR_{name}" for name in NAMES), LayerQuality.HIGH)
         layers = tuple(VideoLayer(LayerQuality(item.quality), item.width, item.height, 0) for item in LAYERS)
+        self.wanted_bps = 0.0
         self.found = {
             f"TR_{name}": (
                 RemoteParticipant(f"PA_{name}", name, name, "", {}, active=True),
@@ -54,6 +55,9 @@ class Asked:
 
     def max_fps(self, _sid: str) -> None:
         return None
+
+    def want_video_bandwidth(self, bps: float) -> None:
+        self.wanted_bps = bps
 
     async def set_quality(self, sid: str, quality: LayerQuality) -> None:
         self.qualities[sid] = quality
@@ -115,6 +119,22 @@ async def test_what_the_way_does_not_carry_is_asked_for_no_more_and_told_with_it
     await room.pass_seconds(120, whole)
     assert room.asked == [HIGH, HIGH]
     assert room.told[-1].kind == "raise"
+
+
+async def test_the_way_is_to_be_probed_as_far_as_all_that_the_policy_leaves_whatever_is_held_down() -> None:
+    room = Recorded()
+    await room.pass_seconds(3, whole)
+    everything = room.tap.wanted_bps
+    assert everything == pytest.approx(2 * window("TR_ada", HIGH).bitrate_bps)
+    await room.pass_seconds(TROUBLE_S + 1, broken)
+    assert HIGH not in room.asked
+    assert room.tap.wanted_bps == everything
+    room.layers.pin("TR_ada", LOW)
+    await room.pass_seconds(1, whole)
+    assert 0.5 * everything < room.tap.wanted_bps < everything
+    room.layers.policy = LayerPolicy(quality=LOW)
+    await room.pass_seconds(2, whole)
+    assert room.tap.wanted_bps < 0.5 * everything
 
 
 @pytest.mark.parametrize(("focus", "first"), [("ada", 0), ("bob", 1)])

@@ -64,6 +64,11 @@ def test_a_camera_that_stands_for_long_is_frozen_and_a_screen_is_not() -> None:
     assert (screen.freeze_count, screen.total_freezes_duration) == (1, 2.0)
 
 
+def test_frames_that_came_incomplete_were_not_dropped_for_want_of_time() -> None:
+    stream = InboundStream(InboundStreamConfig({96: Codec.VP8}), NtpOffset(), None)
+    assert tap_inbound_rtp(replace(stream.stats(START), frames_dropped=9), TRACK).frames_dropped == 0
+
+
 def test_layers_are_those_of_simulcast_only() -> None:
     assert video_layers(TRACK) == (
         quality_stats.VideoLayer(VideoQuality.LOW, 320, 180),

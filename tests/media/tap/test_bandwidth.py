@@ -3,10 +3,17 @@
 from pathlib import Path
 
 import pytest
-from aiortc.rtp import unpack_remb_fci
+from aiortc.rtp import RtcpPacket, RtcpRtpfbPacket, unpack_remb_fci
 
 from media.rtp.packet import RtpPacket
-from media.tap.bandwidth import BandwidthFeedback, RembFeedback, TransportWideFeedback, negotiated_feedback
+from media.tap.bandwidth import (
+    REPEATABLE_PACKETS,
+    BandwidthFeedback,
+    RembFeedback,
+    RepeatablePackets,
+    TransportWideFeedback,
+    negotiated_feedback,
+)
 from media.tap.receiver import Receivers
 from media.tap.sdp import Offer, parse_offer, without_bandwidth_feedback
 
@@ -83,17 +90,66 @@ def test_transport_wide_feedback_comes_ten_times_a_second_and_names_every_packet
     assert [item[19] for item in sent] == list(range(len(sent)))
 
 
-def test_a_new_connection_forgets_the_old_ones_limit() -> None:
+def overloaded() -> Receivers:
+    """Receivers whose way is known to be narrow: each packet waited longer than the one before."""
     receivers = Receivers(local_ssrc=7, cname="c")
     receivers.configure(REMB_OFFER, NOW)
-    sent = 0.0
-    for number in range(1500):  # each packet waits longer than the one before: an overload
-        sent += 0.002
-        receivers.receive(
-            packet(video_ssrcs(REMB_OFFER)[0], number, (round(sent * (1 << 18)) % (1 << 24)).to_bytes(3)),
-            NOW + number * 0.004,
-        )
-        receivers.poll_due(NOW + number * 0.004)
+    for number in range(1500):
+        receive_at(receivers, number, NOW + number * 0.004, sent_s=number * 0.002)
+    return receivers
+
+
+def receive_at(receivers: Receivers, number: int, now: float, *, sent_s: float) -> None:
+    time = (round(sent_s * (1 << 18)) % (1 << 24)).to_bytes(3)
+    receivers.receive(packet(video_ssrcs(REMB_OFFER)[0], number, time), now)
+    receivers.poll_due(now)
+
+
+def asked_again(receivers: Receivers) -> list[int]:
+    """The packets that NACKs name in ten idle seconds after the overload, of 50 that came in each."""
+    receivers.take_feedback()
+    numbers: list[int] = []
+    for number in range(1500, 2000):
+        since = (number - 1500) / 50
+        receive_at(receivers, number, NOW + 20 + since, sent_s=18 + since)
+        numbers += [lost for item in receivers.take_feedback() for lost in nacked(item)]
+    return numbers
+
+
+def nacked(item: bytes) -> list[int]:
+    return [lost for parsed in RtcpPacket.parse(item) if isinstance(parsed, RtcpRtpfbPacket) for lost in parsed.lost]
+
+
+def test_a_way_that_is_too_narrow_for_what_is_wanted_is_probed_with_packets_that_came_each_once() -> None:
+    receivers = overloaded()
+    estimate = receivers.bandwidth_estimate_bps
+    assert estimate is not None
+    receivers.wanted_video_bps = 4 * estimate
+    numbers = asked_again(receivers)
+    assert len(numbers) > 20
+    assert len(set(numbers)) == len(numbers)
+    assert set(numbers) <= set(range(2000))
+
+
+def test_nothing_is_probed_where_nothing_more_is_wanted() -> None:
+    assert asked_again(overloaded()) == []
+
+
+def test_repeatable_packets_are_the_newest_of_the_streams_that_are_there_and_given_out_once() -> None:
+    repeatable = RepeatablePackets()
+    for number in range(400):
+        repeatable.add(RtpPacket(packet(1, number, bytes(3))))
+    repeatable.add(RtpPacket(packet(2, 7, bytes(3))))
+    size = len(packet(1, 0, bytes(3)))
+    assert repeatable.take(2.5 * size, (1,)) == {1: [399, 398, 397]}
+    assert repeatable.take(size, (1, 2)) == {1: [396]}
+    assert repeatable.take(1e9, (2, 3)) == {2: [7]}
+    assert len(repeatable.take(1e9, (1, 2))[1]) == REPEATABLE_PACKETS - 4
+    assert repeatable.take(1e9, (1, 2)) == {}
+
+
+def test_a_new_connection_forgets_the_old_ones_limit() -> None:
+    receivers = overloaded()
     assert receivers.bandwidth_estimate_bps is not None
     receivers.begin_connection()
     assert receivers.bandwidth_estimate_bps is None

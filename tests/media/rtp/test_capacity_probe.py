@@ -1,0 +1,145 @@
+"""When a probe from this end begins, how much it has sent, and what ends it."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media.rtp.capacity_probe import (
+    BACKOFF,
+    FACTOR,
+    INTERVAL_S,
+    LENGTH_S,
+    MAX_INTERVAL_S,
+    NEXT_S,
+    STOP_DELAY_S,
+    WANTED_FACTOR,
+    CapacityProbe,
+    Way,
+)
+
+STEP_S = 0.02
+NARROW = Way(
+    limit_bps=850_000.0,
+    full_bps=1_000_000.0,
+    rate_bps=450_000.0,
+    delay_s=0.0,
+    falling=False,
+    probed=False,
+    loses=False,
+)
+WANTED_BPS = 1_700_000.0
+
+
+class Steps:
+    """A probe stepped in time, and when it began to ask."""
+
+    def __init__(self) -> None:
+        self.probe = CapacityProbe()
+        self.now = 0.0
+        self.begun: list[float] = []
+        self.asked: list[float] = []
+
+    def run(self, seconds: float, way: Way, wanted_bps: float = WANTED_BPS) -> list[float]:
+        """What is asked for meanwhile, above nothing."""
+        asked = []
+        end = self.now + seconds
+        while self.now < end - 1e-9:
+            self.now += STEP_S
+            more = self.probe.step(self.now, way, wanted_bps)
+            if more and not (self.asked and self.asked[-1]):
+                self.begun.append(self.now)
+            self.asked.append(more)
+            asked += [more] if more else []
+        return asked
+
+
+@pytest.mark.parametrize(
+    ("way", "wanted_bps"),
+    [
+        (replace(NARROW, limit_bps=None), WANTED_BPS),
+        (replace(NARROW, falling=True), WANTED_BPS),
+        (replace(NARROW, probed=True), WANTED_BPS),
+        (replace(NARROW, loses=True), WANTED_BPS),
+        (replace(NARROW, delay_s=0.02), WANTED_BPS),
+        (NARROW, 0.0),
+        (NARROW, 770_000.0),
+    ],
+    ids=["no limit known", "it falls", "the server probes", "it loses", "a queue", "nothing wanted", "enough known"],
+)
+def test_nothing_is_asked_for(way: Way, wanted_bps: float) -> None:
+    assert Steps().run(30, way, wanted_bps) == []
+
+
+def test_what_comes_and_what_is_asked_for_are_a_step_above_what_is_known_for_a_moment() -> None:
+    steps = Steps()
+    asked = steps.run(LENGTH_S + NEXT_S, NARROW)
+    assert set(asked) == {FACTOR * 1_000_000.0 - 450_000.0}
+    assert len(asked) == pytest.approx(LENGTH_S / STEP_S, abs=1)
+
+
+def test_no_more_is_tried_than_would_be_taken() -> None:
+    (asked,) = set(Steps().run(1, NARROW, 900_000.0))
+    assert asked == pytest.approx(WANTED_FACTOR * 900_000.0 - 450_000.0)
+
+
+def test_a_queue_ends_it_at_once_and_the_next_waits_longer_each_time() -> None:
+    steps = Steps()
+    queue = replace(NARROW, delay_s=STOP_DELAY_S + 0.001)
+    for _ in range(6):
+        while not steps.asked or not steps.asked[-1]:
+            steps.run(STEP_S, NARROW)
+        assert steps.run(1.0, queue) == []
+    waits = [later - at for at, later in zip(steps.begun, steps.begun[1:], strict=False)]
+    expected = [INTERVAL_S, INTERVAL_S * BACKOFF, INTERVAL_S * BACKOFF**2, *[MAX_INTERVAL_S] * 2]
+    assert waits == pytest.approx(expected, abs=0.1)
+
+
+def test_loss_ends_it_too() -> None:
+    steps = Steps()
+    steps.run(0.1, NARROW)
+    assert steps.run(1.0, replace(NARROW, loses=True)) == []
+
+
+def test_the_next_follows_at_once_where_it_was_proof() -> None:
+    steps = Steps()
+    steps.run(0.2, NARROW)
+    steps.run(1.0, replace(NARROW, limit_bps=1_400_000.0))
+    assert steps.begun[1] - steps.begun[0] == pytest.approx(LENGTH_S + NEXT_S, abs=0.05)
+
+
+def test_one_that_proved_nothing_waits() -> None:
+    steps = Steps()
+    steps.run(6.0, NARROW)
+    assert steps.begun[1] - steps.begun[0] == pytest.approx(LENGTH_S + NEXT_S + INTERVAL_S, abs=0.05)
+
+
+def test_an_estimate_that_falls_ends_it_and_it_begins_anew_soon() -> None:
+    steps = Steps()
+    steps.run(0.1, NARROW)
+    assert steps.run(3.0, replace(NARROW, falling=True)) == []
+    assert steps.run(0.4, NARROW) == []
+    assert steps.run(0.4, NARROW) != []
+
+
+@given(
+    st.lists(
+        st.builds(
+            Way,
+            limit_bps=st.none() | st.floats(5e4, 1e8),
+            full_bps=st.floats(0, 1e8),
+            rate_bps=st.floats(0, 1e8),
+            delay_s=st.floats(0, 1),
+            falling=st.booleans(),
+            probed=st.booleans(),
+            loses=st.booleans(),
+        ),
+        max_size=60,
+    ),
+    st.floats(0, 1e8),
+)
+def test_it_never_asks_for_less_than_nothing_nor_for_more_than_is_wanted(ways: list[Way], wanted_bps: float) -> None:
+    probe = CapacityProbe()
+    for step, way in enumerate(ways):
+        assert 0.0 <= probe.step(step * 0.1, way, wanted_bps) <= WANTED_FACTOR * wanted_bps
