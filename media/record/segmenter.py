@@ -3,10 +3,10 @@
 - No accepted frame is dropped: samples out are the frames accepted, in the same order. Refused are only
   video frames that nothing could decode: those before the first sync sample, or the first after a loss.
 - Decode times are those of `DecodeTimeline`: exact RTP time that grows strictly.
-- A sample lasts until the next one starts, but at most a second: longer is a gap, told as one, and the
-  sample before it gets the typical duration. So no timestamp can stretch a segment. ISO/IEC 14496-12 §8.8.12 has
-  readers extend that sample up to the next part's `tfdt`.
-- A part holds at most a second of media and waits at most a second: `tick` flushes a stalled track.
+- A sample lasts until the next one starts, but no longer than a part: one before a longer distance gets the typical
+  duration, so that no timestamp can stretch a segment. ISO/IEC 14496-12 §8.8.12 has readers extend that sample up
+  to the next part's `tfdt`. A distance of over a second is a gap, told as one, however long parts are.
+- A part holds at most its duration of media and waits at most that long: `tick` flushes a stalled track.
 - A segment is cut at the first sync sample (audio: any) past its duration. Video that brings none is asked for
   one every two seconds and goes on until it comes; `max_segment_duration_s` is the bound, past which it is cut
   anyway (`independent` is then False). A cut also follows new parameters, and a gap of over a second.
@@ -30,6 +30,9 @@ _ASSUMED_FRAME_RATE = 30
 
 _TYPICAL_OF = 15
 """Frame distances that the typical one is the median of: half a second at 30 fps."""
+
+_GAP_S = 1.0
+"""Frames further apart have a gap between them. Who reads of gaps knows nothing of parts."""
 
 _MISSING_FACTOR = 1.5
 """From this many typical durations on, the distance across a discontinuity has room for a lost frame."""
@@ -135,6 +138,7 @@ class Segmenter:
         self._timescale = timescale
         self._config = config
         self._part_ticks = round(config.part_duration_s * timescale)
+        self._gap_ticks = round(_GAP_S * timescale)
         self._distances: deque[int] = deque(maxlen=_TYPICAL_OF)
         self._codec: CodecConfig | None = None
         self._last: _Placed | None = None
@@ -299,9 +303,9 @@ class Segmenter:
             return False
         distance = current.decode_time - last.decode_time
         typical = self._typical(last.frame)
-        long = distance > self._part_ticks
+        long = distance > self._gap_ticks
         if self._last_is_waiting:
-            self._add(last, typical if long else distance, actions)
+            self._add(last, typical if distance > self._part_ticks else distance, actions)
         if not long:
             self._last_end = current.decode_time
         if long or (reason is not None and (self._frames_lost or distance > _MISSING_FACTOR * typical)):
@@ -344,6 +348,8 @@ class Segmenter:
     def _add(self, placed: _Placed, duration: int, actions: list[Action]) -> None:
         """Put the waiting frame into the part, behind a flush where the part would grow too long."""
         frame = placed.frame
+        if self._kind is MediaKind.VIDEO:
+            duration = min(duration, self._part_ticks)
         sample = Sample(frame.data, placed.decode_time, duration, frame.sync_sample)
         if self._part and (
             sample.end_decode_time - self._part[0].decode_time > self._part_ticks

@@ -203,6 +203,18 @@ def test_tick_flushes_a_stalled_track_within_a_second() -> None:
     assert [gap.reason for gap in outcome.gaps] == [GapReason.PAUSE]
 
 
+def test_what_a_gap_is_does_not_depend_on_how_long_parts_are() -> None:
+    for part_duration_s in (0.1, 0.5, 1.0):
+        config = SegmenterConfig(part_duration_s=part_duration_s)
+        at_s = [0, 0.04, 0.08, 0.78, 0.82, 1.82, 1.86, 2.87, 2.91]
+        outcome = run([vp8(item, sync=item == 0) for item in at_s], config=config)
+        assert [(gap.decode_time, gap.duration) for gap in outcome.gaps] == [(171_000, 87_300)], part_duration_s
+        (segment,) = outcome.segments
+        assert [sample.decode_time for sample in segment.samples] == [round(item * TICKS_PER_S) for item in at_s]
+        for part in segment.parts:
+            assert part[-1].end_decode_time - part[0].decode_time <= part_duration_s * TICKS_PER_S
+
+
 def test_a_silent_audio_track_gets_its_segment_closed() -> None:
     segmenter = Segmenter(MediaKind.AUDIO, 48_000, SegmenterConfig())
     outcome = Outcome()
@@ -258,12 +270,16 @@ STEPS = st.tuples(
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(STEPS, max_size=60), st.sampled_from([MediaKind.VIDEO, MediaKind.AUDIO]))
+@given(
+    st.lists(STEPS, max_size=60),
+    st.sampled_from([MediaKind.VIDEO, MediaKind.AUDIO]),
+    st.sampled_from([0.1, 0.5, 1.0]),
+)
 def test_whatever_comes_nothing_is_lost_and_time_goes_on(
-    steps: list[tuple[int, float, bool, bool, bool]], kind: MediaKind
+    steps: list[tuple[int, float, bool, bool, bool]], kind: MediaKind, part_duration_s: float
 ) -> None:
     rate = 90_000 if kind is MediaKind.VIDEO else 48_000
-    segmenter = Segmenter(kind, rate, SegmenterConfig())
+    segmenter = Segmenter(kind, rate, SegmenterConfig(part_duration_s=part_duration_s))
     outcome = Outcome()
     rtp, arrival = 5_000, 100.0
     payloads: list[bytes] = []
@@ -292,7 +308,7 @@ def test_whatever_comes_nothing_is_lost_and_time_goes_on(
         assert segment.start.independent == segment.samples[0].sync_sample
         assert segment.end > segment.samples[-1].decode_time
         for part in segment.parts:
-            assert part[-1].end_decode_time - part[0].decode_time <= rate
+            assert part[-1].end_decode_time - part[0].decode_time <= part_duration_s * rate
             chained = itertools.pairwise(part)
             assert all(one.end_decode_time == other.decode_time for one, other in chained)
     for before, after in itertools.pairwise(outcome.segments):
