@@ -65,6 +65,12 @@ class DiskReadOnly(StorageError):
     retryable = False
 
 
+class DataLost(StorageError):
+    """The disk took data and then lost them: what can be read back is not what was written."""
+
+    retryable = False
+
+
 class RecordingNotFound(MediaError):
     """No recording at that path or of that id."""
 

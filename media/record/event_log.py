@@ -5,13 +5,16 @@ import os
 from pathlib import Path
 
 from media.record.entries import TimelineEvent
-from media.record.storage import append_whole, translated
+from media.record.storage import append_whole, fsync, translated, write_all_at
 
 _MAX_PENDING_BYTES = 1 << 20
 """What a disk that refuses may make us hold; beyond it the newest events are dropped and counted."""
 
 _SYNC_INTERVAL_S = 2.0
 """A power cut costs that much of the chat; the end of the process costs nothing."""
+
+_SYNC_BYTES = 1 << 20
+"""Lines are kept until an fsync said that they are on disk; with so many of them it is due."""
 
 
 def encode_event(event: TimelineEvent, started_at: float) -> bytes:
@@ -37,7 +40,8 @@ class EventLog:
         self._descriptor = -1
         self._size_bytes = 0
         self._pending = bytearray()
-        self._dirty = False
+        self._unsynced = bytearray()
+        self._doubtful = False
         self._synced_at = float("-inf")
         self.lost = 0
 
@@ -54,25 +58,30 @@ class EventLog:
             return
         with translated(f"append to {self._path}"):
             self._open()
-            append_whole(self._descriptor, bytes(self._pending), self._size_bytes, fsync=False)
+            append_whole(self._descriptor, bytes(self._pending), self._size_bytes, sync=False)
         self._size_bytes += len(self._pending)
+        self._unsynced += self._pending
         self._pending.clear()
-        self._dirty = True
 
     def tick(self, now: float) -> None:
         """Flush, and fsync now and then. Raises StorageError."""
         self.flush()
-        if now - self._synced_at >= _SYNC_INTERVAL_S:
+        if now - self._synced_at >= _SYNC_INTERVAL_S or len(self._unsynced) >= _SYNC_BYTES:
             self.sync(now)
 
     def sync(self, now: float) -> None:
-        """Flush and fsync. Raises StorageError."""
+        """Flush and fsync. Raises StorageError; the next one then writes all again that it was for."""
         self.flush()
-        if self._dirty:
-            with translated(f"sync {self._path}"):
-                os.fsync(self._descriptor)
-            self._dirty = False
-            self._synced_at = now
+        if not self._unsynced:
+            return
+        with translated(f"sync {self._path}"):
+            if self._doubtful:
+                write_all_at(self._descriptor, self._unsynced, self._size_bytes - len(self._unsynced))
+            self._doubtful = True
+            fsync(self._descriptor)
+        self._doubtful = False
+        self._unsynced.clear()
+        self._synced_at = now
 
     def close(self) -> None:
         """Close the file. What could not be written is gone; `flush` first."""
@@ -84,9 +93,10 @@ class EventLog:
         """Open to append, behind the last whole line."""
         if self._descriptor >= 0:
             return
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         self._size_bytes = _whole_lines(self._descriptor)
         os.ftruncate(self._descriptor, self._size_bytes)
+        os.lseek(self._descriptor, self._size_bytes, os.SEEK_SET)
 
 
 def _whole_lines(descriptor: int) -> int:

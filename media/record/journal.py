@@ -127,7 +127,7 @@ class Journal:
             return
         data = b"".join(self._pending)
         with translated(f"append to {self._path}"):
-            append_whole(self._descriptor, data, self._size_bytes, fsync=True)
+            append_whole(self._descriptor, data, self._size_bytes, sync=True)
         self._size_bytes += len(data)
         self._pending.clear()
 

@@ -101,7 +101,10 @@ class MuxedFile:
         )
 
     def finish(self, now: float) -> MuxedFileEntry | None:
-        """Make it durable under its name; its entry, or None when nothing was in it. Raises StorageError."""
+        """Make it durable under its name; its entry, or None when nothing was in it.
+
+        Raises StorageError; may then be called again, unless it is DataLost.
+        """
         if not self.parts:
             self._file.discard()
             return None

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from media.errors import DataLost
 from media.frames import Codec, EncodedFrame, MediaKind
 from media.record.codec_config import codec_config
-from media.record.entries import TrackOpened
+from media.record.entries import MuxedFileEntry, TrackOpened
 from media.record.muxed_file import MuxedFile, MuxedNote
 from media.record.recording_context import RecordingContext
 from media.record.sample import CodecConfig, Sample
@@ -143,7 +144,7 @@ class MuxedWriter:
         """Finish the files that a refusing disk cut short. Raises StorageError; may be called again."""
         ledger = self._context.ledger
         while self._unfinished:
-            entry = self._unfinished[0].finish(now)
+            entry = self._finished(self._unfinished[0], now)
             if entry is not None:
                 ledger.record(entry, now)
             # From here on the ledger answers for it, also where the commit fails.
@@ -301,6 +302,18 @@ class MuxedWriter:
     def _finish(self, file: MuxedFile, now: float) -> None:
         self._unfinished.append(file)
         self.finish_unfinished(now)
+
+    def _finished(self, file: MuxedFile, now: float) -> MuxedFileEntry | None:
+        """The file's entry; None where nothing is in it, or the disk lost what is: that stays for a repair to look at.
+
+        Its samples are in the segments too. Raises StorageError.
+        """
+        try:
+            return file.finish(now)
+        except DataLost as error:
+            file.abandon()
+            _log.error("muxed_file_lost", identity=file.note.participant_identity, code=error.code, error=str(error))
+            return None
 
 
 def _first_sync_s(part: _Part, timescale: int) -> float | None:

@@ -12,7 +12,7 @@ from media.record.entries import ClockMapping, Container, InitEntry, RtpAnchor, 
 from media.record.muxer import muxer_for
 from media.record.note import InitNote, SegmentNote, decode_init_note, decode_segment_note
 from media.record.sample import SegmentScan
-from media.record.storage import TEMPORARY_SUFFIX, fsync_directory, translated
+from media.record.storage import TEMPORARY_SUFFIX, fsync_directory, rewrite, translated
 
 _SEGMENT_NAME = re.compile(r"^(\d{6,})(\.m4s|\.webm)(\.part)?$")
 _DIRECTORY_NAME = re.compile(r"^(\d+)-(?:audio|video)$")
@@ -59,7 +59,7 @@ class TrackRecovery:
     now: float
 
     def recover(self, known: Collection[int]) -> list[RecoveredSegment]:
-        """Finish the segments that are not `known` by number: cut off what is torn, fsync, rename.
+        """Finish the segments that are not `known` by number: what is whole goes into a new file, durable, renamed.
 
         One without a whole part is removed. Raises StorageError.
         """
@@ -77,8 +77,11 @@ class TrackRecovery:
                 with translated(f"remove {file.path}"):
                     file.path.unlink()
             return None
-        path = finish_file(file.path, scan.complete_bytes, len(data))
         digest = hashlib.sha256(memoryview(data)[: scan.complete_bytes]).hexdigest()
+        if not file.finished:
+            # Its writer may have given up on an fsync that failed: another one of the same file would say nothing.
+            rewrite(file.path, scan.complete_bytes, digest)
+        path = finish_file(file.path, scan.complete_bytes, len(data))
         note = decode_segment_note(scan.note)
         entry = self._entry(file.sequence, path.name, digest, scan, note, muxer.min_step)
         if note is None:

@@ -44,7 +44,7 @@ class SegmentWriter:
         self.end_decode_time = samples[-1].end_decode_time
 
     def finish(self) -> None:
-        """Make the segment durable under its name. Raises StorageError; may then be called again."""
+        """Make the segment durable under its name. Raises as `GrowingFile.finish`."""
         self._file.finish()
 
     def discard(self) -> None:

@@ -2,15 +2,21 @@
 
 import errno
 import fcntl
+import hashlib
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from media.errors import DiskFull, DiskReadOnly, RecordingBusy, StorageError
+from media.errors import DataLost, DiskFull, DiskReadOnly, RecordingBusy, StorageError
 
 TEMPORARY_SUFFIX = ".part"
+
+_REWRITTEN_SUFFIX = ".again"
+"""Not `.part`: what is written again is often such a file itself."""
+
+_COPIED_AT_ONCE_BYTES = 1 << 20
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """EFBIG: a limit on file size (RLIMIT_FSIZE) is a quota like any other."""
@@ -20,6 +26,10 @@ _READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _LOCK_ATTEMPTS = 20
 _LOCK_PAUSE_S = 0.05
 """A reader that asks `is_locked` holds the lock for microseconds; a writer must outlast that."""
+
+
+class FsyncFailed(OSError):
+    """An fsync failed. Linux may then call pages clean that it dropped: another fsync of the file says nothing."""
 
 
 def storage_error(error: OSError, doing: str) -> StorageError:
@@ -48,6 +58,22 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def write_all_at(descriptor: int, data: bytes | bytearray, start: int) -> None:
+    """As `write_all`, from byte `start` of the file on; where the next `write_all` goes stays as it is."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, start)
+        view, start = view[written:], start + written
+
+
+def fsync(descriptor: int) -> None:
+    """Raises FsyncFailed: of what was written since the last one nothing is known from then on."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise FsyncFailed(*error.args) from error
+
+
 def cut_back(descriptor: int, size_bytes: int) -> None:
     """Have the file end after `size_bytes`, and be written on from there, where it is longer."""
     if os.fstat(descriptor).st_size != size_bytes:
@@ -55,16 +81,17 @@ def cut_back(descriptor: int, size_bytes: int) -> None:
         os.lseek(descriptor, size_bytes, os.SEEK_SET)
 
 
-def append_whole(descriptor: int, data: bytes, size_bytes: int, *, fsync: bool) -> None:
+def append_whole(descriptor: int, data: bytes, size_bytes: int, *, sync: bool) -> None:
     """Append `data` to a file of `size_bytes`, all of it or nothing. Raises OSError.
 
-    What a failed write left is cut off, now or, where that fails too, before the next one.
+    What a failed write left is cut off, now or, where that fails too, before the next one. `sync`: with an fsync,
+    which says something of `data` also after one that failed: all of them are then written again.
     """
     cut_back(descriptor, size_bytes)
     try:
         write_all(descriptor, data)
-        if fsync:
-            os.fsync(descriptor)
+        if sync:
+            fsync(descriptor)
     except OSError:
         cut_back(descriptor, size_bytes)
         raise
@@ -74,7 +101,7 @@ def fsync_directory(path: Path) -> None:
     """Make names created or renamed in the folder `path` durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -92,7 +119,7 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         try:
             write_all(descriptor, data)
-            os.fsync(descriptor)
+            fsync(descriptor)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
@@ -100,6 +127,51 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             os.close(descriptor)
         temporary.replace(path)
         fsync_directory(path.parent)
+
+
+def rewrite(path: Path, size_bytes: int, sha256: str) -> None:
+    """Put the first `size_bytes` of the file at `path` into a new file in its place, durable but for its name.
+
+    Raises StorageError, and DataLost where they cannot be read or `sha256` is not theirs; the file is then as it was.
+    """
+    temporary = path.with_name(path.name + _REWRITTEN_SUFFIX)
+    with translated(f"write {path} again"):
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            _copy(path, descriptor, size_bytes, sha256)
+            fsync(descriptor)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
+
+
+def _copy(path: Path, descriptor: int, size_bytes: int, sha256: str) -> None:
+    """Write the first `size_bytes` of the file at `path`. Raises DataLost where they are not those of `sha256`."""
+    digest = hashlib.sha256()
+    for data in _read_back(path, size_bytes):
+        digest.update(data)
+        write_all(descriptor, data)
+    if digest.hexdigest() != sha256:
+        raise DataLost(f"{path} is not what was written to it; check the disk, and repair the recording")
+
+
+def _read_back(path: Path, size_bytes: int) -> Iterator[bytes]:
+    try:
+        source = os.open(path, os.O_RDONLY)
+    except FileNotFoundError as error:
+        raise DataLost(f"{path} is not there any more; repair the recording") from error
+    try:
+        for start in range(0, size_bytes, _COPIED_AT_ONCE_BYTES):
+            try:
+                data = os.pread(source, min(_COPIED_AT_ONCE_BYTES, size_bytes - start), start)
+            except OSError as error:
+                raise DataLost(f"read {path}: {error.strerror}; check the disk, and repair the recording") from error
+            yield data
+    finally:
+        os.close(source)
 
 
 def make_directory(path: Path) -> None:

@@ -3,7 +3,9 @@
 import hashlib
 from dataclasses import dataclass
 
-from media.errors import StorageError
+import structlog
+
+from media.errors import DataLost, StorageError
 from media.frames import EncodedFrame
 from media.record.codec_config import RECORDABLE
 from media.record.decode_timeline import ResumePoint
@@ -33,6 +35,8 @@ from media.record.segmenter import (
 from media.record.storage import make_directory, write_durably
 from media.record.track_clock import TrackClock
 from media.rtp.clock_mapping import RtpClockMapping
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -271,8 +275,12 @@ class TrackWriter:
             if segment.sequence == self._progress.next_sequence - 1:
                 self._progress.next_sequence -= 1
             return
-        writer.finish()
         self._end_decode_time = max(self._end_decode_time, segment.end_decode_time)
+        try:
+            writer.finish()
+        except DataLost as error:
+            self._give_up(segment, error, now)
+            return
         entry = SegmentEntry(
             id=self._segment_id(segment.sequence),
             track=self.opened.track,
@@ -292,6 +300,15 @@ class TrackWriter:
             closed_at=now,
         )
         self._context.ledger.record(entry, now)
+
+    def _give_up(self, segment: _OpenSegment, error: DataLost, now: float) -> None:
+        """The disk lost what it had taken: its time is a gap, and the file stays for a repair to look at."""
+        segment.writer.abandon()
+        _log.error("recording_segment_lost", id=self._segment_id(segment.sequence), code=error.code, error=str(error))
+        start, samples = segment.start.decode_time, segment.writer.samples
+        self._lost[GapReason.STORAGE] += samples
+        gap = GapEntry(self.opened.track, start, segment.end_decode_time - start, GapReason.STORAGE, samples)
+        self._context.ledger.record(gap, now)
 
     def _write_init(self, config: CodecConfig, now: float) -> str:
         """Write, record and remember the init segment for `config`; its path."""
