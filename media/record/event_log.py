@@ -4,11 +4,16 @@ import json
 import os
 from pathlib import Path
 
+import structlog
+
 from media.record.entries import TimelineEvent
 from media.record.storage import append_whole, fsync, translated, write_all_at
 
+_log = structlog.get_logger(__name__)
+
 _MAX_PENDING_BYTES = 1 << 20
-"""What a disk that refuses may make us hold; beyond it the newest events are dropped and counted."""
+"""What a disk that refuses may make us hold, or one line that is longer; beyond it the newest are dropped, counted
+and told."""
 
 _SYNC_INTERVAL_S = 2.0
 """A power cut costs that much of the chat; the end of the process costs nothing."""
@@ -43,11 +48,15 @@ class EventLog:
         self._unsynced = bytearray()
         self._doubtful = False
         self._synced_at = float("-inf")
+        self._losing = False
         self.lost = 0
 
     def append(self, line: bytes) -> None:
-        """Take a line; it is written with the next `flush`."""
-        if len(self._pending) + len(line) > _MAX_PENDING_BYTES:
+        """Take a line, of whatever length where none waits; it is written with the next `flush`."""
+        if self._pending and len(self._pending) + len(line) > _MAX_PENDING_BYTES:
+            if not self._losing:
+                _log.warning("recording_events_lost", path=str(self._path), waiting_bytes=len(self._pending))
+            self._losing = True
             self.lost += 1
             return
         self._pending += line
@@ -62,6 +71,7 @@ class EventLog:
         self._size_bytes += len(self._pending)
         self._unsynced += self._pending
         self._pending.clear()
+        self._losing = False
 
     def tick(self, now: float) -> None:
         """Flush, and fsync now and then. Raises StorageError."""
