@@ -5,7 +5,7 @@ its statistics; its frames then go on after a discontinuity.
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from media.e2ee.frame_decryptor import FrameDecryptor
@@ -200,6 +200,10 @@ class Receivers:
             for ssrc in [key for key, item in table.items() if item.sid == track_sid]:
                 del table[ssrc]
         return track.stream.flush(now).frames if track else ()
+
+    def retain_participants(self, present: Collection[str]) -> None:
+        """Forget the clocks of all participants but these (SIDs): whoever left may come back with another clock."""
+        self._offsets = {sid: offset for sid, offset in self._offsets.items() if sid in present}
 
     def note_pause(self, track_sid: str) -> None:
         """The track is muted or paused: the time until its next frame is no freeze."""

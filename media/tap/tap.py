@@ -346,6 +346,7 @@ class Tap:
 
     def _replace_participants(self, participants: tuple[RemoteParticipant, ...]) -> None:
         self._participants = {item.sid: item for item in participants if item.active}
+        self._receivers.retain_participants(self._participants)
         self._listener.on_tap_participants(self.participants)
 
     def _update_participants(self, participants: tuple[RemoteParticipant, ...]) -> None:
@@ -355,6 +356,7 @@ class Tap:
                 self._connection_qualities.pop(item.sid, None)
             elif self._connection is None or item.sid != self._connection.joined.participant_sid:
                 self._participants[item.sid] = item
+        self._receivers.retain_participants(self._participants)
         self._listener.on_tap_participants(self.participants)
 
 

@@ -2,10 +2,18 @@
 
 import struct
 from pathlib import Path
+from typing import cast
 
+import pytest
+
+from media.clock import SteadyClock
+from media.rtp.clock_mapping import ClockSource
 from media.rtp.packet import RtpPacket
+from media.rtp.rtcp import SenderReport, build_sender_report, unix_to_ntp
+from media.tap.events import ParticipantsUpdated, RemoteParticipant
 from media.tap.receiver import Receivers
 from media.tap.sdp import parse_offer
+from media.tap.tap import Tap, TapListener, TapOptions
 
 OFFER = parse_offer((Path(__file__).parent / "fixtures" / "offer_opus_vp8.sdp").read_text())
 NOW = 1_700_000_000.0
@@ -52,3 +60,52 @@ def test_a_track_that_ended_and_is_wanted_again_is_received_by_the_offer_that_th
     receivers.end_track(audio.track_id, NOW + 0.6)
     receivers.expect(audio.track_id, NOW + 0.7)
     assert audio.track_id not in receivers.stats(NOW + 0.8), "another connection has other SSRCs"
+
+
+def delay_s(receivers: Receivers, start: float, ntp_ahead_s: float) -> float:
+    """Receive two seconds of sound that is 50 ms on its way, with reports; how late its mapping says that it is."""
+    audio = next(section for section in OFFER.sections if section.kind == "audio")
+    receivers.configure(OFFER, start)
+    receivers.expect(audio.track_id, start)
+    for number in range(100):
+        sent_at = start + number * 0.02
+        receivers.receive(redundant(audio.ssrcs[0], number), sent_at + 0.05)
+        receivers.poll_touched(sent_at + 0.05)
+        if number % 25 == 1:
+            ntp_time = sent_at + ntp_ahead_s
+            report = SenderReport(audio.ssrcs[0], unix_to_ntp(ntp_time), ntp_time, 960 * number, number, 0)
+            receivers.receive_rtcp(build_sender_report(report), sent_at + 0.05)
+    mapping = receivers.clock_mappings(start + 2)[audio.track_id]
+    assert mapping.source is ClockSource.SENDER_REPORT
+    return mapping.unix_time(mapping.rtp_timestamp, 48_000) - (start + mapping.rtp_timestamp / 48_000)
+
+
+def test_the_clock_of_a_participant_who_left_is_forgotten() -> None:
+    audio = next(section for section in OFFER.sections if section.kind == "audio")
+    participant = audio.stream_id.partition("|")[0]
+    receivers = Receivers(local_ssrc=7, cname="c")
+    assert delay_s(receivers, NOW, 0.0) == pytest.approx(0.05, abs=0.005)
+    receivers.retain_participants({participant, "PA_other"})
+    receivers.end_track(audio.track_id, NOW + 2)
+    receivers.retain_participants({"PA_other"})
+    assert delay_s(receivers, NOW + 5, -0.3) == pytest.approx(0.05, abs=0.005)
+
+
+def test_a_tap_keeps_the_clocks_of_those_who_are_there() -> None:
+    class Nobody:
+        def on_tap_participants(self, participants: dict[str, RemoteParticipant]) -> None:
+            """Nobody listens."""
+
+    def told(sid: str, *, active: bool) -> ParticipantsUpdated:
+        return ParticipantsUpdated((RemoteParticipant(sid, sid, "", "", {}, active),))
+
+    audio = next(section for section in OFFER.sections if section.kind == "audio")
+    participant = audio.stream_id.partition("|")[0]
+    tap = Tap(TapOptions("ws://localhost", lambda: ""), cast(TapListener, Nobody()), SteadyClock())
+    tap.on_signal(told(participant, active=True))
+    tap._receivers.configure(OFFER, NOW)
+    assert set(tap._receivers._offsets) == {participant}
+    tap.on_signal(told("PA_b", active=True))
+    assert set(tap._receivers._offsets) == {participant}
+    tap.on_signal(told(participant, active=False))
+    assert tap._receivers._offsets == {}
