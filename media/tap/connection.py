@@ -167,10 +167,9 @@ class Connection:
     # What the transport tells
 
     def on_rtp(self, packets: list[Datagram]) -> None:
-        """Take a batch of packets and hand on what they complete."""
+        """Take a batch of packets."""
         for packet in packets:
             self._receivers.receive(packet.data, packet.arrival_time)
-        self._deliver(self._receivers.poll_touched(self._clock.now()))
 
     def on_rtcp(self, packet: Datagram) -> None:
         """Take a sender report."""
@@ -231,10 +230,15 @@ class Connection:
         self._start(self._report(silence_s), "tap.report")
 
     async def _read(self) -> None:
-        """One wake-up for everything: read, look at timers, send feedback."""
+        """One wake-up for everything: read, hand on what is complete, look at timers, send feedback.
+
+        Only once all is read that waited: what is still in a socket is not missing yet.
+        """
         while True:
-            count = self._transport.read()
-            self._deliver(self._receivers.poll_due(self._clock.now()))
+            count = await self._transport.read_all()
+            now = self._clock.now()
+            self._deliver(self._receivers.poll_touched(now))
+            self._deliver(self._receivers.poll_due(now))
             for packet in self._receivers.take_feedback():
                 await self._transport.send_rtcp(packet)
             await asyncio.sleep(BUSY_INTERVAL_S if count >= BUSY_BATCH else READ_INTERVAL_S)

@@ -53,6 +53,8 @@ class DatagramReader:
         self._srtp = srtp
         self._now = now
         self._emptied_at = float("-inf")
+        self.read_until = float("-inf")
+        """What arrived before that has been read."""
         self.refused = 0
         """Datagrams that were replayed or not authentic."""
         self.malformed = 0
@@ -65,6 +67,7 @@ class DatagramReader:
     def read(self, rtp: list[Datagram], rtcp: list[Datagram]) -> int:
         """Append the packets that wait, at most `READ_BATCH`, in order of arrival; how many datagrams there were."""
         if self._socket.fileno() < 0:
+            self.read_until = float("inf")
             return 0
         buffers, receive = (self._srtp.buffer,), self._socket.recvmsg_into
         now = self._now()
@@ -73,14 +76,16 @@ class DatagramReader:
             try:
                 size, ancillary, _flags, address = receive(buffers, _ANCILLARY_BYTES)
             except (BlockingIOError, InterruptedError):
-                self._emptied_at = now
+                self._emptied_at = self.read_until = now
                 return count
             except OSError as error:
+                self.read_until = now  # nobody may wait for a socket that fails
                 self._protocol.error_received(error)
                 return count
             # What waits came since the socket was last empty; a wall clock that was set meanwhile says otherwise.
             arrived_at = max(self._emptied_at, arrival(ancillary, steady_minus_wall, now))
             self._take(size, arrived_at, address, rtp, rtcp)
+        self.read_until = arrived_at
         return READ_BATCH
 
     def _take(

@@ -131,8 +131,21 @@ class MediaTransport:
         else:
             self._listener.on_rtp([datagram])
 
+    async def read_all(self) -> int:
+        """Hand on all datagrams that waited when it was called, batch by batch; how many there were.
+
+        A process that stood still has more than one batch waiting, and what waits is not lost. Other tasks get their
+        turn in between.
+        """
+        began = self._clock.now()
+        count = self.read()
+        while min((reader.read_until for reader in self._readers), default=began) < began and not self._closed:
+            await asyncio.sleep(0)
+            count += self.read()
+        return count
+
     def read(self) -> int:
-        """Hand on all datagrams that came since the last call; how many there were."""
+        """Hand on datagrams that came since the last call, a batch of each socket at most; how many there were."""
         if self._closed:
             return 0
         rtp: list[Datagram] = []
