@@ -14,9 +14,11 @@ import structlog
 from media.errors import MediaError, RecordingBusy
 from media.record.decode_timeline import ResumePoint
 from media.record.entries import (
+    ClockMapping,
     RecordingResumed,
     RecordingStarted,
     RecordingState,
+    RtpAnchor,
     TimelineEvent,
     TrackDescriptor,
     TrackOpened,
@@ -143,7 +145,8 @@ class Recording:
                 builder.apply(record)
             ledger = Ledger(path, journal, builder)
             before = read_recording(path)
-            recovered = _recover(before, ledger, now)
+            clocks = {record.entry for record in contents.records if isinstance(record.entry, RtpAnchor | ClockMapping)}
+            recovered = _recover(before, clocks, ledger, now)
             ledger.record(RecordingResumed(recovered), now)
             ledger.commit(now, (callbacks or RecordingCallbacks()).on_segment)
             paused = ledger.recorded_time.paused
@@ -327,8 +330,12 @@ def _first_ledger(path: Path, started: RecordingStarted) -> Ledger:
     return ledger
 
 
-def _recover(view: RecordingView, ledger: Ledger, now: float) -> int:
-    """Finish and record what a dead writer left in each track's folder; how many segments that were."""
+def _recover(view: RecordingView, clocks: set[RtpAnchor | ClockMapping], ledger: Ledger, now: float) -> int:
+    """Finish and record what a dead writer left in each track's folder; how many segments that were.
+
+    `clocks`: what the journal says of them. It is durable line by line, so what only the notes of later segments say
+    is newer than all of that.
+    """
     count = 0
     for track in view.tracks:
         opened = TrackOpened(
@@ -342,6 +349,10 @@ def _recover(view: RecordingView, ledger: Ledger, now: float) -> int:
         for recovered in TrackRecovery(view.path, view.recording_id, opened, [*track.inits, *inits], now).recover(
             known
         ):
+            for clock in (recovered.rtp_anchor, recovered.clock_mapping):
+                if clock is not None and clock not in clocks and recovered.entry.sequence > max(known, default=0):
+                    ledger.record(clock, now)
+                    clocks.add(clock)
             ledger.record(recovered.entry, now)
             count += 1
     for muxed in recover_muxed(view.path, {entry.path for entry in view.muxed}, now):

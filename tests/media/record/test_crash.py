@@ -3,6 +3,7 @@
 import os
 import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from media.frames import Codec
-from media.record.entries import GapReason, RecordingState
+from media.record.entries import ClockMapping, GapReason, RecordingState
 from media.record.journal import JOURNAL_NAME
 from media.record.reader import TrackView, read_events, read_recording
 from media.record.recorder import Recording
 from media.record.repair import repair_recording
 from media.record.verify import ProblemCode, verify_recording
+from media.rtp.clock_mapping import ClockSource, RtpClockMapping
 from tests.media.record.encoded_media import (
     decoded_audio_samples,
     decoded_sizes,
@@ -166,3 +168,50 @@ def test_every_cut_of_the_journal_can_be_resumed(tmp_path: Path) -> None:
             report = verify_recording(path)
         assert report.problems == ()
         assert report.samples == 700
+
+
+def with_clocks(root: Path, *, first: int, second: int) -> tuple[Path, list[ClockMapping]]:
+    """A copy of a recording of 8 s that goes on, as a kill would leave it, and the mappings of two reports.
+
+    They come after the packets of those numbers, in the first segment and in the second, which is open.
+    """
+    recording = Recording.create(root, "one", "room", started_at=1_000.0)
+    track = recording.open_track(descriptor(Codec.OPUS), 1_000.0)
+    frames = opus(packets=400)
+    for number, frame in enumerate(frames):
+        track.write(frame)
+        if number in {first, second}:
+            at = 999.95 if number == first else 999.9
+            report = RtpClockMapping(frames[0].rtp_timestamp, at, 0.0, 1.0, ClockSource.SENDER_REPORT)
+            track.set_clock_mapping(report, frame.arrival_time)
+    recording.tick(1_012.0)
+    while recording.stats.queue_bytes or b"-0.1" not in (recording.path / JOURNAL_NAME).read_bytes():
+        time.sleep(0.01)
+    copy = root / "copy"
+    shutil.copytree(recording.path, copy)
+    recording.close(1_021.0)
+    return copy, [ClockMapping(1, 0, at_s, 0.0, 1.0, ClockSource.SENDER_REPORT) for at_s in (-0.05, -0.1)]
+
+
+def test_a_clock_that_only_a_segments_note_has_is_taken_from_there(tmp_path: Path) -> None:
+    path, (first, _) = with_clocks(tmp_path, first=200, second=350)
+    journal = path / JOURNAL_NAME
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lost = next(number for number, line in enumerate(lines) if b"sender_report" in line)
+    journal.write_bytes(b"".join(lines[:lost]))
+    Recording.resume(path, 1_030.0).close(1_031.0)
+    view = read_recording(path)
+    assert [segment.recovered for segment in view.tracks[0].segments] == [True, True]
+    assert [mapping.source for mapping in view.tracks[0].clock_mappings] == [ClockSource.SENDER_REPORT]
+    assert view.tracks[0].media_time_s(0) == pytest.approx(first.media_time_s)
+    assert journal.read_bytes().count(b"sender_report") == 1
+    assert verify_recording(path).problems == ()
+
+
+def test_a_clock_that_the_journal_knows_better_than_the_note_stays(tmp_path: Path) -> None:
+    path, (_, second) = with_clocks(tmp_path, first=200, second=350)
+    Recording.resume(path, 1_030.0).close(1_031.0)
+    view = read_recording(path)
+    assert [segment.recovered for segment in view.tracks[0].segments] == [False, True]
+    assert view.tracks[0].media_time_s(0) == pytest.approx(second.media_time_s)
+    assert verify_recording(path).problems == ()
