@@ -117,7 +117,7 @@ class _Repair:
         """A manifest that says the recording was closed was written after the line that is lost."""
         manifest, closed = self._manifest, any(isinstance(entry, RecordingClosed) for entry in self._entries())
         if manifest is not None and manifest.ended_at is not None and not closed:
-            self._add(RecordingClosed(), manifest.ended_at)
+            self._add(RecordingClosed(manifest.ended_reason), manifest.ended_at)
             self._actions.append("rebuilt the end of the journal")
 
     def _tracks(self) -> list[TrackOpened]:
@@ -277,7 +277,7 @@ class _Repair:
         told = manifest_from_records(tuple(self._records))
         view_from_records(self._path, tuple(self._records))
         current = self._manifest
-        if current is None or (current.state, current.tracks, current.muxed) != (told.state, told.tracks, told.muxed):
+        if current is None or _told_of(current) != _told_of(told):
             write_manifest(self._path, told)
             self._actions.append("rebuilt the manifest")
 
@@ -296,6 +296,11 @@ class _Repair:
 
     def _start_at(self) -> float:
         return self._records[0].at
+
+
+def _told_of(manifest: Manifest) -> tuple[object, ...]:
+    """What a manifest that is right says as the journal does."""
+    return manifest.state, manifest.ended_at, manifest.ended_reason, manifest.tracks, manifest.muxed
 
 
 def _order(item: RtpAnchor | ClockMapping) -> tuple[int, int]:

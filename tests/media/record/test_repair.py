@@ -1,5 +1,7 @@
 """Damage of all kinds: verify names it, repair makes of it what can be made."""
 
+import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,7 @@ from media.errors import RecordingBusy, RecordingDamaged, RecordingNotFound
 from media.frames import Codec
 from media.record.entries import RecordingState
 from media.record.journal import JOURNAL_NAME
-from media.record.manifest import MANIFEST_NAME
+from media.record.manifest import MANIFEST_NAME, read_manifest
 from media.record.reader import RecordingView, list_recordings, read_recording
 from media.record.recorder import Recording
 from media.record.repair import repair_recording
@@ -69,6 +71,11 @@ def with_noise_for_a_journal(path: Path) -> None:
     (path / JOURNAL_NAME).write_bytes(bytes(range(256)) * 40)
 
 
+def without_the_end(path: Path) -> None:
+    journal = path / JOURNAL_NAME
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
+
+
 @pytest.mark.parametrize(
     "damage", [without_journal, without_manifest, without_both, with_a_bad_journal, with_noise_for_a_journal]
 )
@@ -108,6 +115,40 @@ def test_a_repaired_recording_can_be_gone_on_with(path: Path) -> None:
     recording.close(START + 103)
     assert verify_recording(path).problems == ()
     assert read_recording(path).tracks[0].samples == 800
+
+
+@pytest.mark.parametrize("reason", ["left", "empty", ""])
+@pytest.mark.parametrize("damage", [without_journal, with_noise_for_a_journal, without_the_end, without_manifest])
+def test_a_repair_keeps_why_the_recording_ended(tmp_path: Path, reason: str, damage: Callable[[Path], None]) -> None:
+    recording = Recording.create(tmp_path, "one", "room", started_at=START)
+    track = recording.open_track(descriptor(Codec.OPUS), START)
+    for frame in opus(packets=100):
+        track.write(frame)
+    recording.close(START + 2, reason)
+    damage(recording.path)
+    repair_recording(recording.path)
+    view, manifest = read_recording(recording.path), read_manifest(recording.path)
+    assert (view.state, view.ended_reason, view.ended_at) == (RecordingState.COMPLETE, reason, START + 2)
+    assert (manifest.state, manifest.ended_reason, manifest.ended_at) == (view.state, reason, START + 2)
+    assert repair_recording(recording.path).actions == ()
+
+
+def test_a_repair_ends_no_recording_that_its_writer_left_open(tmp_path: Path) -> None:
+    recording = Recording.create(tmp_path, "one", "room", started_at=START)
+    track = recording.open_track(descriptor(Codec.OPUS), START)
+    for frame in opus(packets=400):
+        track.write(frame)
+    while recording.stats.frames_written < 350:
+        time.sleep(0.01)
+    copy = tmp_path / "copy"
+    shutil.copytree(recording.path, copy)
+    recording.close(START + 9, "empty")
+    without_manifest(copy)
+    repair_recording(copy)
+    manifest = read_manifest(copy)
+    assert (manifest.state, manifest.ended_reason) == (RecordingState.INTERRUPTED, "")
+    assert Recording.resume(copy, START + 30).close(START + 31, "left") is RecordingState.COMPLETE
+    assert read_manifest(copy).ended_reason == "left"
 
 
 def test_the_damaged_journal_is_kept(path: Path) -> None:
