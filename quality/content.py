@@ -6,7 +6,8 @@ Audacity's "Find Clipping" (three samples in a row).
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,50 @@ class Content:
     still_ratio: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ContentCounts:
+    """What was looked at since a track began, or between two moments; all of it only grows.
+
+    `sounds` are stretches of sound, `silent` those of them that nobody would hear; `samples` is how many samples they
+    had, `clipped` how many of these were in runs at full scale and `energy` the sum of their squares (16 bits each).
+    `compared` pictures had one before them, `still` ones were like it.
+    """
+
+    sounds: int = 0
+    silent: int = 0
+    samples: int = 0
+    clipped: float = 0.0
+    energy: float = 0.0
+    pictures: int = 0
+    black: int = 0
+    compared: int = 0
+    still: int = 0
+
+    def plus(self, other: Self) -> Self:
+        """Both together."""
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in _COUNTS})
+
+    def since(self, before: Self) -> Self:
+        """What came after `before`; all of it where counting began anew in between."""
+        gained = {name: getattr(self, name) - getattr(before, name) for name in _COUNTS}
+        return self if min(gained.values()) < 0 else replace(self, **gained)
+
+    @property
+    def content(self) -> Content:
+        """What these counts say."""
+        return Content(
+            level_dbfs=level_dbfs(self.energy / self.samples) if self.samples else None,
+            silent_ratio=self.silent / self.sounds if self.sounds else None,
+            clipped_ratio=self.clipped / self.samples if self.samples else None,
+            black_ratio=self.black / self.pictures if self.pictures else None,
+            still_ratio=self.still / self.compared if self.compared else None,
+        )
+
+
+_COUNTS = tuple(each.name for each in fields(ContentCounts))
+NOTHING_SEEN = ContentCounts()
+
+
 def sound(samples: NDArray[np.int16]) -> Sound:
     """What `samples` (of any length, channels interleaved) sound like; no samples are silence."""
     if samples.size == 0:
@@ -97,47 +142,23 @@ def _clipped(samples: NDArray[np.int16]) -> int:
 
 @dataclass(slots=True)
 class ContentTally:
-    """Counts what sounds and pictures show until `take` asks for it."""
+    """Counts what sounds and pictures of one track show; `counts` is all since it began."""
 
-    _sounds: int = 0
-    _silent: int = 0
-    _samples: int = 0
-    _clipped: float = 0.0
-    _energy: float = 0.0
-    _pictures: int = 0
-    _black: int = 0
-    _compared: int = 0
-    _still: int = 0
+    counts: ContentCounts = field(default_factory=ContentCounts)
     _before: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     def add_sound(self, samples: NDArray[np.int16]) -> None:
-        """Look at a stretch of sound."""
+        """Look at a stretch of sound. One without samples is silent and has no level."""
         heard = sound(samples)
-        self._sounds += 1
-        self._silent += heard.silent
-        self._samples += samples.size
-        self._clipped += heard.clipped_ratio * samples.size
-        self._energy += float(np.sum(np.square(samples, dtype=np.float64)))
+        energy = float(np.sum(np.square(samples, dtype=np.float64)))
+        clipped = heard.clipped_ratio * samples.size
+        self.counts = self.counts.plus(ContentCounts(1, int(heard.silent), samples.size, clipped, energy))
 
     def add_picture(self, luma: NDArray[np.uint8]) -> None:
         """Look at a picture's luma, rows by columns."""
-        seen = sparse(luma)
-        self._pictures += 1
-        self._black += is_black(seen)
-        if self._before is not None:
-            self._compared += 1
-            self._still += is_still(seen, self._before)
-        self._before = seen
-
-    def take(self) -> Content:
-        """What was seen and heard since the last call."""
-        content = Content(
-            level_dbfs=level_dbfs(self._energy / self._samples) if self._samples else None,
-            silent_ratio=self._silent / self._sounds if self._sounds else None,
-            clipped_ratio=self._clipped / self._samples if self._samples else None,
-            black_ratio=self._black / self._pictures if self._pictures else None,
-            still_ratio=self._still / self._compared if self._compared else None,
+        seen, before = sparse(luma), self._before
+        compared, still = (0, 0) if before is None else (1, int(is_still(seen, before)))
+        self.counts = self.counts.plus(
+            ContentCounts(pictures=1, black=int(is_black(seen)), compared=compared, still=still)
         )
-        self._sounds = self._silent = self._samples = self._pictures = self._black = self._compared = self._still = 0
-        self._clipped = self._energy = 0.0
-        return content
+        self._before = seen

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from quality.content import Content
 from quality.judge import Judgement, Model
 from quality.participants import ParticipantJudgement
 from quality.score import ConnectionQuality, connection_quality, mean_opinion_score
@@ -90,10 +89,10 @@ class ParticipantSample:
     score_min: float | None = None
 
 
-def track_sample(judgements: Sequence[Judgement], content: Content | None = None) -> TrackSample:
+def track_sample(judgements: Sequence[Judgement]) -> TrackSample:
     """The sample over `judgements` of one track, one after the other; at least one."""
     window = combined([judgement.window for judgement in judgements])
-    latest, seen = judgements[-1], content or Content()
+    latest, seen = judgements[-1], window.content.content
     score = fmean(judgement.score.value for judgement in judgements)
     models = [judgement.model for judgement in judgements if judgement.model is not None]
     return TrackSample(

@@ -8,6 +8,8 @@ which is not the same as zero: the SDK reports absent values as 0, and a tap dec
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+from quality.content import ContentCounts
+
 
 class TrackKind(StrEnum):
     """W3C `MediaStreamTrack.kind`."""
@@ -148,7 +150,7 @@ class TrackSnapshot:
     `requested_quality` is what this subscriber asked for, None for audio and for what it publishes; `requested_fps`
     are the frames a second that it asked for at most, None for all. `layers` is empty where the publisher announced
     none. `available_bandwidth_bps` is what this end believes the way carries, bits per second; None where it is not
-    estimated.
+    estimated. `content` is what its decoded sound or pictures showed since it began; None where none are looked at.
     """
 
     track_sid: str
@@ -162,6 +164,7 @@ class TrackSnapshot:
     requested_fps: float | None = None
     layers: tuple[VideoLayer, ...] = ()
     available_bandwidth_bps: float | None = None
+    content: ContentCounts | None = None
 
     @property
     def direction(self) -> Direction:

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from math import log
 from typing import TypeVar
 
+from quality.content import NOTHING_SEEN, ContentCounts
 from quality.sent_layers import SentLayer, sent_layers
 from quality.stats import (
     Direction,
@@ -39,7 +41,7 @@ class Window:
     measured. `available_bandwidth_bps` is what this end believes the way carries, bits per second; None
     where it is not estimated. `packets_repaired` were lost on the way too, and mended: `packets_lost` leaves them out.
     `layers` are those of a sent video, the largest picture last; `captured_fps` is what its source gave, None where
-    that is not told.
+    that is not told. `content` is what decoded sound or pictures showed; without counts where none were looked at.
     """
 
     track_sid: str
@@ -83,6 +85,7 @@ class Window:
     packets_repaired: int = 0
     layers: tuple[SentLayer, ...] = ()
     captured_fps: float | None = None
+    content: ContentCounts = NOTHING_SEEN
 
     @property
     def packets_expected(self) -> int:
@@ -138,6 +141,7 @@ def combined(windows: Sequence[Window]) -> Window:
         sender_reports=sum(reports) if reports else None,
         layer_distance=max(window.layer_distance for window in known),
         sent_layers=max(window.sent_layers for window in known),
+        content=reduce(ContentCounts.plus, (window.content for window in known)),
     )
 
 
@@ -209,6 +213,7 @@ def _inbound(previous: TrackSnapshot, current: TrackSnapshot, before: InboundRtp
         sender_reports=_reports(before, after),
         round_trip_time_s=after.round_trip_time,
         layer_distance=_layer_distance(current, after),
+        content=_content(previous, current),
     )
 
 
@@ -311,6 +316,12 @@ def _reports(before: InboundRtp, after: InboundRtp) -> int | None:
     if before.reports_sent is None or after.reports_sent is None:
         return None
     return max(0, after.reports_sent - before.reports_sent)
+
+
+def _content(previous: TrackSnapshot, current: TrackSnapshot) -> ContentCounts:
+    if current.content is None:
+        return NOTHING_SEEN
+    return current.content.since(previous.content or NOTHING_SEEN)
 
 
 def _layer_distance(snapshot: TrackSnapshot, stats: InboundRtp) -> int:

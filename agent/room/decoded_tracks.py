@@ -15,7 +15,6 @@ from av.error import FFmpegError
 
 from agent.errors import TrackNotFound
 from agent.room.consumer import ReceivedAudio, ReceivedVideoFrame
-from agent.room.content_probe import ContentProbe
 from agent.room.subscriber import Subscriber
 from media.clock import SteadyClock
 from media.frames import EncodedFrame
@@ -29,7 +28,6 @@ from media.process.live_encoder import (
 )
 from media.rtp.clock_mapping import ClockMapper, RtpClockMapping
 from media.rtp.minimum_offset import NtpOffset
-from quality.content import ContentTally
 
 log = structlog.get_logger(__name__)
 
@@ -131,8 +129,6 @@ class DecodedTracks:
         self._end_feed: dict[str, Callable[[], None]] = {}
         self._clocks: dict[str, ClockMapper] = {}
         self.bytes_encoded: dict[str, int] = {}
-        self.content: dict[str, ContentTally] = {}
-        """What the tracks show, by SID."""
         self.frames_encoded = 0
 
     @property
@@ -143,20 +139,13 @@ class DecodedTracks:
     def start_track(self, sid: str, kind: str, deliver: Deliver) -> bool:
         """Record a track; False while the participant does not know it yet: ask again."""
         encoder = _TrackEncoder(sid, kind, self._clock, lambda frames: self._delivered(sid, frames, deliver))
-        probe = ContentProbe()
-
-        def take(media: ReceivedVideoFrame | ReceivedAudio) -> None:
-            encoder.take(media)
-            probe.take(media)
-
         try:
-            self._end_feed[sid] = self._subscriber.feed(sid, take)
+            self._end_feed[sid] = self._subscriber.feed(sid, encoder.take)
         except TrackNotFound:
             encoder.end()
             return False
         self._encoders[sid] = encoder
         self.bytes_encoded[sid] = 0
-        self.content[sid] = probe.tally
         # The SDK tells no sender's clock: the least late of all pictures or sounds places a track.
         self._clocks[sid] = ClockMapper(VIDEO_HZ if kind == "video" else AUDIO_HZ, NtpOffset())
         return True
@@ -178,7 +167,6 @@ class DecodedTracks:
         encoder = self._encoders.pop(sid, None)
         self.bytes_encoded.pop(sid, None)
         self._clocks.pop(sid, None)
-        self.content.pop(sid, None)
         if encoder is None:
             return
         self._stop_feeding(encoder)

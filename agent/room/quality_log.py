@@ -4,12 +4,11 @@ Bounded: a line for each track and participant every `SAMPLE_S`, and later where
 in all. A writer that dies costs what was gathered since the last lines.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
 from agent.room.quality_monitor import JudgedTrack, QualityTick, TrackLabel
 from media.record.entries import JsonValue, TimelineEvent
-from quality.content import Content, ContentTally
 from quality.judge import Judgement
 from quality.participants import ParticipantJudgement
 from quality.patterns import PatternChange
@@ -38,10 +37,8 @@ class _Gathered:
 class QualityLog:
     """Give it each second's judgements; `append` gets the lines. `flush` before a pause and the end."""
 
-    def __init__(self, append: Append, tallies: Mapping[str, ContentTally] | None = None) -> None:
-        """`tallies`: what decoded tracks show, by SID; none where nothing is decoded."""
+    def __init__(self, append: Append) -> None:
         self._append = append
-        self._tallies = tallies if tallies is not None else {}
         self._gathered: dict[str, list[JudgedTrack]] = {}
         self._participants: dict[str, _Gathered] = {}
         self._described: dict[str, TrackLabel] = {}
@@ -67,9 +64,8 @@ class QualityLog:
         self._written_at = now
         gathered, self._gathered = self._gathered, {}
         participants, self._participants = self._participants, {}
-        for sid, judged in gathered.items():
-            tally = self._tallies.get(sid)
-            self._append(_track_event(judged, tally.take() if tally else None))
+        for judged in gathered.values():
+            self._append(_track_event(judged))
         for identity, each in participants.items():
             sample = participant_sample(each.judgements, each.duration_s)
             payload = _payload(sample, ("participant_identity", "at"))
@@ -99,10 +95,10 @@ def _seconds(tick: QualityTick) -> float:
     return max((each.judgement.window.duration_s for each in tick.tracks), default=0.0) or TICK_S
 
 
-def _track_event(judged: list[JudgedTrack], content: Content | None) -> TimelineEvent:
+def _track_event(judged: list[JudgedTrack]) -> TimelineEvent:
     label = judged[-1].label
     judgements: list[Judgement] = [each.judgement for each in judged]
-    sample = track_sample(judgements, content)
+    sample = track_sample(judgements)
     return TimelineEvent("track_quality", sample.at, label.participant_identity, _payload(sample, ("at",)))
 
 

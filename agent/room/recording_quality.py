@@ -57,7 +57,7 @@ class RecordingQuality:
             recording.append_event(event, QUALITY_NAME)
             self._gather(event)
 
-        self._log = QualityLog(append, self._decoded.content if self._decoded else None)
+        self._log = QualityLog(append)
 
     async def load_earlier(self, before: float) -> None:
         """Take what earlier writers left, before that Unix time, into the report. Of a day it takes seconds."""

@@ -131,6 +131,7 @@ class StatsPoller:
                 requested_quality=intent.quality if intent else None,
                 layers=_layers(track) if intent and track.simulcasted else (),
                 available_bandwidth_bps=path.incoming_bps,
+                content=self._subscriber.content(track),
             )
 
     def _outbound_snapshots(

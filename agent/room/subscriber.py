@@ -9,7 +9,8 @@ import structlog
 from livekit import rtc
 
 from agent.errors import InvalidSettings, PermissionDenied, TrackNotFound
-from agent.room.consumer import FrameCallback, consume
+from agent.room.consumer import FrameCallback, ReceivedAudio, ReceivedVideoFrame, consume
+from agent.room.content_probe import ContentProbe
 from agent.room.events import (
     ConnectionStateChanged,
     Disconnected,
@@ -27,6 +28,7 @@ from agent.room.state import ConnectionState, TrackState
 from agent.room.subscription import Candidate, SubscribeAction, SubscriptionPolicy, TrackKey, decide
 from agent.room.track_settings import LayerIntent, send_intent
 from agent.tasks import Tasks
+from quality.content import ContentCounts
 from quality.stats import TrackKind, VideoQuality
 
 log = structlog.get_logger(__name__)
@@ -55,6 +57,7 @@ class Subscriber:
         self._ceilings: dict[TrackKey, VideoQuality] = {}
         self._intents: dict[TrackKey, LayerIntent] = {}
         self._callbacks: dict[TrackKey, FrameCallback] = {}
+        self._probes: dict[TrackKey, ContentProbe] = {}
         self._consuming: dict[str, asyncio.Task[None]] = {}
         self._awaited_ends: dict[str, asyncio.Event] = {}
         session.before_leaving("subscriptions", self.aclose)
@@ -155,6 +158,7 @@ class Subscriber:
         track = self._track(track_sid)
         key = TrackKey.of(track)
         self._stop_consuming(track.sid)
+        self._probes.pop(key, None)
         if callback is None:
             self._callbacks.pop(key, None)
             return
@@ -165,17 +169,30 @@ class Subscriber:
         """Subscribe to a track for `callback`, whatever the rules say; call the result to end that.
 
         By then the track may be gone: the next one of its publisher, kind, source and name is the rules' again.
+        A little of what is decoded is looked at (`content`).
         """
-        key = TrackKey.of(self._track(track_sid))
-        self.on_frames(track_sid, callback)
+        key, probe = TrackKey.of(self._track(track_sid)), ContentProbe()
+
+        def take(media: ReceivedVideoFrame | ReceivedAudio) -> None:
+            callback(media)
+            probe.take(media)
+
+        self.on_frames(track_sid, take)
+        self._probes[key] = probe
         self.override(track_sid, SubscribeAction.SUBSCRIBE)
-        return lambda: self._end_feed(track_sid, key, callback)
+        return lambda: self._end_feed(track_sid, key, take)
+
+    def content(self, track: TrackState) -> ContentCounts | None:
+        """What a track that somebody is fed with showed so far; None for the others."""
+        probe = self._probes.get(TrackKey.of(track))
+        return probe.counts if probe else None
 
     def _end_feed(self, sid: str, key: TrackKey, callback: FrameCallback) -> None:
         if self._callbacks.get(key) != callback:
             return  # somebody else's by now
         self._stop_consuming(sid)
         del self._callbacks[key]
+        del self._probes[key]
         self._overrides.pop(key, None)
         self._apply()
 
@@ -337,6 +354,7 @@ class Subscriber:
     async def aclose(self) -> None:
         """Stop reading media; idempotent. Unsubscribing is left to leaving the room."""
         self._callbacks.clear()
+        self._probes.clear()
         self._consuming.clear()
         await self._tasks.aclose()
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quality.content import Content, ContentTally, is_black, is_still, level_dbfs, sound, sparse
+from quality.content import Content, ContentCounts, ContentTally, is_black, is_still, level_dbfs, sound, sparse
 
 
 def tone(amplitude: float, samples: int = 4800) -> NDArray[np.int16]:
@@ -69,20 +69,34 @@ def test_a_picture_is_still_when_only_coding_noise_differs() -> None:
     assert not is_still(before[:45], before)
 
 
-def test_the_tally_tells_what_came_since_it_was_asked_last() -> None:
+def test_counts_tell_what_came_between_two_moments() -> None:
     tally = ContentTally()
-    assert tally.take() == Content()
+    assert tally.counts.content == Content()
     tally.add_sound(tone(8_000))
     tally.add_sound(np.zeros(4800, np.int16))
     moving = np.random.default_rng(2).integers(16, 235, (180, 320)).astype(np.uint8)
     for picture in (moving, moving, np.full((180, 320), 16, np.uint8)):
         tally.add_picture(picture)
-    content = tally.take()
+    before, content = tally.counts, tally.counts.content
     assert (content.silent_ratio, content.clipped_ratio, content.still_ratio) == (0.5, 0.0, 0.5)
     assert content.black_ratio == pytest.approx(1 / 3)
     assert content.level_dbfs == pytest.approx(level_dbfs(8_000**2 / 4), abs=0.01)
     tally.add_picture(np.full((180, 320), 16, np.uint8))
-    assert tally.take() == Content(black_ratio=1.0, still_ratio=1.0), "the last picture is still known"
+    gained = tally.counts.since(before)
+    assert gained.content == Content(black_ratio=1.0, still_ratio=1.0), "the last picture is still known"
+    assert before.plus(gained) == tally.counts
+
+
+def test_counting_that_began_anew_is_told_from_its_begin() -> None:
+    before, tally = ContentCounts(sounds=10, silent=10, samples=4_800), ContentTally()
+    tally.add_sound(tone(8_000, 480))
+    assert tally.counts.since(before) == tally.counts
+
+
+def test_silence_without_samples_has_no_level() -> None:
+    tally = ContentTally()
+    tally.add_sound(np.zeros(0, np.int16))
+    assert tally.counts.content == Content(silent_ratio=1.0)
 
 
 def test_sparse_pictures_keep_black_and_still() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quality import judge
-from quality.content import Content
+from quality.content import ContentCounts
 from quality.judge import Coding, Judgement
 from quality.participants import Agreement, ParticipantJudgement, ServerOpinion, agreement, judge_participants
 from quality.patterns import Pattern
@@ -159,14 +159,17 @@ def test_agreement_counts_levels() -> None:
 
 
 def test_a_sample_sums_up_its_seconds_and_keeps_the_worst() -> None:
-    found = judged(received("TR", TrackKind.VIDEO, [0.0, 0.0, 0.1, 0.0]))
-    sample = track_sample(found[:3], Content(black_ratio=0.5))
+    shown = [ContentCounts(pictures=n, black=n // 2) for n in range(5)]
+    snapshots = received("TR", TrackKind.VIDEO, [0.0, 0.0, 0.1, 0.0])
+    found = judged(tuple(replace(item, content=seen) for item, seen in zip(snapshots, shown, strict=True)))
+    sample = track_sample(found[:3])
     assert (sample.packets, sample.packets_lost, sample.duration_s) == (580, 20, 3.0)
     assert sample.loss_ratio == pytest.approx(20 / 600)
     assert sample.score_min == found[2].score.value < sample.score < 100.0
     assert sample.reasons == found[2].score.reasons
     assert (sample.fps, sample.frame_width, sample.requested_quality) == (30.0, 1280, "high")
-    assert (sample.black_ratio, sample.level_dbfs) == (0.5, None)
+    assert sample.black_ratio == pytest.approx(1 / 3)
+    assert sample.level_dbfs is None
     mine = ParticipantJudgement("ada", 1.0, score_of(95), score_of(35), server=ServerOpinion(ConnectionQuality.GOOD))
     before = replace(mine, at=0.0, score=score_of(30), as_server=score_of(95))
     kept = participant_sample([before, mine], 3.0)

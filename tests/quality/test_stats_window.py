@@ -1,11 +1,13 @@
 """Windows between snapshots: rates, resets, reconnects, zero intervals, and layers."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quality.content import ContentCounts
 from quality.stats import (
     Direction,
     InboundRtp,
@@ -17,7 +19,7 @@ from quality.stats import (
     VideoLayer,
     VideoQuality,
 )
-from quality.window import delta, received_quality
+from quality.window import combined, delta, received_quality
 
 LAYERS = (
     VideoLayer(VideoQuality.LOW, 320, 180),
@@ -259,3 +261,16 @@ def test_level_bandwidth_and_round_trip_hold_where_nothing_can_be_compared() -> 
     assert (window.audio_level, window.round_trip_time_s, window.available_bandwidth_bps) == (0.5, 0.08, 900_000.0)
     silent = delta(snapshot(BEFORE, 0.0), snapshot(AFTER, 1.0))
     assert (silent.audio_level, silent.round_trip_time_s, silent.available_bandwidth_bps) == (None, None, None)
+
+
+def test_content_is_that_of_the_window_and_adds_up() -> None:
+    def seen(second: float, sounds: int | None, packets: int) -> TrackSnapshot:
+        content = None if sounds is None else ContentCounts(sounds=sounds, silent=sounds // 2)
+        return replace(snapshot(replace(BEFORE, packets_received=1_000 + packets), second), content=content)
+
+    snapshots = [seen(0.0, None, 0), seen(1.0, 10, 50), seen(2.0, 30, 100), seen(3.0, 6, 150), seen(4.0, None, 200)]
+    windows = [delta(before, after) for before, after in pairwise(snapshots)]
+    assert [window.content.sounds for window in windows] == [10, 20, 6, 0], "where it begins anew, all since then"
+    assert combined(windows).content == ContentCounts(sounds=36, silent=18)
+    unmeasured = delta(snapshots[1], replace(snapshots[2], timestamp=snapshots[1].timestamp))
+    assert combined([*windows, unmeasured]).content.sounds == 36
