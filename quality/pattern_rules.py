@@ -11,6 +11,7 @@ from statistics import fmean, median
 
 from quality.audio_model import loss_dispersion
 from quality.pattern_series import (
+    ENOUGH,
     Figure,
     Finding,
     Presence,
@@ -21,10 +22,9 @@ from quality.pattern_series import (
     other_layer,
     within,
 )
+from quality.pattern_silence import is_alive_silence
 from quality.stats import Direction, QualityLimitationReason, TrackKind, TrackSource
 from quality.window import Window
-
-ENOUGH = 0.8  # of a rule's span has to be measured
 
 LOSS_SPAN_S = 10.0
 STEADY_LOSS_RATIO = 0.02  # the server's bound of EXCELLENT for video
@@ -70,9 +70,6 @@ NO_FRAMES_S = 2.0
 STUCK_S = 4.5  # as long as it takes the server to call a track POOR for want of packets
 CARRIES_BPS = 300_000.0  # twice the lowest layer of LiveKit's presets
 UNDECODED_S = 8.0  # packets without a picture: two key frames asked for in vain and then some
-
-SILENT_S = 10.0
-SILENT_PACKET_BYTES = 12.0  # digital silence is 3 bytes of Opus, 8 with RED; a quiet room is 20 and more
 
 STORM_SPAN_S = 10.0
 STORM_REQUESTS = 6  # a subscriber that needs a key frame asks once or twice
@@ -222,7 +219,7 @@ def stuck_track(view: View) -> Finding:
     without_s = lasting_s(view.samples, _without_packets)
     undecoded_s = lasting_s(view.samples, _without_frames) if _is_moving_video(latest) else 0.0
     figures = (Figure("without_packets_s", without_s), Figure("without_frames_s", undecoded_s))
-    if without_s >= STUCK_S and not _is_alive_silence(view):
+    if without_s >= STUCK_S and not is_alive_silence(view):
         verb = "sent" if latest.direction is Direction.OUTBOUND else "received"
         return Finding(Presence.PRESENT, f"nothing {verb} for {without_s:.0f} s though it is not muted", figures)
     if undecoded_s >= UNDECODED_S:
@@ -230,22 +227,6 @@ def stuck_track(view: View) -> Finding:
     if latest.packets > 0 and (latest.frames > 0 or not _is_moving_video(latest)):
         return Finding(Presence.ABSENT, "media flow again", figures)
     return Finding(Presence.UNCLEAR)
-
-
-def silent_track(view: View) -> Finding:
-    """Audio that is not muted carries no sound: packets of digital silence, or a live sender without packets."""
-    if view.latest.kind is not TrackKind.AUDIO:
-        return Finding(Presence.ABSENT)
-    windows = within(view.samples, view.now, SILENT_S)
-    packets, size = sum(window.packets for window in windows), sum(window.bytes for window in windows)
-    mean = size / packets if packets else 0.0
-    figures = (Figure("packets", packets), Figure("bytes_per_packet", mean), Figure("span_s", covered_s(windows)))
-    if packets and mean > SILENT_PACKET_BYTES:
-        return Finding(Presence.ABSENT, f"there is sound again, {mean:.0f} bytes a packet", figures)
-    if covered_s(windows) < ENOUGH * SILENT_S or not (packets or _is_alive_silence(view)):
-        return Finding(Presence.UNCLEAR)
-    what = f"{packets} packets of {mean:.0f} bytes" if packets else "no packets, but sender reports"
-    return Finding(Presence.PRESENT, f"not muted, but silent for {SILENT_S:.0f} s ({what})", figures)
 
 
 def keyframe_storm(view: View) -> Finding:
@@ -360,12 +341,6 @@ def _should_be_encoded(window: Window) -> bool:
         and (carries or layer.quality_limitation_reason is not QualityLimitationReason.BANDWIDTH)
         for layer in window.layers
     )
-
-
-def _is_alive_silence(view: View) -> bool:
-    """Audio without packets whose sender still reports: silent, not stuck."""
-    recent = within(view.samples, view.now, SILENT_S)
-    return view.latest.kind is TrackKind.AUDIO and any(window.sender_reports for window in recent[-5:])
 
 
 def _without_frames(window: Window) -> bool:

@@ -9,6 +9,7 @@ from quality.window import Window
 
 BAD_FPS_RATIO = 0.6
 EXPECTED_FPS_RISE = 0.3  # a burst after a stall must not raise what is expected in one sample
+ENOUGH = 0.8  # of a rule's span has to be measured
 HISTORY_S = 30.0  # the slowest pattern (layers that swing) needs this much
 MAX_SAMPLES = 300  # windows of 0.1 s; shorter ones shorten the history instead of growing it
 

@@ -8,7 +8,7 @@ the picture too. Of network-, CPU- and publisher-limited at most one begins at a
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from quality import pattern_limits, pattern_rules
+from quality import pattern_limits, pattern_rules, pattern_silence
 from quality.pattern_limits import Cause
 from quality.pattern_series import Figure, Finding, Memory, Presence, Rule, Sample, View, keep, remember
 from quality.window import Window
@@ -41,7 +41,7 @@ _RULES: dict[Pattern, Rule] = {
     Pattern.OSCILLATING_LAYERS: pattern_rules.oscillating_layers,
     Pattern.FREEZE: pattern_rules.freeze,
     Pattern.STUCK_TRACK: pattern_rules.stuck_track,
-    Pattern.SILENT_TRACK: pattern_rules.silent_track,
+    Pattern.SILENT_TRACK: pattern_silence.silent_track,
     Pattern.KEYFRAME_STORM: pattern_rules.keyframe_storm,
 }
 _LIMITS = {

@@ -49,7 +49,7 @@ class Health:
     """One track in one second. `flows`: media came or went. `problem` None with `flows` False: nothing is known.
 
     `can_go_lower` counts where there is a problem: a lower layer of the video can be had. `keep_video`: it is never
-    given up (a recording's).
+    given up (a recording's). `cut_in_vain`: what comes is whole, and a restart would only cut it.
     """
 
     direction: Direction
@@ -59,6 +59,7 @@ class Health:
     reason: str = ""
     can_go_lower: bool = False
     keep_video: bool = False
+    cut_in_vain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +97,24 @@ class RestartState:
     clear_since: float | None = None
 
 
-def health(judgement: Judgement) -> Health:
-    """What a judgement says of a track."""
+def health(judgement: Judgement, *, recorded: bool = False) -> Health:
+    """What a judgement says of a track; `recorded`: by the connection that it comes over."""
     window = judgement.window
     if _may_rest(window):
         return Health(window.direction, window.kind, flows=False)
     flows = window.packets > 0 and (window.frames > 0 or window.kind is TrackKind.AUDIO)
     problem, reason = _problem(judgement, flows=flows)
-    return Health(window.direction, window.kind, flows and problem is None, problem, reason)
+    # Decoded sound that is silent was sent so. Of what else is silent a restart costs nothing unless it is recorded.
+    in_vain = problem is Problem.SILENT and flows and (recorded or window.content.sounds > 0)
+    return Health(
+        window.direction,
+        window.kind,
+        flows and problem is None,
+        problem,
+        reason,
+        keep_video=recorded,
+        cut_in_vain=in_vain,
+    )
 
 
 def gone(direction: Direction, kind: TrackKind) -> Health:
@@ -151,8 +162,9 @@ def remedies(seen: Health) -> tuple[Remedy, ...]:
     """What is tried, in this order, for a track with a problem."""
     if seen.problem is Problem.SILENT:
         # Who is silent most often is so by choice, and what we send is as silent as its source.
-        inbound = seen.direction is Direction.INBOUND
-        return (Remedy.RESTART, Remedy.REPORT) if inbound else (Remedy.REPORT,)
+        if seen.direction is Direction.OUTBOUND or seen.cut_in_vain:
+            return (Remedy.REPORT,)
+        return (Remedy.RESTART, Remedy.REPORT)
     found = [Remedy.RESTART, Remedy.RESTART]
     if seen.direction is Direction.OUTBOUND or seen.kind is TrackKind.AUDIO:
         return (*found, Remedy.RESTART, Remedy.REPORT)

@@ -70,7 +70,7 @@ class RoomRecorder:
         self._policy = options.policy
         self._layers = RecordedLayers(self._tap, options.layers, tell)
         self._quality = RecordingQuality(self._tap, self._decoded, tell)
-        self._restarter = TrackRestarter("tap", TapHands(self._tap, self._layers), tell, keep_video=True)
+        self._restarter = TrackRestarter("tap", TapHands(self._tap, self._layers), tell, recorded=True)
         if self._decoded is None:
             self._quality.add_listener(self._restarter.on_tick)
             self._quality.add_listener(self._choose_layers)

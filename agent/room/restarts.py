@@ -58,7 +58,7 @@ class TrackRestarter:
     """Feed it the ticks of one connection. What is done is logged, told and counted, and so is what became of it.
 
     A received track is known by its SID, one of ours by its name: published anew it has another SID.
-    `keep_video`: never give up a video.
+    `recorded`: what comes is recorded. A video is never given up then, and nothing that comes is cut for its silence.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class TrackRestarter:
         hands: Hands,
         tell: Callable[[TrackRestarted], None],
         *,
-        keep_video: bool = False,
+        recorded: bool = False,
     ) -> None:
         self._connection = connection
         self._hands = hands
         self._tell = tell
-        self._keep_video = keep_video
+        self._recorded = recorded
         self._watched: dict[str, _Watched] = {}
         self._counted: Counter[str] = Counter()
         self._tasks = Tasks("restarts")
@@ -122,7 +122,7 @@ class TrackRestarter:
                 self._act(key, label, each)
 
     def _health(self, judged: JudgedTrack) -> Health:
-        health = replace(restart.health(judged.judgement), keep_video=self._keep_video)
+        health = restart.health(judged.judgement, recorded=self._recorded)
         if health.problem is None or health.direction is Direction.OUTBOUND:
             return health
         return replace(health, can_go_lower=self._hands.can_go_lower(judged.label))

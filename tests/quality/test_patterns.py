@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quality import patterns
+from quality.content import FULL_SCALE, ContentCounts
 from quality.pattern_rules import kendall_tau
 from quality.pattern_series import HISTORY_S, MAX_SAMPLES
 from quality.patterns import Pattern, PatternChange, PatternState
@@ -28,6 +29,15 @@ SENT = replace(HD, direction=Direction.OUTBOUND, requested_quality=None)
 SPEECH = replace(
     HD, kind=TrackKind.AUDIO, source=TrackSource.MICROPHONE, requested_quality=None, packets=50, bytes=4_000, frames=0
 )
+
+
+def heard(level_dbfs: float, *, packet_bytes: int = 80) -> Window:
+    """A second of sound of that level, in packets of any size."""
+    energy = 4_800 * FULL_SCALE**2 * 10 ** (level_dbfs / 10)
+    silent = 5 if level_dbfs <= -60 else 0
+    return replace(SPEECH, bytes=50 * packet_bytes, content=ContentCounts(5, silent, 4_800, 0.0, energy))
+
+
 LIMITED = {Pattern.NETWORK_LIMITED, Pattern.CPU_LIMITED, Pattern.PUBLISHER_LIMITED}
 
 
@@ -114,6 +124,7 @@ def test_what_was_told_to_begin_is_told_to_end_with_reason_and_numbers(build: Bu
             Pattern.SILENT_TRACK,
             "not muted, but silent for 10 s (400 packets of 3 bytes)",
         ),
+        ([heard(-90.3)] * 10, Pattern.SILENT_TRACK, "not muted, but silent for 10 s (-90 dBFS)"),
         (
             [SPEECH] * 5 + [replace(SPEECH, packets=0, bytes=0, sender_reports=1)] * 12,
             Pattern.SILENT_TRACK,
@@ -232,6 +243,23 @@ def test_a_collapse_that_stays_becomes_the_usual() -> None:
     collapse = [change for change in changes if change.pattern is Pattern.BANDWIDTH_COLLAPSE]
     assert [change.began for change in collapse] == [True, False]
     assert collapse[1].reason == "bitrate has settled at 480 kb/s"
+
+
+@pytest.mark.parametrize("level_dbfs", [-20.0, -69.0, -75.0])
+def test_what_is_heard_is_not_silent_however_soft(level_dbfs: float) -> None:
+    assert began([heard(level_dbfs)] * 60) == {}
+
+
+def test_small_packets_are_silent_only_where_nothing_is_heard_in_them() -> None:
+    assert set(began([heard(-75.0, packet_bytes=3)] * 20)) == {Pattern.SILENT_TRACK}
+    assert began([heard(-40.0, packet_bytes=10)] * 20) == {}
+
+
+def test_a_silence_that_was_heard_ends_with_sound_and_with_nothing_less() -> None:
+    dead = [heard(-90.3)] * 15
+    assert [change.began for change in drive(dead + [heard(-75.0)] * 20 + [SPEECH] * 20)[1]] == [True]
+    changes = drive(dead + [heard(-30.0)] * 20)[1]
+    assert [(change.began, change.reason) for change in changes[1:]] == [(False, "there is sound again, -30 dBFS")]
 
 
 def test_a_silence_without_reports_is_stuck_and_with_them_silent() -> None:

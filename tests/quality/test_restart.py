@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from quality import judge, restart
+from quality.content import ContentCounts
 from quality.judge import Coding
 from quality.restart import Action, Ended, Health, Outcome, Problem, Remedy, RestartState
 from quality.stats import (
@@ -87,6 +88,28 @@ def test_silence_is_tried_once_and_our_own_only_told() -> None:
     assert [remedy for _, remedy in remedies(run([own] * 300))] == [Remedy.REPORT]
 
 
+def heard(snapshots: tuple[TrackSnapshot, ...], sounds: int) -> list[TrackSnapshot]:
+    """With as many silent stretches of sound a second."""
+    shown = [ContentCounts(sounds=sounds * at, silent=sounds * at, samples=480 * sounds * at) for at in range(99)]
+    return [replace(item, content=seen) for item, seen in zip(snapshots, shown, strict=False)]
+
+
+def silences(*, sounds: int = 0, packet_bytes: int = 3, recorded: bool = False, reports_only: bool = False) -> Told:
+    """What is done about half a minute of silence of a microphone."""
+    packets = 0 if reports_only else 50
+    quiet = received("TR_mic", TrackKind.AUDIO, [0.0] * 30, packets=packets, packet_bytes=packet_bytes)
+    return run(healths(heard(quiet, sounds), recorded=recorded))
+
+
+def test_what_is_recorded_or_heard_to_be_silent_is_not_cut_for_it() -> None:
+    once = [Remedy.RESTART, Remedy.REPORT]
+    assert [remedy for _, remedy in remedies(silences())] == once
+    for sounds, packet_bytes, recorded in ((5, 80, True), (5, 80, False), (5, 3, True), (0, 3, True)):
+        told = silences(sounds=sounds, packet_bytes=packet_bytes, recorded=recorded)
+        assert [remedy for _, remedy in remedies(told)] == [Remedy.REPORT]
+    assert [remedy for _, remedy in remedies(silences(recorded=True, reports_only=True))] == once, "nothing to cut"
+
+
 def test_trouble_that_comes_back_soon_goes_on_down_the_ladder_and_late_begins_anew() -> None:
     soon = run([STUCK] * 2 + [FLOWS] * 20 + [STUCK] * 2 + [FLOWS] * 20)
     assert [item.attempt for _, item in soon if isinstance(item, Action)] == [1, 2]
@@ -100,11 +123,11 @@ def test_what_is_not_known_is_neither_trouble_nor_recovery() -> None:
     assert not [item for _, item in told if isinstance(item, Ended)]
 
 
-def healths(snapshots: list[TrackSnapshot]) -> list[Health]:
+def healths(snapshots: list[TrackSnapshot], *, recorded: bool = False) -> list[Health]:
     state, seen = judge.start(snapshots[0], Coding()), []
     for snapshot in snapshots[1:]:
         state, judgement = judge.step(state, snapshot, snapshot.timestamp)
-        seen.append(restart.health(judgement))
+        seen.append(restart.health(judgement, recorded=recorded))
     return seen
 
 
