@@ -183,6 +183,11 @@ class Metrics:
             ["kind"],
             registry=registry,
         )
+        self.recorded_sound_failures = Counter(
+            "roomhand_recorded_sound_failures_total",
+            "Runs of recorded packets that could not be decoded to hear their level.",
+            registry=registry,
+        )
         self.recording_undecryptable_tracks = Gauge(
             "roomhand_recording_undecryptable_tracks",
             "Tracks with end-to-end encryption that are not recorded for want of the right key.",
@@ -290,6 +295,7 @@ class Metrics:
         old, new = before.counters, after.counters
         _add(self.recording_segments, old.recording_segments, new.recording_segments)
         _add(self.recording_bytes, old.recording_bytes, new.recording_bytes)
+        _add(self.recorded_sound_failures, old.recorded_sound_failures, new.recorded_sound_failures)
         _add_each(self.room_connections, CONNECTION_EVENTS, old.connection_events, new.connection_events)
         _add_each(self.quality_patterns, PATTERNS, old.quality_patterns, new.quality_patterns)
         _add_each(self.quality_agreement, AGREEMENTS, old.quality_agreement, new.quality_agreement)

@@ -66,7 +66,7 @@ class ContentCounts:
     sounds: int = 0
     silent: int = 0
     samples: int = 0
-    clipped: float = 0.0
+    clipped: int = 0
     energy: float = 0.0
     pictures: int = 0
     black: int = 0
@@ -75,7 +75,17 @@ class ContentCounts:
 
     def plus(self, other: Self) -> Self:
         """Both together."""
-        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in _COUNTS})
+        return type(self)(
+            self.sounds + other.sounds,
+            self.silent + other.silent,
+            self.samples + other.samples,
+            self.clipped + other.clipped,
+            self.energy + other.energy,
+            self.pictures + other.pictures,
+            self.black + other.black,
+            self.compared + other.compared,
+            self.still + other.still,
+        )
 
     def since(self, before: Self) -> Self:
         """What came after `before`; all of it where counting began anew in between."""
@@ -102,8 +112,7 @@ def sound(samples: NDArray[np.int16]) -> Sound:
     """What `samples` (of any length, channels interleaved) sound like; no samples are silence."""
     if samples.size == 0:
         return Sound(DIGITAL_SILENCE_DBFS, 0.0)
-    level = level_dbfs(float(np.mean(np.square(samples, dtype=np.float64))))
-    return Sound(level, _clipped(samples) / samples.size)
+    return Sound(level_dbfs(_energy(samples) / samples.size), _clipped(samples) / samples.size)
 
 
 def level_dbfs(mean_square: float) -> float:
@@ -131,10 +140,16 @@ def sparse(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return luma[::SPARSE_STEP, ::SPARSE_STEP].copy()
 
 
+def _energy(samples: NDArray[np.int16]) -> float:
+    """The sum of squares."""
+    exact = samples.astype(np.float64)
+    return float(np.dot(exact, exact))
+
+
 def _clipped(samples: NDArray[np.int16]) -> int:
+    if samples.max() < CLIPPED_SAMPLE and samples.min() > -CLIPPED_SAMPLE:
+        return 0  # as nearly all sound: the rest takes longer
     full = np.abs(samples.astype(np.int32)) >= CLIPPED_SAMPLE
-    if np.count_nonzero(full) < CLIPPED_RUN:
-        return 0
     edges = np.flatnonzero(np.diff(np.concatenate(([0], full.view(np.int8), [0]))))
     runs = edges[1::2] - edges[::2]
     return int(runs[runs >= CLIPPED_RUN].sum())
@@ -149,10 +164,10 @@ class ContentTally:
 
     def add_sound(self, samples: NDArray[np.int16]) -> None:
         """Look at a stretch of sound. One without samples is silent and has no level."""
-        heard = sound(samples)
-        energy = float(np.sum(np.square(samples, dtype=np.float64)))
-        clipped = heard.clipped_ratio * samples.size
-        self.counts = self.counts.plus(ContentCounts(1, int(heard.silent), samples.size, clipped, energy))
+        size, energy = samples.size, _energy(samples)
+        clipped = _clipped(samples) if size else 0
+        silent = size == 0 or level_dbfs(energy / size) <= SILENCE_DBFS
+        self.counts = self.counts.plus(ContentCounts(1, int(silent), size, clipped, energy))
 
     def add_picture(self, luma: NDArray[np.uint8]) -> None:
         """Look at a picture's luma, rows by columns."""

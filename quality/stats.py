@@ -2,7 +2,7 @@
 
 Source: https://www.w3.org/TR/webrtc-stats/. Identifiers are in snake_case; times and durations are in
 seconds, as there. Counters count since the stream began. `None` means "this end does not measure it",
-which is not the same as zero: the SDK reports absent values as 0, and a tap decodes nothing.
+which is not the same as zero: the SDK reports absent values as 0, and a tap decodes next to nothing.
 """
 
 from dataclasses import dataclass

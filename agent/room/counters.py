@@ -12,7 +12,8 @@ class RoomCounters:
     `handoffs`: "ok", "failed". `quality_patterns`: begun, by pattern. `quality_agreement`: seconds in which our
     word and the server's for this end are the "same", "adjacent" or "further" apart. `track_restarts`: by remedy and
     outcome, as "restart/begun". `publish_decisions`: by limit, move and course, as "cpu/fps/down". `pre_encoded`: what
-    became of videos that are sent as they are encoded, by `quality.pre_encoded.Told`, and frames. Two are gauges:
+    became of videos that are sent as they are encoded, by `quality.pre_encoded.Told`, and frames.
+    `recorded_sound_failures`: runs of recorded packets that could not be decoded to hear their level. Two are gauges:
     `recording_write_queue_bytes` (waiting to be written) and `handoff_pending` (segments closed, not handed off yet).
     """
 
@@ -22,6 +23,7 @@ class RoomCounters:
     recording_bytes: int = 0
     recording_frames: dict[str, int] = field(default_factory=dict)
     recording_frames_lost: dict[str, int] = field(default_factory=dict)
+    recorded_sound_failures: int = 0
     recording_write_queue_bytes: int = 0
     storage_errors: dict[str, int] = field(default_factory=dict)
     handoffs: dict[str, int] = field(default_factory=dict)
@@ -41,6 +43,7 @@ class RoomCounters:
             recording_bytes=self.recording_bytes + other.recording_bytes,
             recording_frames=_sum(self.recording_frames, other.recording_frames),
             recording_frames_lost=_sum(self.recording_frames_lost, other.recording_frames_lost),
+            recorded_sound_failures=self.recorded_sound_failures + other.recorded_sound_failures,
             recording_write_queue_bytes=max(self.recording_write_queue_bytes, other.recording_write_queue_bytes),
             storage_errors=_sum(self.storage_errors, other.storage_errors),
             handoffs=_sum(self.handoffs, other.handoffs),

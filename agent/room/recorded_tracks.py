@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from agent.room.decoded_tracks import DecodedTracks
+from agent.room.recorded_sound import RecordedSound
 from agent.room.tap_values import track_descriptor
 from media.clock import SteadyClock
 from media.frames import EncodedFrame
@@ -25,14 +27,16 @@ class RecordedTracks:
     A track that is published again under another SID goes on where the earlier one ended (`Recording.open_track`).
     """
 
-    def __init__(self, tap: Tap, clock: SteadyClock, clock_mappings: ClockMappings) -> None:
-        """`clock_mappings`: what is known, by SID, of the clocks of those who send."""
+    def __init__(self, tap: Tap, decoded: DecodedTracks | None, clock: SteadyClock) -> None:
+        """`decoded`: what makes the frames, where they are decoded: who knows their clocks, and has heard them."""
         self._tap = tap
-        self._clock_mappings = clock_mappings
+        self._clock_mappings: ClockMappings = (decoded or tap).clock_mappings
+        self._listens = decoded is None
         self._clock = clock
         self._recorders: dict[str, TrackRecorder] = {}
         self._stream_paused: set[str] = set()
         self.frames: Counter[str] = Counter()
+        self.sound = RecordedSound()
 
     @property
     def sids(self) -> set[str]:
@@ -49,6 +53,8 @@ class RecordedTracks:
         for frame in frames:
             if recorder.write(frame):
                 self.frames[frame.codec.kind.value] += 1
+        if self._listens:
+            self.sound.take(track_sid, frames)
 
     def _open(self, recording: Recording, track_sid: str, frame: EncodedFrame) -> TrackRecorder | None:
         found = self._tap.find_track(track_sid)
@@ -62,6 +68,7 @@ class RecordedTracks:
     def end(self, track_sid: str, reason: GapReason) -> None:
         """No more frames of a track; `reason` is told of the gap, should it come again."""
         self._stream_paused.discard(track_sid)
+        self.sound.forget(track_sid)
         recorder = self._recorders.pop(track_sid, None)
         if recorder is not None:
             recorder.close(self._clock.now(), reason)

@@ -66,7 +66,7 @@ class RoomRecorder:
         self._decryption = DecryptionWatch(self._tap, options.keys_of(tap), clock, self._append_event, tell)
         self._tasks = Tasks("recorder")
         self._decoded = options.decoded
-        self._tracks = RecordedTracks(self._tap, clock, (self._decoded or self._tap).clock_mappings)
+        self._tracks = RecordedTracks(self._tap, self._decoded, clock)
         self._policy = options.policy
         self._layers = RecordedLayers(self._tap, options.layers, tell)
         self._quality = RecordingQuality(self._tap, self._decoded, tell)
@@ -269,7 +269,7 @@ class RoomRecorder:
 
     def _sample(self) -> None:
         now = self._clock.now()
-        self._quality.sample(self._tracks.is_stream_paused, now)
+        self._quality.sample(self._tracks.is_stream_paused, self._tracks.sound.counts, now)
         self._layers.rates.take(self._bytes_received(), now)
         self._tracks.map_clocks(now)
         self._decryption.check()
@@ -373,6 +373,7 @@ class RoomRecorder:
                 recording_segments=totals.segments,
                 recording_bytes=totals.bytes_written,
                 recording_frames=dict(self._tracks.frames),
+                recorded_sound_failures=self._tracks.sound.failures,
                 recording_frames_lost={kind.value: lost for kind, lost in totals.frames_lost.items()},
                 recording_write_queue_bytes=totals.queue_bytes,
                 storage_errors=dict(self._storage_errors),

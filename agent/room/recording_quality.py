@@ -15,7 +15,7 @@ from agent.room.quality_monitor import QualityMonitor, QualityTick, TickListener
 from agent.room.quality_surroundings import TapSurroundings
 from agent.room.recorder_events import RecorderEvent
 from agent.room.state import ReceiveState
-from agent.room.tap_snapshots import tap_snapshots
+from agent.room.tap_snapshots import Heard, tap_snapshots
 from media.errors import MediaError
 from media.record.entries import TimelineEvent
 from media.record.reader import QUALITY_NAME, read_recording
@@ -79,10 +79,10 @@ class RecordingQuality:
         elif self._waiting is not None:
             self._waiting.append(event)  # some lines a second, for as long as the earlier ones are being read
 
-    def sample(self, is_stream_paused: Callable[[str], bool], now: float) -> None:
+    def sample(self, is_stream_paused: Callable[[str], bool], heard: Heard, now: float) -> None:
         """Judge what came in the last second."""
         try:
-            self._monitor.take(tap_snapshots(self._tap, is_stream_paused, now), now)
+            self._monitor.take(tap_snapshots(self._tap, is_stream_paused, heard, now), now)
         except Exception:
             # The recording must not end with its judge.
             log.exception("recording_quality_failed")

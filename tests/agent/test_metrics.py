@@ -39,6 +39,7 @@ NAMES = {
     "roomhand_recording_bytes",
     "roomhand_recording_frames",
     "roomhand_recording_frames_lost",
+    "roomhand_recorded_sound_failures",
     "roomhand_recording_write_queue_bytes",
     "roomhand_recording_storage_errors",
     "roomhand_recording_undecryptable_tracks",

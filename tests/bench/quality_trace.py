@@ -47,7 +47,7 @@ async def record(server: Credentials, out: Path, stretches: list[tuple[int, floa
                 lose(network, loss)
                 for _ in range(seconds):
                     await asyncio.sleep(1)
-                    lines.write(encode(tap_snapshots(tap, lambda _sid: False, clock.now())))
+                    lines.write(encode(tap_snapshots(tap, lambda _sid: False, lambda _sid: None, clock.now())))
         await tap.aclose()
 
 

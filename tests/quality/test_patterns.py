@@ -35,7 +35,7 @@ def heard(level_dbfs: float, *, packet_bytes: int = 80) -> Window:
     """A second of sound of that level, in packets of any size."""
     energy = 4_800 * FULL_SCALE**2 * 10 ** (level_dbfs / 10)
     silent = 5 if level_dbfs <= -60 else 0
-    return replace(SPEECH, bytes=50 * packet_bytes, content=ContentCounts(5, silent, 4_800, 0.0, energy))
+    return replace(SPEECH, bytes=50 * packet_bytes, content=ContentCounts(5, silent, 4_800, 0, energy))
 
 
 LIMITED = {Pattern.NETWORK_LIMITED, Pattern.CPU_LIMITED, Pattern.PUBLISHER_LIMITED}

@@ -69,7 +69,7 @@ def gone_on(path: Path, tap: Silence | None = None) -> tuple[Recording, Recordin
 
 async def test_what_an_earlier_writer_left_is_in_the_report_of_the_next(torn: Path) -> None:
     recording, quality = gone_on(torn)
-    quality.sample(lambda _sid: False, EPOCH + 41)
+    quality.sample(lambda _sid: False, lambda _sid: None, EPOCH + 41)
     await quality.load_earlier(EPOCH + 40)
     quality.flush(EPOCH + 42)
     await recording.aclose(EPOCH + 50, "requested")
@@ -141,7 +141,7 @@ async def test_a_fault_in_judging_costs_no_media(torn: Path) -> None:
     recording, quality = gone_on(torn, Broken())
     await quality.load_earlier(EPOCH + 40)
     with capture_logs() as logs:
-        quality.sample(lambda _sid: False, EPOCH + 41)
+        quality.sample(lambda _sid: False, lambda _sid: None, EPOCH + 41)
     assert [item["event"] for item in logs] == ["recording_quality_failed"]
     await recording.aclose(EPOCH + 50)
 
