@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import log10
 from statistics import fmean
 from typing import Any, Generic, TypeVar
 
+from quality.content import DIGITAL_SILENCE_DBFS
 from quality.samples import TrackSample
 from quality.score import ConnectionQuality, connection_quality, mean_opinion_score
 
@@ -114,8 +116,8 @@ class Stretch:
 def merged(parts: Sequence[Stretch]) -> Stretch:
     """One stretch over one or more of a track that follow each other: counts add up, states are those at the end.
 
-    Means are over the time, those of figures that may be None over the time in which they were known. Reasons are those
-    of the worst.
+    Means are over the time, those of figures that may be None over the time in which they were known; a level's is that
+    of its energy. Reasons are those of the worst.
     """
     if len(parts) == 1:
         return parts[0]
@@ -126,6 +128,10 @@ def merged(parts: Sequence[Stretch]) -> Stretch:
     known_s = tuple(zip(*(part.known_s for part in parts), strict=True))
     for name, seconds in zip(_MEANS_IF_KNOWN, known_s, strict=True):
         means[name] = _mean([getattr(each, name) for each in samples], seconds)
+    # Of the energy, as a meter has it: pauses of digital silence (-127) make speech no whisper.
+    energies = [None if each.level_dbfs is None else _energy(each.level_dbfs) for each in samples]
+    energy = _mean(energies, known_s[_MEANS_IF_KNOWN.index("level_dbfs")])
+    means["level_dbfs"] = None if energy is None else 10 * log10(energy)
     worst = min(samples, key=lambda sample: sample.score_min)
     sample = replace(
         samples[-1],
@@ -141,6 +147,11 @@ def merged(parts: Sequence[Stretch]) -> Stretch:
         quality=connection_quality(means["score"]),
     )
     return Stretch(sample, tuple(sum(seconds) for seconds in known_s))
+
+
+def _energy(level_dbfs: float) -> float:
+    # Whatever a file says: none is 0, whose level there is none of.
+    return float(10 ** (min(max(level_dbfs, DIGITAL_SILENCE_DBFS), -DIGITAL_SILENCE_DBFS) / 10))
 
 
 def _mean(values: Sequence[float | None], seconds: Sequence[float]) -> float | None:

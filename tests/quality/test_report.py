@@ -218,10 +218,19 @@ def test_means_are_over_the_time_in_which_a_figure_was_known(parts: list[tuple[f
     seconds = sum(long for long, _ in known)
     for name in IF_KNOWN:
         mean = getattr(one.sample, name)
-        if seconds:
+        if seconds and name == "level_dbfs":
+            assert 10 ** (mean / 10) == pytest.approx(sum(long * 10 ** (value / 10) for long, value in known) / seconds)
+        elif seconds:
             assert mean == pytest.approx(sum(long * value for long, value in known) / seconds)
         else:
             assert (mean is None) == (not known)
+
+
+def test_pauses_make_speech_no_whisper() -> None:
+    speech, pause = (Stretch.of(replace(sample(2), level_dbfs=level)) for level in (-20.0, -127.0))
+    assert merged([speech, pause, speech, pause]).sample.level_dbfs == pytest.approx(-23.0, abs=0.02)
+    absurd = [Stretch.of(replace(sample(2), level_dbfs=level)) for level in (-1e9, -1e9)]
+    assert merged(absurd).sample.level_dbfs == pytest.approx(-127.0)
 
 
 @pytest.mark.parametrize("muted_samples", [0, 900, 9000])
