@@ -55,6 +55,13 @@ async def test_a_recording_has_a_report_of_sound_and_picture_beside_the_servers_
         assert item.packets > 0
         assert item.bitrate_bps > 0
         assert item.model_mos is not None
+    # What was never decoded but for its level: a sine of 8,000 of 32,768.
+    audio = next(item for item in report.tracks if item.track.kind == "audio")
+    assert audio.track.connection == "tap"
+    assert audio.level_dbfs == pytest.approx(-15.3, abs=3)
+    assert (audio.silent_ratio or 0.0) < 0.5
+    assert audio.clipped_ratio == pytest.approx(0.0, abs=0.01)
+    assert agent.counters().recorded_sound_failures == 0
     video = next(item for item in report.tracks if item.track.kind == "video")
     assert video.sizes
     assert video.key_frames >= 1
