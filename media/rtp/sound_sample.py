@@ -14,9 +14,7 @@ HZ = 48_000
 INTERVAL = HZ * 9 // 10  # below a second: each look at a track's statistics has one, and what beats in seconds is heard
 SETTLING = HZ * 8 // 100  # RFC 7845 section 4.6; after 60 ms a tone is still 1.2 dB too soft, then 0.5
 LISTENED = HZ * 8 // 100
-DTX_BYTES = (
-    2  # "the packet does not need to be transmitted" (opus_encoder.h): the first ones of a pause come all the same
-)
+DTX_BYTES = 2  # need not be transmitted, says opus_encoder.h: the first ones of a pause come all the same
 
 
 @dataclass(frozen=True, slots=True)
