@@ -33,7 +33,7 @@ TROUBLE_S = 6
 LOSS_S = 15  # loss without a queue is more often radio than congestion, and bursts of it pass
 WITHHELD_S = 3  # a switch that is under way is over
 PROBE_S = 12  # the server's own probes come every 3 to 4 s at first
-UNANSWERED_S = 120  # of what its own probes, each 3 s at first, did not raise: it may not know that it is lacking
+UNANSWERED_S = 30  # of what the way has proved to carry: it may not know that it is lacking
 WIDER = 1.3  # times what comes: what a probe, and what comes after one that worked, asks for
 ROUND_TRIP_RISE = 0.002  # a second: the least round trip seen is forgotten this slowly
 CLEAN_S = 4
@@ -65,7 +65,7 @@ def step(
 
     `probes` is whether the server has to be made to try more. Not where this end's estimate answers its own probes: it
     follows the way closely then, and is left to share it out (a ceiling that is raised while it withholds does
-    nothing), but for what does not change for long.
+    nothing), but for what it goes on to withhold though the way has proved to carry all.
 
     Limits work at once, and may disable a track; nothing else does. A track without announced layers is left alone. Of
     a new track its best layer is taken to be asked for, as the server does.
@@ -93,8 +93,7 @@ def step(
         if not probes and (steady := _steady(state, evidence, now))[1]:
             return steady
         return _withheld(state, evidence, now, probes=probes)
-    proved = not probes and evidence.available_bps is not None and evidence.available_bps >= state.wanted_bps
-    return _raise(state, evidence, now, proved=proved)
+    return _raise(state, evidence, now, proved=not probes and _proves_all(state, evidence))
 
 
 def adopt(state: ControllerState, asked: Ceilings) -> ControllerState:
@@ -230,7 +229,12 @@ def _withheld(state: ControllerState, evidence: Evidence, now: float, *, probes:
     patience_s = PROBE_S if probes else UNANSWERED_S
     if state.withheld < patience_s or not state.is_idle(evidence) or waits(state.waits, Kind.PROBE, now):
         return state, ()
-    return _probe(state, evidence, now)
+    return _probe(state, evidence, now) if probes or _proves_all(state, evidence) else (state, ())
+
+
+def _proves_all(state: ControllerState, evidence: Evidence) -> bool:
+    """Whether this end's estimate covers all that is wanted."""
+    return evidence.available_bps is not None and evidence.available_bps >= state.wanted_bps
 
 
 def _probe(state: ControllerState, evidence: Evidence, now: float) -> Stepped:

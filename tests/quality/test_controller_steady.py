@@ -12,13 +12,16 @@ from tests.quality.controller_room import EPOCH, HIGH, LAYERS, LOW, MEDIUM, ROOM
 @pytest.mark.parametrize(("probes", "patience_s"), [(True, PROBE_S), (False, UNANSWERED_S)])
 def test_the_server_is_made_to_try_more_late_where_its_own_probes_are_answered(probes: bool, patience_s: int) -> None:
     room = Room(given={"TR_a": MEDIUM, "TR_b": MEDIUM}, probes=probes)
+    room.available_bps = None if probes else 4e6
     assert room.pass_seconds(patience_s - 1) == []
     assert {action.kind for action in room.pass_seconds(1)} == {Kind.PROBE}
 
 
-def test_where_its_probes_are_answered_the_server_shares_out_alone() -> None:
+@pytest.mark.parametrize("available_bps", [None, 3e6])
+def test_where_its_probes_are_answered_the_server_shares_out_alone(available_bps: float | None) -> None:
     room = Room(given={"TR_a": MEDIUM}, probes=False)
-    assert room.pass_seconds(UNANSWERED_S - 1) == []
+    room.available_bps = available_bps
+    assert room.pass_seconds(4 * UNANSWERED_S) == []
 
 
 def test_trouble_counts_from_the_last_time_that_the_estimate_fell() -> None:
