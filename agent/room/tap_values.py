@@ -78,10 +78,10 @@ def video_layers(track: RemoteTrack) -> tuple[VideoLayer, ...]:
 def tap_inbound_rtp(stats: InboundRtpStats, track: RemoteTrack) -> InboundRtp:
     """The tap's statistics of `track` as the quality package takes them.
 
-    Packets that redundancy brought count as received. A tap decodes nothing: concealed samples of sound are those that
-    whoever plays it will have to conceal. A picture that stands for more than 5 s, which W3C calls paused, is frozen,
-    but for a screen. Frames that it drops are incomplete, which losses and freezes tell of; none is dropped for want of
-    time, as W3C's `framesDropped` has it.
+    Packets that redundancy brought count as received, bytes that only probed the way do not. A tap decodes nothing:
+    concealed samples of sound are those that whoever plays it will have to conceal. A picture that stands for more than
+    5 s, which W3C calls paused, is frozen, but for a screen. Frames that it drops are incomplete, which losses and
+    freezes tell of; none is dropped for want of time, as W3C's `framesDropped` has it.
     """
     # RFC 3550 counts what came by RTX, or in later packets, as lost; picture and sound did not suffer from it.
     repaired = stats.packets_recovered_by_rtx + stats.packets_repaired
@@ -95,7 +95,7 @@ def tap_inbound_rtp(stats: InboundRtpStats, track: RemoteTrack) -> InboundRtp:
         packets_repaired=repaired,
         packets_discarded=stats.packets_discarded,
         retransmitted_packets_received=stats.retransmitted_packets_received,
-        bytes_received=stats.bytes_received,
+        bytes_received=stats.bytes_received - stats.unneeded_bytes_received,
         jitter=stats.jitter,
         frames_received=stats.frames_received,
         frames_decoded=None,

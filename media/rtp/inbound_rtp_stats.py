@@ -29,6 +29,8 @@ class InboundRtpStats:
     """Packets without media, sent to probe for bandwidth."""
     retransmitted_packets_received: int
     retransmitted_bytes_received: int
+    unneeded_bytes_received: int
+    """Those of them that nobody lacked: sent to probe for bandwidth."""
     packets_recovered: int
     """Packets that came after a NACK asked for them, by whatever way."""
     packets_recovered_by_rtx: int

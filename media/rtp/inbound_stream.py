@@ -118,7 +118,10 @@ class InboundStream:
             return False
         statistics.recovered_by_rtx += self._nacks.arrived(extended, now)
         self._receive_other(original, extended, now)
-        return self._nacks.was_asked(extended)
+        lacked = self._nacks.was_asked(extended)
+        if not lacked:
+            statistics.unneeded_bytes += packet.payload_end - packet.payload_start
+        return lacked
 
     def handle_sender_report(self, report: SenderReport, now: float) -> None:
         """Take a sender report of the track's SSRC."""

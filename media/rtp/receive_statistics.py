@@ -26,6 +26,7 @@ class ReceiveStatistics:
         self.unusable_packets = 0
         self.retransmitted_packets = 0
         self.retransmitted_bytes = 0
+        self.unneeded_bytes = 0
         self.nack_count = 0
         self.pli_count = 0
         self.frames_received = 0
@@ -163,6 +164,7 @@ class ReceiveStatistics:
             padding_packets_received=self.padding_packets,
             retransmitted_packets_received=self.retransmitted_packets,
             retransmitted_bytes_received=self.retransmitted_bytes,
+            unneeded_bytes_received=self.unneeded_bytes,
             packets_recovered=nacks.packets_recovered,
             packets_recovered_by_rtx=self.recovered_by_rtx,
             packets_repaired=packets_repaired,

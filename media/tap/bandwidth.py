@@ -42,6 +42,12 @@ class RepeatablePackets:
         if packet.payload_start < packet.payload_end:  # the server does not keep padding
             self._packets[packet.ssrc].append((packet.sequence_number, len(packet.data)))
 
+    def retain(self, ssrcs: tuple[int, ...]) -> None:
+        """Forget the streams that are not among these."""
+        if len(self._packets) > len(ssrcs):
+            for ssrc in self._packets.keys() - set(ssrcs):
+                del self._packets[ssrc]
+
     def take(self, octets: float, ssrcs: tuple[int, ...]) -> dict[int, list[int]]:
         """The newest packets of these streams, of about `octets` in all, by stream; they are not given out again."""
         taken: dict[int, list[int]] = {}
@@ -86,6 +92,7 @@ class RembFeedback:
         """A REMB for all video, which the server's allocator divides; NACKs for what comes again to probe the way."""
         if not video_ssrcs:
             return []
+        self._repeatable.retain(video_ssrcs)
         bitrate = self._estimator.poll(now)
         told = [] if bitrate is None else [build_remb(local_ssrc, bitrate, video_ssrcs)]
         return told + self._ask_again(now, local_ssrc, video_ssrcs, wanted_bps)

@@ -69,6 +69,12 @@ def test_frames_that_came_incomplete_were_not_dropped_for_want_of_time() -> None
     assert tap_inbound_rtp(replace(stream.stats(START), frames_dropped=9), TRACK).frames_dropped == 0
 
 
+def test_bytes_that_only_probed_the_way_are_not_the_tracks() -> None:
+    stream = InboundStream(InboundStreamConfig({96: Codec.VP8}), NtpOffset(), None)
+    counted = replace(stream.stats(START), bytes_received=5000, unneeded_bytes_received=2000)
+    assert tap_inbound_rtp(counted, TRACK).bytes_received == 3000
+
+
 def test_layers_are_those_of_simulcast_only() -> None:
     assert video_layers(TRACK) == (
         quality_stats.VideoLayer(VideoQuality.LOW, 320, 180),

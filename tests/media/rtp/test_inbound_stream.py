@@ -153,7 +153,9 @@ def test_a_lost_packet_is_asked_for_and_comes_by_rtx() -> None:
     assert (stats.retransmitted_packets_received, stats.packets_received) == (1, 6)
     assert stats.packets_lost == 1
     assert track.stream.receive_rtx(track.sender.rtx(frame[1]), SETTLED + 0.2), "a second copy is no probe"
+    assert track.stream.stats(SETTLED).unneeded_bytes_received == 0
     assert not track.stream.receive_rtx(track.sender.rtx(frame[0]), SETTLED + 0.2), "one that was there is"
+    assert track.stream.stats(SETTLED).unneeded_bytes_received > len(frame[0].data) // 2
 
 
 def test_a_packet_sent_again_on_the_same_ssrc_will_do_too() -> None:

@@ -148,6 +148,14 @@ def test_repeatable_packets_are_the_newest_of_the_streams_that_are_there_and_giv
     assert repeatable.take(1e9, (1, 2)) == {}
 
 
+def test_repeatable_packets_of_streams_that_are_gone_are_forgotten() -> None:
+    repeatable = RepeatablePackets()
+    for ssrc in (1, 2):
+        repeatable.add(RtpPacket(packet(ssrc, 7, bytes(3))))
+    repeatable.retain((2,))
+    assert repeatable.take(1e9, (1, 2)) == {2: [7]}
+
+
 def test_a_new_connection_forgets_the_old_ones_limit() -> None:
     receivers = overloaded()
     assert receivers.bandwidth_estimate_bps is not None
