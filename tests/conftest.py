@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests.second_runs import pytest_handlecrashitem, pytest_runtest_logreport
 
@@ -11,10 +12,15 @@ __all__ = ["pytest_handlecrashitem", "pytest_runtest_logreport"]
 
 
 @pytest.fixture(autouse=True)
-def log_handlers_as_before() -> Iterator[None]:
-    """A command that a test runs in its process sends the logs to a stream that is closed with the test."""
-    root = logging.getLogger()
+def logs_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command that a test runs in its process sends the logs to a stream that is closed with the test.
+
+    Loggers that kept what it set up could not be listened to by the tests after it.
+    """
+    root, configure, before = logging.getLogger(), structlog.configure, structlog.get_config()
     handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr(structlog, "configure", lambda **what: configure(**what | {"cache_logger_on_first_use": False}))
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    configure(**before)

@@ -173,7 +173,7 @@ async def test_a_probe_that_somebodys_choice_ends_is_taken_back() -> None:
     room = Recorded()
 
     def withheld(sid: str, asked: VideoQuality) -> Window:
-        return window(sid, asked, distance=1)
+        return window(sid, asked, distance=1, available_bps=4e6)
 
     while LOW.value not in room.asked and len(room.told) < 2:
         await room.pass_seconds(1, withheld)
