@@ -115,16 +115,8 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     with translated(f"write {path}"):
-        temporary.unlink(missing_ok=True)  # one that was left behind would keep its mode
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        try:
+        with _synced(temporary, mode) as descriptor:
             write_all(descriptor, data)
-            fsync(descriptor)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(descriptor)
         temporary.replace(path)
         fsync_directory(path.parent)
 
@@ -136,16 +128,24 @@ def rewrite(path: Path, size_bytes: int, sha256: str) -> None:
     """
     temporary = path.with_name(path.name + _REWRITTEN_SUFFIX)
     with translated(f"write {path} again"):
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        try:
+        with _synced(temporary, 0o644) as descriptor:
             _copy(path, descriptor, size_bytes, sha256)
-            fsync(descriptor)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(descriptor)
         temporary.replace(path)
+
+
+@contextmanager
+def _synced(path: Path, mode: int) -> Iterator[int]:
+    """A new file to write to, with an fsync at the end; gone again where any of that fails."""
+    path.unlink(missing_ok=True)  # one that was left behind would keep its mode
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        yield descriptor
+        fsync(descriptor)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def _copy(path: Path, descriptor: int, size_bytes: int, sha256: str) -> None:
