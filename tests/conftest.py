@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from tests.second_runs import pytest_handlecrashitem, pytest_runtest_logreport
+from tests.second_runs import pytest_handlecrashitem, pytest_runtest_logreport, pytest_xdist_make_scheduler
 
-__all__ = ["pytest_handlecrashitem", "pytest_runtest_logreport"]
+__all__ = ["pytest_handlecrashitem", "pytest_runtest_logreport", "pytest_xdist_make_scheduler"]
 
 
 @pytest.fixture(autouse=True)

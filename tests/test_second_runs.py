@@ -12,11 +12,12 @@ from tests.second_runs import MOST_FAILED
 ROOT = Path(__file__).parents[1]
 
 
-def run_by_a_worker(file: Path) -> subprocess.CompletedProcess[str]:
-    """pytest over `file`, with second runs."""
-    command = [sys.executable, "-m", "pytest", "-n", "1", "-p", "tests.second_runs", "--rootdir", ".", file.name]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=file.parent, env=environment, capture_output=True, text=True, check=False)
+def run_by_workers(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """pytest over the files in `folder`, with second runs."""
+    plugins = ["-p", "xdist.plugin", "-p", "tests.second_runs"]
+    command = [sys.executable, "-m", "pytest", *options, *plugins, "--rootdir", "."]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 _TESTS = """
@@ -42,11 +43,39 @@ def test_after():
 def test_a_test_whose_worker_died_runs_once_more(tmp_path: Path, always: bool, passed: int, failed: int) -> None:
     file = tmp_path / "test_native.py"
     file.write_text(_TESTS.format(mark=str(tmp_path / "mark"), always=always))
-    run = run_by_a_worker(file)
+    run = run_by_workers(tmp_path, "-n", "1")
     assert f"{passed} passed" in run.stdout, run.stdout + run.stderr
     assert (f"{failed} failed" in run.stdout) is bool(failed)
     assert run.returncode == (1 if failed else 0)
     assert "its worker died; run again" in run.stderr
+
+
+_DIES_ONCE = """
+import os, pathlib
+
+def test_dies_once():
+    mark = pathlib.Path(__file__).with_suffix(".mark")
+    if not mark.exists():
+        mark.touch()
+        os.abort()
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("files", ["d p", "p d", "p p p p d p", "p5 d2 p p", "d2 d p d2"])
+def test_files_of_a_dead_worker_are_all_run(tmp_path: Path, workers: str, files: str) -> None:
+    """Files with a test that dies (d) and others (p), some with more tests after that."""
+    tests = 0
+    for number, kind in enumerate(files.split()):
+        more = int(kind[1:] or 1) - 1
+        first = _DIES_ONCE if kind[0] == "d" else "def test_first(): pass\n"
+        others = "".join(f"\ndef test_{n}(): pass\n" for n in range(more))
+        (tmp_path / f"test_{number}.py").write_text(first + others)
+        tests += 1 + more
+    run = run_by_workers(tmp_path, "-n", workers, "--dist", "loadfile")
+    assert f"== {tests} passed in" in run.stdout, run.stdout + run.stderr
+    assert run.stderr.count("its worker died; run again: exit code 0") == files.count("d")
+    assert run.returncode == 0
 
 
 _REAL_TESTS = """
@@ -90,7 +119,7 @@ def test_tests_of_real_parts_run_once_more_and_few_of_them(tmp_path: Path) -> No
     file = tmp_path / "test_real.py"
     file.write_text(_REAL_TESTS.format(folder=str(tmp_path)))
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  server\n  interop\n  bench\n")
-    run = run_by_a_worker(file)
+    run = run_by_workers(tmp_path, "-n", "1")
     assert "== 3 failed, 2 passed in" in run.stdout, run.stdout + run.stderr
     assert run.returncode == 1
     failed = {line.rpartition("::")[2].split()[0] for line in run.stdout.splitlines() if line.startswith("FAILED")}
