@@ -61,8 +61,7 @@ def test_dies_once():
 """
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("files", ["d p", "p d", "p p p p d p", "p5 d2 p p", "d2 d p d2"])
+@pytest.mark.parametrize(("workers", "files"), [("1", "d p"), ("1", "p p p p d p"), ("2", "d2 d p d2")])
 def test_files_of_a_dead_worker_are_all_run(tmp_path: Path, workers: str, files: str) -> None:
     """Files with a test that dies (d) and others (p), some with more tests after that."""
     tests = 0
