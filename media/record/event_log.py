@@ -103,10 +103,15 @@ class EventLog:
         """Open to append, behind the last whole line."""
         if self._descriptor >= 0:
             return
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        self._size_bytes = _whole_lines(self._descriptor)
-        os.ftruncate(self._descriptor, self._size_bytes)
-        os.lseek(self._descriptor, self._size_bytes, os.SEEK_SET)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            size_bytes = _whole_lines(descriptor)
+            os.ftruncate(descriptor, size_bytes)
+            os.lseek(descriptor, size_bytes, os.SEEK_SET)
+        except BaseException:
+            os.close(descriptor)  # what was not seen to the end is not written behind
+            raise
+        self._descriptor, self._size_bytes = descriptor, size_bytes
 
 
 def _whole_lines(descriptor: int) -> int:

@@ -241,6 +241,7 @@ class BandwidthEstimator:
         elif now - self._settled_at >= _SETTLE_S:
             self._forgive()  # no raise did this: the way is another one
         self._trusts_at = now + self._distrust_s
+        self._own_proof = _Proof()  # of a way that is another one now
         self._limit_bps = self._decreased_to_bps = limit
         self._tell_fall(now, limit, _CLEAR_AFTER_S)
         self._retold_at = now + _RETELL_S
@@ -255,6 +256,7 @@ class BandwidthEstimator:
 
     def _refuse_probe(self, now: float) -> None:
         """Let the probe end; the estimate was not what it tried, so it stays."""
+        self._own_proof = _Proof()
         limit = self._limit_bps or CEILING_BPS
         self._script = deque(
             (now + _FALL_INTERVAL_S * step, limit * (1 - _FALL_STEP * (1 + step))) for step in range(_PROBE_STEPS)

@@ -104,8 +104,9 @@ class RembFeedback:
         more_bps = self._probe.step(now, self._estimator.way(now), wanted_bps)
         if not more_bps:
             return []
-        self._estimator.own_probe(now)
         packets = self._repeatable.take(more_bps * step_s / 8, video_ssrcs)
+        if packets:
+            self._estimator.own_probe(now)
         return [build_nack(local_ssrc, ssrc, tuple(sorted(numbers))) for ssrc, numbers in packets.items()]
 
 

@@ -1,5 +1,7 @@
 """Lines of data.jsonl: none is too long, and what a disk that refuses costs is counted."""
 
+import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,6 +28,28 @@ def test_the_longest_text_that_comes_is_kept_whole(tmp_path: Path) -> None:
     recording.close(START + 1)
     assert [event["payload"] for event in read_events(recording.path)] == [dict(event.payload) for event in told]
     assert recording.stats.events_lost == 0
+
+
+@pytest.mark.parametrize("fails", ["pread", "ftruncate", "lseek"])
+def test_a_log_that_cannot_be_opened_at_once_keeps_what_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    path = tmp_path / "data.jsonl"
+    lines = [encode_event(text(size), START) for size in range(6)]
+    path.write_bytes(b"".join(lines[:5]) + b"a torn li")
+    log = EventLog(path)
+    log.append(lines[5])
+
+    def refuse(*_arguments: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, fails, refuse)
+        with pytest.raises(StorageError):
+            log.flush()
+    log.flush()
+    log.close()
+    assert path.read_bytes() == b"".join(lines)
 
 
 def test_what_a_disk_that_refuses_makes_us_hold_is_bounded_and_counted(tmp_path: Path) -> None:

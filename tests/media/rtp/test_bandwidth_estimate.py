@@ -263,6 +263,27 @@ def test_probes_from_this_end_take_nothing_from_a_way_that_is_as_narrow_as_befor
     assert values == sorted(values), "none of them was congestion to the server"
 
 
+def test_what_a_probe_proved_before_a_fall_is_forgotten() -> None:
+    """A way that becomes another one during a probe of our own: packets are lost, and no queue stands."""
+    session = without_the_servers_probes(5_000_000)
+    session.wanted_bps = 0.0
+    session.server.layer = 2
+    session.run(3)
+    session.wanted_bps, probes = 4_000_000, session.probes
+    while session.probes == probes:
+        session.run(STEP_S)
+    session.run(0.25)
+    session.link.loss = 0.9
+    session.run(0.5)
+    fell = session.estimator.limit_bps
+    assert fell is not None
+    assert fell < 0.8 * LAYERS_BPS[2]
+    session.link.loss, session.wanted_bps = 0.0, 0.0
+    session.server.layer = 1
+    session.run(5)
+    assert session.estimator.limit_bps == pytest.approx(fell, rel=0.1)
+
+
 def test_what_failed_is_believed_up_to_clearly_less() -> None:
     """While raises are distrusted, a proof of what is below the one that failed still counts."""
     session = without_the_servers_probes(3_000_000)
