@@ -60,17 +60,20 @@ def step(
     limits: Limits | None = None,
     *,
     probes: bool = True,
+    others_bps: float = 0.0,
 ) -> Stepped:
     """Take in the `windows` (about 1 s, ended at `now`) of what is received, and say what to ask for anew.
 
     `probes` is whether the server has to be made to try more. Not where this end's estimate answers its own probes: it
     follows the way closely then, and is left to share it out (a ceiling that is raised while it withholds does
-    nothing), but for what it goes on to withhold though the way has proved to carry all.
+    nothing), but for what it goes on to withhold though the way has proved to carry all: this, and `others_bps`, which
+    other videos of the connection want.
 
     Limits work at once, and may disable a track; nothing else does. A track without announced layers is left alone. Of
     a new track its best layer is taken to be asked for, as the server does.
     """
     inputs = tuple(item for item in subscriptions if item.layers), limits or Limits()
+    state = replace(state, muted=frozenset(window.track_sid for window in windows if window.muted))
     if state.inputs != inputs:
         state, actions = _limit(state, inputs, now)
         if actions:
@@ -89,11 +92,13 @@ def step(
         radio = state.is_idle(evidence) and all(item.fps > 0 for item in evidence.tracks)
         patience_s = LOSS_S if radio else TROUBLE_S
         return _relieve(state, evidence, now) if state.troubled >= patience_s else (state, ())
+    known_bps = evidence.available_bps
+    proved = not probes and known_bps is not None and known_bps >= state.wanted_bps + others_bps
     if evidence.withheld:
         if not probes and (steady := _steady(state, evidence, now))[1]:
             return steady
-        return _withheld(state, evidence, now, probes=probes)
-    return _raise(state, evidence, now, proved=not probes and _proves_all(state, evidence))
+        return _withheld(state, evidence, now, probes=probes, proved=proved)
+    return _raise(state, evidence, now, proved=proved)
 
 
 def adopt(state: ControllerState, asked: Ceilings) -> ControllerState:
@@ -219,8 +224,8 @@ def _steady(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     return _ask(steady, before, now, Kind.STEADY, reason, "no more switches in it")
 
 
-def _withheld(state: ControllerState, evidence: Evidence, now: float, *, probes: bool) -> Stepped:
-    """The server is at it; after a while, something may be done."""
+def _withheld(state: ControllerState, evidence: Evidence, now: float, *, probes: bool, proved: bool) -> Stepped:
+    """The server is at it; after a while, something may be done. `proved`: the way is known to carry all."""
     lower = any(item.quality < asked for item in evidence.tracks if (asked := state.asked[item.track_sid]) is not None)
     if state.withheld < WITHHELD_S or not (evidence.limited or lower):
         return state, ()
@@ -229,12 +234,7 @@ def _withheld(state: ControllerState, evidence: Evidence, now: float, *, probes:
     patience_s = PROBE_S if probes else UNANSWERED_S
     if state.withheld < patience_s or not state.is_idle(evidence) or waits(state.waits, Kind.PROBE, now):
         return state, ()
-    return _probe(state, evidence, now) if probes or _proves_all(state, evidence) else (state, ())
-
-
-def _proves_all(state: ControllerState, evidence: Evidence) -> bool:
-    """Whether this end's estimate covers all that is wanted."""
-    return evidence.available_bps is not None and evidence.available_bps >= state.wanted_bps
+    return _probe(state, evidence, now) if probes or proved else (state, ())
 
 
 def _probe(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
@@ -361,4 +361,4 @@ def _fitting(state: ControllerState, limits: Limits) -> dict[str, VideoQuality |
     if math.isinf(min(limits.cpu_cores, limits.bandwidth_bps)):
         allowed = [(item.track_sid, constrain(item, limits)[0]) for item in videos]
         return {sid: layers[-1].quality if layers else None for sid, layers in allowed}
-    return allocate(videos, limits).qualities
+    return allocate(videos, limits, keep_all=True).qualities

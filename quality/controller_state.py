@@ -41,6 +41,7 @@ class ControllerState:
     raised_at: float = -math.inf
     switches: tuple[tuple[str, float], ...] = ()
     seen: tuple[tuple[str, float], ...] = ()
+    muted: frozenset[str] = frozenset()
 
     @property
     def asked(self) -> dict[str, VideoQuality | None]:
@@ -76,8 +77,11 @@ class ControllerState:
 
     @property
     def wanted_bps(self) -> float:
-        """The bitrate of all that the limits leave, were nothing held down."""
-        return bitrate_bps(self.measured(), dict(self.allowed)) if self.inputs is not None else 0.0
+        """The bitrate of all that the limits leave, were nothing held down; what is muted takes nothing."""
+        if self.inputs is None:
+            return 0.0
+        sending = tuple(item for item in self.measured() if item.track_sid not in self.muted)
+        return bitrate_bps(sending, dict(self.allowed))
 
     def judged(self, evidence: Evidence) -> tuple[Subscription, ...]:
         """The subscriptions that `evidence` tells of: what is muted takes nothing of what comes."""

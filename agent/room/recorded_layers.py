@@ -81,21 +81,21 @@ class RecordedLayers:
         """Take in a second of what the tap receives; whether `apply` has something new to ask for."""
         windows, held = video_windows(tick), self._controller.held
         videos = tuple(video for sid in sorted(self._allocated) if (video := self._judged(sid)) is not None)
+        others_bps = self._others_bps({video.track_sid for video in videos})
         self._controller, actions = controller.step(
-            self._controller, videos, tuple(windows.values()), tick.at, probes=False
+            self._controller, videos, tuple(windows.values()), tick.at, probes=False, others_bps=others_bps
         )
         trials = [action for action in actions if action.kind is not Kind.LIMIT]  # a limit is the policy's own decision
         for action in trials:
             self._tell_of(action)
-        self._tap.want_video_bandwidth(self._controller.wanted_bps + self._others_bps())
+        self._tap.want_video_bandwidth(self._controller.wanted_bps + others_bps)
         return bool(trials) or self._controller.held != held  # a trial that a limit ended is taken back
 
-    def _others_bps(self) -> float:
-        """What the videos take that the controller leaves alone."""
-        chosen = dict(self._controller.allowed)
+    def _others_bps(self, chosen: set[str]) -> float:
+        """What the videos want that the controller leaves alone."""
         others = ((sid, self._video(sid)) for sid in self._allocated if sid not in chosen)
         return sum(
-            video.cost_bps(self._pinned.get(sid, self._allocated[sid])) for sid, video in others if video is not None
+            video.wanted_bps(self._pinned.get(sid, self._allocated[sid])) for sid, video in others if video is not None
         )
 
     def _judged(self, sid: str) -> Subscription | None:
@@ -160,5 +160,6 @@ def recorded_video(
         cap=cap,
         taken=taken,
         measured_bps=measured_bps,
+        muted=track.muted,
         declared_bps={VideoQuality(item.quality.value): item.bitrate_bps for item in track.layers if item.bitrate_bps},
     )

@@ -27,6 +27,7 @@ class RecordedVideo:
 
     `declared_bps`: what its publisher says of its layers. `measured_bps` is what comes now, of the layer
     `taken`; 0 until it is known. `simulcasted` False: there is one layer only.
+    `muted`: its publisher sends nothing.
     """
 
     sid: str
@@ -37,6 +38,7 @@ class RecordedVideo:
     taken: VideoQuality
     measured_bps: float = 0.0
     declared_bps: Mapping[VideoQuality, int] = field(default_factory=dict)
+    muted: bool = False
 
     def cost_bps(self, quality: VideoQuality) -> float:
         """What a layer costs: measured, or as declared, or in proportion to what is known."""
@@ -49,6 +51,15 @@ class RecordedVideo:
         if self.measured_bps:
             return self.measured_bps * _SHARES[quality] / _SHARES[self.taken]
         return _UNKNOWN_BPS * _SHARES[quality]
+
+    def wanted_bps(self, quality: VideoQuality) -> float:
+        """What a layer takes on a way that carries it whole, where less may come now. A screen takes what it shows."""
+        if self.muted:
+            return 0.0
+        if self.source == TrackSource.SCREEN_SHARE:
+            return self.cost_bps(quality)
+        declared = self.declared_bps.get(quality if self.simulcasted else VideoQuality.HIGH, 0)
+        return max(self.cost_bps(quality), declared)
 
 
 def allocate(policy: LayerPolicy, videos: Sequence[RecordedVideo], budget_bps: float) -> dict[str, VideoQuality]:

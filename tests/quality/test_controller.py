@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quality.allocation import Limits, Subscription
+from quality.allocation import Limits, Subscription, decode_cores
 from quality.controller import LOSS_S, PROBE_S, SETTLE_S, TROUBLE_S, adopt, step
 from quality.controller_state import ControllerState
 from quality.layer_trials import FIRST_WAIT_S, Action, Kind
@@ -20,6 +20,15 @@ from tests.quality.controller_room import EPOCH, FULL_S, HIGH, IDLE_S, LAYERS, L
 
 def test_what_is_clean_and_complete_is_left_alone() -> None:
     assert Room().pass_seconds(600) == []
+
+
+def test_no_video_goes_off_for_want_of_cpu_so_that_another_has_more() -> None:
+    speaker = (replace(ROOM[0], active_speaker=True), ROOM[1])
+    lowest = sum(decode_cores(item.layers[0], Limits()) for item in speaker)
+    for cores in (1.0, 1.5, 2.0, 4.0):
+        windows = tuple(window(item.track_sid, HIGH) for item in speaker)
+        state, _ = step(ControllerState(), speaker, windows, EPOCH, Limits(cpu_cores=cores * lowest + 1e-3))
+        assert None not in state.asked.values(), cores
 
 
 def test_the_server_is_given_time_to_act_on_congestion() -> None:

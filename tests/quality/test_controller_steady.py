@@ -1,5 +1,7 @@
 """What the controller leaves to the server (its own probes, time while the estimate falls), and what it does not."""
 
+from dataclasses import replace
+
 import pytest
 
 from quality.controller import PROBE_S, SWUNG, TROUBLE_S, UNANSWERED_S, UNPROVEN_S, step
@@ -15,6 +17,31 @@ def test_the_server_is_made_to_try_more_late_where_its_own_probes_are_answered(p
     room.available_bps = None if probes else 4e6
     assert room.pass_seconds(patience_s - 1) == []
     assert {action.kind for action in room.pass_seconds(1)} == {Kind.PROBE}
+
+
+@pytest.mark.parametrize(("others_bps", "asked"), [(0.0, 1), (1.5e6, 0)])
+def test_what_other_videos_of_the_connection_want_is_to_be_carried_too(others_bps: float, asked: int) -> None:
+    state, kinds = ControllerState(), []
+    camera = ROOM[:1]
+    for second in range(UNANSWERED_S + 3):
+        windows = (window("TR_a", HIGH, distance=1, available_bps=1.9e6),)
+        state, actions = step(state, camera, windows, EPOCH + second, probes=False, others_bps=others_bps)
+        kinds += [action.kind for action in actions]
+    assert kinds.count(Kind.PROBE) >= asked
+    assert bool(kinds) is bool(asked)
+
+
+def test_what_is_muted_need_not_be_carried() -> None:
+    for muted in (False, True):
+        state, kinds = ControllerState(), set()
+        for second in range(UNANSWERED_S + 3):
+            windows = (
+                window("TR_a", HIGH, distance=1, available_bps=1.9e6),
+                replace(window("TR_b", HIGH), muted=muted),
+            )
+            state, actions = step(state, ROOM, windows, EPOCH + second, probes=False)
+            kinds |= {action.kind for action in actions}
+        assert kinds == ({Kind.PROBE} if muted else set())
 
 
 @pytest.mark.parametrize("available_bps", [None, 3e6])

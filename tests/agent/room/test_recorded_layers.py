@@ -1,6 +1,7 @@
 """The layers that a recording asks its tap for: policy and people at once, and what the way carries by trials."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
@@ -135,6 +136,29 @@ async def test_the_way_is_to_be_probed_as_far_as_all_that_the_policy_leaves_what
     room.layers.policy = LayerPolicy(quality=LOW)
     await room.pass_seconds(2, whole)
     assert room.tap.wanted_bps < 0.5 * everything
+
+
+async def test_a_pinned_video_is_probed_for_as_its_publisher_declares_it_and_a_muted_one_not_at_all() -> None:
+    room = Recorded()
+    declared = tuple(VideoLayer(LayerQuality(item.quality), item.width, item.height, 1_700_000) for item in LAYERS)
+    for sid, (participant, track) in room.tap.found.items():
+        room.tap.found[sid] = participant, replace(track, layers=declared)
+
+    def thin(sid: str, asked: VideoQuality) -> Window:
+        return window(sid, asked, fps=2.0)
+
+    def muted(sid: str, asked: VideoQuality) -> Window:
+        return replace(thin(sid, asked), muted=sid == "TR_bob")
+
+    room.layers.pin("TR_ada", HIGH)
+    await room.pass_seconds(5, thin)
+    assert room.tap.wanted_bps >= 2 * 1_700_000
+    await room.pass_seconds(1, muted)
+    assert room.tap.wanted_bps == 1_700_000
+    participant, track = room.tap.found["TR_ada"]
+    room.tap.found["TR_ada"] = participant, replace(track, muted=True)
+    await room.pass_seconds(1, muted)
+    assert room.tap.wanted_bps == 0.0
 
 
 @pytest.mark.parametrize(("focus", "first"), [("ada", 0), ("bob", 1)])
