@@ -8,6 +8,7 @@ no label ever names a room, a participant or a track.
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 
@@ -21,7 +22,7 @@ from quality.patterns import Pattern
 from quality.pre_encoded import Told
 from quality.publish_ladder import Limit, Move
 from quality.publishing import Course
-from quality.restart import Outcome, Remedy
+from quality.restart import Outcome, Problem, Remedy
 from quality.score import ConnectionQuality
 
 OTHER = "other"
@@ -34,6 +35,7 @@ UNDECRYPTABLE_REASONS = ("missing_key", "wrong_key", "unsupported")
 RECORDING_STATES = tuple(state.value for state in RecordingState)
 PATTERNS = tuple(pattern.value for pattern in Pattern)
 QUALITIES = tuple(quality.value for quality in ConnectionQuality)
+PROBLEMS = tuple(problem.value for problem in Problem)
 REMEDIES = tuple(remedy.value for remedy in Remedy)
 RESTART_OUTCOMES = ("begun", *(outcome.value for outcome in Outcome))
 LIMITS = tuple(limit.value for limit in Limit)
@@ -120,7 +122,7 @@ class Metrics:
     def _declare_quality(self, registry: CollectorRegistry) -> None:
         self.track_score = Histogram(
             "roomhand_track_score",
-            "Quality score (0 to 100) of each judged track, sampled each second.",
+            "Quality score (0 to 100) of each judged track that is received, sampled each second.",
             ["kind"],
             buckets=SCORE_BUCKETS,
             registry=registry,
@@ -149,7 +151,7 @@ class Metrics:
         self.track_restarts = Counter(
             "roomhand_track_restarts_total",
             "Remedies for tracks that should flow and do not: begun, and whether media came.",
-            ["remedy", "outcome"],
+            ["problem", "remedy", "outcome"],
             registry=registry,
         )
         self.publish_decisions = Counter(
@@ -299,14 +301,10 @@ class Metrics:
         _add_each(self.room_connections, CONNECTION_EVENTS, old.connection_events, new.connection_events)
         _add_each(self.quality_patterns, PATTERNS, old.quality_patterns, new.quality_patterns)
         _add_each(self.quality_agreement, AGREEMENTS, old.quality_agreement, new.quality_agreement)
-        for remedy in REMEDIES:
-            for outcome in RESTART_OUTCOMES:
-                key = f"{remedy}/{outcome}"
-                _add(
-                    self.track_restarts.labels(remedy, outcome),
-                    old.track_restarts.get(key, 0),
-                    new.track_restarts.get(key, 0),
-                )
+        for labels in product(PROBLEMS, REMEDIES, RESTART_OUTCOMES):
+            key = "/".join(labels)
+            restarts = old.track_restarts.get(key, 0), new.track_restarts.get(key, 0)
+            _add(self.track_restarts.labels(*labels), *restarts)
         _add_each(self.pre_encoded, PRE_ENCODED_EVENTS, old.pre_encoded, new.pre_encoded)
         self._count_decisions(old.publish_decisions, new.publish_decisions)
         _add_each(self.layer_switches, DIRECTIONS, old.layer_switches, new.layer_switches)

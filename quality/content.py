@@ -24,27 +24,12 @@ SPARSE_STEP = 4  # every fourth pixel each way tells black and still as well
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
-    """A stretch of sound. `level_dbfs`: its RMS, 0 for a square wave at full scale (as RFC 6464's dBov), -127 to 0.
-
-    `clipped_ratio` is the share of samples in runs of three and more at full scale.
-    """
-
-    level_dbfs: float
-    clipped_ratio: float
-
-    @property
-    def silent(self) -> bool:
-        """Whether nobody would hear anything."""
-        return self.level_dbfs <= SILENCE_DBFS
-
-
-@dataclass(frozen=True, slots=True)
 class Content:
     """What was seen and heard of a track over some time; None for what it does not have, or was not looked at.
 
-    `level_dbfs` is of all sound together, the ratios are shares of the stretches of sound (of their samples for
-    `clipped_ratio`) or of the pictures. `still_ratio`: pictures that differ by nothing from the one looked at before.
+    `level_dbfs` is the RMS of all sound together, 0 for a square wave at full scale (as RFC 6464's dBov), -127 to 0.
+    The ratios are shares of the stretches of sound (for `clipped_ratio`, of their samples those in runs of three and
+    more at full scale) or of the pictures. `still_ratio`: pictures that are like the one looked at before.
     """
 
     level_dbfs: float | None = None
@@ -106,13 +91,6 @@ class ContentCounts:
 
 _COUNTS = tuple(each.name for each in fields(ContentCounts))
 NOTHING_SEEN = ContentCounts()
-
-
-def sound(samples: NDArray[np.int16]) -> Sound:
-    """What `samples` (of any length, channels interleaved) sound like; no samples are silence."""
-    if samples.size == 0:
-        return Sound(DIGITAL_SILENCE_DBFS, 0.0)
-    return Sound(level_dbfs(_energy(samples) / samples.size), _clipped(samples) / samples.size)
 
 
 def level_dbfs(mean_square: float) -> float:

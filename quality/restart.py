@@ -75,9 +75,13 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A remedy is over; `took_s` from it to the media that came, or to the end of the wait for them."""
+    """A remedy is over; `took_s` from it to the media that came, or to the end of the wait for them.
+
+    `problem` is what it was for.
+    """
 
     remedy: Remedy
+    problem: Problem
     outcome: Outcome
     took_s: float
 
@@ -92,6 +96,7 @@ class RestartState:
     taken: int = 0
     lowered: bool = False
     remedy: Remedy | None = None
+    problem: Problem | None = None
     acted_at: float = 0.0
     next_at: float = 0.0
     clear_since: float | None = None
@@ -136,10 +141,8 @@ def step(state: RestartState, seen: Health, now: float) -> tuple[RestartState, t
     state = replace(state, clear_since=None)
     if now < state.next_at:
         return state, ()
-    ended: tuple[Action | Ended, ...] = ()
-    if state.remedy is not None:
-        ended = (Ended(state.remedy, Outcome.FAILED, now - state.acted_at),)
-        state = replace(state, remedy=None)
+    ended = _ended(state, Outcome.FAILED, now - state.acted_at)
+    state = replace(state, remedy=None)
     ladder = remedies(replace(seen, can_go_lower=seen.can_go_lower or state.lowered))
     if state.taken >= len(ladder):
         return state, ended
@@ -152,6 +155,7 @@ def step(state: RestartState, seen: Health, now: float) -> tuple[RestartState, t
         taken=state.taken + 1,
         lowered=state.lowered or remedy is Remedy.LOWER_LAYER,
         remedy=watched,
+        problem=seen.problem,
         acted_at=now,
         next_at=now + wait_s,
     )
@@ -190,8 +194,13 @@ def _clear(state: RestartState, now: float) -> tuple[RestartState, tuple[Action 
         return RestartState(clear_since=since), ()
     if state.remedy is None or now - since < PROVEN_S:
         return state, ()
-    ended = Ended(state.remedy, Outcome.RECOVERED, max(0.0, since - state.acted_at))
-    return replace(state, remedy=None), (ended,)
+    return replace(state, remedy=None), _ended(state, Outcome.RECOVERED, max(0.0, since - state.acted_at))
+
+
+def _ended(state: RestartState, outcome: Outcome, took_s: float) -> tuple[Action | Ended, ...]:
+    if state.remedy is None or state.problem is None:
+        return ()
+    return (Ended(state.remedy, state.problem, outcome, took_s),)
 
 
 def _may_rest(window: Window) -> bool:

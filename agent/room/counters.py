@@ -10,9 +10,9 @@ class RoomCounters:
     `connection_events`: "connected", "reconnecting", "reconnected", "disconnected". `layer_switches`: "up", "down".
     `recording_frames`, `recording_frames_lost`: by kind, "audio" or "video". `storage_errors`: by error code.
     `handoffs`: "ok", "failed". `quality_patterns`: begun, by pattern. `quality_agreement`: seconds in which our
-    word and the server's for this end are the "same", "adjacent" or "further" apart. `track_restarts`: by remedy and
-    outcome, as "restart/begun". `publish_decisions`: by limit, move and course, as "cpu/fps/down". `pre_encoded`: what
-    became of videos that are sent as they are encoded, by `quality.pre_encoded.Told`, and frames.
+    word and the server's for this end are the "same", "adjacent" or "further" apart. `track_restarts`: by problem,
+    remedy and outcome, as "stuck/restart/begun". `publish_decisions`: by limit, move and course, as "cpu/fps/down".
+    `pre_encoded`: what became of videos that are sent as they are encoded, by `quality.pre_encoded.Told`, and frames.
     `recorded_sound_failures`: runs of recorded packets that could not be decoded to hear their level. Two are gauges:
     `recording_write_queue_bytes` (waiting to be written) and `handoff_pending` (segments closed, not handed off yet).
     """

@@ -250,7 +250,7 @@ class TrackRestarted:
     """A track that should flow and did not was restarted, or given up on.
 
     `remedy` is one of `quality.restart.Remedy`; `outcome` "begun", and later "recovered" or "failed". `connection` is
-    "participant" or "tap". `problem` is one of `quality.restart.Problem`, empty once the remedy is over.
+    "participant" or "tap". `problem` is one of `quality.restart.Problem`.
     """
 
     track_sid: str

@@ -137,7 +137,7 @@ class TrackRestarter:
             bound.warning("track_restarting")
             self._acting.add(key)
             self._tasks.start(self._do(key, label, action.remedy), name=f"restart.{label.name}")
-        self._count(label, action.remedy, "begun", action.problem.value, action.reason)
+        self._count(label, action, "begun", action.reason)
 
     async def _do(self, key: str, label: TrackLabel, remedy: Remedy) -> None:
         acts: dict[Remedy, Callable[[TrackLabel], Awaitable[None]]] = {
@@ -155,15 +155,24 @@ class TrackRestarter:
 
     def _ended(self, label: TrackLabel, ended: Ended) -> None:
         self._log(label, ended.remedy).info(
-            "track_restart_ended", outcome=ended.outcome.value, took_s=round(ended.took_s, 1)
+            "track_restart_ended",
+            problem=ended.problem.value,
+            outcome=ended.outcome.value,
+            took_s=round(ended.took_s, 1),
         )
-        self._count(label, ended.remedy, ended.outcome.value, "", f"after {ended.took_s:.1f} s")
+        self._count(label, ended, ended.outcome.value, f"after {ended.took_s:.1f} s")
 
-    def _count(self, label: TrackLabel, remedy: Remedy, outcome: str, problem: str, reason: str) -> None:
-        self._counted[f"{remedy.value}/{outcome}"] += 1
+    def _count(self, label: TrackLabel, what: Action | Ended, outcome: str, reason: str) -> None:
+        self._counted[f"{what.problem}/{what.remedy}/{outcome}"] += 1
         self._tell(
             TrackRestarted(
-                label.track_sid, label.participant_identity, self._connection, remedy.value, outcome, problem, reason
+                label.track_sid,
+                label.participant_identity,
+                self._connection,
+                what.remedy.value,
+                outcome,
+                what.problem.value,
+                reason,
             )
         )
 

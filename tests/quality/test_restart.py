@@ -49,6 +49,7 @@ def test_a_restart_that_helps_is_told_of_and_is_the_last() -> None:
     assert (at, action.remedy, action.problem, action.attempt) == (5, Remedy.RESTART, Problem.STUCK, 1)
     assert action.reason == "nothing comes"
     assert isinstance(ended, Ended)
+    assert ended.problem is Problem.STUCK
     assert (end_at, ended.outcome) == (11, Outcome.RECOVERED)
     assert ended.took_s == 3
 

@@ -71,7 +71,7 @@ async def test_a_silent_microphone_is_reported_and_nothing_is_restarted_for_it(
     assert recorded.quality.counters().quality_patterns == {"silent_track": 1}
     restarts = [item for item in recorded.told if isinstance(item, TrackRestarted)]
     assert [(item.remedy, item.problem) for item in restarts] == [("report", "silent")]
-    assert recorded.restarter.counters().track_restarts == {"report/begun": 1}
+    assert recorded.restarter.counters().track_restarts == {"silent/report/begun": 1}
     assert recorded.fed.asked == [], "nothing was cut"
     assert [item["event"] for item in logs if "restart" in str(item["event"])] == ["track_not_restarted"]
 
