@@ -13,6 +13,8 @@ from livekit.rtc._proto import stats_pb2 as proto_stats
 
 from quality.stats import InboundRtp, OutboundRtp, QualityLimitationReason
 
+SdkTrack = rtc.LocalVideoTrack | rtc.LocalAudioTrack | rtc.RemoteVideoTrack | rtc.RemoteAudioTrack
+
 _LIMITATIONS = {
     proto_stats.QualityLimitationReason.LIMITATION_NONE: QualityLimitationReason.NONE,
     proto_stats.QualityLimitationReason.LIMITATION_CPU: QualityLimitationReason.CPU,
@@ -50,6 +52,20 @@ def is_stream_paused(track: rtc.RemoteVideoTrack | rtc.RemoteAudioTrack) -> bool
     livekit 1.2.1 tells it of a new track and no change of it later; the tap knows of its own tracks.
     """
     return track.stream_state == rtc.StreamState.STATE_PAUSED
+
+
+async def track_stats(track: SdkTrack) -> list[proto_stats.RtcStats]:
+    """One track's statistics. Raises RuntimeError where the SDK has none."""
+    try:
+        return await track.get_stats()
+    except Exception as error:
+        # The SDK raises a bare Exception here (Track.get_stats, livekit 1.2.1).
+        raise RuntimeError(str(error)) from error
+
+
+def packets_sent(stats: Iterable[proto_stats.RtcStats]) -> int:
+    """Of all layers together."""
+    return sum(entry.outbound_rtp.sent.packets_sent for entry in stats if entry.HasField("outbound_rtp"))
 
 
 def inbound_by_track(stats: rtc.RtcStats) -> dict[str, InboundRtp]:

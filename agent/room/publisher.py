@@ -9,6 +9,7 @@ from livekit.rtc.participant import PublishTrackError, UnpublishTrackError
 
 from agent.errors import InvalidSettings, PublishFailed, RoomhandError, TrackNotFound
 from agent.room import convert
+from agent.room.convert_stats import packets_sent, track_stats
 from agent.room.counters import RoomCounters
 from agent.room.events import (
     ConnectionStateChanged,
@@ -30,8 +31,9 @@ from media.sources.source import PreEncodedSource, Source, VideoFormat
 log = structlog.get_logger(__name__)
 
 START_DELAY_S = 0.1  # both tracks are fed from then on, so that neither begins late
-OVERLAP_S = 1.0  # from the first subscription to the new track until its first key frame is everywhere
-OVERLAP_LIMIT_S = 4.0
+OVERLAP_S = 1.0  # from the first packets of the new track until its first key frame is shown everywhere
+OVERLAP_LIMIT_S = 5.0
+SENDS_EVERY_S = 0.1
 UNPUBLISH_TIMEOUT_S = 0.8  # one round trip; while the connection is down it would wait for its return
 
 
@@ -223,7 +225,7 @@ class Publisher:
 
     async def _overlap(self, publication: Publication) -> None:
         """Until who subscribed has had the time to see the new track, nobody wants it, or it is to be withdrawn."""
-        seen = self._tasks.start(self._seen(publication.sdk), name=f"seen.{publication.plan.name}")
+        seen = self._tasks.start(self._seen(publication), name=f"seen.{publication.plan.name}")
         leaving = self._tasks.start(publication.leaving.wait(), name=f"leaving.{publication.plan.name}")
         try:
             await asyncio.wait({seen, leaving}, timeout=OVERLAP_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
@@ -231,8 +233,13 @@ class Publisher:
             seen.cancel()
             leaving.cancel()
 
-    async def _seen(self, sdk: rtc.LocalTrackPublication) -> None:
-        await sdk.wait_for_subscription()
+    async def _seen(self, publication: Publication) -> None:
+        await publication.sdk.wait_for_subscription()
+        # An encoder on a busy machine is there late; what is muted sends nothing.
+        while not publication.muted:
+            if await _sends(publication.track):
+                break
+            await asyncio.sleep(SENDS_EVERY_S)
         await asyncio.sleep(OVERLAP_S)
 
     def counters(self) -> RoomCounters:
@@ -342,3 +349,10 @@ def _plan_video(source: Source, video: VideoFormat, options: PublishOptions) -> 
     if isinstance(source, PreEncodedSource):
         return plan_pre_encoded(options, video, source.codec, source.bitrate_bps)
     return plan_video(options, video.width, video.height, video.fps)
+
+
+async def _sends(track: rtc.LocalVideoTrack | rtc.LocalAudioTrack) -> bool:
+    try:
+        return packets_sent(await track_stats(track)) > 0
+    except RuntimeError:
+        return False  # it has no statistics yet: the overlap has its limit

@@ -6,11 +6,10 @@ from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import structlog
-from livekit import rtc
-from livekit.rtc._proto import stats_pb2 as proto_stats
 
 from agent.errors import ConnectionLost
 from agent.room import convert_stats
+from agent.room.convert_stats import SdkTrack
 from agent.room.publisher import Publisher
 from agent.room.session import RoomSession
 from agent.room.state import ConnectionState, TrackState
@@ -33,7 +32,6 @@ log = structlog.get_logger(__name__)
 INTERVAL_S = 1.0
 POLL_TIMEOUT_S = 2.0  # the native layer answers in milliseconds, or not at all while it reconnects
 
-SdkTrack = rtc.LocalVideoTrack | rtc.LocalAudioTrack | rtc.RemoteVideoTrack | rtc.RemoteAudioTrack
 SnapshotListener = Callable[[tuple[TrackSnapshot, ...], float], None]
 
 
@@ -158,7 +156,7 @@ class StatsPoller:
         for track in (*tracks, *received):
             if track is not None and track not in self._identifiers:
                 try:
-                    identifier = convert_stats.track_identifier(await _track_stats(track))
+                    identifier = convert_stats.track_identifier(await convert_stats.track_stats(track))
                 except RuntimeError as error:
                     # It is asked again in a second; the others are known meanwhile.
                     log.warning("track_stats_unavailable", sid=track.sid, error=str(error))
@@ -169,14 +167,6 @@ class StatsPoller:
     async def aclose(self) -> None:
         """Stop polling; idempotent."""
         await self._tasks.aclose()
-
-
-async def _track_stats(track: SdkTrack) -> list[proto_stats.RtcStats]:
-    try:
-        return await track.get_stats()
-    except Exception as error:
-        # The SDK raises a bare Exception here (Track.get_stats, livekit 1.2.1).
-        raise RuntimeError(str(error)) from error
 
 
 def _layers(track: TrackState) -> tuple[VideoLayer, ...]:

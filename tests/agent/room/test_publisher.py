@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from livekit.rtc._proto.stats_pb2 import RtcStats, SentRtpStreamStats
 from livekit.rtc.participant import PublishTrackError
 
 from agent.errors import PublishFailed, TrackNotFound
@@ -32,6 +33,14 @@ class Local:
     refuses: bool = False
     subscribed: asyncio.Event = field(default_factory=asyncio.Event)
     published: int = 0
+    packets_sent: int = 1
+    asked: int = 0
+
+    async def get_stats(self) -> list[RtcStats]:
+        self.asked += 1
+        if self.asked == 1:
+            raise Exception("no statistics yet")  # noqa: TRY002 - as the SDK does
+        return [RtcStats(outbound_rtp=RtcStats.OutboundRtp(sent=SentRtpStreamStats(packets_sent=self.packets_sent)))]
 
     async def publish_track(self, _track: object, _options: object) -> object:
         await asyncio.sleep(self.takes_s)
@@ -66,7 +75,7 @@ class Native:
 async def publishing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Publisher, Local, Publication]]:
     """A publisher with one video in the room, TR_0."""
     local = Local()
-    track = SimpleNamespace(mute=lambda: None, unmute=lambda: None)
+    track = SimpleNamespace(mute=lambda: None, unmute=lambda: None, get_stats=local.get_stats)
     monkeypatch.setattr(module, "sdk_track", lambda _native, _plan: track)
     session = SimpleNamespace(
         sdk_room=SimpleNamespace(local_participant=local),
@@ -94,6 +103,24 @@ async def test_the_new_track_is_there_before_the_old_one_goes(monkeypatch: pytes
         local.subscribed.set()
         state = await publisher.republish(NAME, PlanChange(video_codec=VideoCodec.H264))
         assert (state.sid, local.done) == ("TR_1", ["+TR_0", "+TR_1", "-TR_0"])
+
+
+async def test_the_old_track_stays_until_the_new_one_sends_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("OVERLAP_S", 0.05), ("SENDS_EVERY_S", 0.01), ("OVERLAP_LIMIT_S", 0.5)):
+        monkeypatch.setattr(module, name, seconds)
+    async with publishing(monkeypatch) as (publisher, local, _):
+        local.subscribed.set()
+        local.packets_sent = 0
+        anew = asyncio.create_task(publisher.republish(NAME))
+        await asyncio.sleep(0.2)
+        assert local.done == ["+TR_0", "+TR_1"]
+        assert local.asked > 2
+        local.packets_sent = 7
+        await anew
+        assert local.done == ["+TR_0", "+TR_1", "-TR_0"]
+        local.packets_sent = 0
+        await publisher.republish(NAME)
+        assert local.done[3:] == ["+TR_2", "-TR_1"]
 
 
 @pytest.mark.parametrize("after_s", [0.05, 0.3], ids=["before the new track is there", "while both are there"])
