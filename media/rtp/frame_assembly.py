@@ -45,6 +45,7 @@ class FrameAssembler:
         self._abs_capture_time_id = config.abs_capture_time_id
         self._drop_blank_frames = config.drop_blank_frames
         self._is_video = config.kind is MediaKind.VIDEO
+        self._clock_rate = config.clock_rate
         self._timeline = RtpTimeline(config.clock_rate)
         self._codec: Codec | None = None
         self._awaiting_sync = self._is_video
@@ -103,7 +104,8 @@ class FrameAssembler:
         self._undecryptable = 0
         self._statistics.emitted(frame, now)
         if self._is_video:
-            self._statistics.freezes.frame(now)
+            # In the time in which it is shown: what waited here for a packet to come again freezes no recording.
+            self._statistics.freezes.frame(rtp_timestamp / self._clock_rate)
         return frame
 
     def _assemble(self, packets: list[RtpPacket]) -> Assembled | None:

@@ -11,7 +11,7 @@ _PAUSE_S = 5.0
 
 
 class FreezeDetector:
-    """Freezes and pauses of a video track, by the intervals between frames (W3C webrtc-stats)."""
+    """Freezes and pauses of a video track, by the intervals at which its frames are shown (W3C webrtc-stats)."""
 
     def __init__(self) -> None:
         self._durations: deque[float] = deque(maxlen=_FREEZE_WINDOW)
@@ -22,12 +22,12 @@ class FreezeDetector:
         self.pause_count = 0
         self.total_pauses_duration = 0.0
 
-    def frame(self, now: float) -> None:
-        """A frame is shown."""
-        last, self._last = self._last, now
+    def frame(self, at: float) -> None:
+        """A frame is shown at `at`, in seconds of whatever clock."""
+        last, self._last = self._last, at
         if last is None:
             return
-        duration = now - last
+        duration = at - last
         if duration > _PAUSE_S:
             self.pause_count += 1
             self.total_pauses_duration += duration

@@ -64,20 +64,18 @@ def test_three_seconds_without_a_datagram_are_one_freeze_and_nothing_else() -> N
     began, ended = (change for judgement in video for change in judgement.changes)
     start = video[0].at - 1.0
     assert 15.0 < began.at - start < 20.0
-    assert ended.at - start < 30.0
+    assert ended.at - start < 31.0
     assert worst(video[:14]) is ConnectionQuality.EXCELLENT
 
 
-def test_loss_that_is_mended_freezes_the_picture_but_is_no_loss_of_the_recordings() -> None:
-    """A share of 0.12 lost each way from 15 s to 40 s: asked for again, and audio out of redundancy."""
+def test_loss_that_is_mended_is_none_of_the_recordings_and_freezes_no_picture() -> None:
+    """A share of 0.13 lost each way from 15 s to 40 s: asked for again, and audio out of redundancy."""
     found = judged(FOLDER / "lossy.jsonl")
-    assert told(found[TrackKind.AUDIO]) == []
-    assert worst(found[TrackKind.AUDIO]) is ConnectionQuality.EXCELLENT
-    video = found[TrackKind.VIDEO]
-    assert {pattern for pattern, _ in told(video)} == {Pattern.FREEZE}
-    assert worst(video) is ConnectionQuality.EXCELLENT
-    for judgements in found.values():
-        assert worst(judgements, as_server=True) is ConnectionQuality.POOR, "for the server it is lost"
+    for kind, as_server in ((TrackKind.AUDIO, ConnectionQuality.GOOD), (TrackKind.VIDEO, ConnectionQuality.POOR)):
+        judgements = found[kind]
+        assert told(judgements) == []
+        assert worst(judgements) is ConnectionQuality.EXCELLENT
+        assert worst(judgements, as_server=True) is as_server, "for the server it is lost"
         assert worst(judgements[:14], as_server=True) is ConnectionQuality.EXCELLENT
         repaired = sum(judgement.window.packets_repaired for judgement in judgements[15:39])
         packets = sum(judgement.window.packets for judgement in judgements[15:39])

@@ -455,6 +455,32 @@ def test_a_long_mute_is_a_gap_and_not_a_discontinuity() -> None:
     assert (stats.freeze_count, stats.pause_count) == (0, 0)
 
 
+def test_waiting_for_a_packet_that_comes_again_freezes_no_picture() -> None:
+    track = started()
+    for index in range(1, 40):
+        track.receive(track.vp8(index), SETTLED + index / 30)
+    (late, *others) = [track.vp8(index) for index in range(40, 60)]
+    for index, packets in enumerate(others):
+        track.receive(packets, SETTLED + (41 + index) / 30)
+    track.receive(late, SETTLED + 2.0)
+    stats = track.stream.stats(SETTLED + 2.0)
+    assert len(track.frames) == 60
+    assert (stats.freeze_count, stats.discontinuities) == (0, 0)
+
+
+def test_what_is_lost_freezes_the_picture_for_as_long_as_it_is_missing() -> None:
+    track = started()
+    for index in range(1, 80):
+        packets = track.vp8(index)
+        if not 40 <= index < 52:
+            track.receive(packets, SETTLED + index / 30)
+    track.poll(SETTLED + 10)
+    stats = track.stream.stats(SETTLED + 10)
+    assert len(track.frames) == 80 - 12
+    assert stats.freeze_count == 1
+    assert stats.total_freezes_duration == pytest.approx(13 / 30, abs=0.001)
+
+
 def test_another_ssrc_goes_on_where_the_first_one_ended() -> None:
     track = started()
     track.receive(track.vp8(1)[:2], SETTLED)
