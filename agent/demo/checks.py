@@ -35,7 +35,7 @@ def check_recording(view: RecordingView, report: VerificationReport, duration_s:
     for kind, rate in ((MediaKind.VIDEO, fps), (MediaKind.AUDIO, 50.0)):
         samples = sum(track.samples for track in view.tracks if track.descriptor.kind is kind)
         expected = rate * duration_s
-        detail = f"{samples} frames, {samples / duration_s:.1f} a second of {rate:.0f}"
+        detail = f"{samples} frames, where {duration_s:.0f} s at {rate:.0f} a second are {expected:.0f}"
         verdicts.append(Verdict(f"{kind.value} recorded", samples >= expected * LEAST_FRAMES, detail))
     return verdicts
 
