@@ -303,8 +303,7 @@ class Metrics:
         _add_each(self.quality_agreement, AGREEMENTS, old.quality_agreement, new.quality_agreement)
         for labels in product(PROBLEMS, REMEDIES, RESTART_OUTCOMES):
             key = "/".join(labels)
-            restarts = old.track_restarts.get(key, 0), new.track_restarts.get(key, 0)
-            _add(self.track_restarts.labels(*labels), *restarts)
+            _add(self.track_restarts.labels(*labels), old.track_restarts.get(key, 0), new.track_restarts.get(key, 0))
         _add_each(self.pre_encoded, PRE_ENCODED_EVENTS, old.pre_encoded, new.pre_encoded)
         self._count_decisions(old.publish_decisions, new.publish_decisions)
         _add_each(self.layer_switches, DIRECTIONS, old.layer_switches, new.layer_switches)

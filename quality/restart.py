@@ -90,13 +90,13 @@ class Ended:
 class RestartState:
     """What `step` remembers of one track. Begin with `RestartState()`.
 
-    `lowered`: a lower layer was tried, and keeps its place in the ladder though none may be left below it.
+    `watched`: what was done last, while its effect is awaited. `lowered`: a lower layer was tried, and keeps its place
+    in the ladder though none may be left below it.
     """
 
     taken: int = 0
     lowered: bool = False
-    remedy: Remedy | None = None
-    problem: Problem | None = None
+    watched: Action | None = None
     acted_at: float = 0.0
     next_at: float = 0.0
     clear_since: float | None = None
@@ -142,20 +142,18 @@ def step(state: RestartState, seen: Health, now: float) -> tuple[RestartState, t
     if now < state.next_at:
         return state, ()
     ended = _ended(state, Outcome.FAILED, now - state.acted_at)
-    state = replace(state, remedy=None)
+    state = replace(state, watched=None)
     ladder = remedies(replace(seen, can_go_lower=seen.can_go_lower or state.lowered))
     if state.taken >= len(ladder):
         return state, ended
     remedy = ladder[state.taken]
     action = Action(remedy, seen.problem, state.taken + 1, seen.reason, _EXPECTED[remedy])
     wait_s = min(MAX_WATCH_S, WATCH_S * 2**state.taken)
-    watched = None if remedy is Remedy.REPORT else remedy
     state = replace(
         state,
         taken=state.taken + 1,
         lowered=state.lowered or remedy is Remedy.LOWER_LAYER,
-        remedy=watched,
-        problem=seen.problem,
+        watched=None if remedy is Remedy.REPORT else action,
         acted_at=now,
         next_at=now + wait_s,
     )
@@ -192,15 +190,15 @@ def _clear(state: RestartState, now: float) -> tuple[RestartState, tuple[Action 
     state = replace(state, clear_since=since)
     if now - since >= FORGET_S:
         return RestartState(clear_since=since), ()
-    if state.remedy is None or now - since < PROVEN_S:
+    if state.watched is None or now - since < PROVEN_S:
         return state, ()
-    return replace(state, remedy=None), _ended(state, Outcome.RECOVERED, max(0.0, since - state.acted_at))
+    return replace(state, watched=None), _ended(state, Outcome.RECOVERED, max(0.0, since - state.acted_at))
 
 
 def _ended(state: RestartState, outcome: Outcome, took_s: float) -> tuple[Action | Ended, ...]:
-    if state.remedy is None or state.problem is None:
+    if state.watched is None:
         return ()
-    return (Ended(state.remedy, state.problem, outcome, took_s),)
+    return (Ended(state.watched.remedy, state.watched.problem, outcome, took_s),)
 
 
 def _may_rest(window: Window) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from tests.second_runs import pytest_handlecrashitem, pytest_runtest_logreport, pytest_xdist_make_scheduler
+from tests.second_runs import pytest_handlecrashitem, pytest_runtest_logreport
+from tests.whole_files import pytest_xdist_make_scheduler
 
 __all__ = ["pytest_handlecrashitem", "pytest_runtest_logreport", "pytest_xdist_make_scheduler"]
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 def run_by_workers(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """pytest over the files in `folder`, with second runs."""
-    plugins = ["-p", "xdist.plugin", "-p", "tests.second_runs"]
+    plugins = ["-p", "xdist.plugin", "-p", "tests.second_runs", "-p", "tests.whole_files"]
     command = [sys.executable, "-m", "pytest", *options, *plugins, "--rootdir", "."]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)

@@ -1,4 +1,4 @@
-"""From the SDK's statistics (protobuf) to quality.stats.
+"""The SDK's statistics (protobuf), how they are asked for, and what they are in quality.stats.
 
 All fields are `required` there: what a kind of track does not measure reads 0, and is None for us
 where quality.stats can say so.

@@ -108,7 +108,7 @@ class TrackRestarter:
         return {
             key: (watched.label, restart.vanished(watched.label.kind))
             for key, watched in self._watched.items()
-            if key not in seen and watched.state.remedy is not None and self._hands.wants(watched.label)
+            if key not in seen and watched.state.watched is not None and self._hands.wants(watched.label)
         }
 
     def _step(self, key: str, label: TrackLabel, health: Health, now: float) -> None:

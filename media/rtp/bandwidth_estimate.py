@@ -241,13 +241,12 @@ class BandwidthEstimator:
         elif now - self._settled_at >= _SETTLE_S:
             self._forgive()  # no raise did this: the way is another one
         self._trusts_at = now + self._distrust_s
-        self._own_proof = _Proof()  # of a way that is another one now
         self._limit_bps = self._decreased_to_bps = limit
         self._tell_fall(now, limit, _CLEAR_AFTER_S)
         self._retold_at = now + _RETELL_S
 
     def _tell_fall(self, now: float, limit: float, clear_after_s: float) -> None:
-        self._settled_at = now + _SETTLE_S
+        self._settle(now + _SETTLE_S)
         falling = ((_FALL_INTERVAL_S * step, 1 + _FALL_STEP * (_FALL_STEPS - 1 - step)) for step in range(_FALL_STEPS))
         clearing = (
             (clear_after_s + _CLEAR_INTERVAL_S * step, 1 + _CLEAR_STEP * (1 + step)) for step in range(_CLEAR_STEPS)
@@ -256,13 +255,16 @@ class BandwidthEstimator:
 
     def _refuse_probe(self, now: float) -> None:
         """Let the probe end; the estimate was not what it tried, so it stays."""
-        self._own_proof = _Proof()
         limit = self._limit_bps or CEILING_BPS
         self._script = deque(
             (now + _FALL_INTERVAL_S * step, limit * (1 - _FALL_STEP * (1 + step))) for step in range(_PROBE_STEPS)
         )
-        self._settled_at = now + _PROBE_STEPS * _FALL_INTERVAL_S + _STANDING_WINDOW_S
+        self._settle(now + _PROBE_STEPS * _FALL_INTERVAL_S + _STANDING_WINDOW_S)
         self._stay_active(now)
+
+    def _settle(self, until: float) -> None:
+        """Nothing is concluded until then; what a probe proved before is of a way that is another one now."""
+        self._settled_at, self._own_proof = until, _Proof()
 
     def _increase(self, now: float) -> None:
         limit = self._limit_bps or CEILING_BPS
