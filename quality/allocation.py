@@ -5,13 +5,11 @@ So more budget never gives less utility, and equal input gives equal output. A c
 """
 
 import math
-from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from itertools import accumulate
-from operator import itemgetter
 
+from quality.best_plan import Option, best_plan
 from quality.stats import TrackSource, VideoQuality
 from quality.video_model import Picture, VideoCodec, coding_points, fps_points
 
@@ -24,6 +22,7 @@ SIZE_MARGIN = 0.9  # the server picks the smallest layer of at least 0.9 times t
 # One 720p25 track, decoded by the SDK, takes 0.175 core (docs/performance.md has the whole comparison).
 CORES_PER_PIXEL = 0.175 / (1280 * 720 * 25)
 MICRO = 1_000_000
+NANO = 1_000_000_000
 
 
 class Limit(StrEnum):
@@ -106,64 +105,34 @@ class Allocation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Option:
-    """A layer's cost in whole bits per second and millionths of a core, rounded up so that sums are exact."""
+class _LayerOption(Option):
+    """Bits per second and millionths of a core, rounded up, billionths of utility, and whose they are."""
 
     layer: Layer | None
-    bits: int
-    cores: int
-    utility: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """Options chosen for the first tracks, and their sums."""
-
-    bits: int = 0
-    cores: int = 0
-    utility: float = 0.0
-    picks: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Budget:
-    """One of the budgets."""
-
-    per_bit: float
-    per_core: float
-    total: float
-
-    def cost(self, option: _Option | _Plan) -> float:
-        return self.per_bit * option.bits + self.per_core * option.cores
-
-    def left(self, plan: _Plan) -> float:
-        return self.total - self.cost(plan) + 1e-9  # for what floats round
-
-
-_Step = tuple[float, float]  # a cost and what it gains
 
 
 def allocate(subscriptions: tuple[Subscription, ...], limits: Limits, *, keep_all: bool = False) -> Allocation:
     """The layers with the highest sum of utilities whose bitrates and CPU fit into `limits`.
 
-    With `keep_all` no track is disabled for the sake of others, if the lowest layers of all fit.
+    With `keep_all` no track is disabled for the sake of others, if all fit in some layer.
     Among equals the cheaper one wins, then the one that gives more to what has priority, then to what comes first.
-    The search is exact: 0.1 s for 40 unequal tracks and one budget, seconds at worst where bandwidth
-    and CPU both bind.
+    The search is exact (`quality.best_plan`); docs/performance.md has what it takes.
     """
     order = sorted(range(len(subscriptions)), key=lambda index: -priority(subscriptions[index]))
-    options = [_options(subscriptions[index], limits) for index in order]
-    bits, cores = _whole(limits.bandwidth_bps, 1), _whole(limits.cpu_cores, MICRO)
-    if keep_all:
-        kept = [group[1:] or group for group in options]
-        options = kept if _fits(_first(kept), bits, cores) else options
-    best = _best(options, bits, cores)
-    picked = {index: options[at][best.picks[at]] for at, index in enumerate(order)}
+    groups = [_options(subscriptions[index], limits) for index in order]
+    kept = [group[1:] or group for group in groups]
+    budgets = _whole(limits.bandwidth_bps, 1), _whole(limits.cpu_cores, MICRO)
+    picks = best_plan(kept, budgets) if keep_all else None
+    if picks is None:
+        kept = groups
+        picks = best_plan(kept, budgets) or []  # all disabled fits any budget
+    chosen = {index: kept[at][picks[at]] for at, index in enumerate(order)}
     choices = tuple(
-        Choice(item.track_sid, picked[at].layer, picked[at].utility, _limited_by(item, limits, picked[at].layer))
+        Choice(item.track_sid, chosen[at].layer, chosen[at].worth / NANO, _limited_by(item, limits, chosen[at].layer))
         for at, item in enumerate(subscriptions)
     )
-    return Allocation(choices, best.utility, float(best.bits), best.cores / MICRO)
+    bits, cores = (sum(option.costs[which] for option in chosen.values()) for which in (0, 1))
+    return Allocation(choices, sum(option.worth for option in chosen.values()) / NANO, float(bits), cores / MICRO)
 
 
 def priority(subscription: Subscription) -> float:
@@ -238,22 +207,20 @@ def _limited_by(subscription: Subscription, limits: Limits, layer: Layer | None)
     return limited if layer == best else Limit.BUDGET
 
 
-def _options(subscription: Subscription, limits: Limits) -> list[_Option]:
+def _options(subscription: Subscription, limits: Limits) -> list[_LayerOption]:
     """Disabled, then the layers that nothing cheaper beats, cheapest first."""
     weight = priority(subscription)
-    found = [_Option(None, 0, 0, 0.0)]
-    layers = constrain(subscription, limits)[0]
+    found = [_LayerOption((0, 0), 0, None)]
     costed = [
-        _Option(
+        _LayerOption(
+            (math.ceil(layer.bitrate_bps), math.ceil(decode_cores(layer, limits) * MICRO)),
+            round(weight * utility(layer, subscription) * NANO),
             layer,
-            math.ceil(layer.bitrate_bps),
-            math.ceil(decode_cores(layer, limits) * MICRO),
-            weight * utility(layer, subscription),
         )
-        for layer in layers
+        for layer in constrain(subscription, limits)[0]
     ]
-    for option in sorted(costed, key=lambda option: (option.bits, option.cores, -option.utility)):
-        if not any(other.cores <= option.cores and other.utility >= option.utility for other in found):
+    for option in sorted(costed, key=lambda option: (*option.costs, -option.worth)):
+        if not any(other.costs[1] <= option.costs[1] and other.worth >= option.worth for other in found):
             found.append(option)
     return found
 
@@ -261,123 +228,3 @@ def _options(subscription: Subscription, limits: Limits) -> list[_Option]:
 def _whole(budget: float, scale: int) -> int | None:
     """The budget as an integer, rounded down; None for no limit."""
     return None if math.isinf(budget) else max(0, math.floor(budget * scale))
-
-
-def _best(options: list[list[_Option]], bits: int | None, cores: int | None) -> _Plan:
-    """Track by track all plans that could still win, without those that another beats or a bound rules out."""
-    floor = _greedy(options, bits, cores) - 1e-9
-    budgets = _budgets(bits, cores)
-    plans = [_Plan()]
-    for at, group in enumerate(options):
-        frontiers = [(budget, _frontier(options[at + 1 :], budget)) for budget in budgets]
-        grown = [_extend(plan, index, option) for plan in plans for index, option in enumerate(group)]
-        plans = _undominated(
-            [
-                plan
-                for plan in grown
-                if _fits(plan, bits, cores)
-                and all(plan.utility + _bound(frontier, budget.left(plan)) >= floor for budget, frontier in frontiers)
-            ]
-        )
-    return min(plans, key=lambda plan: (-plan.utility, plan.bits, plan.cores, tuple(-pick for pick in plan.picks)))
-
-
-def _budgets(bits: int | None, cores: int | None) -> list[_Budget]:
-    """Each budget that is limited; without any, one that costs nothing."""
-    budgets = []
-    if bits is not None:
-        budgets.append(_Budget(1.0, 0.0, float(bits)))
-    if cores is not None:
-        budgets.append(_Budget(0.0, 1.0, float(cores)))
-    return budgets or [_Budget(0.0, 0.0, 0.0)]
-
-
-def _first(options: list[list[_Option]]) -> _Plan:
-    """The first option of each group."""
-    firsts = [group[0] for group in options]
-    return _Plan(sum(one.bits for one in firsts), sum(one.cores for one in firsts), sum(one.utility for one in firsts))
-
-
-def _extend(plan: _Plan, index: int, option: _Option) -> _Plan:
-    return _Plan(
-        plan.bits + option.bits, plan.cores + option.cores, plan.utility + option.utility, (*plan.picks, index)
-    )
-
-
-def _fits(plan: _Plan, bits: int | None, cores: int | None) -> bool:
-    return (bits is None or plan.bits <= bits) and (cores is None or plan.cores <= cores)
-
-
-def _undominated(plans: list[_Plan]) -> list[_Plan]:
-    """Without the plans that another one beats or equals in bits, cores and utility."""
-    kept: list[_Plan] = []
-    staircase: list[tuple[int, float]] = []  # (cores, utility) that no kept plan beats
-    for plan in sorted(plans, key=lambda plan: (plan.bits, plan.cores, -plan.utility, tuple(-p for p in plan.picks))):
-        if any(cores <= plan.cores and value >= plan.utility for cores, value in staircase):
-            continue
-        staircase = [
-            (cores, value) for cores, value in staircase if not (plan.cores <= cores and plan.utility >= value)
-        ]
-        staircase.append((plan.cores, plan.utility))
-        kept.append(plan)
-    return kept
-
-
-def _frontier(options: list[list[_Option]], budget: _Budget) -> list[_Step]:
-    """Cost and utility after each upgrade in turn: what fractions of layers could reach, so a bound for whole ones."""
-    steps = sorted(
-        (step for group in options for step in _hull(group, budget)),
-        key=lambda step: -step[1] / step[0] if step[0] > 0 else -math.inf,
-    )
-    return list(accumulate(steps, lambda a, b: (a[0] + b[0], a[1] + b[1]), initial=(0.0, 0.0)))
-
-
-def _hull(group: list[_Option], budget: _Budget) -> list[_Step]:
-    """Upgrades along the upper hull of utility over cost, the most useful for its cost first."""
-    hull: list[_Step] = []
-    at, value = 0.0, 0.0
-    for option in sorted(group, key=lambda option: (budget.cost(option), option.utility)):
-        step = (budget.cost(option) - at, option.utility - value)
-        if step[1] <= 0:
-            continue
-        at, value = at + step[0], value + step[1]
-        hull.append(step)
-        while len(hull) > 1 and hull[-1][1] * hull[-2][0] >= hull[-2][1] * hull[-1][0]:
-            last = hull.pop()
-            hull[-1] = (hull[-1][0] + last[0], hull[-1][1] + last[1])
-    return hull
-
-
-def _bound(frontier: list[_Step], left: float) -> float:
-    """The utility that `left` buys at most."""
-    at = bisect_right(frontier, left, key=itemgetter(0))
-    if at == len(frontier):
-        return frontier[-1][1]
-    if at == 0:
-        return -math.inf
-    (cost, value), (next_cost, next_value) = frontier[at - 1], frontier[at]
-    return value + (next_value - value) * (left - cost) / (next_cost - cost)
-
-
-def _greedy(options: list[list[_Option]], bits: int | None, cores: int | None) -> float:
-    """Utility of a good plan, quickly found: upgrade what gains most for its cost while it fits."""
-    plan = _first(options)
-    picks = [0] * len(options)
-    while True:
-        best: tuple[float, int, int, _Plan] | None = None
-        for at, group in enumerate(options):
-            for index in range(picks[at] + 1, len(group)):
-                now, then = group[picks[at]], group[index]
-                grown = replace(
-                    plan,
-                    bits=plan.bits + then.bits - now.bits,
-                    cores=plan.cores + then.cores - now.cores,
-                    utility=plan.utility + then.utility - now.utility,
-                )
-                cost = max(1, then.bits - now.bits if bits is not None else then.cores - now.cores)
-                gain = (then.utility - now.utility) / cost
-                if gain > 0 and _fits(grown, bits, cores) and (best is None or gain > best[0]):
-                    best = (gain, at, index, grown)
-        if best is None:
-            return plan.utility
-        _, at, picks[at], plan = best
