@@ -277,7 +277,7 @@ class RoomRecorder:
     def _bytes_received(self) -> dict[str, int]:
         if self._decoded is not None:
             return dict(self._decoded.bytes_encoded)
-        return {sid: stats.bytes_received - stats.unneeded_bytes_received for sid, stats in self._tap.stats().items()}
+        return {sid: stats.media_bytes_received for sid, stats in self._tap.stats().items()}
 
     # What others ask
 

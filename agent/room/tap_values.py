@@ -95,7 +95,7 @@ def tap_inbound_rtp(stats: InboundRtpStats, track: RemoteTrack) -> InboundRtp:
         packets_repaired=repaired,
         packets_discarded=stats.packets_discarded,
         retransmitted_packets_received=stats.retransmitted_packets_received,
-        bytes_received=stats.bytes_received - stats.unneeded_bytes_received,
+        bytes_received=stats.media_bytes_received,
         jitter=stats.jitter,
         frames_received=stats.frames_received,
         frames_decoded=None,

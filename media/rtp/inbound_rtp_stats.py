@@ -66,3 +66,8 @@ class InboundRtpStats:
     """Sender reports of this and earlier SSRCs (`RTCRemoteOutboundRtpStreamStats.reportsSent`, as far as they came)."""
     round_trip_time: float | None
     """From a NACK to the packet it asked for, smoothed; None before the first."""
+
+    @property
+    def media_bytes_received(self) -> int:
+        """Payload bytes without those that were sent to probe for bandwidth: what the track itself takes."""
+        return self.bytes_received - self.unneeded_bytes_received

@@ -1,5 +1,6 @@
 """Which feedback an offer agrees to, and what the receivers send for it."""
 
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,31 @@ def test_a_way_that_is_too_narrow_for_what_is_wanted_is_probed_with_packets_that
 
 def test_nothing_is_probed_where_nothing_more_is_wanted() -> None:
     assert asked_again(overloaded()) == []
+
+
+def test_a_probe_of_the_servers_is_answered_while_there_is_nothing_to_ask_for_again() -> None:
+    """Two receivers on the same way: when one asks for packets again, the other has none that it could ask for."""
+    ssrc, _ = video_ssrcs(REMB_OFFER)
+    asking, blind = RembFeedback(3), RembFeedback(3)
+    numbers = {asking: count(), blind: count()}
+
+    def come(feedback: RembFeedback, now: float, *, late_s: float = 0.0, probe: bool = False) -> list[int]:
+        sent = (round((now - late_s) * (1 << 18)) % (1 << 24)).to_bytes(3)
+        arrived = RtpPacket.parse(packet(ssrc, next(numbers[feedback]), sent))
+        feedback.receive(arrived, now, retransmission=feedback is blind, probe=probe)
+        return [lost for item in feedback.poll(now, 7, (ssrc,), 50e6) for lost in nacked(item)]
+
+    for number in range(500):  # a queue grows for a second
+        for feedback in (asking, blind):
+            come(feedback, number / 250, late_s=max(0, number - 250) / 500)
+    now = 4.0
+    while not come(asking, now):
+        assert come(blind, now) == []
+        now += 0.02
+    assert blind.estimate_bps == pytest.approx(2e6, rel=0.2)
+    for number in range(200):
+        come(blind, now + number / 500, probe=number % 2 == 0)
+    assert blind.estimate_bps == pytest.approx(500 * 8 * 1000, rel=0.05)
 
 
 def test_repeatable_packets_are_the_newest_of_the_streams_that_are_there_and_given_out_once() -> None:
