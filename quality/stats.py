@@ -112,6 +112,7 @@ class OutboundRtp:
     `RTCRemoteInboundRtpStreamStats`: what the receiver reported, None before its first report. `active` is W3C's:
     whether the layer is to be sent, None where it is not told. `total_encode_time` is in seconds. `frames_captured` is
     the count of the source's frames (`RTCVideoSourceStats.frames`), None for audio and where it is not told.
+    `mime_type` is of `RTCCodecStats`, empty where it is not told.
     """
 
     ssrc: int = 0
@@ -138,6 +139,7 @@ class OutboundRtp:
     qp_sum: int = 0
     total_encode_time: float = 0.0
     frames_captured: int | None = None
+    mime_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)

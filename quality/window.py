@@ -7,7 +7,7 @@ from math import log
 from typing import TypeVar
 
 from quality.content import NOTHING_SEEN, ContentCounts
-from quality.sent_layers import SentLayer, sent_layers
+from quality.sent_layers import SentLayer, pictures_encoded, sent_layers
 from quality.stats import (
     Direction,
     InboundRtp,
@@ -236,7 +236,7 @@ def _outbound(
     duration_s = current.timestamp - previous.timestamp
     sent = [new for old, new in pairs if new.packets_sent > old.packets_sent]
     # Each layer encodes the same pictures: the rate of the track is that of its fastest layer.
-    frames = max(_gain(old.frames_encoded, new.frames_encoded) for old, new in pairs)
+    frames = max(pictures_encoded(old, new, duration_s) for old, new in pairs)
     return replace(
         window,
         measured=True,

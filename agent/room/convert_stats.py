@@ -101,6 +101,9 @@ def outbound_by_source(stats: rtc.RtcStats) -> dict[str, tuple[OutboundRtp, ...]
         for entry in stats.publisher_stats
         if entry.HasField("media_source") and entry.media_source.source.kind == "video"
     }
+    mime_types = {
+        entry.codec.rtc.id: entry.codec.codec.mime_type for entry in stats.publisher_stats if entry.HasField("codec")
+    }
     reports = {
         entry.remote_inbound_rtp.remote_inbound.local_id: entry.remote_inbound_rtp
         for entry in stats.publisher_stats
@@ -113,7 +116,9 @@ def outbound_by_source(stats: rtc.RtcStats) -> dict[str, tuple[OutboundRtp, ...]
             if identifier is not None:
                 source_id = entry.outbound_rtp.outbound.media_source_id
                 stream = _outbound(entry.outbound_rtp, reports, levels.get(source_id))
-                streams[identifier].append(replace(stream, frames_captured=captured.get(source_id)))
+                mime_type = mime_types.get(entry.outbound_rtp.stream.codec_id, "")
+                found = replace(stream, frames_captured=captured.get(source_id), mime_type=mime_type)
+                streams[identifier].append(found)
     return {identifier: tuple(sorted(each, key=lambda stream: stream.rid)) for identifier, each in streams.items()}
 
 

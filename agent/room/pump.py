@@ -1,6 +1,7 @@
 """Moving one track's media from a source to the SDK, on time."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
@@ -10,6 +11,8 @@ from media.sources.pacer import Drop, Pacer, Send, Wait
 from media.sources.source import AccessUnit, DecodedAudio, DecodedVideoFrame
 
 log = structlog.get_logger(__name__)
+
+LATE_LINE_S = 10.0  # a machine that is too slow is late several times a second
 
 T = TypeVar("T", DecodedVideoFrame, DecodedAudio, AccessUnit)
 
@@ -31,6 +34,7 @@ class Pump(Generic[T]):
         self._pacer = pacer
         self._stopping = asyncio.Event()
         self._late_before = 0
+        self._late_told_at = -math.inf
         self.muted = False
 
     @property
@@ -43,9 +47,10 @@ class Pump(Generic[T]):
         while not self._stopping.is_set():
             item = await asyncio.to_thread(self._read)
             if item is None:
-                return not self._stopping.is_set()
+                break
             await self._deliver(item)
-        return False
+        self._tell_late(0.0)
+        return not self._stopping.is_set()
 
     def stop(self) -> None:
         """Send nothing more; `run` returns within one frame."""
@@ -57,7 +62,7 @@ class Pump(Generic[T]):
                 case Wait(delay_s=delay_s):
                     await self._stopped_within(delay_s)
                 case Send(capture_time=capture_time):
-                    self._report_late()
+                    self._tell_late(LATE_LINE_S)
                     if not self.muted:
                         await self._send(item, capture_time)
                     return
@@ -71,10 +76,12 @@ class Pump(Generic[T]):
         except TimeoutError:
             return
 
-    def _report_late(self) -> None:
-        """One line for each run of late items, when it is over."""
-        if (late := self._pacer.dropped_late - self._late_before) > 0:
-            self._late_before = self._pacer.dropped_late
+    def _tell_late(self, quiet_s: float) -> None:
+        """A line for what came too late since the last one, `quiet_s` after that at the earliest."""
+        now = asyncio.get_running_loop().time()
+        late = self._pacer.dropped_late - self._late_before
+        if late > 0 and now - self._late_told_at >= quiet_s:
+            self._late_before, self._late_told_at = self._pacer.dropped_late, now
             log.warning("source_late", track=self._name, dropped=late, dropped_in_all=self._late_before)
 
 

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from quality import publishing
 from quality.publish_ladder import Limit, Move, Published, Settings, fitting_lines, least_bps, needed_bps, scaled_size
+from quality.publish_signs import read_signs
 from quality.publishing import Course, PublishDecision, PublishState
-from quality.sent_layers import SentLayer
-from quality.stats import QualityLimitationReason
+from quality.sent_layers import SentLayer, pictures_encoded, sent_layers
+from quality.stats import OutboundRtp, QualityLimitationReason, TrackKind, TrackSnapshot, TrackSource
 from quality.video_model import VideoCodec
-from quality.window import Window
+from quality.window import Window, delta
 from tests.quality.sent_video import PUBLISHED, Machine
 from tests.quality.traces import EPOCH
 
@@ -269,9 +270,6 @@ def test_more_lines_never_need_less(one: int, other: int) -> None:
 
 
 def test_a_layer_is_worked_out_from_two_snapshots() -> None:
-    from quality.sent_layers import sent_layers
-    from quality.stats import OutboundRtp
-
     before = OutboundRtp(rid="f", frames_encoded=10, bytes_sent=1000, qp_sum=100, total_encode_time=1.0, active=True)
     after = OutboundRtp(
         rid="f",
@@ -292,3 +290,50 @@ def test_a_layer_is_worked_out_from_two_snapshots() -> None:
     assert layer == SentLayer("f", True, 1280, 720, 25.0, 200_000.0, 500_000.0, 40.0, 0.25, 1, none)
     (still,) = sent_layers([(after, after)], 2.0)
     assert (still.qp, still.fps, still.encode_load) == (None, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("mime_type", "counted", "told_fps", "pictures"),
+    [
+        ("video/VP9", 90, 30.0, 30),  # three spatial layers
+        ("video/VP9", 27, 9.0, 9),
+        ("video/VP9", 60, 30.0, 30),  # small: two
+        ("video/VP9", 30, 30.0, 30),  # or one
+        ("video/VP9", 30, 0.0, 30),  # nothing in the last second: not known how many
+        ("video/VP9", 90, 5.0, 30),  # it has just fallen: three at most
+        ("video/VP8", 30, 10.0, 30),
+        ("video/AV1", 30, 30.0, 30),
+        ("", 90, 30.0, 90),
+    ],
+)
+def test_each_spatial_layer_of_a_vp9_picture_is_counted_as_a_frame_and_is_none(
+    mime_type: str, counted: int, told_fps: float, pictures: int
+) -> None:
+    before = OutboundRtp(packets_sent=1, frames_encoded=100, mime_type=mime_type)
+    after = replace(before, packets_sent=9, frames_encoded=100 + counted, frames_per_second=told_fps)
+    assert pictures_encoded(before, after, 1.0) == pictures
+    snapshots = [
+        TrackSnapshot("TR", TrackKind.VIDEO, TrackSource.CAMERA, at, (stream,))
+        for at, stream in ((5.0, before), (6.0, after))
+    ]
+    window = delta(*snapshots)
+    assert window.fps == window.layers[0].fps == pictures
+
+
+def test_of_vp9_whose_encoder_counts_as_many_frames_as_were_captured_a_third_is_delivered() -> None:
+    before = OutboundRtp(packets_sent=1, frames_captured=0, mime_type="video/VP9", frame_width=1280, frame_height=720)
+    after = replace(
+        before,
+        packets_sent=9,
+        bytes_sent=9_000,
+        frames_captured=30,
+        frames_encoded=30,
+        frames_per_second=10.0,
+        total_encode_time=0.9,
+    )
+    video = TrackSnapshot("TR", TrackKind.VIDEO, TrackSource.CAMERA, 5.0, (before,))
+    window = delta(video, replace(video, timestamp=6.0, stats=(after,)))
+    signs = read_signs(Published(1280, 720, 30.0, VideoCodec.VP9, layered=False), Settings(), window)
+    assert signs is not None
+    assert signs.delivered == pytest.approx(1 / 3)
+    assert signs.trouble == {Limit.CPU: "33% of the frames are encoded, which takes 90% of the time"}

@@ -44,6 +44,7 @@ def test_layers_of_one_source_are_together_with_what_the_receiver_reported() -> 
         entry(
             outbound_rtp={
                 "rtc": {"id": f"O{rid}"},
+                "stream": {"codec_id": "COT"},
                 "sent": {"packets_sent": packets},
                 "outbound": {
                     "rid": rid,
@@ -62,12 +63,15 @@ def test_layers_of_one_source_are_together_with_what_the_receiver_reported() -> 
         }
     )
     stray = entry(outbound_rtp={"outbound": {"media_source_id": "gone"}})
-    streams = outbound_by_source(rtc.RtcStats(publisher_stats=[*layers, source, report, stray], subscriber_stats=[]))
+    codec = entry(codec={"rtc": {"id": "COT"}, "codec": {"mime_type": "video/VP8"}})
+    entries = [*layers, source, report, stray, codec]
+    streams = outbound_by_source(rtc.RtcStats(publisher_stats=entries, subscriber_stats=[]))
     assert set(streams) == {"local"}
     assert [(each.rid, each.packets_sent) for each in streams["local"]] == [("f", 3), ("h", 2), ("q", 1)]
     assert [each.packets_lost for each in streams["local"]] == [None, 9, None]
     assert streams["local"][1].round_trip_time == 0.25
     assert {each.quality_limitation_reason for each in streams["local"]} == {QualityLimitationReason.CPU}
+    assert {each.mime_type for each in streams["local"]} == {"video/VP8"}
 
 
 def test_a_track_is_known_by_its_source_or_by_what_it_receives() -> None:

@@ -1,8 +1,10 @@
 """The pump: on time, whole, muted, and gone at once when stopped."""
 
 import asyncio
+import time
 
 import pytest
+from structlog.testing import capture_logs
 
 from agent.room.pump import Pump
 from media.errors import SourceUnreadable
@@ -69,6 +71,24 @@ async def test_late_items_are_dropped_and_counted() -> None:
     assert await pump.run()
     assert chunks.sent == []
     assert pump.dropped_late == 5
+
+
+async def test_what_is_late_again_and_again_is_told_at_first_and_then_all_together() -> None:
+    chunks = Chunks(40)
+
+    def read() -> DecodedAudio | None:
+        item = chunks.read()
+        if item and item.pts_s in {chunk(number).pts_s for number in (5, 15, 25)}:
+            time.sleep(0.1)  # three chunks are late then
+        return item
+
+    pacer = Pacer(start=asyncio.get_running_loop().time(), late_limit_s=0.02)
+    pump = Pump(name="sound", read=read, send=chunks.send, pacer=pacer)
+    with capture_logs() as lines:
+        assert await pump.run()
+    first, rest = [line for line in lines if line["event"] == "source_late"]
+    assert 0 < first["dropped"] < rest["dropped"]
+    assert first["dropped"] + rest["dropped"] == rest["dropped_in_all"] == pump.dropped_late
 
 
 async def test_a_source_that_fails_says_so() -> None:
