@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from agent.room.subscription import SubscribeAction, SubscriptionPolicy, SubscriptionRule
     from agent.tokens import Credentials
+    from quality.stats import TrackSource
 
 __all__ = [
     "EVERYTHING",
@@ -45,6 +46,7 @@ __all__ = [
     "SubscribeAction",
     "SubscriptionPolicy",
     "SubscriptionRule",
+    "TrackSource",
     "TrackState",
     "VideoCodec",
     "configure_logs",
@@ -70,6 +72,7 @@ _MODULES = {
     ),
     "agent.room.subscription": ("SubscribeAction", "SubscriptionPolicy", "SubscriptionRule"),
     "agent.tokens": ("Credentials",),
+    "quality.stats": ("TrackSource",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TypeVar
 
 from agent.errors import InvalidSettings
 from agent.room.metadata import check_name
 from media.sources.source import VideoFormat
 from quality.presets import preset_fps
 from quality.stats import TrackKind, TrackSource, VideoLayer, VideoQuality
+
+T = TypeVar("T", bound=StrEnum)
 
 # Below this the SDK's layers are odd: 640x360 gave one of 640x360 at 450 kb/s beside the full one (seen on 1.2.1).
 SIMULCAST_MINIMUM_SIDE = 960
@@ -52,7 +55,8 @@ class PublishOptions:
     where the source has no picture. `max_bitrate_bps` and `max_fps` are of the highest layer.
     `video=False` or `audio=False` leaves that half out. `adaptive`: frames, size and codec of the video follow what
     the machine and the way out carry, below what is said here. `pre_encoded`: the file's H.264 or VP8 video is sent as
-    it is, in its own codec and one layer; what the way out does not carry of it is left out.
+    it is, in its own codec and one layer; what the way out does not carry of it is left out. The names of a codec
+    ("vp9") and a source ("screen_share") will do. InvalidSettings where something is unknown or out of range.
     """
 
     name: str = ""
@@ -69,6 +73,8 @@ class PublishOptions:
     metadata: dict[str, str | int | float | bool | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "video_codec", _named(VideoCodec, "video_codec", self.video_codec))
+        object.__setattr__(self, "source", _named(TrackSource, "source", self.source))
         check_name("track name", f"{self.name}-audio")
         if self.max_bitrate_bps is not None and not 30_000 <= self.max_bitrate_bps <= 50_000_000:
             raise InvalidSettings(f"max_bitrate_bps is {self.max_bitrate_bps}; give 30000 to 50000000")
@@ -76,6 +82,13 @@ class PublishOptions:
             raise InvalidSettings(f"max_fps is {self.max_fps}; give 1 to 120")
         if self.audio_bitrate_bps is not None and not 6_000 <= self.audio_bitrate_bps <= 510_000:
             raise InvalidSettings(f"audio_bitrate_bps is {self.audio_bitrate_bps}; Opus takes 6000 to 510000")
+
+
+def _named(kind: type[T], field_name: str, value: str) -> T:
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise InvalidSettings(f"{field_name} is {value!r}; give one of {', '.join(kind)}") from error
 
 
 @dataclass(frozen=True, slots=True)

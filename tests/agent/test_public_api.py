@@ -41,6 +41,7 @@ NAMES = [
     "SubscribeAction",
     "SubscriptionPolicy",
     "SubscriptionRule",
+    "TrackSource",
     "TrackState",
     "VideoCodec",
     "configure_logs",

@@ -1,5 +1,7 @@
 """From publish options to tracks, and to the SDK's options."""
 
+from typing import Any
+
 import pytest
 from livekit import rtc
 
@@ -96,3 +98,21 @@ def test_the_usual_rate_is_what_the_sdk_lets_through() -> None:
     assert plan_video(PublishOptions(), 1280, 720, 60).usual_fps == 30.0
     assert plan_video(PublishOptions(source=TrackSource.SCREEN_SHARE), 1280, 720, 60).usual_fps == 15.0
     assert plan_video(PublishOptions(max_fps=10), 1280, 720, 60).usual_fps == 10.0
+
+
+def test_a_codec_and_a_source_may_be_named() -> None:
+    named: dict[str, Any] = {"video_codec": "vp9", "source": "screen_share"}
+    assert PublishOptions(**named) == PublishOptions(source=TrackSource.SCREEN_SHARE, video_codec=VideoCodec.VP9)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("video_codec", "vp10", "video_codec is 'vp10'; give one of vp8, h264, vp9, av1"),
+        ("source", "window", "source is 'window'; give one of"),
+    ],
+)
+def test_an_unknown_codec_or_source_says_which_there_are(name: str, value: str, told: str) -> None:
+    wrong: dict[str, Any] = {name: value}
+    with pytest.raises(InvalidSettings, match=told):
+        PublishOptions(**wrong)
