@@ -37,6 +37,7 @@ UNANSWERED_S = 30  # of what the way has proved to carry: it may not know that i
 WIDER = 1.3  # times what comes: what a probe, and what comes after one that worked, asks for
 ROUND_TRIP_RISE = 0.002  # a second: the least round trip seen is forgotten this slowly
 CLEAN_S = 4
+PROVED_S = 2  # clean for so long where the way has proved to carry all
 WIDENED_S = 3  # clean for so long after a raise that worked
 UNPROVEN_S = 15  # clean for so long where this end's estimate does not cover the step
 PROVEN = 0.9  # of a step's bits, or more: the estimate covers it
@@ -299,7 +300,8 @@ def _shared_out(state: ControllerState, evidence: Evidence, bandwidth_bps: float
 
 def _raise(state: ControllerState, evidence: Evidence, now: float, *, proved: bool) -> Stepped:
     """The most useful step of those that are held down. `proved`: the way is known to carry all that is wanted."""
-    if not state.held or state.clean < (WIDENED_S if state.widened else CLEAN_S) or waits(state.waits, Kind.RAISE, now):
+    clean_s = PROVED_S if proved else WIDENED_S if state.widened else CLEAN_S
+    if not state.held or state.clean < clean_s or waits(state.waits, Kind.RAISE, now):
         return state, ()
     assert state.inputs is not None
     asked, videos = state.asked, state.judged(evidence)

@@ -10,7 +10,7 @@ from media.rtp.rtcp import build_nack, build_remb
 from media.rtp.transport_feedback import ArrivalRecorder, build_transport_feedback
 from media.tap.sdp import ABS_SEND_TIME, TRANSPORT_WIDE_CC, Offer, receive_formats
 
-REPEATABLE_PACKETS = 250  # of each stream: livekit-server keeps its last 500
+REPEATABLE_PACKETS = 250  # of each stream: livekit-server keeps the last 300 of a layer at least
 LONGEST_STEP_S = 0.1  # the event loop was busy: not all that was left out at once
 
 
