@@ -127,10 +127,15 @@ def gone(direction: Direction, kind: TrackKind) -> Health:
     return Health(direction, kind, flows=False, problem=Problem.GONE, reason="the server has the publication no longer")
 
 
-def vanished(kind: str) -> Health:
-    """The health of a received track that was restarted and is not there at all since."""
+def vanished(kind: str, *, recorded: bool = False) -> Health:
+    """The health of a received track that was restarted and is not there at all since; `recorded` as in `health`."""
     return Health(
-        Direction.INBOUND, TrackKind(kind), flows=False, problem=Problem.STUCK, reason="nothing came of the restart"
+        Direction.INBOUND,
+        TrackKind(kind),
+        flows=False,
+        problem=Problem.STUCK,
+        reason="nothing came of the restart",
+        keep_video=recorded,
     )
 
 

@@ -106,7 +106,7 @@ class TrackRestarter:
     def _vanished(self, seen: Collection[str]) -> dict[str, tuple[TrackLabel, Health]]:
         """Tracks that are still wanted, and of which nothing at all is known since they were restarted."""
         return {
-            key: (watched.label, restart.vanished(watched.label.kind))
+            key: (watched.label, restart.vanished(watched.label.kind, recorded=self._recorded))
             for key, watched in self._watched.items()
             if key not in seen and watched.state.watched is not None and self._hands.wants(watched.label)
         }
