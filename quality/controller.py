@@ -165,7 +165,7 @@ def _count(state: ControllerState, evidence: Evidence, now: float, *, answered: 
         rates=tuple((sid, quality, rate) for (sid, quality), rate in sorted(rates.items())),
         troubled=(0 if answered else state.troubled) + 1 if trouble else 0,
         withheld=state.withheld + 1 if withheld and not trouble else 0,
-        clean=state.clean + 1 if not trouble and not withheld else 0,
+        clean=0 if trouble or withheld else state.clean + (1 if evidence.tracks else 0),
         round_trip_s=min(state.round_trip_s + ROUND_TRIP_RISE, evidence.round_trip_s or math.inf),
         seen=recent(state.seen, now) + changed,
     )

@@ -25,9 +25,9 @@ UNLIMITED_CORES = 16.0  # past it the budget is no limit any more
 
 @dataclass(frozen=True, slots=True)
 class CpuUse:
-    """A second: how long all threads ran (seconds), and the share in which the busiest one ran or waited, 0..1."""
+    """Processors that all threads took since the last look, and the share that the busiest one ran or waited, 0..1."""
 
-    ran_s: float
+    ran_cores: float
     busiest: float
 
 
@@ -60,7 +60,7 @@ def step(state: CpuBudget, use: CpuUse, decoding_cores: float, now: float, least
     state = replace(state, short_since=short_since, calm_since=calm_since)
     if now < state.quiet_until:
         return state
-    helps = decoding_cores >= LEAST_SHARE * use.ran_s and min(state.cores, decoding_cores) > least_cores
+    helps = decoding_cores >= LEAST_SHARE * use.ran_cores and min(state.cores, decoding_cores) > least_cores
     patience_s = SATURATED_S if use.busiest > SATURATED_SHARE else SHORT_S
     if short_since is not None and now - short_since >= patience_s and helps:
         failed = now - state.raised_at < FAILED_S

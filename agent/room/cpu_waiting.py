@@ -10,14 +10,14 @@ _NS = 1e-9
 
 
 class CpuWaiting:
-    """`take` once a second; the figures are since the call before. Zero where the kernel does not tell."""
+    """`take` once a second or so; the figures are since the call before. Zero where the kernel does not tell."""
 
     def __init__(self) -> None:
         self._before: dict[str, tuple[int, int]] = {}
         self._at = time.monotonic()
 
     def take(self) -> CpuUse:
-        """What all threads ran, and the share of the time in which the busiest one ran or waited for a processor."""
+        """How much of a processor all threads took, and the share of the time that the busiest one ran or waited."""
         now: dict[str, tuple[int, int]] = {}
         for task in TASKS.iterdir() if TASKS.is_dir() else ():
             try:
@@ -30,4 +30,6 @@ class CpuWaiting:
         elapsed_s, self._before, self._at = at - self._at, now, at
         ran_ns = sum(after[0] - before[0] for before, after in pairs)
         busiest_ns = max((sum(after) - sum(before) for before, after in pairs), default=0)
-        return CpuUse(ran_ns * _NS, busiest_ns * _NS / elapsed_s if elapsed_s > 0 else 0.0)
+        if elapsed_s <= 0:
+            return CpuUse(0.0, 0.0)
+        return CpuUse(ran_ns * _NS / elapsed_s, busiest_ns * _NS / elapsed_s)

@@ -93,8 +93,12 @@ class TrackRestarter:
         for key in self._watched.keys() - seen.keys() - self._acting:
             del self._watched[key]
         for key, (label, health) in seen.items():
-            if key not in self._acting:
+            if key not in self._acting and self._is_ours(label, health):
                 self._step(key, label, health, tick.at)
+
+    def _is_ours(self, label: TrackLabel, health: Health) -> bool:
+        """Whether it is for us to restart: what is received and not wanted is on its way out."""
+        return health.direction is Direction.OUTBOUND or self._hands.wants(label)
 
     def _settled(self, now: float) -> bool:
         """Whether the connection has been there for long enough to judge what comes over it."""

@@ -16,7 +16,7 @@ def tap_snapshots(
     tap: Tap, is_stream_paused: Callable[[str], bool], heard: Heard, now: float
 ) -> tuple[TrackSnapshot, ...]:
     """What is received of each track now; `is_stream_paused` knows, by SID, which of them the server withholds."""
-    found = ((stats, tap.find_track(sid)) for sid, stats in tap.stats().items())
+    found = ((stats, tap.find_track(sid)) for sid, stats in tap.stats().items() if sid in tap.subscribed)
     return tuple(
         TrackSnapshot(
             track_sid=item[1].sid,

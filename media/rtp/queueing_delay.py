@@ -14,21 +14,23 @@ _CLOCK_SET_S = 0.5
 
 
 class QueueingDelay:
-    """Transit time above the least one of the last `window_s`; the clocks need not agree, only run alike.
+    """Transit time above the least one of the last `window_s` (32 at most); the clocks need not agree, only run alike.
 
     The window lets the least transit time follow clocks that drift (200 ppm are 6 ms in 30 s) and
     routes that grow longer.
     """
 
-    __slots__ = ("_base", "_bucket_end", "_bucket_s", "_last", "_minima", "_newest")
+    __slots__ = ("_arrived", "_base", "_bucket_end", "_bucket_s", "_last", "_minima", "_newest", "_window_s")
 
     def __init__(self, window_s: float = 30.0) -> None:
+        self._window_s = window_s
         self._bucket_s = window_s / _BUCKETS
         self._minima: deque[float] = deque(maxlen=_BUCKETS)
         self._bucket_end = float("-inf")
         self._base = 0.0
         self._last: int | None = None
         self._newest = 0
+        self._arrived = float("-inf")
 
     def observe(self, send_time: int, arrival_time: float) -> float:
         """The delay in seconds of a packet sent at `send_time` (24 bits) that came at `arrival_time`."""
@@ -36,7 +38,10 @@ class QueueingDelay:
         sent = send_time if last is None else last + ((send_time - last + _HALF_CYCLE) % _CYCLE) - _HALF_CYCLE
         self._last = sent
         transit = arrival_time - sent / _FRACTION
-        if sent < self._newest - _CLOCK_SET_S * _FRACTION:
+        # Over a silence of half a cycle it is not known how often the clock wrapped; by then all minima are too old.
+        silent = arrival_time - self._arrived > self._window_s
+        self._arrived = arrival_time
+        if silent or sent < self._newest - _CLOCK_SET_S * _FRACTION:
             self._restart(sent)
         elif sent > self._newest:
             self._newest = sent

@@ -57,6 +57,7 @@ class Receivers:
     _feedback: list[bytes] = field(default_factory=list)
     _bandwidth: BandwidthFeedback | None = None
     _offered: dict[str, MediaSection] = field(default_factory=dict)
+    _ended: set[str] = field(default_factory=set)
 
     def begin_connection(self) -> None:
         """Forget the SSRCs of the connection that was lost."""
@@ -64,25 +65,32 @@ class Receivers:
         self._by_rtx_ssrc.clear()
         self._touched.clear()
         self._offered.clear()
+        self._ended.clear()
         self._bandwidth = None
         for track in self._tracks.values():
             track.connected = False
 
     def configure(self, offer: Offer, now: float) -> None:
-        """Take the tracks of an offer; sections whose track is the same as before stay untouched."""
+        """Take the tracks of an offer; sections whose track is the same as before stay untouched.
+
+        What has ended here the server may offer for a second more, until it has closed it: that is left out.
+        """
         self._bandwidth = self._bandwidth or negotiated_feedback(offer)
         self._offered = {
             section.track_id: section
             for section in offer.sections
             if section.kind in {"audio", "video"} and section.ssrcs and section.direction in {"sendrecv", "sendonly"}
         }
-        for section in self._offered.values():
-            self._configure_track(section, now)
+        self._ended &= self._offered.keys()
+        for sid, section in self._offered.items():
+            if sid not in self._ended:
+                self._configure_track(section, now)
         for track in [item for item in self._by_ssrc.values() if item.sid not in self._offered]:
             track.connected = False
 
     def expect(self, track_sid: str, now: float) -> None:
         """The track is wanted (again). An end and a new beginning in a row the server answers with no new offer."""
+        self._ended.discard(track_sid)
         section = self._offered.get(track_sid)
         if section is not None and track_sid not in self._tracks:
             self._configure_track(section, now)
@@ -193,7 +201,8 @@ class Receivers:
         return {sid: frames for sid, frames in flushed if frames}
 
     def end_track(self, track_sid: str, now: float) -> tuple[EncodedFrame, ...]:
-        """The track is gone for good: its last frames."""
+        """The track is gone until it is expected again: its last frames."""
+        self._ended.add(track_sid)
         track = self._tracks.pop(track_sid, None)
         self._touched.pop(track_sid, None)
         for table in (self._by_ssrc, self._by_rtx_ssrc):

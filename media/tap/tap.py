@@ -351,6 +351,7 @@ class Tap:
 
     def _update_participants(self, participants: tuple[RemoteParticipant, ...]) -> None:
         for item in participants:
+            self._note_mutes(item)
             if not item.active:
                 self._participants.pop(item.sid, None)
                 self._connection_qualities.pop(item.sid, None)
@@ -358,6 +359,14 @@ class Tap:
                 self._participants[item.sid] = item
         self._receivers.retain_participants(self._participants)
         self._listener.on_tap_participants(self.participants)
+
+    def _note_mutes(self, participant: RemoteParticipant) -> None:
+        """What a mute takes is no freeze."""
+        known = self._participants.get(participant.sid)
+        muted = {track.sid: track.muted for track in known.tracks} if known else {}
+        for track in participant.tracks:
+            if muted.get(track.sid, track.muted) != track.muted:
+                self._receivers.note_pause(track.sid)
 
 
 def _intent(quality: LayerQuality, max_fps: int | None) -> LayerIntent:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quality.allocation import Limits, Subscription, decode_cores
-from quality.controller import LOSS_S, PROBE_S, SETTLE_S, TROUBLE_S, adopt, step
+from quality.controller import LOSS_S, PROBE_S, SETTLE_S, TROUBLE_S, UNPROVEN_S, adopt, step
 from quality.controller_state import ControllerState
 from quality.layer_trials import FIRST_WAIT_S, Action, Kind
 from quality.stats import Direction, TrackKind, VideoQuality
@@ -367,3 +367,17 @@ def test_it_waits_after_each_action_for_its_effect() -> None:
     undone = room.times(Kind.UNDO)
     gaps = [later - at for at, later in pairwise(times) if later not in undone]
     assert min(gaps) >= SETTLE_S
+
+
+def test_seconds_in_which_nothing_is_seen_are_no_clean_ones() -> None:
+    room = Room()
+    room.pass_seconds(1)
+    room.state = adopt(room.state, {"TR_a": LOW})
+    room.asked["TR_a"] = LOW
+    for _ in range(2 * UNPROVEN_S):
+        room.now += 1
+        muted = tuple(replace(window(sid, LOW), muted=True, packets=0, bytes=0, frames=0) for sid in room.asked)
+        room.state, actions = step(room.state, ROOM, muted, room.now)
+        assert actions == ()
+    assert room.pass_seconds(UNPROVEN_S - 2) == []
+    assert [action.kind for action in room.pass_seconds(2)] == [Kind.RAISE]

@@ -238,3 +238,9 @@ def test_packets_without_pictures_are_a_problem_of_their_own() -> None:
     seen = healths([*camera, *broken])
     assert seen[-1].problem is Problem.NO_PICTURE
     assert "no picture" in seen[-1].reason
+
+
+def test_a_recorded_video_that_is_gone_after_its_restart_is_reported_and_never_given_up() -> None:
+    twice = (Remedy.RESTART, Remedy.RESTART)
+    assert restart.remedies(restart.vanished("video", recorded=True)) == (*twice, Remedy.REPORT)
+    assert restart.remedies(restart.vanished("video")) == (*twice, Remedy.AUDIO_ONLY, Remedy.REPORT)

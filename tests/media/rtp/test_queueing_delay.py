@@ -55,3 +55,15 @@ def test_a_clock_that_was_set_starts_anew(change: float) -> None:
         delay.observe(sent_at(30 + step / 50), step / 50)
     assert delay.observe(sent_at(30.4 + change), 0.4) == pytest.approx(0, abs=1e-4)
     assert delay.observe(sent_at(30.42 + change), 0.45) == pytest.approx(0.03, abs=1e-4)
+
+
+@pytest.mark.parametrize("silent_s", [20.0, 31.0, 40.0, 63.7, 70.0, 90.0, 130.0, 600.0])
+def test_after_a_silence_of_any_length_there_is_no_queue(silent_s: float) -> None:
+    delay = QueueingDelay()
+    for step in range(100):
+        delay.observe(sent_at(step * 0.1), 1000 + step * 0.1)
+    for step in range(100):
+        at = 10 + silent_s + step * 0.1
+        assert delay.observe(sent_at(at), 1000 + at) == pytest.approx(0, abs=1e-4)
+    at = 20 + silent_s
+    assert delay.observe(sent_at(at), 1000.2 + at) == pytest.approx(0.2, abs=1e-4), "one that comes then is seen"

@@ -7,10 +7,11 @@ from typing import cast
 import pytest
 
 from media.clock import SteadyClock
+from media.frames import MediaKind
 from media.rtp.clock_mapping import ClockSource
 from media.rtp.packet import RtpPacket
 from media.rtp.rtcp import SenderReport, build_sender_report, unix_to_ntp
-from media.tap.events import ParticipantsUpdated, RemoteParticipant
+from media.tap.events import ParticipantsUpdated, RemoteParticipant, RemoteTrack
 from media.tap.receiver import Receivers
 from media.tap.sdp import parse_offer
 from media.tap.tap import Tap, TapListener, TapOptions
@@ -43,6 +44,19 @@ def test_redundant_audio_that_is_lost_is_asked_for_again_though_no_nack_is_offer
     assert nacks
     media_ssrc, first, following = struct.unpack_from("!IHH", nacks[0], 8)
     assert (media_ssrc, first, following) == (ssrc, 3, 1)
+
+
+def test_a_track_that_ended_is_none_where_the_server_offers_it_for_a_moment_more() -> None:
+    audio = next(section for section in OFFER.sections if section.kind == "audio")
+    receivers = Receivers(local_ssrc=7, cname="c")
+    receivers.configure(OFFER, NOW)
+    receivers.end_track(audio.track_id, NOW)
+    receivers.configure(OFFER, NOW + 0.1)
+    receivers.receive(redundant(audio.ssrcs[0], 1), NOW + 0.2)
+    assert audio.track_id not in receivers.stats(NOW + 0.3)
+    receivers.begin_connection()
+    receivers.configure(OFFER, NOW + 1)
+    assert audio.track_id in receivers.stats(NOW + 1), "another connection offers what it was asked for"
 
 
 def test_a_track_that_ended_and_is_wanted_again_is_received_by_the_offer_that_there_was() -> None:
@@ -109,3 +123,22 @@ def test_a_tap_keeps_the_clocks_of_those_who_are_there() -> None:
     assert set(tap._receivers._offsets) == {participant}
     tap.on_signal(told(participant, active=False))
     assert tap._receivers._offsets == {}
+
+
+def test_what_a_mute_takes_is_no_freeze(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nobody:
+        def on_tap_participants(self, participants: dict[str, RemoteParticipant]) -> None:
+            """Nobody listens."""
+
+    def told(*, muted: bool) -> ParticipantsUpdated:
+        track = RemoteTrack(
+            "TR_v", "", MediaKind.VIDEO, "camera", "video/vp8", muted=muted, simulcasted=True, encrypted=False
+        )
+        return ParticipantsUpdated((RemoteParticipant("PA_a", "a", "", "", {}, active=True, tracks=(track,)),))
+
+    tap = Tap(TapOptions("ws://localhost", lambda: ""), cast(TapListener, Nobody()), SteadyClock())
+    noted: list[str] = []
+    monkeypatch.setattr(Receivers, "note_pause", lambda _self, sid: noted.append(sid))
+    for muted in (False, False, True, True, False):
+        tap.on_signal(told(muted=muted))
+    assert noted == ["TR_v", "TR_v"], "when it begins and when it ends"
