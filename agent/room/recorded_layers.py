@@ -1,6 +1,7 @@
 """Asks the tap for the layers that a recording shall have: by its policy, by people, and by what the way carries."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
@@ -11,6 +12,7 @@ from agent.room.quality_monitor import QualityTick
 from agent.room.recording_layers import LayerAllocator, RecordedVideo, is_in_focus
 from agent.room.recording_plan import LayerPolicy
 from agent.room.recording_rates import ReceiveRates
+from agent.room.subscription import TrackKey
 from agent.room.tap_values import track_state, video_layers, video_quality
 from media.frames import MediaKind
 from media.tap.events import LayerQuality, RemoteParticipant, RemoteTrack
@@ -41,7 +43,7 @@ class RecordedLayers:
         self._caps: dict[str, VideoQuality] = {}
         self._lowered: dict[str, VideoQuality] = {}
         self._max_fps: dict[str, int | None] = {}
-        self._pinned: dict[str, VideoQuality] = {}
+        self._pins: dict[TrackKey, VideoQuality] = {}
         self._allocated: dict[str, VideoQuality] = {}
 
     def allow(self, track_sid: str, cap: VideoQuality, max_fps: int | None = None) -> LayerQuality:
@@ -67,15 +69,26 @@ class RecordedLayers:
         self._caps.pop(track_sid, None)
         self._lowered.pop(track_sid, None)
         self._max_fps.pop(track_sid, None)
-        self._pinned.pop(track_sid, None)
         self._allocated.pop(track_sid, None)
 
     def pin(self, track_sid: str, quality: VideoQuality | None) -> None:
-        """Take this layer whatever the policy says; None leaves it to the policy again."""
+        """Take this layer whatever the policy says, also of the track as it is published again; None: by the policy."""
+        key = self._key(track_sid)
+        if key is None:
+            return
         if quality is None:
-            self._pinned.pop(track_sid, None)
+            self._pins.pop(key, None)
         else:
-            self._pinned[track_sid] = quality
+            self._pins[key] = quality
+
+    def pinned(self, track_sid: str) -> VideoQuality | None:
+        """The layer that a person asked for."""
+        key = self._key(track_sid)
+        return self._pins.get(key) if key else None
+
+    def _key(self, track_sid: str) -> TrackKey | None:
+        found = self._tap.find_track(track_sid)
+        return TrackKey.of(track_state(*found)) if found else None
 
     def on_tick(self, tick: QualityTick) -> bool:
         """Take in a second of what the tap receives; whether `apply` has something new to ask for."""
@@ -95,13 +108,15 @@ class RecordedLayers:
         """What the videos want that the controller leaves alone."""
         others = ((sid, self._video(sid)) for sid in self._allocated if sid not in chosen)
         return sum(
-            video.wanted_bps(self._pinned.get(sid, self._allocated[sid])) for sid, video in others if video is not None
+            video.wanted_bps(self._allocated[sid] if video.pinned is None else video.pinned)
+            for sid, video in others
+            if video is not None
         )
 
     def _judged(self, sid: str) -> Subscription | None:
         """A video whose layer may be chosen: simulcast, and nobody's choice."""
         found = self._tap.find_track(sid)
-        if found is None or sid in self._pinned or not (layers := video_layers(found[1])):
+        if found is None or self.pinned(sid) is not None or not (layers := video_layers(found[1])):
             return None
         focus = is_in_focus(self.policy, found[0].identity)
         return layer_subscription(
@@ -124,13 +139,14 @@ class RecordedLayers:
         held = dict(self._controller.held)
         for sid, quality in self._allocated.items():
             ours = min(quality, held.get(sid, quality))
-            wanted = LayerQuality(self._pinned.get(sid, ours).value)
+            pinned = self.pinned(sid)
+            wanted = LayerQuality((ours if pinned is None else pinned).value)
             if self._tap.quality(sid) in {None, wanted}:
                 continue
             await self._tap.set_quality(sid, wanted)
             self.rates.forget(sid)
-            if sid in self._pinned or quality is not before.get(sid):
-                reason = "asked for by a person" if sid in self._pinned else "the recording's layer policy"
+            if pinned is not None or quality is not before.get(sid):
+                reason = "the recording's layer policy" if pinned is None else "asked for by a person"
                 log.info("layer_decision", sid=sid, target="tap", to_quality=wanted.name, reason=reason)
 
     async def _limit(self, sid: str) -> None:
@@ -145,7 +161,8 @@ class RecordedLayers:
         found, taken = self._tap.find_track(sid), video_quality(self._tap.quality(sid))
         if found is None or taken is None or found[1].kind is not MediaKind.VIDEO:
             return None
-        return recorded_video(*found, self._cap(sid), taken, self.rates.smooth_bps(sid))
+        video = recorded_video(*found, self._cap(sid), taken, self.rates.smooth_bps(sid))
+        return replace(video, pinned=self.pinned(sid))
 
 
 def recorded_video(

@@ -27,7 +27,7 @@ class RecordedVideo:
 
     `declared_bps`: what its publisher says of its layers. `measured_bps` is what comes now, of the layer
     `taken`; 0 until it is known. `simulcasted` False: there is one layer only.
-    `muted`: its publisher sends nothing.
+    `muted`: its publisher sends nothing. `pinned` is the layer that a person asked for, whatever it takes.
     """
 
     sid: str
@@ -39,6 +39,7 @@ class RecordedVideo:
     measured_bps: float = 0.0
     declared_bps: Mapping[VideoQuality, int] = field(default_factory=dict)
     muted: bool = False
+    pinned: VideoQuality | None = None
 
     def cost_bps(self, quality: VideoQuality) -> float:
         """What a layer costs: measured, or as declared, or in proportion to what is known."""
@@ -63,11 +64,11 @@ class RecordedVideo:
 
 
 def allocate(policy: LayerPolicy, videos: Sequence[RecordedVideo], budget_bps: float) -> dict[str, VideoQuality]:
-    """A layer for each video, within `budget_bps` as far as the lowest layers allow."""
-    chosen = {video.sid: VideoQuality.LOW for video in videos}
-    left = budget_bps - sum(video.cost_bps(VideoQuality.LOW) for video in videos)
+    """A layer for each video, within `budget_bps` as far as the pinned and the lowest layers allow."""
+    chosen = {video.sid: VideoQuality.LOW if video.pinned is None else video.pinned for video in videos}
+    left = budget_bps - sum(video.cost_bps(chosen[video.sid]) for video in videos)
     for rank in range(3):
-        group = [video for video in videos if _rank(policy, video) == rank]
+        group = [video for video in videos if video.pinned is None and _rank(policy, video) == rank]
         for quality in (VideoQuality.MEDIUM, VideoQuality.HIGH):
             for video in group:
                 before = chosen[video.sid]
@@ -121,9 +122,10 @@ class LayerAllocator:
         full = allocate(policy, videos, budget_bps)
         spared = allocate(policy, videos, RAISE_WITHIN * budget_bps)
         wanted = {}
+        pinned = {video.sid for video in videos if video.pinned is not None}
         for sid, most in full.items():
             current = self._chosen.get(sid)
-            if current is None or most < current:
+            if current is None or most < current or sid in pinned:
                 wanted[sid] = most
             elif now - self._changed_at[sid] >= RAISE_AFTER_S:
                 wanted[sid] = max(current, min(spared[sid], most))

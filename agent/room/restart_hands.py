@@ -84,10 +84,12 @@ class TapHands:
         return label.track_sid in self._tap.subscribed
 
     def can_go_lower(self, label: TrackLabel) -> bool:
-        """Whether more than the lowest layer is asked for of a simulcast video."""
+        """Whether more than the lowest layer is asked for of a simulcast video, and by no person."""
         found = self._tap.find_track(label.track_sid)
         asked = self._tap.quality(label.track_sid)
-        return found is not None and found[1].simulcasted and asked is not None and asked > LayerQuality.LOW
+        if found is None or not found[1].simulcasted or self._layers.pinned(label.track_sid) is not None:
+            return False
+        return asked is not None and asked > LayerQuality.LOW
 
     def missing(self) -> dict[TrackLabel, Health]:
         """A tap publishes nothing."""

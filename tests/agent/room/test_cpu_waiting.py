@@ -1,5 +1,6 @@
 """What a process takes of its processors, from the kernel's statistics of each thread."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ def test_it_is_a_rate_however_long_ago_the_last_look_was(
 ) -> None:
     now_s = 100.0
     monkeypatch.setattr(cpu_waiting, "TASKS", tmp_path)
-    monkeypatch.setattr(cpu_waiting.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
 
     def threads(*each: tuple[float, float]) -> None:
         for number, (ran_s, waited_s) in enumerate(each):

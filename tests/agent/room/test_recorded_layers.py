@@ -193,6 +193,24 @@ async def test_what_a_person_chose_stays_whatever_comes_of_it() -> None:
     assert room.asked[0] == LOW
 
 
+async def test_what_a_person_chose_holds_for_the_track_as_it_is_published_again() -> None:
+    room = Recorded()
+    room.layers.pin("TR_ada", LOW)
+    await room.pass_seconds(1, whole)
+    participant, track = room.tap.found.pop("TR_ada")
+    room.tap.found["TR_again"] = (participant, replace(track, sid="TR_again"))
+    del room.tap.qualities["TR_ada"]
+    room.tap.qualities["TR_again"] = LayerQuality.HIGH
+    room.layers.forget("TR_ada")
+    room.layers.allow("TR_again", HIGH)
+    await room.pass_seconds(1, whole)
+    assert room.tap.qualities == {"TR_again": LayerQuality.LOW, "TR_bob": LayerQuality.HIGH}
+    assert room.layers.pinned("TR_again") is LOW
+    room.layers.pin("TR_again", None)
+    await room.pass_seconds(1, whole)
+    assert room.tap.qualities["TR_again"] is LayerQuality.HIGH
+
+
 async def test_a_probe_that_somebodys_choice_ends_is_taken_back() -> None:
     room = Recorded()
 

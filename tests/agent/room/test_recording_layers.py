@@ -54,6 +54,21 @@ def test_a_budget_raises_screen_shares_first_then_who_is_in_focus_then_all_evenl
     assert allocate(policy, videos, 100) == dict.fromkeys(("a", "b", "host", "screen"), LOW), "recorded all the same"
 
 
+def test_what_a_person_asked_for_comes_out_of_the_budget_first() -> None:
+    others = [camera("b"), camera("c")]
+    assert allocate(LayerPolicy(), [camera("a", pinned=HIGH), *others], 2_000_000) == {"a": HIGH, "b": LOW, "c": LOW}
+    assert allocate(LayerPolicy(), [camera("a", pinned=LOW), *others], 2_000_000) == {
+        "a": LOW,
+        "b": MEDIUM,
+        "c": MEDIUM,
+    }
+    videos = [camera("a", pinned=HIGH), *others]
+    allocator = LayerAllocator()
+    evenly = {"a": MEDIUM, "b": MEDIUM, "c": MEDIUM}
+    assert allocator.step(LayerPolicy(budget_bps=2_000_000), [camera("a"), *others], 0) == evenly
+    assert allocator.step(LayerPolicy(budget_bps=2_000_000), videos, 1) == {"a": HIGH, "b": LOW, "c": LOW}, "at once"
+
+
 def test_a_video_with_one_layer_costs_what_it_costs() -> None:
     videos = [camera("a"), camera("plain", simulcasted=False, declared_bps={}, measured_bps=1_000_000.0)]
     assert allocate(LayerPolicy(), videos, 1_600_000)["a"] is MEDIUM
