@@ -18,7 +18,7 @@ from agent.room.counters import RoomCounters
 from agent.room.cpu_waiting import CpuWaiting
 from agent.room.data import DataPublisher
 from agent.room.encryption import RoomEncryption, RoomKeys
-from agent.room.events import ConnectionStateChanged, LayerChanged
+from agent.room.events import ConnectionStateChanged, LayerChanged, LocalTrackPublished
 from agent.room.layers import LayerAdapter
 from agent.room.publish_adapter import PublishAdapter
 from agent.room.publish_options import PublishOptions
@@ -366,6 +366,8 @@ class RoomAgent:
         self._recordings.on_room_event(event)
         if isinstance(event, ConnectionStateChanged):
             self._count_connection(event.state)
+        elif isinstance(event, LocalTrackPublished):
+            self._encryption.published()
         self._tell(event)
 
     def _count_connection(self, state: ConnectionState) -> None:

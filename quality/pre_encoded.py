@@ -85,6 +85,11 @@ def broken(state: PreEncodedState) -> PreEncodedState:
     return replace(state, needs_key=True)
 
 
+def muted(state: PreEncodedState) -> PreEncodedState:
+    """It was muted, or is not any more: what was seen before says nothing of now, but for the mode."""
+    return replace(broken(state), seconds=(), over_since=None, requested_at=None, late_told=False)
+
+
 def encoder_dropped(state: PreEncodedState, now: float) -> tuple[PreEncodedState, tuple[Told, ...]]:
     """libwebrtc dropped frames, as it does where more comes than goes out, and later ones refer to them."""
     state = broken(state)

@@ -28,20 +28,20 @@ async def publish(room: str, body: PublishBody, service: Service) -> list[Public
 
 @router.patch("/v1/rooms/{room}/publications/{sid}", openapi_extra=needs(Grant.ROOM_ADMIN))
 async def set_muted(room: str, sid: str, body: MuteBody, service: Service) -> PublicationState:
-    """Mute a publication, or unmute it."""
+    """Mute a publication, or unmute it. Its name will do for the SID, which changes where it is published anew."""
     await service.rooms.command(room, SetMuted(sid, body.muted))
     state = service.rooms.room(room).state
     if state is None:
         raise RoomUnavailable(f"room {room!r} is starting; try again in a moment")
     for publication in state.publications:
-        if publication.sid == sid:
+        if sid in {publication.sid, publication.name}:
             return publication
     raise TrackNotFound(f"publication {sid!r} has ended; look at the room's publications")
 
 
 @router.delete("/v1/rooms/{room}/publications/{sid}", status_code=204, openapi_extra=needs(Grant.ROOM_ADMIN))
 async def unpublish(room: str, sid: str, service: Service) -> None:
-    """End a publication."""
+    """End a publication. Its name will do for the SID."""
     await service.rooms.command(room, Unpublish(sid))
 
 

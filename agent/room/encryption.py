@@ -55,6 +55,7 @@ class RoomEncryption:
         self._first = keys
         self._participants = dict(keys.participants)
         self._shared = keys.shared
+        self._places: dict[str | None, int] = {}
         self._room: rtc.Room | None = None
         self.keys = KeyProvider()
         """For the recorder's connection."""
@@ -91,7 +92,25 @@ class RoomEncryption:
         """A participant is in the room: with keys of their own, the SDK needs one for each."""
         key = self._participants.get(identity, self._shared)
         if self._room is not None and self._first.participants and key is not None:
-            self._provider(self._room).set_key(identity, key.material, 0)
+            self._provider(self._room).set_key(identity, key.material, self._place(identity))
+
+    def published(self) -> None:
+        """A track of ours is in the room: the SDK begins each with the key at the ring's first place."""
+        if self._room is None:
+            return
+        own = self._room.local_participant.identity
+        if place := self._place(own):
+            self._encrypt_with(self._room, place)
+
+    def _place(self, identity: str) -> int:
+        """Where in the ring the key is that `identity` encrypts with."""
+        return self._places.get(identity if identity in self._participants else None, 0)
+
+    @staticmethod
+    def _encrypt_with(room: rtc.Room, place: int) -> None:
+        for cryptor in room.e2ee_manager.frame_cryptors():
+            if cryptor.participant_identity == room.local_participant.identity:
+                cryptor.set_key_index(place)
 
     async def set_key(self, text: str, *, identity: str | None = None, index: int = 0) -> None:
         """Use another key from now on, at one of the 16 places of the ring; what we publish is encrypted with it.
@@ -108,6 +127,7 @@ class RoomEncryption:
             self._participants[identity] = key
         else:
             self._shared = key
+        self._places[identity] = index
         if self._room is not None:
             self._set_sdk_key(self._room, key, identity, index)
         log.info("encryption_key_set", participant_identity=identity or "", key_index=index)
@@ -123,10 +143,8 @@ class RoomEncryption:
             for name in (identity,) if identity is not None else everybody:
                 if identity is not None or name not in self._participants:
                     self._provider(room).set_key(name, key.material, index)
-        if identity in {None, own}:
-            for cryptor in room.e2ee_manager.frame_cryptors():
-                if cryptor.participant_identity == own:
-                    cryptor.set_key_index(index)
+        if identity == own or (identity is None and own not in self._participants):
+            self._encrypt_with(room, index)
 
     @staticmethod
     def _provider(room: rtc.Room) -> rtc.KeyProvider:

@@ -80,13 +80,21 @@ class TrackUnmuted:
 
 @dataclass(frozen=True, slots=True)
 class LocalTrackPublished:
-    """A track of ours is in the room. `previous_sid` is its SID before a full reconnect, else empty."""
+    """A track of ours is in the room. `previous_sid` is its SID before it was published anew, else empty."""
 
     sid: str
     name: str
     kind: str
     source: str
     previous_sid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTrackMuted:
+    """A track of ours is muted, or is not any more, whoever did it: a moderator may mute it on the server."""
+
+    sid: str
+    muted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +313,7 @@ RoomEvent = (
     | TrackMuted
     | TrackUnmuted
     | LocalTrackPublished
+    | LocalTrackMuted
     | LocalTrackUnpublished
     | DataReceived
     | TextReceived

@@ -40,7 +40,7 @@ class PreEncodedFeed(PumpedFeed[AccessUnit]):
     def set_muted(self, *, muted: bool) -> None:
         """See Feed; what comes after begins with a key frame."""
         super().set_muted(muted=muted)
-        self._state = pre_encoded.broken(self._state)
+        self._state = pre_encoded.muted(self._state)
 
     async def _send(self, unit: AccessUnit, capture_time: float) -> None:
         now = asyncio.get_running_loop().time()

@@ -62,6 +62,10 @@ class Publication:
             self.track.mute()
         else:
             self.track.unmute()
+        self.note_muted(muted=muted)
+
+    def note_muted(self, *, muted: bool) -> None:
+        """The track was muted or unmuted; its source goes on."""
         self.muted = muted
         if self.feed:
             self.feed.set_muted(muted=muted)
@@ -84,3 +88,5 @@ class Played:
 
     source: Source
     publications: list[Publication] = field(default_factory=list)
+    pending: set[str] = field(default_factory=set)
+    """Names of those that are being published."""

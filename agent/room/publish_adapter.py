@@ -70,9 +70,13 @@ class PublishAdapter:
         known = self._videos.get(plan.name)
         if known and replace(plan, video_codec=known.plan.video_codec) != known.plan:
             known = None  # another video of the same name
+        if known and known.sid != sid and plan.video_codec.value != _believed_codec(known):
+            known = None
         state = known.state if known else publishing.start(_published(plan), now)
         if known and known.sid != sid:
             state = publishing.begun_anew(state, now)
+            # It may be another video that is like the one before, whose picture nothing has made smaller yet.
+            self._publisher.limit(plan.name, max_fps=state.settings.max_fps, lines=state.settings.lines)
         before, (state, decision) = state, publishing.step(state, window, now)
         # The plan that is kept is the caller's: one published anew has what was decided in it.
         video = self._videos[plan.name] = _Adapted(sid, known.plan if known else plan, state)
@@ -159,3 +163,7 @@ def _published(plan: TrackPlan) -> Published:
         layered=plan.simulcast,
         screen=plan.source is TrackSource.SCREEN_SHARE,
     )
+
+
+def _believed_codec(video: _Adapted) -> str:
+    return (video.state.settings.codec or video.state.published.codec).value

@@ -14,6 +14,7 @@ from agent.room.counters import RoomCounters
 from agent.room.events import (
     ConnectionStateChanged,
     Disconnected,
+    LocalTrackMuted,
     LocalTrackPublished,
     LocalTrackUnpublished,
     RoomEvent,
@@ -77,6 +78,7 @@ class Publisher:
         played = Played(source)
         try:
             plans = self._plan(source, options or PublishOptions())
+            played.pending = {plan.name for plan in plans}
             self._playing.append(played)
             for plan in plans:
                 await self._publish_one(played, plan)
@@ -104,6 +106,7 @@ class Publisher:
         if options.metadata:
             self._session.permissions.require_update_metadata()
         taken = {publication.plan.name for publication in self._all()}
+        taken.update(*(played.pending for played in self._playing))
         for plan in plans:
             self._session.permissions.require_publish(plan.source)
             if plan.name in taken:
@@ -115,12 +118,17 @@ class Publisher:
         track, sdk = await self._offer(native, plan)
         publication = Publication(plan, track, native, sdk)
         played.publications.append(publication)
+        played.pending.discard(plan.name)
         log.info("published", track=plan.name, sid=sdk.sid, kind=plan.kind, simulcast=plan.simulcast)
         self._session.emit(LocalTrackPublished(sdk.sid, plan.name, plan.kind, plan.source))
 
-    async def _offer(self, native: NativeSource, plan: TrackPlan) -> tuple[LocalTrack, rtc.LocalTrackPublication]:
-        """A new track of `native`, published. Raises PublishFailed."""
+    async def _offer(
+        self, native: NativeSource, plan: TrackPlan, *, muted: bool = False
+    ) -> tuple[LocalTrack, rtc.LocalTrackPublication]:
+        """A new track of `native`, published; a `muted` one is so from the beginning. Raises PublishFailed."""
         track = sdk_track(native, plan)
+        if muted:
+            track.mute()
         local = self._session.sdk_room.local_participant
         publishing = self._tasks.start(
             local.publish_track(track, convert.sdk_publish_options(plan)), name=f"publish.{plan.name}"
@@ -210,9 +218,10 @@ class Publisher:
             plan, old = (change or PlanChange()).applied_to(publication.plan), publication.sdk
             if publication.leaving.is_set() or self._closed:
                 raise PublishFailed(f"track {plan.name!r} is being withdrawn; it is not published again")
-            track, sdk = await self._offer(publication.native, plan)
-            if publication.muted:
-                track.mute()
+            muted = publication.muted
+            track, sdk = await self._offer(publication.native, plan, muted=muted)
+            if publication.muted != muted:  # meanwhile
+                (track.mute if publication.muted else track.unmute)()
             publication.track, publication.sdk, publication.plan = track, sdk, plan
             publication.status = PublicationStatus.PUBLISHED
             log.info("republished", track=plan.name, sid=sdk.sid, previous_sid=old.sid)
@@ -306,12 +315,21 @@ class Publisher:
             # Feeding a track whose room is gone can abort the process; the rest is aclose's.
             for publication in self._all():
                 publication.stop()
+        elif isinstance(event, LocalTrackMuted):
+            self._told_of_mute(event)
         elif isinstance(event, ConnectionStateChanged):
             if event.state is ConnectionState.RECONNECTING:
                 self._was_reconnecting = True
             elif event.state is ConnectionState.CONNECTED and self._was_reconnecting:
                 self._was_reconnecting = False
                 self._restore()
+
+    def _told_of_mute(self, event: LocalTrackMuted) -> None:
+        """Remember what a moderator did: the SDK has obeyed already."""
+        for publication in self._all():
+            if publication.sdk.sid == event.sid and publication.muted != event.muted:
+                publication.note_muted(muted=event.muted)
+                log.info("muted" if event.muted else "unmuted", track=publication.plan.name, by="the server")
 
     def _restore(self) -> None:
         """Publish again what the SDK did not bring back after a reconnect."""

@@ -113,7 +113,16 @@ def _wire_local_tracks(room: rtc.Room, emit: Emit) -> None:
             )
         )
 
+    def told_of_mute(*, muted: bool) -> Callable[..., None]:
+        def callback(participant: rtc.Participant, publication: rtc.TrackPublication) -> None:
+            if isinstance(participant, rtc.LocalParticipant):
+                emit(events.LocalTrackMuted(publication.sid, muted))
+
+        return callback
+
     room.on("local_track_republished", republished)
+    room.on("track_muted", told_of_mute(muted=True))
+    room.on("track_unmuted", told_of_mute(muted=False))
 
 
 def _wire_room(room: rtc.Room, emit: Emit) -> None:

@@ -264,6 +264,29 @@ async def test_a_key_that_comes_later_than_its_frames_leaves_a_gap_that_is_told(
         assert gap.duration > 0
 
 
+async def test_what_is_published_after_a_rotation_is_encrypted_with_the_new_key(
+    livekit_server: Credentials, tmp_path: Path
+) -> None:
+    quiet = RoomRequest("e2ee-later", e2ee_key=KEY)
+    request = RoomRequest("e2ee-later", identity="recorder", record=True, e2ee_key=OTHER_KEY)
+    async with (
+        RoomAgent(livekit_server, quiet, settings_for(tmp_path / "sender")) as sender,
+        RoomAgent(livekit_server, request, settings_for(tmp_path)) as agent,
+    ):
+        await agent.set_e2ee_key(OTHER_KEY, key_index=1)
+        await sender.set_e2ee_key(OTHER_KEY, key_index=1)
+        await sender.publish("pattern:320x180@25")
+        await recorded(agent)
+        await sender._publisher.republish("camera")
+        await recorded(agent)
+        cryptors = sender._session.sdk_room.e2ee_manager.frame_cryptors()
+        own = [each for each in cryptors if each.participant_identity == quiet.identity]
+        assert own
+        assert {each.key_index for each in own} == {1}
+        status = await agent.stop_recording()
+        assert status.undecryptable == ()
+
+
 async def test_participants_have_keys_of_their_own(livekit_server: Credentials, tmp_path: Path) -> None:
     options = encrypted(None)
     sender = publisher(livekit_server, "e2ee-each", options)

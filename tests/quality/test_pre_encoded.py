@@ -115,6 +115,16 @@ def test_after_what_is_missing_nothing_goes_before_a_key_frame() -> None:
     assert run.sent[0][1].key
 
 
+def test_what_was_over_the_target_before_a_mute_is_not_after_it() -> None:
+    run = Run().go(20, 2 * SOURCE_BPS).go(10, SOURCE_BPS / 2, asked=True)
+    assert run.words() == [Told.KEY_FRAME_REQUESTED], "over for half as long as counts"
+    run.state = pre_encoded.muted(run.state)
+    run.number += 60 * FPS
+    run.go(15, SOURCE_BPS / 2)
+    assert run.words() == [Told.KEY_FRAME_REQUESTED]
+    assert run.state.mode is Mode.ALL
+
+
 @given(
     st.booleans(),
     st.lists(

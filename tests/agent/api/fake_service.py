@@ -90,7 +90,7 @@ class FakeRooms:
         known = {TRACK.sid, PUBLICATION.sid}
         if isinstance(command, SetSubscribed | SetLayer) and command.track_sid not in known:
             raise RoomFault(TrackNotFound("no such track"))
-        if isinstance(command, SetMuted | Unpublish) and command.sid not in known:
+        if isinstance(command, SetMuted | Unpublish) and command.sid not in {PUBLICATION.sid, PUBLICATION.name}:
             raise RoomFault(TrackNotFound("no such publication"))
         self.commands.append(command)
         return Done(publications=(PUBLICATION,)) if isinstance(command, Publish) else Done()

@@ -62,12 +62,13 @@ async def test_commands_reach_the_room_as_they_were_meant(api: FakeService) -> N
             await client.put(f"{room}/tracks/TR_1/layer", json={"quality": "low", "target": "tap"}),
             await client.post(f"{room}/publications", json={"source": "clip.mp4", "track_source": "screen_share"}),
             await client.patch(f"{room}/publications/TR_2", json={"muted": True}),
+            await client.patch(f"{room}/publications/camera", json={"muted": False}),
             await client.delete(f"{room}/publications/TR_2"),
             await client.post(f"{room}/data", json={"payload": "AP8=", "destination_identities": ["a"]}),
             await client.post(f"{room}/text", json={"text": "hello"}),
             await client.put(f"{room}/e2ee-key", json={"key": "open sesame", "key_index": 3}),
         ]
-    assert [answer.status_code for answer in answers] == [204, 200, 200, 201, 200, 204, 204, 204, 204]
+    assert [answer.status_code for answer in answers] == [204, 200, 200, 201, 200, 200, 204, 204, 204, 204]
     assert answers[2].json()["sid"] == "TR_1"
     assert answers[3].json()[0]["sid"] == "TR_2"
     expected_rule = SubscriptionRule(
@@ -82,6 +83,7 @@ async def test_commands_reach_the_room_as_they_were_meant(api: FakeService) -> N
         SetLayer("TR_1", "low", "tap"),
         Publish(str(clip.resolve()), PublishOptions(source=TrackSource.SCREEN_SHARE)),
         SetMuted("TR_2", True),
+        SetMuted("camera", False),
         Unpublish("TR_2"),
         SendData(b"\x00\xff", "", True, ("a",)),
         SendText("hello", "lk.chat", ()),

@@ -82,6 +82,27 @@ def adapter_of(room: Publishing, told: list[PublishAdapted]) -> PublishAdapter:
     return PublishAdapter(cast("Publisher", room), told.append)
 
 
+async def test_another_video_of_the_same_name_is_held_down_as_the_one_before_it_was() -> None:
+    """A playlist: one ends and the next begins between two looks."""
+    room = Publishing()
+    adapter = adapter_of(room, [])
+    await run(adapter, room, NARROW, range(60))
+    room.sid = "TR_next"
+    room.limits.clear()
+    await run(adapter, room, NARROW, range(60, 61))
+    assert room.limits == [(None, 540)]
+    assert adapter.settings(PLAN.name) == Settings(lines=540)
+
+
+async def test_another_video_of_the_same_name_in_another_codec_begins_anew() -> None:
+    room = Publishing()
+    adapter = adapter_of(room, [])
+    await run(adapter, room, NARROW, range(60))
+    room.sid, room.plan = "TR_next", replace(PLAN, video_codec=VideoCodec.H264)
+    await run(adapter, room, NARROW, range(60, 61))
+    assert adapter.settings(PLAN.name) == Settings()
+
+
 async def test_a_decision_is_applied_told_and_counted() -> None:
     room, told = Publishing(), list[PublishAdapted]()
     adapter = adapter_of(room, told)

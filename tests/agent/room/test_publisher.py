@@ -11,7 +11,7 @@ import pytest
 from livekit.rtc._proto.stats_pb2 import RtcStats, SentRtpStreamStats
 from livekit.rtc.participant import PublishTrackError
 
-from agent.errors import PublishFailed, TrackNotFound
+from agent.errors import InvalidSettings, PublishFailed, TrackNotFound
 from agent.room import publisher as module
 from agent.room.events import ConnectionStateChanged
 from agent.room.publications import Played, Publication, PublicationStatus
@@ -19,6 +19,7 @@ from agent.room.publish_options import PlanChange, PublishOptions, VideoCodec, p
 from agent.room.publisher import Publisher
 from agent.room.session import RoomSession
 from agent.room.state import ConnectionState
+from media.sources.source import VideoFormat
 
 NAME = "camera"
 
@@ -95,6 +96,26 @@ async def publishing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Pub
     await publisher.aclose()
     assert local.track_publications == {}
     assert local.done[-1] == "closed"
+
+
+async def test_of_two_that_are_published_at_once_under_one_name_the_second_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    feed = SimpleNamespace(run=asyncio.Event().wait, stop=lambda: None, set_muted=lambda **_: None)
+    monkeypatch.setattr(module, "feed_of", lambda *_args, **_options: feed)
+    async with publishing(monkeypatch) as (publisher, local, first):
+        monkeypatch.setattr(module, "native_source", lambda _source, _plan: Native(local))
+        allow = SimpleNamespace(require_publish=lambda _source: None)
+        cast("Any", publisher._session).permissions = allow
+        local.takes_s = 0.02
+        await publisher.unpublish(first.sdk.sid)
+        source = SimpleNamespace(video=VideoFormat(1280, 720, 30.0), audio=None, close=lambda: None)
+        published, refused = await asyncio.gather(
+            *(publisher.publish(cast("Any", source)) for _ in range(2)), return_exceptions=True
+        )
+        assert isinstance(refused, InvalidSettings)
+        assert not isinstance(published, BaseException)
+        assert [each.name for each in publisher.publications] == ["camera"]
 
 
 async def test_the_new_track_is_there_before_the_old_one_goes(monkeypatch: pytest.MonkeyPatch) -> None:
