@@ -65,6 +65,7 @@ class RoomRecordings:
         self._recorder: RoomRecorder | None = None
         self._last: RecordingStatus | None = None
         self._past = RoomCounters()
+        self._left: dict[str, int] = {}
         self._lock = asyncio.Lock()
         self._metadata = RoomMetadata()
         self._control = RecordingControl(_plan_of(request), self._look, self._act, clock)
@@ -89,8 +90,9 @@ class RoomRecordings:
         return self._recorder.receive_state(track_sid) if self._recorder else None
 
     def counters(self) -> RoomCounters:
-        """Totals of all recordings."""
-        return self._past + (self._recorder.counters() if self._recorder else RoomCounters())
+        """Totals of all recordings, and what waits now; segments that one had left are its own until it goes on."""
+        total = self._past + (self._recorder.counters() if self._recorder else RoomCounters())
+        return replace(total, handoff_pending=total.handoff_pending + sum(self._left.values()))
 
     async def begin(self) -> None:
         """Record from now on if that is asked for; later recordings begin as the plan says."""
@@ -136,6 +138,7 @@ class RoomRecordings:
             recorder = RoomRecorder(options, self._tap, self._clock, self._tell)
             await recorder.start()
             self._recorder = recorder
+            self._left.pop(options.recording_id, None)
             self._tell_present(recorder)
             return recorder.status()
 
@@ -156,8 +159,10 @@ class RoomRecordings:
             recorder = self._running()
             await recorder.aclose(reason)
             self._recorder = None
-            self._past = self._past + recorder.counters()
-            self._last = recorder.status()
+            counters, self._last = recorder.counters(), recorder.status()
+            if counters.handoff_pending:
+                self._left[self._last.recording_id] = counters.handoff_pending
+            self._past = self._past + replace(counters, handoff_pending=0, recording_write_queue_bytes=0)
             return self._last
 
     async def set_paused(self, *, paused: bool) -> RecordingStatus:

@@ -78,7 +78,8 @@ def video_layers(track: RemoteTrack) -> tuple[VideoLayer, ...]:
 def tap_inbound_rtp(stats: InboundRtpStats, track: RemoteTrack) -> InboundRtp:
     """The tap's statistics of `track` as the quality package takes them.
 
-    Packets that redundancy brought count as received, bytes that only probed the way do not. A tap decodes nothing:
+    Packets that redundancy brought count as received, those that may still come are not lost yet, and bytes that only
+    probed the way are not the track's. A tap decodes nothing:
     concealed samples of sound are those that whoever plays it will have to conceal. A picture that stands for more than
     5 s, which W3C calls paused, is frozen, but for a screen. Frames that it drops are incomplete, which losses and
     freezes tell of; none is dropped for want of time, as W3C's `framesDropped` has it.
@@ -87,7 +88,7 @@ def tap_inbound_rtp(stats: InboundRtpStats, track: RemoteTrack) -> InboundRtp:
     repaired = stats.packets_recovered_by_rtx + stats.packets_repaired
     received = stats.packets_received + stats.packets_repaired
     sound = OPUS_PACKET_SAMPLES if track.kind is MediaKind.AUDIO else 0
-    missing = max(0, stats.packets_lost - repaired)
+    missing = max(0, stats.packets_lost - repaired - stats.packets_awaited)
     moves = track_source(track) is not TrackSource.SCREEN_SHARE
     return InboundRtp(
         packets_received=received,

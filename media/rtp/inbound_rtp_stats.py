@@ -31,6 +31,8 @@ class InboundRtpStats:
     retransmitted_bytes_received: int
     unneeded_bytes_received: int
     """Those of them that nobody lacked: sent to probe for bandwidth."""
+    packets_awaited: int
+    """Packets that are missed now and may still come; `packets_lost` has them too."""
     packets_recovered: int
     """Packets that came after a NACK asked for them, by whatever way."""
     packets_recovered_by_rtx: int

@@ -54,6 +54,12 @@ def test_what_came_again_by_the_same_way_mends_no_later_loss() -> None:
     assert tap_inbound_rtp(counted, replace(TRACK, kind=MediaKind.AUDIO)).packets_lost == 80
 
 
+def test_what_may_still_come_is_not_lost_yet() -> None:
+    stream = InboundStream(InboundStreamConfig({96: Codec.VP8}), NtpOffset(), None)
+    counted = replace(stream.stats(START), packets_lost=15, packets_recovered_by_rtx=3, packets_awaited=4)
+    assert tap_inbound_rtp(counted, TRACK).packets_lost == 8
+
+
 def test_a_camera_that_stands_for_long_is_frozen_and_a_screen_is_not() -> None:
     stream = InboundStream(InboundStreamConfig({96: Codec.VP8}), NtpOffset(), None)
     counted = replace(
