@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import structlog
 from livekit import rtc
 
-from agent.errors import ConnectionLost
+from agent.errors import ConnectionLost, TrackNotFound
 from agent.room import convert, wiring
 from agent.room.encryption import RoomEncryption
 from agent.room.events import ConnectionStateChanged, Disconnected, ParticipantConnected, RoomEvent
@@ -132,6 +132,13 @@ class RoomSession:
             for participant in self.sdk_room.remote_participants.values()
             for publication in participant.track_publications.values()
         )
+
+    def track(self, sid: str) -> TrackState:
+        """A track that a remote participant publishes. Raises TrackNotFound."""
+        for participant in self.sdk_room.remote_participants.values():
+            if publication := participant.track_publications.get(sid):
+                return convert.track_state(publication, participant)
+        raise TrackNotFound(f"no track {sid!r} is published in this room")
 
     @property
     def room_metadata(self) -> str:

@@ -25,7 +25,7 @@ from agent.room.events import (
 )
 from agent.room.session import RoomSession
 from agent.room.state import ConnectionState, TrackState
-from agent.room.subscription import Candidate, SubscribeAction, SubscriptionPolicy, TrackKey, decide
+from agent.room.subscription import Candidate, Choice, SubscribeAction, SubscriptionPolicy, TrackKey, decide
 from agent.room.track_settings import LayerIntent, send_intent
 from agent.tasks import Tasks
 from quality.content import ContentCounts
@@ -76,7 +76,7 @@ class Subscriber:
 
     def override(self, track_sid: str, action: SubscribeAction | None) -> None:
         """Subscribe to a track, or not, whatever the rules say; None gives it back to them."""
-        key = TrackKey.of(self._track(track_sid))
+        key = TrackKey.of(self._session.track(track_sid))
         self._given_up.discard(track_sid)
         if action is None:
             self._overrides.pop(key, None)
@@ -86,7 +86,7 @@ class Subscriber:
 
     def give_up(self, track_sid: str) -> None:
         """Subscribe to a track no longer, until a person says otherwise or it is published again."""
-        self._track(track_sid)
+        self._session.track(track_sid)
         self._given_up.add(track_sid)
         self._apply()
 
@@ -118,11 +118,14 @@ class Subscriber:
 
     def intent(self, track_sid: str) -> LayerIntent:
         """What is asked of a video track."""
-        return self._intent_of(self._track(track_sid))
+        return self._intent_of(self._session.track(track_sid))
 
     def ceiling(self, track_sid: str) -> VideoQuality:
         """The best layer that the rules allow for a track."""
-        return self._ceilings.get(TrackKey.of(self._track(track_sid)), VideoQuality.HIGH)
+        return self._ceiling(self._session.track(track_sid))
+
+    def _ceiling(self, track: TrackState) -> VideoQuality:
+        return self._ceilings.get(TrackKey.of(track), VideoQuality.HIGH)
 
     def set_quality(self, track_sid: str, quality: VideoQuality | None) -> LayerIntent:
         """Pin a video's layer, or with None give it back to the controller."""
@@ -155,7 +158,7 @@ class Subscriber:
 
     def on_frames(self, track_sid: str, callback: FrameCallback | None) -> None:
         """Have `callback` called with a track's decoded media whenever it is subscribed; None ends that."""
-        track = self._track(track_sid)
+        track = self._session.track(track_sid)
         key = TrackKey.of(track)
         self._stop_consuming(track.sid)
         self._probes.pop(key, None)
@@ -171,7 +174,7 @@ class Subscriber:
         By then the track may be gone: the next one of its publisher, kind, source and name is the rules' again.
         A little of what is decoded is looked at (`content`).
         """
-        key, probe = TrackKey.of(self._track(track_sid)), ContentProbe()
+        key, probe = TrackKey.of(self._session.track(track_sid)), ContentProbe()
 
         def take(media: ReceivedVideoFrame | ReceivedAudio) -> None:
             callback(media)
@@ -201,7 +204,7 @@ class Subscriber:
         track_sid: str,
         **changes: VideoQuality | tuple[int, int] | bool | None,
     ) -> LayerIntent:
-        track = self._track(track_sid)
+        track = self._session.track(track_sid)
         if track.kind != TrackKind.VIDEO:
             raise InvalidSettings(f"{track.name!r} is an audio track; only videos have layers")
         intent = replace(self._intent_of(track), **changes)  # type: ignore[arg-type]  # names checked by replace
@@ -224,12 +227,6 @@ class Subscriber:
             return
         self._told.add(track.sid)
         send_intent(self._publication(track.sid), intent)
-
-    def _track(self, sid: str) -> TrackState:
-        for track in self._session.tracks:
-            if track.sid == sid:
-                return track
-        raise TrackNotFound(f"no track {sid!r} is published in this room")
 
     def _publication(self, sid: str) -> rtc.RemoteTrackPublication:
         for participant in self._session.sdk_room.remote_participants.values():
@@ -292,12 +289,16 @@ class Subscriber:
         """Make the room's subscriptions those that policy and people ask for."""
         if self._session.connection is not ConnectionState.CONNECTED:
             return
-        choices = [
-            replace(choice, subscribe=False, reason="given up: restarts did not help")
-            if choice.sid in self._given_up
-            else choice
-            for choice in decide(self._policy, self._candidates(), self._overrides)
+        candidates = self._candidates()
+        tracks = {candidate.track.sid: candidate.track for candidate in candidates}
+        # What was given up takes no place that another one could have.
+        possible = [candidate for candidate in candidates if candidate.track.sid not in self._given_up]
+        given_up = [
+            Choice(sid, subscribe=False, quality=self._ceiling(track), reason="given up: restarts did not help")
+            for sid, track in tracks.items()
+            if sid in self._given_up
         ]
+        choices = [*decide(self._policy, possible, self._overrides), *given_up]
         if any(choice.subscribe for choice in choices):
             try:
                 self._session.permissions.require_subscribe()
@@ -305,7 +306,7 @@ class Subscriber:
                 log.warning("subscription_denied", error=str(error))
                 return
         for choice in choices:
-            track = self._track(choice.sid)
+            track = tracks[choice.sid]
             self._set_ceiling(track, choice.quality)
             if self._requested.get(choice.sid, False) == choice.subscribe:
                 continue
@@ -329,7 +330,7 @@ class Subscriber:
 
     def _set_ceiling(self, track: TrackState, ceiling: VideoQuality) -> None:
         key = TrackKey.of(track)
-        if self._ceilings.get(key, VideoQuality.HIGH) == ceiling:
+        if self._ceiling(track) == ceiling:
             return
         self._ceilings[key] = ceiling
         intent = self._intents.get(key)

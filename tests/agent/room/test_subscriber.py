@@ -4,6 +4,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from livekit import rtc
 
 from agent.room.convert_stats import Path
@@ -11,9 +12,10 @@ from agent.room.publisher import Publisher
 from agent.room.quality_monitor import TrackLabel
 from agent.room.restart_hands import ParticipantHands
 from agent.room.session import RoomSession
+from agent.room.state import TrackState
 from agent.room.stats import StatsPoller
 from agent.room.subscriber import Subscriber
-from agent.room.subscription import SubscribeAction
+from agent.room.subscription import SubscribeAction, SubscriptionPolicy
 from quality.stats import InboundRtp
 from tests.agent.room.one_publisher import Room
 
@@ -103,3 +105,34 @@ async def test_no_answer_of_the_sdk_is_told_to_nobody_and_says_nothing_of_any_tr
 
 async def refused() -> None:
     raise RuntimeError("reconnecting")
+
+
+async def test_a_video_that_was_given_up_takes_no_place_of_those_that_the_policy_allows() -> None:
+    room = Room()
+    subscriber = Subscriber(cast("RoomSession", room), SubscriptionPolicy(max_tracks=2))
+    for sid in ("TR_1", "TR_2", "TR_3"):
+        room.publish(sid)
+    assert room.subscribed() == ["TR_1", "TR_2"]
+    subscriber.give_up("TR_1")
+    assert room.subscribed() == ["TR_2", "TR_3"]
+    subscriber.override("TR_1", None)
+    assert room.subscribed() == ["TR_2", "TR_3"], "who is there stays"
+
+
+async def test_each_track_of_a_room_is_looked_at_once_where_policies_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = Room()
+    subscriber = subscriber_in(room)
+    for number in range(50):
+        room.publish(f"TR_{number}")
+    looks = 0
+    track = room.track
+
+    def look(sid: str) -> TrackState:
+        nonlocal looks
+        looks += 1
+        return track(sid)
+
+    monkeypatch.setattr(room, "track", look)
+    subscriber.set_policy(SubscriptionPolicy(max_tracks=10))
+    assert len(room.subscribed()) == 10
+    assert looks <= 2 * 50
