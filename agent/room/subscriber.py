@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 
 import structlog
 from livekit import rtc
@@ -15,6 +17,7 @@ from agent.room.events import (
     ConnectionStateChanged,
     Disconnected,
     MetadataChanged,
+    ParticipantDisconnected,
     PermissionsChanged,
     RoomEvent,
     TrackPublished,
@@ -50,6 +53,7 @@ class Subscriber:
         self._policy = _possible(policy or SubscriptionPolicy())
         self._tasks = Tasks("subscriber")
         self._order: dict[TrackKey, int] = {}
+        self._ranks = count()
         self._requested: dict[str, bool] = {}
         self._told: set[str] = set()
         self._overrides: dict[TrackKey, SubscribeAction] = {}
@@ -238,7 +242,7 @@ class Subscriber:
     def _on_event(self, event: RoomEvent) -> None:
         match event:
             case TrackPublished(track=track):
-                self._order.setdefault(TrackKey.of(track), len(self._order))
+                self._order.setdefault(TrackKey.of(track), next(self._ranks))
                 self._apply()
             case TrackUnpublished(track=track):
                 self._requested.pop(track.sid, None)
@@ -259,6 +263,8 @@ class Subscriber:
             case TrackSubscriptionFailed(track_sid=sid, error=error):
                 log.warning("subscription_failed", sid=sid, error=error)
                 self._tasks.start(self._retry(sid), name=f"retry.{sid}")
+            case ParticipantDisconnected(participant=participant):
+                self._forget(participant.identity)
             case MetadataChanged() | PermissionsChanged():
                 self._apply()
             case ConnectionStateChanged(state=ConnectionState.CONNECTED):
@@ -269,6 +275,20 @@ class Subscriber:
                     self._stop_consuming(sid)
             case _:
                 pass
+
+    def _forget(self, identity: str) -> None:
+        """Somebody left: what is kept of their tracks are people's choices. While we reconnect they may be back."""
+        if self._session.connection is not ConnectionState.CONNECTED:
+            return
+        self._order = {key: rank for key, rank in self._order.items() if key.participant_identity != identity}
+        self._ceilings = {
+            key: ceiling for key, ceiling in self._ceilings.items() if key.participant_identity != identity
+        }
+        self._intents = {
+            key: intent
+            for key, intent in self._intents.items()
+            if key.participant_identity != identity or intent.pinned or intent.dimensions or not intent.enabled
+        }
 
     def _forget_withheld(self, track: TrackState) -> None:
         """What the controller withheld is asked for when it is published again: the controller begins anew."""
@@ -322,7 +342,7 @@ class Subscriber:
 
     def _candidates(self) -> list[Candidate]:
         participants = {participant.identity: participant for participant in self._session.participants}
-        tracks = sorted(self._session.tracks, key=lambda track: self._order.get(TrackKey.of(track), len(self._order)))
+        tracks = sorted(self._session.tracks, key=lambda track: self._order.get(TrackKey.of(track), math.inf))
         return [
             Candidate(participants[track.participant_identity], track, self._requested.get(track.sid, False))
             for track in tracks

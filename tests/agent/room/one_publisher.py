@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from types import SimpleNamespace
 
-from agent.room.events import TrackPublished, TrackUnpublished
+from agent.room.events import ParticipantDisconnected, TrackPublished, TrackUnpublished
 from agent.room.state import ConnectionState, ParticipantState, TrackState
 
 ADA = ParticipantState("ada", "PA_1", "", "", {})
@@ -55,6 +55,13 @@ class Room:
         del self.publications[sid]
         for listener in self._listeners:
             listener(TrackUnpublished(ADA, self.track(sid)))
+
+    def leave(self) -> None:
+        """The participant goes, with all tracks."""
+        for sid in tuple(self.publications):
+            self.unpublish(sid)
+        for listener in self._listeners:
+            listener(ParticipantDisconnected(ADA))
 
     def subscribed(self) -> list[str]:
         return [sid for sid, publication in self.publications.items() if publication.subscribed]

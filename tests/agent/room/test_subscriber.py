@@ -16,7 +16,7 @@ from agent.room.state import TrackState
 from agent.room.stats import StatsPoller
 from agent.room.subscriber import Subscriber
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy
-from quality.stats import InboundRtp
+from quality.stats import InboundRtp, VideoQuality
 from tests.agent.room.one_publisher import Room
 
 VIDEO = TrackLabel("TR_1", "camera", "video", "camera", "ada", "video/VP9")
@@ -136,3 +136,18 @@ async def test_each_track_of_a_room_is_looked_at_once_where_policies_change(monk
     subscriber.set_policy(SubscriptionPolicy(max_tracks=10))
     assert len(room.subscribed()) == 10
     assert looks <= 2 * 50
+
+
+async def test_of_who_left_only_what_a_person_chose_is_kept() -> None:
+    room = Room()
+    subscriber = subscriber_in(room)
+    room.publish("TR_1")
+    subscriber.choose_quality("TR_1", VideoQuality.LOW)
+    room.leave()
+    room.publish("TR_2")
+    assert subscriber.intent("TR_2").quality is VideoQuality.HIGH
+    subscriber.set_quality("TR_2", VideoQuality.MEDIUM)
+    room.leave()
+    assert not subscriber._order
+    room.publish("TR_3")
+    assert subscriber.intent("TR_3").quality is VideoQuality.MEDIUM
