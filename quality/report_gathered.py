@@ -15,21 +15,28 @@ MAX_SIZES = 32  # a shared window that is resized has endlessly many
 
 @dataclass(slots=True)
 class GatheredTrack:
-    """A track's samples, the seconds by words, the pictures' sizes in order of appearance, and patterns."""
+    """A track's samples, the pictures' sizes in order of appearance, and patterns.
+
+    `seconds` by words, and `live`, are of the time in which it was not muted; None where it always was.
+    """
 
     points: Points[Stretch] = field(default_factory=lambda: Points(merged))
     seconds: dict[str, float] = field(default_factory=dict)
     sizes: dict[str, None] = field(default_factory=dict)
     first: TrackSample | None = None
     last: TrackSample | None = None
+    live: Stretch | None = None
     spans: Spans = field(default_factory=Spans)
 
     def add(self, sample: TrackSample) -> None:
         """Take in the next sample; its patterns are not looked at."""
         self.first = self.first or sample
         self.last = sample
-        self.points.add(Stretch.of(sample))
-        count(self.seconds, sample.quality.value, sample.duration_s)
+        stretch = Stretch.of(sample)
+        self.points.add(stretch)
+        if not sample.muted:
+            self.live = merged([self.live, stretch]) if self.live else stretch
+            count(self.seconds, sample.quality.value, sample.duration_s)
         if sample.frame_width and len(self.sizes) < MAX_SIZES:
             self.sizes[f"{sample.frame_width}x{sample.frame_height}"] = None
 

@@ -244,3 +244,25 @@ def test_a_long_mute_does_not_weigh_in_what_was_heard(muted_samples: int) -> Non
     (track,) = builder.build(RECORDING).tracks
     assert track.model_mos == pytest.approx((2 * 1.5 + 6 * 4.5) / 8)
     assert track.silent_ratio == pytest.approx(2 / 8)
+
+
+def test_a_long_mute_does_not_weigh_in_a_tracks_figures() -> None:
+    builder = ReportBuilder(START)
+    for at in range(2, 602, 2):
+        builder.add_sample(replace(sample(at, 35.0), jitter_buffer_delay_s=0.06))
+    for at in range(602, 3602, 2):
+        muted = replace(sample(at, 100.0, packets=0), muted=True, fps=0.0, bitrate_bps=0.0, jitter_buffer_delay_s=0.0)
+        builder.add_sample(muted)
+    report = builder.build(RECORDING)
+    (track,) = report.tracks
+    assert (track.score, track.fps, track.jitter_buffer_delay_s) == pytest.approx((35.0, 30.0, 0.06))
+    assert (track.judged_s, track.ends_at_s, track.packets) == (600.0, 3600.0, 300 * 400)
+    assert track.qualities["excellent"] == report.qualities["excellent"] == 0.0
+    assert track.points[-1].muted
+
+
+def test_a_track_that_was_always_muted_has_figures_too_and_no_words() -> None:
+    builder = ReportBuilder(START)
+    builder.add_sample(replace(sample(2, packets=0), muted=True))
+    (track,) = builder.build(RECORDING).tracks
+    assert (track.score, track.judged_s, track.qualities) == (100.0, 2.0, {})
