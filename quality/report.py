@@ -234,6 +234,9 @@ class ReportBuilder:
                 count(seconds, word, duration_s)
         for item in self._participants.values():
             together.update(item.agreement if item.own else {})
+        began: Counter[str] = Counter()
+        for span in (span for each in tracks for span in each.patterns):
+            began[span.pattern] += span.count
         ends = [track.ends_at_s for track in tracks]
         ended_at = recording.ended_at
         return QualityReport(
@@ -244,7 +247,7 @@ class ReportBuilder:
             mos=worst.mos if worst else None,
             quality=worst.quality if worst else None,
             qualities=_shares(seconds),
-            patterns=dict(sorted(Counter(span.pattern for track in tracks for span in track.patterns).items())),
+            patterns=dict(sorted(began.items())),
             agreement=_figures(together),
             tracks=tuple(sorted(tracks, key=lambda item: (item.track.participant_identity, item.starts_at_s))),
             participants=participants,

@@ -115,10 +115,11 @@ def _pattern_row(span: PatternSpan, names: Mapping[str, ReportedTrack]) -> str:
     track = names[span.track_sid]
     end = as_clock(span.ended_at_s) if span.told_end else "the end"
     lasted = as_length(span.ended_at_s - span.began_at_s)
+    often = f" ({span.count} times)" if span.count > 1 else ""
     where = f"{named(track.participant_identity)}, {named(track.name or track.source)}"
     return (
         f'<tr><td class="num">{as_clock(span.began_at_s)} to {end} <span class="soft">({lasted})</span></td>'
-        f'<td class="pattern">{escape(as_words(span.pattern))}</td>'
+        f'<td class="pattern">{escape(as_words(span.pattern))}{often}</td>'
         f"<td>{where}</td><td>{escape(span.reason)}</td></tr>"
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+MOST_SPANS = 500  # of a track, or up to twice as many
 UNTOLD = "when it began, and why, was not told"
 
 
@@ -10,7 +11,9 @@ UNTOLD = "when it began, and why, was not told"
 class PatternSpan:
     """A degradation of a track, in seconds of the recording. `told_end` is False where it held up to the last sample.
 
-    It ends when its end was told, or else with the last sample that has it.
+    It ends when its end was told, or else with the last sample that has it. Of a track with very many, neighbours of a
+    name are one: from the first one's beginning to the last one's end and with the first one's reason; `count` is how
+    many.
     """
 
     track_sid: str
@@ -21,6 +24,7 @@ class PatternSpan:
     told_end: bool
     reason: str
     figures: Mapping[str, float] = field(default_factory=dict)
+    count: int = 1
 
 
 @dataclass(slots=True)
@@ -42,6 +46,8 @@ class Spans:
         span = self._open.pop(pattern, None)
         if span is not None:
             self.ended.append(_ended(span, at_s, told=True))
+            if len(self.ended) >= 2 * MOST_SPANS:
+                self.ended = _halved(self.ended)
             self._ended_at_s[pattern] = at_s
 
     def follow(self, seen: Collection[str], began: PatternSpan, at_s: float) -> None:
@@ -77,3 +83,16 @@ class Spans:
 
 def _ended(span: PatternSpan, at_s: float, *, told: bool) -> PatternSpan:
     return replace(span, ended_at_s=max(span.began_at_s, at_s), told_end=told)
+
+
+def _halved(spans: list[PatternSpan]) -> list[PatternSpan]:
+    """Each two that follow each other and have one name as one."""
+    waiting: dict[str, PatternSpan] = {}
+    found: list[PatternSpan] = []
+    for span in spans:
+        if (before := waiting.pop(span.pattern, None)) is None:
+            waiting[span.pattern] = span
+            continue
+        ended_at_s, total = max(before.ended_at_s, span.ended_at_s), before.count + span.count
+        found.append(replace(before, ended_at_s=ended_at_s, told_end=span.told_end, count=total))
+    return sorted([*found, *waiting.values()], key=lambda span: span.began_at_s)

@@ -1,10 +1,11 @@
 """When patterns held, by events and by samples: pauses, tracks that go and come, writers that are killed."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 from quality.report import ReportBuilder, TrackReport
 from quality.report_html import render
-from quality.report_spans import UNTOLD, PatternSpan
+from quality.report_spans import MOST_SPANS, UNTOLD, PatternSpan
 from tests.quality.test_report import CAMERA, RECORDING, START, sample
 
 
@@ -103,3 +104,23 @@ def test_a_pattern_that_ends_and_begins_within_one_sample_is_two() -> None:
     builder.begin_pattern(span("freeze", 7.0))
     add(builder, (12, ("freeze",)), (14, ("freeze",)))
     assert times(builder) == [(3.0, 5.0, True), (7.0, 14.0, False)]
+
+
+def test_of_very_many_patterns_neighbours_become_one_and_their_number_stays_exact() -> None:
+    builder = builder_of((2, ()))
+    pairs = 3 * MOST_SPANS
+    for number in range(pairs):
+        for pattern, at_s in (("freeze", 10.0 * number), ("steady_loss", 10.0 * number + 4)):
+            builder.begin_pattern(span(pattern, at_s))
+            builder.end_pattern("TR_1", pattern, at_s + 2)
+    add(builder, (10 * pairs, ()))
+    report = builder.build(RECORDING)
+    spans = report.tracks[0].patterns
+    assert report.patterns == {"freeze": pairs, "steady_loss": pairs}
+    assert MOST_SPANS <= len(spans) < 2 * MOST_SPANS
+    assert [each.began_at_s for each in spans] == sorted(each.began_at_s for each in spans)
+    freezes = [each for each in spans if each.pattern == "freeze"]
+    assert (freezes[0].began_at_s, freezes[-1].ended_at_s) == (0.0, 10.0 * (pairs - 1) + 2)
+    assert all(before.ended_at_s < after.began_at_s for before, after in pairwise(freezes))
+    assert freezes[0].count > 1
+    assert f"freeze ({freezes[0].count} times)" in render(report)
