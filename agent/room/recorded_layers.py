@@ -83,7 +83,7 @@ class RecordedLayers:
 
     def pinned(self, track_sid: str) -> VideoQuality | None:
         """The layer that a person asked for."""
-        key = self._key(track_sid)
+        key = self._key(track_sid) if self._pins else None
         return self._pins.get(key) if key else None
 
     def _key(self, track_sid: str) -> TrackKey | None:
