@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 
 import structlog
@@ -41,6 +41,14 @@ RETRY_S = 5.0  # after the server could not give a track; it may have been a mom
 MAX_DIMENSION = 16_384
 
 
+@dataclass(frozen=True, slots=True)
+class _Feed:
+    """Who wants a track's media, and what looks at a little of them."""
+
+    take: FrameCallback
+    probe: ContentProbe
+
+
 class Subscriber:
     """Subscribes by rules and by hand; both may change at any time.
 
@@ -61,7 +69,7 @@ class Subscriber:
         self._ceilings: dict[TrackKey, VideoQuality] = {}
         self._intents: dict[TrackKey, LayerIntent] = {}
         self._callbacks: dict[TrackKey, FrameCallback] = {}
-        self._probes: dict[TrackKey, ContentProbe] = {}
+        self._feeds: dict[str, _Feed] = {}
         self._consuming: dict[str, asyncio.Task[None]] = {}
         self._awaited_ends: dict[str, asyncio.Event] = {}
         session.before_leaving("subscriptions", self.aclose)
@@ -164,43 +172,41 @@ class Subscriber:
         """Have `callback` called with a track's decoded media whenever it is subscribed; None ends that."""
         track = self._session.track(track_sid)
         key = TrackKey.of(track)
-        self._stop_consuming(track.sid)
-        self._probes.pop(key, None)
         if callback is None:
             self._callbacks.pop(key, None)
-            return
-        self._callbacks[key] = callback
+        else:
+            self._callbacks[key] = callback
         self._start_consuming(track)
 
     def feed(self, track_sid: str, callback: FrameCallback) -> Callable[[], None]:
         """Subscribe to a track for `callback`, whatever the rules say; call the result to end that.
 
-        By then the track may be gone: the next one of its publisher, kind, source and name is the rules' again.
-        A little of what is decoded is looked at (`content`).
+        It is for this track alone, also where its publisher has another one of the same source and name, and comes
+        before what `on_frames` was told. A little of what is decoded is looked at (`content`).
         """
-        key, probe = TrackKey.of(self._session.track(track_sid)), ContentProbe()
+        track, probe = self._session.track(track_sid), ContentProbe()
 
         def take(media: ReceivedVideoFrame | ReceivedAudio) -> None:
             callback(media)
             probe.take(media)
 
-        self.on_frames(track_sid, take)
-        self._probes[key] = probe
-        self.override(track_sid, SubscribeAction.SUBSCRIBE)
-        return lambda: self._end_feed(track_sid, key, take)
+        self._feeds[track_sid] = _Feed(take, probe)
+        self._given_up.discard(track_sid)
+        self._start_consuming(track)
+        self._apply()
+        return lambda: self._end_feed(track_sid, probe)
 
     def content(self, track: TrackState) -> ContentCounts | None:
         """What a track that somebody is fed with showed so far; None for the others."""
-        probe = self._probes.get(TrackKey.of(track))
-        return probe.counts if probe else None
+        feed = self._feeds.get(track.sid)
+        return feed.probe.counts if feed else None
 
-    def _end_feed(self, sid: str, key: TrackKey, callback: FrameCallback) -> None:
-        if self._callbacks.get(key) != callback:
+    def _end_feed(self, sid: str, probe: ContentProbe) -> None:
+        feed = self._feeds.get(sid)
+        if feed is None or feed.probe is not probe:
             return  # somebody else's by now
+        del self._feeds[sid]
         self._stop_consuming(sid)
-        del self._callbacks[key]
-        del self._probes[key]
-        self._overrides.pop(key, None)
         self._apply()
 
     def _change(
@@ -318,7 +324,7 @@ class Subscriber:
             for sid, track in tracks.items()
             if sid in self._given_up
         ]
-        choices = [*decide(self._policy, possible, self._overrides), *given_up]
+        choices = [*decide(self._policy, possible, self._overrides, self._feeds.keys()), *given_up]
         if any(choice.subscribe for choice in choices):
             try:
                 self._session.permissions.require_subscribe()
@@ -361,11 +367,12 @@ class Subscriber:
             self._send(track)
 
     def _start_consuming(self, track: TrackState) -> None:
-        callback = self._callbacks.get(TrackKey.of(track))
+        feed = self._feeds.get(track.sid)
+        callback = feed.take if feed else self._callbacks.get(TrackKey.of(track))
         sdk_track = self.sdk_track(track.sid)
+        self._stop_consuming(track.sid)
         if callback is None or sdk_track is None:
             return
-        self._stop_consuming(track.sid)
         self._consuming[track.sid] = self._tasks.start(consume(sdk_track, callback), name=f"consume.{track.name}")
 
     def _stop_consuming(self, sid: str) -> None:
@@ -375,7 +382,7 @@ class Subscriber:
     async def aclose(self) -> None:
         """Stop reading media; idempotent. Unsubscribing is left to leaving the room."""
         self._callbacks.clear()
-        self._probes.clear()
+        self._feeds.clear()
         self._consuming.clear()
         await self._tasks.aclose()
 

@@ -1,6 +1,6 @@
 """Which tracks to subscribe to: rules over what is published, as a pure function."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -110,12 +110,18 @@ def decide(
     policy: SubscriptionPolicy,
     candidates: Iterable[Candidate],
     overrides: Mapping[TrackKey, SubscribeAction] | None = None,
+    fed: Collection[str] = (),
 ) -> tuple[Choice, ...]:
-    """One choice for each candidate, in the order given; `overrides` are what people chose."""
+    """One choice for each candidate, in the order given; `overrides` are what people chose.
+
+    Tracks of the SIDs `fed` somebody takes media of: they are subscribed to first of all.
+    """
     chosen = overrides or {}
     ranked = []
     for order, candidate in enumerate(candidates):
         override = chosen.get(TrackKey.of(candidate.track))
+        if candidate.track.sid in fed:
+            override = SubscribeAction.SUBSCRIBE
         rule_index = _first_match(policy, candidate)
         rank = (override is None, rule_index, not candidate.subscribed, order)
         ranked.append((rank, order, candidate, override))

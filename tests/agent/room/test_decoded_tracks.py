@@ -1,13 +1,21 @@
 """Which subscriptions a decoded recording has, and that it leaves none behind."""
 
-from typing import cast
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pytest
+
+from agent.room import subscriber as module
+from agent.room.consumer import FrameCallback
 from agent.room.decoded_tracks import DecodedTracks
+from agent.room.events import TrackSubscribed
 from agent.room.session import RoomSession
 from agent.room.subscriber import Subscriber
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy
 from media.clock import SteadyClock
-from tests.agent.room.one_publisher import Room
+from tests.agent.room.one_publisher import ADA, Room
 
 
 def started(room: Room) -> DecodedTracks:
@@ -42,6 +50,34 @@ async def test_an_end_that_comes_late_leaves_the_next_of_its_name_alone() -> Non
     tracks.end_track("TR_1")
     assert room.subscribed() == ["TR_2"]
     await tracks.aclose()
+
+
+async def test_two_cameras_of_one_participant_and_name_are_fed_each_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def give(sdk_track: object, callback: Callable[[object], None]) -> None:
+        callback(sdk_track)
+
+    monkeypatch.setattr(module, "consume", give)
+    monkeypatch.setattr(module, "ContentProbe", lambda: SimpleNamespace(take=lambda _media: None))
+    room = Room()
+    subscriber = Subscriber(cast("RoomSession", room), SubscriptionPolicy(default=SubscribeAction.IGNORE))
+    taken: dict[str, list[object]] = {"TR_1": [], "TR_2": []}
+    ends = []
+    for sid, media in taken.items():
+        room.publish(sid)
+        room.publications[sid].track = SimpleNamespace(sid=sid)
+        ends.append(subscriber.feed(sid, cast("FrameCallback", media.append)))
+    for sid in taken:
+        subscriber._on_event(TrackSubscribed(ADA, room.track(sid)))
+    await asyncio.sleep(0.01)
+    assert {sid: {cast("Any", each).sid for each in media} for sid, media in taken.items()} == {
+        "TR_1": {"TR_1"},
+        "TR_2": {"TR_2"},
+    }
+    ends[1]()
+    assert room.subscribed() == ["TR_1"]
+    ends[0]()
+    assert room.subscribed() == []
+    await subscriber.aclose()
 
 
 async def test_a_track_that_the_participant_does_not_know_yet_is_not_started() -> None:
