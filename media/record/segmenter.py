@@ -304,12 +304,15 @@ class Segmenter:
         distance = current.decode_time - last.decode_time
         typical = self._typical(last.frame)
         long = distance > self._gap_ticks
+        # A segment that is closed ends where that was told, be it a millisecond before.
+        ended_at = self._last_end
+        over = self._segment_start is None and not self._last_is_waiting and current.decode_time > ended_at
         if self._last_is_waiting:
             self._add(last, typical if distance > self._part_ticks else distance, actions)
         if not long:
             self._last_end = current.decode_time
-        if long or (reason is not None and (self._frames_lost or distance > _MISSING_FACTOR * typical)):
-            start = min(last.decode_time + typical, current.decode_time)
+        if long or over or (reason is not None and (self._frames_lost or distance > _MISSING_FACTOR * typical)):
+            start = ended_at if over else min(last.decode_time + typical, current.decode_time)
             start = start if self._lost_from is None else self._lost_from
             self._report_gap(start, current.decode_time, self._gap_reason(reason), actions)
         elif reason is None:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -174,6 +175,21 @@ def test_a_lost_packet_of_audio_is_told_but_cuts_nothing() -> None:
     assert len(outcome.segments) == 1
     assert outcome.gaps == [ReportGap(9600, 960, GapReason.MISSING, 0)]
     assert outcome.samples[9].duration == 1920
+
+
+@pytest.mark.parametrize("late_ms", [0, 1, 30])
+def test_where_a_pause_was_as_short_as_a_frame_what_is_left_of_it_is_told(late_ms: int) -> None:
+    """A pause that ends at once: the last frame was given its usual time, and the next one comes a little later."""
+    segmenter = Segmenter(MediaKind.VIDEO, 90_000, SegmenterConfig())
+    outcome = Outcome()
+    for index in range(30):
+        outcome.apply(segmenter.write(vp8(index / 30, sync=index == 0)))
+    outcome.apply(segmenter.pause(GapReason.PAUSED))
+    outcome.apply(segmenter.write(vp8(1 + late_ms / 1000, sync=True)))
+    outcome.apply(segmenter.close())
+    ticks = late_ms * 90
+    assert outcome.gaps == ([ReportGap(TICKS_PER_S, ticks, GapReason.PAUSED, 0)] if ticks else [])
+    assert [segment.start.decode_time for segment in outcome.segments] == [0, TICKS_PER_S + ticks]
 
 
 def test_a_timestamp_that_does_not_grow_is_clamped_and_counted() -> None:
