@@ -103,7 +103,8 @@ def _patterns(report: QualityReport) -> str:
         return '<h2>Degradations</h2><section class="card"><p>None was seen.</p></section>'
     names = {track.track.track_sid: track.track for track in report.tracks}
     rows = "".join(_pattern_row(span, names) for span in spans[:MANY_PATTERNS])
-    more = f'<p class="soft">… and {len(spans) - MANY_PATTERNS} more.</p>' if len(spans) > MANY_PATTERNS else ""
+    others = sum(span.count for span in spans[MANY_PATTERNS:])
+    more = f'<p class="soft">… and {others} more.</p>' if others else ""
     head = "".join(f"<th>{name}</th>" for name in ("When", "What", "Where", "Why"))
     return (
         f'<h2>Degradations</h2><section class="card scroll"><table class="stack"><thead><tr>{head}</tr></thead>'

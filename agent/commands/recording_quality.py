@@ -10,6 +10,7 @@ from agent.commands.recordings import DirOption, RecordingArgument, recording_pa
 from media.record.reader import read_recording
 from media.record.storage import write_durably
 from quality.report import QualityReport
+from quality.report_spans import PatternSpan
 
 
 def quality(
@@ -32,18 +33,21 @@ def quality(
     output.text(_headline(report))
     output.table("tracks", _TRACK_COLUMNS, _track_rows(report))
     output.table("participants", _PARTICIPANT_COLUMNS, _participant_rows(report))
-    spans = [span for track in report.tracks for span in track.patterns]
+    spans = sorted((span for track in report.tracks for span in track.patterns), key=lambda span: span.began_at_s)
     if spans:
-        rows = [
-            (f"{s.began_at_s:.0f} to {s.ended_at_s:.0f} s", s.pattern, s.participant_identity, s.reason) for s in spans
-        ]
-        output.table("degradations", ("when", "what", "participant", "why"), sorted(rows))
+        output.table("degradations", ("when", "what", "participant", "why"), [_span_row(span) for span in spans])
     else:
         output.text("no degradation was seen")
 
 
 _TRACK_COLUMNS = ("participant", "track", "score", "MOS", "seen or heard", "loss", "bitrate", "freezes")
 _PARTICIPANT_COLUMNS = ("participant", "quality", "score", "MOS", "the server's MOS", "same word")
+
+
+def _span_row(span: PatternSpan) -> tuple[str, ...]:
+    often = f" ({span.count} times)" if span.count > 1 else ""
+    when = f"{span.began_at_s:.0f} to {span.ended_at_s:.0f} s"
+    return when, f"{span.pattern}{often}", span.participant_identity, span.reason
 
 
 def _headline(report: QualityReport) -> str:

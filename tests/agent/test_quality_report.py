@@ -9,7 +9,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from typer.testing import CliRunner
 
+from agent.cli import app
 from agent.errors import QualityNotFound
 from agent.quality_report import (
     PAGE_NAME,
@@ -242,3 +244,16 @@ def test_a_page_of_nothing_but_silence_is_whole(tmp_path: Path) -> None:
     page = Page(render(report_of(path)))
     assert "None was seen." in page.text
     assert "muted" in page.text
+
+
+def test_the_command_lists_what_was_wrong_in_the_order_of_time(tmp_path: Path) -> None:
+    def twice(at: int) -> Second:
+        return Second(loss=0.1 if 20 <= at < 40 or 100 <= at < 125 else 0.0)
+
+    recording = judged_recording(tmp_path, "two", (camera("ada", twice),), 140)
+    told = CliRunner().invoke(app, ["recordings", "quality", str(recording)])
+    assert told.exit_code == 0, told.output
+    begins = [int(number) for number in re.findall(r"(\d+) to \d+ s", told.output)]
+    assert len(begins) >= 2
+    assert begins == sorted(begins)
+    assert begins[0] < 100 <= begins[-1]
