@@ -49,10 +49,11 @@ def best_plan(groups: Sequence[Sequence[Option]], budgets: tuple[int | None, int
     limits = limits or [(0, sum(max(option.costs[0] for option in group) for group in groups))]
     bounds = [_Bound(groups, which, total) for which, total in limits]
     base = max(map(len, groups), default=1)
-    certain_first = _certain_first(groups, bounds)
-    good = _search(groups, certain_first, bounds, base, floor=0.0, width=BEAM)
+    order = _certain_first(groups, bounds)
+    frontiers = [[(bound, bound.frontier(order[done + 1 :])) for bound in bounds] for done in range(len(order))]
+    good = _search(groups, order, frontiers, base, floor=0.0, width=BEAM)
     # One less than what is known to be had, for what the bounds round.
-    best = _search(groups, certain_first, bounds, base, floor=good.worth - 1.0 if good else 0.0, width=0)
+    best = _search(groups, order, frontiers, base, floor=good.worth - 1.0 if good else 0.0, width=0)
     if best is None:
         return None
     return [best.picks // base ** (len(groups) - 1 - at) % base for at in range(len(groups))]
@@ -89,19 +90,27 @@ class _Bound:
 
 
 def _search(
-    groups: Sequence[Sequence[Option]], order: list[int], bounds: list[_Bound], base: int, *, floor: float, width: int
+    groups: Sequence[Sequence[Option]],
+    order: list[int],
+    frontiers: list[list[tuple[_Bound, list[_Step]]]],
+    base: int,
+    *,
+    floor: float,
+    width: int,
 ) -> _Plan | None:
-    """Group by group in `order` all plans that can reach `floor` and that no other beats; the best `width` if not 0."""
+    """Group by group in `order` all plans that can reach `floor` and that no other beats; the best `width` if not 0.
+
+    `frontiers` are, after each group, those of the ones that follow it.
+    """
     plans = [_Plan((0, 0), 0, 0)]
-    for done, at in enumerate(order):
+    for at, after in zip(order, frontiers, strict=True):
         digit = base ** (len(groups) - 1 - at)
-        frontiers = [(bound, bound.frontier(order[done + 1 :])) for bound in bounds]
         grown = []
         for plan in plans:
             for index, option in enumerate(groups[at]):
                 costs = (plan.costs[0] + option.costs[0], plan.costs[1] + option.costs[1])
                 more = _Plan(costs, plan.worth + option.worth, plan.picks + index * digit)
-                reached = more.worth + min(_at_most(frontier, bound.left(more)) for bound, frontier in frontiers)
+                reached = more.worth + min(_at_most(frontier, bound.left(more)) for bound, frontier in after)
                 if reached >= floor:
                     grown.append((reached, more))
         if 0 < width < len(grown):

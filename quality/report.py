@@ -153,6 +153,11 @@ class QualityReport:
     participants: tuple[ParticipantReport, ...]
     unreadable_lines: int = 0
 
+    @property
+    def spans(self) -> list[PatternSpan]:
+        """The patterns of all tracks, by their beginning."""
+        return sorted((span for track in self.tracks for span in track.patterns), key=lambda span: span.began_at_s)
+
 
 class ReportBuilder:
     """`add` what the samples say, in order; `build` whenever a report is wanted.

@@ -98,7 +98,7 @@ def _seen_and_heard(report: QualityReport) -> str:
 
 
 def _patterns(report: QualityReport) -> str:
-    spans = sorted((span for track in report.tracks for span in track.patterns), key=lambda span: span.began_at_s)
+    spans = report.spans
     if not spans:
         return '<h2>Degradations</h2><section class="card"><p>None was seen.</p></section>'
     names = {track.track.track_sid: track.track for track in report.tracks}
@@ -116,11 +116,10 @@ def _pattern_row(span: PatternSpan, names: Mapping[str, ReportedTrack]) -> str:
     track = names[span.track_sid]
     end = as_clock(span.ended_at_s) if span.told_end else "the end"
     lasted = as_length(span.ended_at_s - span.began_at_s)
-    often = f" ({span.count} times)" if span.count > 1 else ""
     where = f"{named(track.participant_identity)}, {named(track.name or track.source)}"
     return (
         f'<tr><td class="num">{as_clock(span.began_at_s)} to {end} <span class="soft">({lasted})</span></td>'
-        f'<td class="pattern">{escape(as_words(span.pattern))}{often}</td>'
+        f'<td class="pattern">{escape(as_words(span.pattern))}{span.often}</td>'
         f"<td>{where}</td><td>{escape(span.reason)}</td></tr>"
     )
 

@@ -26,6 +26,11 @@ class PatternSpan:
     figures: Mapping[str, float] = field(default_factory=dict)
     count: int = 1
 
+    @property
+    def often(self) -> str:
+        """How many it stands for, to follow its name; empty for one."""
+        return f" ({self.count} times)" if self.count > 1 else ""
+
 
 @dataclass(slots=True)
 class Spans:

@@ -33,8 +33,7 @@ def quality(
     output.text(_headline(report))
     output.table("tracks", _TRACK_COLUMNS, _track_rows(report))
     output.table("participants", _PARTICIPANT_COLUMNS, _participant_rows(report))
-    spans = sorted((span for track in report.tracks for span in track.patterns), key=lambda span: span.began_at_s)
-    if spans:
+    if spans := report.spans:
         output.table("degradations", ("when", "what", "participant", "why"), [_span_row(span) for span in spans])
     else:
         output.text("no degradation was seen")
@@ -45,9 +44,8 @@ _PARTICIPANT_COLUMNS = ("participant", "quality", "score", "MOS", "the server's 
 
 
 def _span_row(span: PatternSpan) -> tuple[str, ...]:
-    often = f" ({span.count} times)" if span.count > 1 else ""
     when = f"{span.began_at_s:.0f} to {span.ended_at_s:.0f} s"
-    return when, f"{span.pattern}{often}", span.participant_identity, span.reason
+    return when, f"{span.pattern}{span.often}", span.participant_identity, span.reason
 
 
 def _headline(report: QualityReport) -> str:
