@@ -72,7 +72,7 @@ class LayerAdapter:
         tracks = {track.sid: track for track in self._subscriber.subscribed() if self._is_ours(track)}
         videos = tuple(self._subscription(track) for track in tracks.values())
         limits = Limits(cpu_cores=self._cores_left(windows, videos, tick.at))
-        asked = {sid: self._subscriber.intent(sid).quality for sid in tracks}
+        asked = {sid: self._subscriber.intent_of(track).quality for sid, track in tracks.items()}
         state = controller.adopt(self._state, asked)
         self._state, actions = controller.step(state, videos, tuple(windows.values()), tick.at, limits)
         by_sid = {item.track_sid: item for item in videos} if actions else {}
@@ -88,7 +88,7 @@ class LayerAdapter:
     def _is_ours(self, track: TrackState) -> bool:
         if track.kind != TrackKind.VIDEO or not track.simulcasted:
             return False
-        intent = self._subscriber.intent(track.sid)
+        intent = self._subscriber.intent_of(track)
         return intent.enabled and not intent.pinned
 
     def _cores_left(self, windows: Mapping[str, Window], videos: tuple[Subscription, ...], now: float) -> float:
@@ -112,17 +112,17 @@ class LayerAdapter:
         return max(self._others)
 
     def _subscription(self, track: TrackState) -> Subscription:
-        dimensions = self._subscriber.intent(track.sid).dimensions
+        dimensions = self._subscriber.intent_of(track).dimensions
         return layer_subscription(
             track,
             simulcast_layers(track.width, track.height, TrackSource(track.source)),
-            max_quality=self._subscriber.ceiling(track.sid),
+            max_quality=self._subscriber.ceiling_of(track),
             in_focus=track.participant_identity in self._spoke_at,
             requested_height=dimensions[1] if dimensions else 0,
         )
 
     def _apply(self, track: TrackState, action: Action, *, held: bool) -> None:
-        intent = self._subscriber.intent(track.sid)
+        intent = self._subscriber.intent_of(track)
         if (None if intent.withheld else intent.quality, intent.held) == (action.to_quality, held):
             return  # the rules' choice, which is asked for already
         self._subscriber.choose_quality(track.sid, action.to_quality, held=held)

@@ -112,12 +112,11 @@ class StatsPoller:
     def _inbound_snapshots(
         self, inbound: dict[str, InboundRtp], path: convert_stats.Path, now: float
     ) -> Iterator[TrackSnapshot]:
-        for track in self._subscriber.subscribed():
-            sdk_track = self._subscriber.sdk_track(track.sid)
+        for track, sdk_track in self._subscriber.received():
             stats = inbound.get(self._identifier(sdk_track))
-            if stats is None or sdk_track is None:
+            if stats is None:
                 continue
-            intent = self._subscriber.intent(track.sid) if track.kind == TrackKind.VIDEO else None
+            intent = self._subscriber.intent_of(track) if track.kind == TrackKind.VIDEO else None
             yield TrackSnapshot(
                 track_sid=track.sid,
                 kind=TrackKind(track.kind),
@@ -146,15 +145,15 @@ class StatsPoller:
                     sid, plan.kind, plan.source, now, stats, muted=muted, available_bandwidth_bps=path.outgoing_bps
                 )
 
-    def _identifier(self, track: SdkTrack | None) -> str:
-        return self._identifiers.get(track, "") if track is not None else ""
+    def _identifier(self, track: SdkTrack) -> str:
+        return self._identifiers.get(track, "")
 
     async def _learn_identifiers(self) -> None:
         """Ask each new track once what it is called: its own statistics are dear, the session's cheap."""
         tracks: list[SdkTrack] = [each for _, _, each, _ in self._publisher.local_tracks] if self._publisher else []
-        received = [self._subscriber.sdk_track(each.sid) for each in self._subscriber.subscribed()]
-        for track in (*tracks, *received):
-            if track is not None and track not in self._identifiers:
+        tracks += [sdk_track for _, sdk_track in self._subscriber.received()]
+        for track in tracks:
+            if track not in self._identifiers:
                 try:
                     identifier = convert_stats.track_identifier(await convert_stats.track_stats(track))
                 except RuntimeError as error:

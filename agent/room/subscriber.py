@@ -36,6 +36,8 @@ from quality.stats import TrackKind, VideoQuality
 
 log = structlog.get_logger(__name__)
 
+RemoteTrack = rtc.RemoteVideoTrack | rtc.RemoteAudioTrack
+
 RESUBSCRIBE_S = 2.0  # the server's answer to an end takes one round trip
 RETRY_S = 5.0  # after the server could not give a track; it may have been a moment of overload
 MAX_DIMENSION = 16_384
@@ -53,7 +55,8 @@ class Subscriber:
     """Subscribes by rules and by hand; both may change at any time.
 
     Choices belong to a track's publisher, kind, source and name, so they hold when it is published
-    again under another SID.
+    again under another SID. What people choose is asked for at once, what follows from the room's events in the event
+    loop's next turn: a full room tells hundreds of them in one.
     """
 
     def __init__(self, session: RoomSession, policy: SubscriptionPolicy | None = None) -> None:
@@ -72,6 +75,7 @@ class Subscriber:
         self._feeds: dict[str, _Feed] = {}
         self._consuming: dict[str, asyncio.Task[None]] = {}
         self._awaited_ends: dict[str, asyncio.Event] = {}
+        self._applying: asyncio.Handle | None = None
         session.before_leaving("subscriptions", self.aclose)
         session.add_listener(self._on_event)
 
@@ -111,32 +115,41 @@ class Subscriber:
         if not self._requested.get(track_sid):
             return
         ended = self._awaited_ends[track_sid] = asyncio.Event()
-        self._publication(track_sid).set_subscribed(False)
+        self._publication(self._session.track(track_sid)).set_subscribed(False)
         with contextlib.suppress(TimeoutError):  # it is asked for again whether or not its end was told
             async with asyncio.timeout(RESUBSCRIBE_S):
                 await ended.wait()
         self._awaited_ends.pop(track_sid, None)
         if self._requested.get(track_sid):
-            self._publication(track_sid).set_subscribed(True)
+            self._publication(self._session.track(track_sid)).set_subscribed(True)
 
     def subscribed(self) -> tuple[TrackState, ...]:
         """The tracks whose media come."""
-        return tuple(track for track in self._session.tracks if self.sdk_track(track.sid) is not None)
+        return tuple(track for track, _ in self.received())
 
-    def sdk_track(self, sid: str) -> rtc.RemoteVideoTrack | rtc.RemoteAudioTrack | None:
+    def received(self) -> tuple[tuple[TrackState, RemoteTrack], ...]:
+        """The tracks whose media come, each with the SDK's object, for this package only."""
+        pairs = ((track, self._sdk_track(track)) for track in self._session.tracks)
+        return tuple((track, sdk_track) for track, sdk_track in pairs if sdk_track is not None)
+
+    def sdk_track(self, sid: str) -> RemoteTrack | None:
         """The SDK's object of a subscribed track, for this package only."""
-        publication = self._publication(sid)
+        return self._sdk_track(self._session.track(sid))
+
+    def _sdk_track(self, track: TrackState) -> RemoteTrack | None:
+        publication = self._publication(track)
         return publication.track if publication.subscribed else None
 
     def intent(self, track_sid: str) -> LayerIntent:
         """What is asked of a video track."""
-        return self._intent_of(self._session.track(track_sid))
+        return self.intent_of(self._session.track(track_sid))
 
-    def ceiling(self, track_sid: str) -> VideoQuality:
+    def intent_of(self, track: TrackState) -> LayerIntent:
+        """What is asked of a video track, without a search for it."""
+        return self._intents.get(TrackKey.of(track), LayerIntent(quality=self.ceiling_of(track)))
+
+    def ceiling_of(self, track: TrackState) -> VideoQuality:
         """The best layer that the rules allow for a track."""
-        return self._ceiling(self._session.track(track_sid))
-
-    def _ceiling(self, track: TrackState) -> VideoQuality:
         return self._ceilings.get(TrackKey.of(track), VideoQuality.HIGH)
 
     def set_quality(self, track_sid: str, quality: VideoQuality | None) -> LayerIntent:
@@ -217,46 +230,41 @@ class Subscriber:
         track = self._session.track(track_sid)
         if track.kind != TrackKind.VIDEO:
             raise InvalidSettings(f"{track.name!r} is an audio track; only videos have layers")
-        intent = replace(self._intent_of(track), **changes)  # type: ignore[arg-type]  # names checked by replace
+        intent = replace(self.intent_of(track), **changes)  # type: ignore[arg-type]  # names checked by replace
         self._intents[TrackKey.of(track)] = intent
         self._send(track)
         return intent
 
-    def _intent_of(self, track: TrackState) -> LayerIntent:
-        key = TrackKey.of(track)
-        ceiling = self._ceilings.get(key, VideoQuality.HIGH)
-        return self._intents.get(key, LayerIntent(quality=ceiling))
-
     def _send(self, track: TrackState) -> None:
-        if track.kind != TrackKind.VIDEO or self.sdk_track(track.sid) is None:
+        if track.kind != TrackKind.VIDEO or self._sdk_track(track) is None:
             return
-        intent = self._intent_of(track)
+        intent = self.intent_of(track)
         # What a new subscription has anyway needs no call: the native layer aborted in one, once, right after
         # "track subscribed" on a loaded machine (livekit 1.2.1).
         if intent == LayerIntent() and track.sid not in self._told:
             return
         self._told.add(track.sid)
-        send_intent(self._publication(track.sid), intent)
+        send_intent(self._publication(track), intent)
 
-    def _publication(self, sid: str) -> rtc.RemoteTrackPublication:
-        for participant in self._session.sdk_room.remote_participants.values():
-            publication = participant.track_publications.get(sid)
-            if publication is not None:
-                return publication
-        raise TrackNotFound(f"no track {sid!r} is published in this room")
+    def _publication(self, track: TrackState) -> rtc.RemoteTrackPublication:
+        participant = self._session.sdk_room.remote_participants.get(track.participant_identity)
+        publication = participant.track_publications.get(track.sid) if participant else None
+        if publication is None:
+            raise TrackNotFound(f"no track {track.sid!r} is published in this room")
+        return publication
 
     def _on_event(self, event: RoomEvent) -> None:
         match event:
             case TrackPublished(track=track):
                 self._order.setdefault(TrackKey.of(track), next(self._ranks))
-                self._apply()
+                self._apply_soon()
             case TrackUnpublished(track=track):
                 self._requested.pop(track.sid, None)
                 self._given_up.discard(track.sid)
                 self._forget_withheld(track)
                 self._told.discard(track.sid)
                 self._stop_consuming(track.sid)
-                self._apply()
+                self._apply_soon()
             case TrackSubscribed(track=track):
                 log.info("subscribed", track=track.name, sid=track.sid, participant_identity=track.participant_identity)
                 # Here and not on "reconnected", which comes before: a full reconnect begins again at HIGH.
@@ -272,7 +280,7 @@ class Subscriber:
             case ParticipantDisconnected(participant=participant):
                 self._forget(participant.identity)
             case MetadataChanged() | PermissionsChanged():
-                self._apply()
+                self._apply_soon()
             case ConnectionStateChanged(state=ConnectionState.CONNECTED):
                 self._apply()
                 self._send_all()
@@ -311,8 +319,19 @@ class Subscriber:
         if self._requested.pop(sid, None) and self._session.connection is ConnectionState.CONNECTED:
             self._apply()
 
+    def _apply_soon(self) -> None:
+        """Apply once for all that the room tells in this turn of the event loop."""
+        if self._applying is None:
+            self._applying = asyncio.get_running_loop().call_soon(self._apply)
+
+    def _cancel_applying(self) -> None:
+        if self._applying is not None:
+            self._applying.cancel()
+            self._applying = None
+
     def _apply(self) -> None:
         """Make the room's subscriptions those that policy and people ask for."""
+        self._cancel_applying()
         if self._session.connection is not ConnectionState.CONNECTED:
             return
         candidates = self._candidates()
@@ -320,7 +339,7 @@ class Subscriber:
         # What was given up takes no place that another one could have.
         possible = [candidate for candidate in candidates if candidate.track.sid not in self._given_up]
         given_up = [
-            Choice(sid, subscribe=False, quality=self._ceiling(track), reason="given up: restarts did not help")
+            Choice(sid, subscribe=False, quality=self.ceiling_of(track), reason="given up: restarts did not help")
             for sid, track in tracks.items()
             if sid in self._given_up
         ]
@@ -337,7 +356,7 @@ class Subscriber:
             if self._requested.get(choice.sid, False) == choice.subscribe:
                 continue
             self._requested[choice.sid] = choice.subscribe
-            self._publication(choice.sid).set_subscribed(choice.subscribe)
+            self._publication(track).set_subscribed(choice.subscribe)
             log.info(
                 "subscribing" if choice.subscribe else "unsubscribing",
                 track=track.name,
@@ -356,7 +375,7 @@ class Subscriber:
 
     def _set_ceiling(self, track: TrackState, ceiling: VideoQuality) -> None:
         key = TrackKey.of(track)
-        if self._ceiling(track) == ceiling:
+        if self.ceiling_of(track) == ceiling:
             return
         self._ceilings[key] = ceiling
         intent = self._intents.get(key)
@@ -369,7 +388,7 @@ class Subscriber:
     def _start_consuming(self, track: TrackState) -> None:
         feed = self._feeds.get(track.sid)
         callback = feed.take if feed else self._callbacks.get(TrackKey.of(track))
-        sdk_track = self.sdk_track(track.sid)
+        sdk_track = self._sdk_track(track)
         self._stop_consuming(track.sid)
         if callback is None or sdk_track is None:
             return
@@ -381,6 +400,7 @@ class Subscriber:
 
     async def aclose(self) -> None:
         """Stop reading media; idempotent. Unsubscribing is left to leaving the room."""
+        self._cancel_applying()
         self._callbacks.clear()
         self._feeds.clear()
         self._consuming.clear()

@@ -1,5 +1,6 @@
 """A joined room with one participant who publishes and withdraws videos, as subscribers see it."""
 
+import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -46,22 +47,26 @@ class Room:
     def before_leaving(self, name: str, step: object) -> None:
         """It is not left."""
 
-    def publish(self, sid: str) -> None:
+    async def publish(self, sid: str) -> None:
         self.publications[sid] = Publication()
-        for listener in self._listeners:
-            listener(TrackPublished(ADA, self.track(sid)))
+        await self.tell(TrackPublished(ADA, self.track(sid)))
 
-    def unpublish(self, sid: str) -> None:
+    async def unpublish(self, sid: str) -> None:
         del self.publications[sid]
-        for listener in self._listeners:
-            listener(TrackUnpublished(ADA, self.track(sid)))
+        await self.tell(TrackUnpublished(ADA, self.track(sid)))
 
-    def leave(self) -> None:
+    async def leave(self) -> None:
         """The participant goes, with all tracks."""
         for sid in tuple(self.publications):
-            self.unpublish(sid)
-        for listener in self._listeners:
-            listener(ParticipantDisconnected(ADA))
+            await self.unpublish(sid)
+        await self.tell(ParticipantDisconnected(ADA))
+
+    async def tell(self, *events: object) -> None:
+        """Tell `events` in one turn of the event loop; what follows from them has happened when this returns."""
+        for event in events:
+            for listener in self._listeners:
+                listener(event)
+        await asyncio.sleep(0)
 
     def subscribed(self) -> list[str]:
         return [sid for sid, publication in self.publications.items() if publication.subscribed]

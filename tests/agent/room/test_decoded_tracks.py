@@ -26,12 +26,12 @@ def started(room: Room) -> DecodedTracks:
 async def test_a_track_that_went_leaves_no_subscription_for_the_next_of_its_name() -> None:
     room = Room()
     tracks = started(room)
-    room.publish("TR_1")
+    await room.publish("TR_1")
     assert tracks.start_track("TR_1", "video", lambda sid, frames: None)
     assert room.subscribed() == ["TR_1"]
-    room.unpublish("TR_1")
+    await room.unpublish("TR_1")
     tracks.end_track("TR_1")
-    room.publish("TR_2")
+    await room.publish("TR_2")
     assert room.subscribed() == [], "nobody asked for it"
     assert tracks.start_track("TR_2", "video", lambda sid, frames: None)
     assert room.subscribed() == ["TR_2"]
@@ -42,10 +42,10 @@ async def test_a_track_that_went_leaves_no_subscription_for_the_next_of_its_name
 async def test_an_end_that_comes_late_leaves_the_next_of_its_name_alone() -> None:
     room = Room()
     tracks = started(room)
-    room.publish("TR_1")
+    await room.publish("TR_1")
     assert tracks.start_track("TR_1", "video", lambda sid, frames: None)
-    room.unpublish("TR_1")
-    room.publish("TR_2")
+    await room.unpublish("TR_1")
+    await room.publish("TR_2")
     assert tracks.start_track("TR_2", "video", lambda sid, frames: None)
     tracks.end_track("TR_1")
     assert room.subscribed() == ["TR_2"]
@@ -63,7 +63,7 @@ async def test_two_cameras_of_one_participant_and_name_are_fed_each_its_own(monk
     taken: dict[str, list[object]] = {"TR_1": [], "TR_2": []}
     ends = []
     for sid, media in taken.items():
-        room.publish(sid)
+        await room.publish(sid)
         room.publications[sid].track = SimpleNamespace(sid=sid)
         ends.append(subscriber.feed(sid, cast("FrameCallback", media.append)))
     for sid in taken:

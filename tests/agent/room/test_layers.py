@@ -42,10 +42,10 @@ class Room:
     def subscribed(self) -> tuple[TrackState, ...]:
         return tuple(map(camera, NAMES))
 
-    def intent(self, sid: str) -> LayerIntent:
-        return LayerIntent(self.asked.get(sid, VideoQuality.HIGH), pinned=sid in self.pinned)
+    def intent_of(self, track: TrackState) -> LayerIntent:
+        return LayerIntent(self.asked.get(track.sid, VideoQuality.HIGH), pinned=track.sid in self.pinned)
 
-    def ceiling(self, _sid: str) -> VideoQuality:
+    def ceiling_of(self, _track: TrackState) -> VideoQuality:
         return VideoQuality.HIGH
 
     def choose_quality(self, sid: str, quality: VideoQuality | None, *, held: bool) -> None:

@@ -1,6 +1,7 @@
 """What a subscriber keeps of a track, and what it forgets when the track is published again."""
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -8,16 +9,18 @@ import pytest
 from livekit import rtc
 
 from agent.room.convert_stats import Path
+from agent.room.events import ConnectionStateChanged, TrackPublished
+from agent.room.layers import LayerAdapter
 from agent.room.publisher import Publisher
-from agent.room.quality_monitor import TrackLabel
+from agent.room.quality_monitor import QualityTick, TrackLabel
 from agent.room.restart_hands import ParticipantHands
 from agent.room.session import RoomSession
-from agent.room.state import TrackState
+from agent.room.state import ConnectionState, TrackState
 from agent.room.stats import StatsPoller
 from agent.room.subscriber import Subscriber
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy
 from quality.stats import InboundRtp, VideoQuality
-from tests.agent.room.one_publisher import Room
+from tests.agent.room.one_publisher import ADA, Publication, Room
 
 VIDEO = TrackLabel("TR_1", "camera", "video", "camera", "ada", "video/VP9")
 
@@ -39,19 +42,19 @@ def hands(room: Room, subscriber: Subscriber) -> ParticipantHands:
 async def test_a_video_that_was_given_up_is_subscribed_to_when_it_is_published_again() -> None:
     room = Room()
     subscriber = subscriber_in(room)
-    room.publish("TR_1")
+    await room.publish("TR_1")
     assert room.subscribed() == ["TR_1"]
     await hands(room, subscriber).audio_only(VIDEO)
     assert room.subscribed() == []
-    room.unpublish("TR_1")
-    room.publish("TR_2")
+    await room.unpublish("TR_1")
+    await room.publish("TR_2")
     assert room.subscribed() == ["TR_2"]
 
 
 async def test_a_person_brings_a_video_back_that_was_given_up_and_what_they_chose_before_still_holds() -> None:
     room = Room()
     subscriber = subscriber_in(room)
-    room.publish("TR_1")
+    await room.publish("TR_1")
     subscriber.override("TR_1", SubscribeAction.SUBSCRIBE)
     subscriber.give_up("TR_1")
     assert room.subscribed() == []
@@ -62,7 +65,7 @@ async def test_a_person_brings_a_video_back_that_was_given_up_and_what_they_chos
 async def test_nothing_is_expected_of_a_video_that_is_not_to_be_sent() -> None:
     room = Room()
     subscriber = subscriber_in(room)
-    room.publish("TR_1")
+    await room.publish("TR_1")
     room.publications["TR_1"].track = track = Track()
     poller = StatsPoller(cast("RoomSession", room), subscriber)
     poller._identifiers[cast("Any", track)] = "video"
@@ -82,11 +85,11 @@ async def test_nothing_is_expected_of_a_video_that_is_not_to_be_sent() -> None:
 async def test_what_the_controller_withheld_is_asked_for_when_it_is_published_again() -> None:
     room = Room()
     subscriber = subscriber_in(room)
-    room.publish("TR_1")
+    await room.publish("TR_1")
     subscriber.choose_quality("TR_1", None)
     assert not subscriber.intent("TR_1").sent
-    room.unpublish("TR_1")
-    room.publish("TR_2")
+    await room.unpublish("TR_1")
+    await room.publish("TR_2")
     assert subscriber.intent("TR_2").sent
 
 
@@ -111,7 +114,7 @@ async def test_a_video_that_was_given_up_takes_no_place_of_those_that_the_policy
     room = Room()
     subscriber = Subscriber(cast("RoomSession", room), SubscriptionPolicy(max_tracks=2))
     for sid in ("TR_1", "TR_2", "TR_3"):
-        room.publish(sid)
+        await room.publish(sid)
     assert room.subscribed() == ["TR_1", "TR_2"]
     subscriber.give_up("TR_1")
     assert room.subscribed() == ["TR_2", "TR_3"]
@@ -123,7 +126,7 @@ async def test_each_track_of_a_room_is_looked_at_once_where_policies_change(monk
     room = Room()
     subscriber = subscriber_in(room)
     for number in range(50):
-        room.publish(f"TR_{number}")
+        await room.publish(f"TR_{number}")
     looks = 0
     track = room.track
 
@@ -141,13 +144,74 @@ async def test_each_track_of_a_room_is_looked_at_once_where_policies_change(monk
 async def test_of_who_left_only_what_a_person_chose_is_kept() -> None:
     room = Room()
     subscriber = subscriber_in(room)
-    room.publish("TR_1")
+    await room.publish("TR_1")
     subscriber.choose_quality("TR_1", VideoQuality.LOW)
-    room.leave()
-    room.publish("TR_2")
+    await room.leave()
+    await room.publish("TR_2")
     assert subscriber.intent("TR_2").quality is VideoQuality.HIGH
     subscriber.set_quality("TR_2", VideoQuality.MEDIUM)
-    room.leave()
+    await room.leave()
     assert not subscriber._order
-    room.publish("TR_3")
+    await room.publish("TR_3")
     assert subscriber.intent("TR_3").quality is VideoQuality.MEDIUM
+
+
+class Counted(Room):
+    """Counts how often a track's state is made from what the SDK knows, which is most of the work of a look."""
+
+    made = 0
+
+    def track(self, sid: str) -> TrackState:
+        self.made += 1
+        return replace(super().track(sid), name=sid, simulcasted=True)
+
+
+async def looks_of_joining(count: int) -> float:
+    """How often each of `count` tracks that were there before us is looked at until all are subscribed to."""
+    room = Counted()
+    subscriber_in(room)
+    room.publications.update({f"TR_{number}": Publication() for number in range(count)})
+    existing = [TrackPublished(ADA, track) for track in room.tracks]
+    room.made = 0
+    await room.tell(ConnectionStateChanged(ConnectionState.CONNECTED), *existing)
+    assert len(room.subscribed()) == count
+    return room.made / count
+
+
+async def test_joining_a_full_room_looks_at_each_track_no_more_often_than_joining_a_small_one() -> None:
+    assert await looks_of_joining(200) == await looks_of_joining(4) <= 4
+
+
+async def test_tracks_that_come_in_one_turn_are_subscribed_to_in_the_next_by_one_look() -> None:
+    room = Counted()
+    subscriber_in(room)
+    told = []
+    for number in range(50):
+        room.publications[f"TR_{number}"] = Publication()
+        told.append(TrackPublished(ADA, room.track(f"TR_{number}")))
+    room.made = 0
+    await room.tell(*told)
+    assert len(room.subscribed()) == 50
+    assert room.made == 50
+
+
+async def test_a_second_of_the_layer_controller_looks_at_each_video_once() -> None:
+    room = Counted()
+    subscriber = subscriber_in(room)
+    for number in range(20):
+        await room.publish(f"TR_{number}")
+    for publication in room.publications.values():
+        publication.track = Track()
+    adapter = LayerAdapter(cast("RoomSession", room), subscriber)
+    room.made = 0
+    adapter.on_tick(QualityTick("participant", 1.0, (), ()))
+    assert room.made == 20
+
+
+async def test_what_the_room_told_last_is_not_followed_once_it_is_being_left() -> None:
+    room = Room()
+    subscriber = subscriber_in(room)
+    room.publications["TR_1"] = Publication()
+    telling = room.tell(TrackPublished(ADA, room.track("TR_1")))
+    await asyncio.gather(telling, subscriber.aclose())
+    assert room.subscribed() == []
