@@ -72,7 +72,7 @@ class LayerAdapter:
         tracks = {track.sid: track for track in self._subscriber.subscribed() if self._is_ours(track)}
         videos = tuple(self._subscription(track) for track in tracks.values())
         limits = Limits(cpu_cores=self._cores_left(windows, videos, tick.at))
-        asked = {sid: self._subscriber.intent_of(track).quality for sid, track in tracks.items()}
+        asked = {sid: self._subscriber.sent(track).quality for sid, track in tracks.items()}
         state = controller.adopt(self._state, asked)
         self._state, actions = controller.step(state, videos, tuple(windows.values()), tick.at, limits)
         by_sid = {item.track_sid: item for item in videos} if actions else {}
@@ -122,8 +122,8 @@ class LayerAdapter:
         )
 
     def _apply(self, track: TrackState, action: Action, *, held: bool) -> None:
-        intent = self._subscriber.intent_of(track)
-        if (None if intent.withheld else intent.quality, intent.held) == (action.to_quality, held):
+        sent = self._subscriber.sent(track)
+        if (None if sent.withheld else sent.quality, sent.held) == (action.to_quality, held):
             return  # the rules' choice, which is asked for already
         self._subscriber.choose_quality(track.sid, action.to_quality, held=held)
         log_decision(track, action)

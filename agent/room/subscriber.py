@@ -66,7 +66,7 @@ class Subscriber:
         self._order: dict[TrackKey, int] = {}
         self._ranks = count()
         self._requested: dict[str, bool] = {}
-        self._told: set[str] = set()
+        self._sent: dict[str, LayerIntent] = {}
         self._overrides: dict[TrackKey, SubscribeAction] = {}
         self._given_up: set[str] = set()
         self._ceilings: dict[TrackKey, VideoQuality] = {}
@@ -147,6 +147,10 @@ class Subscriber:
     def intent_of(self, track: TrackState) -> LayerIntent:
         """What is asked of a video track, without a search for it."""
         return self._intents.get(TrackKey.of(track), LayerIntent(quality=self.ceiling_of(track)))
+
+    def sent(self, track: TrackState) -> LayerIntent:
+        """What the server was asked for of this very track: another one of its source and name may share its intent."""
+        return self._sent.get(track.sid, LayerIntent())
 
     def ceiling_of(self, track: TrackState) -> VideoQuality:
         """The best layer that the rules allow for a track."""
@@ -241,9 +245,9 @@ class Subscriber:
         intent = self.intent_of(track)
         # What a new subscription has anyway needs no call: the native layer aborted in one, once, right after
         # "track subscribed" on a loaded machine (livekit 1.2.1).
-        if intent == LayerIntent() and track.sid not in self._told:
+        if intent == LayerIntent() and track.sid not in self._sent:
             return
-        self._told.add(track.sid)
+        self._sent[track.sid] = intent
         send_intent(self._publication(track), intent)
 
     def _publication(self, track: TrackState) -> rtc.RemoteTrackPublication:
@@ -262,7 +266,7 @@ class Subscriber:
                 self._requested.pop(track.sid, None)
                 self._given_up.discard(track.sid)
                 self._forget_withheld(track)
-                self._told.discard(track.sid)
+                self._sent.pop(track.sid, None)
                 self._stop_consuming(track.sid)
                 self._apply_soon()
             case TrackSubscribed(track=track):

@@ -45,6 +45,9 @@ class Room:
     def intent_of(self, track: TrackState) -> LayerIntent:
         return LayerIntent(self.asked.get(track.sid, VideoQuality.HIGH), pinned=track.sid in self.pinned)
 
+    def sent(self, track: TrackState) -> LayerIntent:
+        return self.intent_of(track)
+
     def ceiling_of(self, _track: TrackState) -> VideoQuality:
         return VideoQuality.HIGH
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from livekit import rtc
 
+from agent.room import subscriber as module
 from agent.room.convert_stats import Path
 from agent.room.events import ConnectionStateChanged, TrackPublished
 from agent.room.layers import LayerAdapter
@@ -19,6 +20,10 @@ from agent.room.state import ConnectionState, TrackState
 from agent.room.stats import StatsPoller
 from agent.room.subscriber import Subscriber
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy
+from agent.room.track_settings import LayerIntent
+from quality import controller
+from quality.controller_state import ControllerState
+from quality.layer_trials import Action, Kind
 from quality.stats import InboundRtp, VideoQuality
 from tests.agent.room.one_publisher import ADA, Publication, Room
 
@@ -215,3 +220,52 @@ async def test_what_the_room_told_last_is_not_followed_once_it_is_being_left() -
     telling = room.tell(TrackPublished(ADA, room.track("TR_1")))
     await asyncio.gather(telling, subscriber.aclose())
     assert room.subscribed() == []
+
+
+class Cameras(Room):
+    """All that is published are simulcast videos of one source and name."""
+
+    def track(self, sid: str) -> TrackState:
+        return replace(super().track(sid), simulcasted=True)
+
+
+async def test_of_two_videos_of_one_source_and_name_each_is_asked_for_its_own_layer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[object, VideoQuality]] = []
+    monkeypatch.setattr(module, "send_intent", lambda publication, intent: asked.append((publication, intent.quality)))
+    room = Cameras()
+    subscriber = subscriber_in(room)
+    for sid in ("TR_1", "TR_2"):
+        await room.publish(sid)
+        room.publications[sid].track = Track()
+    adapter = LayerAdapter(cast("RoomSession", room), subscriber)
+    for sid in ("TR_1", "TR_2", "TR_2"):
+        lower = Action(sid, VideoQuality.HIGH, VideoQuality.LOW, Kind.RELIEVE, "", "")
+        adapter._apply(room.track(sid), lower, held=True)
+    assert asked == [(room.publications[sid], VideoQuality.LOW) for sid in ("TR_1", "TR_2")], "once each"
+    await room.unpublish("TR_2")
+    assert subscriber.sent(room.track("TR_2")) == LayerIntent()
+    assert subscriber.sent(room.track("TR_1")).quality is VideoQuality.LOW
+
+
+async def test_of_two_videos_of_one_source_and_name_the_other_is_not_taken_for_lowered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "send_intent", lambda publication, intent: None)
+    taken_over: list[object] = []
+    adopt = controller.adopt
+
+    def watched(state: ControllerState, asked: dict[str, VideoQuality | None]) -> ControllerState:
+        taken_over.append(asked)
+        return adopt(state, asked)
+
+    monkeypatch.setattr(controller, "adopt", watched)
+    room = Cameras()
+    subscriber = subscriber_in(room)
+    for sid in ("TR_1", "TR_2"):
+        await room.publish(sid)
+        room.publications[sid].track = Track()
+    subscriber.choose_quality("TR_1", VideoQuality.LOW)
+    LayerAdapter(cast("RoomSession", room), subscriber).on_tick(QualityTick("participant", 1.0, (), ()))
+    assert taken_over == [{"TR_1": VideoQuality.LOW, "TR_2": VideoQuality.HIGH}]
