@@ -281,11 +281,12 @@ class Subscriber:
             case TrackSubscriptionFailed(track_sid=sid, error=error):
                 log.warning("subscription_failed", sid=sid, error=error)
                 self._tasks.start(self._retry(sid), name=f"retry.{sid}")
-            case ParticipantDisconnected(participant=participant):
-                self._forget(participant.identity)
+            case ParticipantDisconnected() if self._session.connection is ConnectionState.CONNECTED:
+                self._forget_who_left()  # while we reconnect they may be back
             case MetadataChanged() | PermissionsChanged():
                 self._apply_soon()
             case ConnectionStateChanged(state=ConnectionState.CONNECTED):
+                self._forget_who_left()
                 self._apply()
                 self._send_all()
             case Disconnected():
@@ -294,18 +295,15 @@ class Subscriber:
             case _:
                 pass
 
-    def _forget(self, identity: str) -> None:
-        """Somebody left: what is kept of their tracks are people's choices. While we reconnect they may be back."""
-        if self._session.connection is not ConnectionState.CONNECTED:
-            return
-        self._order = {key: rank for key, rank in self._order.items() if key.participant_identity != identity}
-        self._ceilings = {
-            key: ceiling for key, ceiling in self._ceilings.items() if key.participant_identity != identity
-        }
+    def _forget_who_left(self) -> None:
+        """What is kept of the tracks of those who are gone are people's choices."""
+        here = {participant.identity for participant in self._session.participants}
+        self._order = {key: rank for key, rank in self._order.items() if key.participant_identity in here}
+        self._ceilings = {key: ceiling for key, ceiling in self._ceilings.items() if key.participant_identity in here}
         self._intents = {
             key: intent
             for key, intent in self._intents.items()
-            if key.participant_identity != identity or intent.pinned or intent.dimensions or not intent.enabled
+            if key.participant_identity in here or intent.pinned or intent.dimensions or not intent.enabled
         }
 
     def _forget_withheld(self, track: TrackState) -> None:

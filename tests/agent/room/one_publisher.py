@@ -24,7 +24,7 @@ class Room:
     """A joined room as a `RoomSession` shows it, in which one participant publishes and withdraws tracks."""
 
     connection = ConnectionState.CONNECTED
-    participants = (ADA,)
+    participants: tuple[ParticipantState, ...] = (ADA,)
     permissions = SimpleNamespace(require_subscribe=lambda: None)
 
     def __init__(self) -> None:
@@ -51,6 +51,7 @@ class Room:
         """It is not left."""
 
     async def publish(self, sid: str) -> None:
+        self.participants = (ADA,)
         self.publications[sid] = Publication()
         await self.tell(TrackPublished(ADA, self.track(sid)))
 
@@ -62,6 +63,7 @@ class Room:
         """The participant goes, with all tracks."""
         for sid in tuple(self.publications):
             await self.unpublish(sid)
+        self.participants = ()
         await self.tell(ParticipantDisconnected(ADA))
 
     async def tell(self, *events: object) -> None:

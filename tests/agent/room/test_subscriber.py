@@ -161,6 +161,26 @@ async def test_of_who_left_only_what_a_person_chose_is_kept() -> None:
     assert subscriber.intent("TR_3").quality is VideoQuality.MEDIUM
 
 
+async def test_who_left_while_the_room_was_joined_again_is_forgotten_once_it_is_and_who_is_back_is_not() -> None:
+    room = Room()
+    subscriber = subscriber_in(room)
+    await room.publish("TR_1")
+    subscriber.choose_quality("TR_1", VideoQuality.LOW)
+    room.connection = ConnectionState.RECONNECTING
+    await room.leave()
+    assert subscriber._intents
+    room.participants = (ADA,)
+    room.connection = ConnectionState.CONNECTED
+    await room.tell(ConnectionStateChanged(ConnectionState.CONNECTED))
+    assert subscriber._intents
+    room.connection = ConnectionState.RECONNECTING
+    await room.leave()
+    room.connection = ConnectionState.CONNECTED
+    await room.tell(ConnectionStateChanged(ConnectionState.CONNECTED))
+    assert not subscriber._order
+    assert not subscriber._intents
+
+
 class Counted(Room):
     """Counts how often a track's state is made from what the SDK knows, which is most of the work of a look."""
 
