@@ -24,6 +24,8 @@ class ParticipantJudgement:
 
     `own`: this end itself, whose tracks are all that it receives and sends; the server judges that the same way. Of
     others it judges what they send to it and receive from it, which we see only as far as it comes on to us.
+
+    `muted`: all of its tracks are, of which the score says nothing.
     """
 
     participant_identity: str
@@ -32,6 +34,7 @@ class ParticipantJudgement:
     as_server: Score
     own: bool = False
     server: ServerOpinion | None = None
+    muted: bool = False
 
 
 class Agreement(StrEnum):
@@ -77,6 +80,7 @@ def judge_participants(
             as_server=_worst(judgement.as_server for judgement in each),
             own=identity == own_identity,
             server=opinions.get(identity),
+            muted=all(judgement.window.muted for judgement in each),
         )
         for identity, each in sorted(found.items())
     )

@@ -98,6 +98,7 @@ class ParticipantPoint:
     as_server_quality: ConnectionQuality
     server_quality: ConnectionQuality | None
     server_mos: float | None
+    muted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +304,7 @@ class ReportBuilder:
         )
 
     def _participant(self, identity: str, item: GatheredParticipant) -> ParticipantReport:
-        score = item.score.value
+        score = item.muted_score.value if item.score.value is None else item.score.value
         assert score is not None, "known by a sample"
         started_at = self.started_at
         return ParticipantReport(
@@ -325,6 +326,7 @@ class ReportBuilder:
                     each.as_server_quality,
                     each.server_quality,
                     each.server_mos,
+                    each.muted,
                 )
                 for each in item.points.all
             ),

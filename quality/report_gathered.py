@@ -76,7 +76,10 @@ def _worst(samples: Sequence[ParticipantSample]) -> ParticipantSample:
 
 @dataclass(slots=True)
 class GatheredParticipant:
-    """A participant's samples, and the seconds by our and the server's words."""
+    """A participant's samples, and the seconds by our and the server's words.
+
+    `words` and `score` are of the time in which not all of its tracks were muted, `muted_score` of the rest.
+    """
 
     own: bool
     points: Points[ParticipantSample] = field(default_factory=lambda: Points(_worst))
@@ -84,6 +87,7 @@ class GatheredParticipant:
     server_words: dict[str, float] = field(default_factory=dict)
     agreement: Counter[str] = field(default_factory=Counter)
     score: Mean = field(default_factory=Mean)
+    muted_score: Mean = field(default_factory=Mean)
     score_min: float = 100.0
     server_mos: Mean = field(default_factory=Mean)
 
@@ -91,8 +95,11 @@ class GatheredParticipant:
         """Take in the next sample."""
         self.points.add(sample)
         seconds = sample.duration_s if sample.duration_s > 0 else LEAST_S
-        count(self.words, sample.quality.value, seconds)
-        self.score.add(sample.score, seconds)
+        if sample.muted:
+            self.muted_score.add(sample.score, seconds)
+        else:
+            count(self.words, sample.quality.value, seconds)
+            self.score.add(sample.score, seconds)
         self.score_min = min(self.score_min, sample.score if sample.score_min is None else sample.score_min)
         if sample.server_quality is not None:
             count(self.server_words, sample.server_quality.value, seconds)
@@ -109,6 +116,7 @@ class GatheredParticipant:
             server_words=dict(self.server_words),
             agreement=Counter(self.agreement),
             score=replace(self.score),
+            muted_score=replace(self.muted_score),
             server_mos=replace(self.server_mos),
         )
 

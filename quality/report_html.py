@@ -151,8 +151,8 @@ def _others(adjacent: int, further: int) -> str:
 
 def _word_strips(name: str, item: ParticipantReport, duration_s: float) -> str:
     spans = _spans(item)
-    ours = [(begin, end, point.quality.value) for begin, end, point in spans]
-    counted = [(begin, end, point.as_server_quality.value) for begin, end, point in spans]
+    ours = [(begin, end, "muted" if point.muted else point.quality.value) for begin, end, point in spans]
+    counted = [(begin, end, "muted" if point.muted else point.as_server_quality.value) for begin, end, point in spans]
     theirs = [
         (begin, end, point.server_quality.value if point.server_quality else "none") for begin, end, point in spans
     ]

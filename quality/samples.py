@@ -74,6 +74,7 @@ class ParticipantSample:
 
     `score` is the mean, `score_min` the lowest (None in old files), `mos` that of `score`. Words are those at `at`, so
     that like is compared with like: `as_server_quality`, where losses count as for the server, with the server's own.
+    `muted`: all of its tracks were, all the time; else the scores are those of when they were not.
     """
 
     participant_identity: str
@@ -87,6 +88,7 @@ class ParticipantSample:
     server_mos: float | None = None
     duration_s: float = 2.0
     score_min: float | None = None
+    muted: bool = False
 
 
 def track_sample(judgements: Sequence[Judgement]) -> TrackSample:
@@ -143,7 +145,9 @@ def track_sample(judgements: Sequence[Judgement]) -> TrackSample:
 def participant_sample(judgements: Sequence[ParticipantJudgement], duration_s: float) -> ParticipantSample:
     """The sample over `judgements` of one participant, at least one, which together stand for `duration_s`."""
     latest = judgements[-1]
-    score = fmean(judgement.score.value for judgement in judgements)
+    scores = [judgement.score.value for judgement in judgements if not judgement.muted]
+    scores = scores or [judgement.score.value for judgement in judgements]
+    score = fmean(scores)
     return ParticipantSample(
         participant_identity=latest.participant_identity,
         at=latest.at,
@@ -155,7 +159,8 @@ def participant_sample(judgements: Sequence[ParticipantJudgement], duration_s: f
         server_quality=latest.server.quality if latest.server else None,
         server_mos=latest.server.mos if latest.server else None,
         duration_s=duration_s,
-        score_min=min(judgement.score.value for judgement in judgements),
+        score_min=min(scores),
+        muted=all(judgement.muted for judgement in judgements),
     )
 
 

@@ -144,6 +144,10 @@ def test_a_participant_is_its_worst_track_and_this_end_is_all_of_them() -> None:
     ada, bob, own = judge_participants(tracks, publisher_of, "tap", opinions, 5.0)
     assert (ada.participant_identity, ada.score.value, ada.own, ada.server) == ("ada", 35, False, opinions["ada"])
     assert ada.as_server.value == 25
+    assert not ada.muted
+    silent = [replace(each, window=replace(each.window, muted=each.track_sid != "TR_1")) for each in tracks]
+    said = judge_participants(silent, publisher_of, "tap", opinions, 5.0)
+    assert [each.muted for each in said] == [False, True, False], "who shows something is not muted"
     assert (bob.score.value, bob.server) == (90, None)
     assert (own.participant_identity, own.score.value, own.own) == ("tap", 35, True)
     assert judge_participants([], {}, "tap", opinions, 5.0) == ()
@@ -175,6 +179,10 @@ def test_a_sample_sums_up_its_seconds_and_keeps_the_worst() -> None:
     kept = participant_sample([before, mine], 3.0)
     assert (kept.at, kept.score, kept.score_min, kept.duration_s) == (1.0, 62.5, 30.0, 3.0)
     assert kept.mos == mean_opinion_score(62.5)
+    assert not kept.muted
+    heard = participant_sample([replace(before, muted=True), mine], 3.0)
+    assert (heard.score, heard.score_min, heard.muted) == (95.0, 95.0, False), "of when it was not muted"
+    assert participant_sample([replace(mine, muted=True)], 1.0).muted
     assert (kept.quality, kept.as_server_quality, kept.server_quality) == (
         ConnectionQuality.EXCELLENT,
         ConnectionQuality.POOR,

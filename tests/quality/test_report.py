@@ -266,3 +266,22 @@ def test_a_track_that_was_always_muted_has_figures_too_and_no_words() -> None:
     builder.add_sample(replace(sample(2, packets=0), muted=True))
     (track,) = builder.build(RECORDING).tracks
     assert (track.score, track.judged_s, track.qualities) == (100.0, 2.0, {})
+
+
+def test_time_in_which_all_that_a_participant_publishes_is_muted_weighs_in_none_of_its_figures() -> None:
+    builder = ReportBuilder(START)
+    builder.add_sample(sample(2))
+    builder.add_participant(person(4, 60.0, ConnectionQuality.GOOD))
+    for at in range(8, 408, 4):
+        builder.add_participant(replace(person(at, 100.0, ConnectionQuality.EXCELLENT), muted=True))
+    builder.add_participant(person(408, 50.0, ConnectionQuality.GOOD))
+    report = builder.copy().build(RECORDING)
+    (ada,) = report.participants
+    assert report.score == ada.score == pytest.approx(55.0)
+    assert ada.qualities["good"] == 1.0
+    assert ada.agreement.compared == 102, "the server judges it all the same"
+    always = ReportBuilder(START)
+    always.add_sample(sample(2))
+    always.add_participant(replace(person(4, 100.0, None), muted=True))
+    (silent,) = always.build(RECORDING).participants
+    assert (silent.score, silent.qualities) == (100.0, {})
