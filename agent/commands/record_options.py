@@ -16,8 +16,20 @@ if TYPE_CHECKING:
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
 BEST_LAYER = "highest"
+_QUALITIES = {"low": "low", "medium": "medium", BEST_LAYER: "high", "high": "high"}
 
 _LAYERS = ("--record-layer", "--record-budget", "--record-max-fps", "--focus")
+_OPTIONS = {
+    "layers.budget_bps": "--record-budget",
+    "layers.max_fps": "--record-max-fps",
+    "layers.focus": "--focus",
+    "stop.empty_s": "--stop-empty",
+    "stop.silent_s": "--stop-silent",
+    "stop.muted_s": "--stop-muted",
+    "stop.no_media_s": "--stop-no-media",
+    "stop.duration_s": "--stop-after",
+    "stop.size_bytes": "--stop-size",
+}
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -75,13 +87,15 @@ def plan_body(
     """
     from agent.api.models import PlanBody
 
+    if layer not in _QUALITIES:
+        raise InvalidSettings(f"--record-layer is {layer!r}; give low, medium or {BEST_LAYER}")
     times = {name: parse_duration_s(text) for name, text in stop.items() if text is not None}
     size = {} if stop_size is None else {"size_bytes": parse_size_bytes(stop_size)}
     values = {
         "when": when,
         "stop": {**times, **size},
         "layers": {
-            "quality": "high" if layer == BEST_LAYER else layer,
+            "quality": _QUALITIES[layer],
             "budget_bps": budget_bps,
             "focus": [*focus],
             "max_fps": max_fps,
@@ -127,4 +141,6 @@ def _checked(body: type[BodyT], values: dict[str, Any], what: str) -> BodyT:
 
 def _first(error: ValidationError) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}".removeprefix(": ")
+    where = ".".join(str(part) for part in first["loc"])
+    option = next((option for field, option in _OPTIONS.items() if where.startswith(field)), where)
+    return f"{option}: {first['msg']}".removeprefix(": ")

@@ -112,19 +112,23 @@ def test_a_plan_is_put_together() -> None:
 
 
 @pytest.mark.parametrize(
-    "values",
+    ("values", "told"),
     [
-        {"stop": {"empty_s": "soon"}},
-        {"stop": {"empty_s": "0s"}},
-        {"stop_size": "big"},
-        {"stop_size": "0"},
-        {"layer": "best"},
-        {"budget_bps": 0},
-        {"max_fps": 0},
+        ({"stop": {"empty_s": "soon"}}, "'soon'"),
+        ({"stop": {"empty_s": "0s"}}, "--stop-empty: .* greater than 0"),
+        ({"stop": {"duration_s": "0s"}}, "--stop-after: "),
+        ({"stop_size": "big"}, "'big' is no size"),
+        ({"stop_size": "0"}, "--stop-size: "),
+        ({"layer": "best"}, "--record-layer is 'best'; give low, medium or highest"),
+        ({"budget_bps": 0}, "--record-budget: .* greater than 0"),
+        ({"max_fps": 0}, "--record-max-fps: .* greater than 0"),
+        ({"focus": ["x" * 10_000]}, "--focus: "),
     ],
 )
-def test_a_plan_that_makes_no_sense_is_refused(values: dict[str, Any]) -> None:
-    with pytest.raises(InvalidSettings):
+def test_a_plan_that_makes_no_sense_is_refused_in_the_words_of_the_command_line(
+    values: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(InvalidSettings, match=told):
         plan(**values)
 
 
