@@ -50,8 +50,11 @@ class CapacityProbe:
         self._known_bps = 0.0
         self._more_bps = 0.0
 
-    def step(self, now: float, way: Way, wanted_bps: float) -> float:
-        """The bits a second to have sent again now, 0 for none. `wanted_bps`: what would be taken in all."""
+    def step(self, now: float, way: Way, wanted_bps: float, repeatable_octets: float) -> float:
+        """The bits a second to have sent again now, 0 for none. `wanted_bps`: what would be taken in all.
+
+        `repeatable_octets` is how much there is to send again: a probe waits until that can prove something.
+        """
         if way.limit_bps is None or way.falling:
             self._until = self._checked_at = None
             self._due, self._interval_s = now + FIRST_S, INTERVAL_S
@@ -63,8 +66,11 @@ class CapacityProbe:
         target_bps = min(FACTOR * max(way.full_bps, way.limit_bps), WANTED_FACTOR * wanted_bps)
         if way.limit_bps >= ENOUGH * wanted_bps or target_bps <= way.rate_bps:
             return 0.0
+        more_bps = min(target_bps - way.rate_bps, repeatable_octets * 8 / LENGTH_S)
+        if way.rate_bps + more_bps < min(target_bps, ENOUGH * way.limit_bps):
+            return 0.0
         self._until, self._checked_at = now + LENGTH_S, now + LENGTH_S + NEXT_S
-        self._known_bps, self._more_bps = way.limit_bps, target_bps - way.rate_bps
+        self._known_bps, self._more_bps = way.limit_bps, more_bps
         return self._more_bps
 
     def _go_on(self, now: float, way: Way, limit_bps: float, checked_at: float) -> float:

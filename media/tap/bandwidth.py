@@ -28,6 +28,25 @@ class BandwidthFeedback(Protocol):
         """The RTCP packets that are due. `wanted_bps` is what video would be taken if the way carried it."""
 
 
+class _Repeatable:
+    """Packets of one stream: sequence numbers and sizes, oldest first, and the sum of the sizes."""
+
+    def __init__(self) -> None:
+        self.packets: deque[tuple[int, int]] = deque()
+        self.octets = 0
+
+    def add(self, number: int, size: int) -> None:
+        if len(self.packets) == REPEATABLE_PACKETS:
+            self.octets -= self.packets.popleft()[1]
+        self.packets.append((number, size))
+        self.octets += size
+
+    def take(self) -> tuple[int, int]:
+        number, size = self.packets.pop()
+        self.octets -= size
+        return number, size
+
+
 class RepeatablePackets:
     """The last packets of each stream that came at once, which a server can send again; each is asked for once.
 
@@ -35,18 +54,22 @@ class RepeatablePackets:
     """
 
     def __init__(self) -> None:
-        self._packets: dict[int, deque[tuple[int, int]]] = defaultdict(lambda: deque(maxlen=REPEATABLE_PACKETS))
+        self._streams: dict[int, _Repeatable] = defaultdict(_Repeatable)
 
     def add(self, packet: RtpPacket) -> None:
         """A packet of a video came, not as a retransmission."""
         if packet.payload_start < packet.payload_end:  # the server does not keep padding
-            self._packets[packet.ssrc].append((packet.sequence_number, len(packet.data)))
+            self._streams[packet.ssrc].add(packet.sequence_number, len(packet.data))
 
     def retain(self, ssrcs: tuple[int, ...]) -> None:
         """Forget the streams that are not among these."""
-        if len(self._packets) > len(ssrcs):
-            for ssrc in self._packets.keys() - set(ssrcs):
-                del self._packets[ssrc]
+        if len(self._streams) > len(ssrcs):
+            for ssrc in self._streams.keys() - set(ssrcs):
+                del self._streams[ssrc]
+
+    def octets(self, ssrcs: tuple[int, ...]) -> int:
+        """How much of these streams there is to give out."""
+        return sum(self._streams[ssrc].octets for ssrc in ssrcs)
 
     def take(self, octets: float, ssrcs: tuple[int, ...]) -> dict[int, list[int]]:
         """The newest packets of these streams, of about `octets` in all, by stream; they are not given out again."""
@@ -54,10 +77,10 @@ class RepeatablePackets:
         left = octets
         while left > 0:
             # The stream with most of them: its server's memory reaches back no further than the others'.
-            ssrc = max(ssrcs, key=lambda ssrc: len(self._packets[ssrc]), default=None)
-            if ssrc is None or not self._packets[ssrc]:
+            ssrc = max(ssrcs, key=lambda ssrc: len(self._streams[ssrc].packets), default=None)
+            if ssrc is None or not self._streams[ssrc].packets:
                 break
-            number, size = self._packets[ssrc].pop()
+            number, size = self._streams[ssrc].take()
             taken.setdefault(ssrc, []).append(number)
             left -= size
         return taken
@@ -101,7 +124,8 @@ class RembFeedback:
         step_s, self._polled_at = min(LONGEST_STEP_S, now - self._polled_at), now
         if self._estimator.limit_bps is None:
             return []  # as nearly always: to look at the way would take a thousandth of a core
-        more_bps = self._probe.step(now, self._estimator.way(now), wanted_bps)
+        repeatable_octets = self._repeatable.octets(video_ssrcs)
+        more_bps = self._probe.step(now, self._estimator.way(now), wanted_bps, repeatable_octets)
         if not more_bps:
             return []
         packets = self._repeatable.take(more_bps * step_s / 8, video_ssrcs)

@@ -127,7 +127,7 @@ class TapReceiver:
             self.retold_at = math.inf
             if self._stands():
                 self._tell_fall(now, self.known_bps, 2.4)
-        self.asked_bps = self.probe.step(now, self._way(now), self.wanted_bps)
+        self.asked_bps = self.probe.step(now, self._way(now), self.wanted_bps, math.inf)
         if self.asked_bps:
             self.own_at = now
         if self.script:

@@ -137,7 +137,7 @@ class Session:
 
     def _ask_again(self) -> None:
         """What a probe from this end has the server send again, with its next packets."""
-        asked_bps = self._probe.step(self.now, self.estimator.way(self.now), self.wanted_bps)
+        asked_bps = self._probe.step(self.now, self.estimator.way(self.now), self.wanted_bps, math.inf)
         self.probes += bool(asked_bps and not self._asked_bps)
         self._asked_bps = asked_bps
         if asked_bps:

@@ -1,5 +1,6 @@
 """When a probe from this end begins, how much it has sent, and what ends it."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from media.rtp.capacity_probe import (
     BACKOFF,
+    ENOUGH,
     FACTOR,
     INTERVAL_S,
     LENGTH_S,
@@ -41,13 +43,15 @@ class Steps:
         self.begun: list[float] = []
         self.asked: list[float] = []
 
-    def run(self, seconds: float, way: Way, wanted_bps: float = WANTED_BPS) -> list[float]:
+    def run(
+        self, seconds: float, way: Way, wanted_bps: float = WANTED_BPS, repeatable_octets: float = math.inf
+    ) -> list[float]:
         """What is asked for meanwhile, above nothing."""
         asked = []
         end = self.now + seconds
         while self.now < end - 1e-9:
             self.now += STEP_S
-            more = self.probe.step(self.now, way, wanted_bps)
+            more = self.probe.step(self.now, way, wanted_bps, repeatable_octets)
             if more and not (self.asked and self.asked[-1]):
                 self.begun.append(self.now)
             self.asked.append(more)
@@ -115,6 +119,24 @@ def test_one_that_proved_nothing_waits() -> None:
     assert steps.begun[1] - steps.begun[0] == pytest.approx(LENGTH_S + NEXT_S + INTERVAL_S, abs=0.05)
 
 
+def test_one_waits_until_there_is_enough_to_send_again_to_prove_something_and_then_asks_for_that() -> None:
+    known, rate = 850_000.0, 450_000.0
+    enough = (ENOUGH * known - rate) * LENGTH_S / 8
+    steps = Steps()
+    assert steps.run(20.0, NARROW, repeatable_octets=0.99 * enough) == [], "it would prove nothing"
+    (asked,) = set(steps.run(LENGTH_S, NARROW, repeatable_octets=1.01 * enough))
+    assert asked == pytest.approx(1.01 * enough * 8 / LENGTH_S)
+    assert asked < FACTOR * 1_000_000.0 - rate
+
+
+def test_waiting_for_what_can_be_sent_again_counts_for_no_failure() -> None:
+    steps = Steps()
+    steps.run(20.0, NARROW, repeatable_octets=0.0)
+    steps.run(6.0, NARROW)
+    assert steps.begun[0] == pytest.approx(20.0, abs=0.05)
+    assert steps.begun[1] - steps.begun[0] == pytest.approx(LENGTH_S + NEXT_S + INTERVAL_S, abs=0.05)
+
+
 def test_an_estimate_that_falls_ends_it_and_it_begins_anew_soon() -> None:
     steps = Steps()
     steps.run(0.1, NARROW)
@@ -138,8 +160,13 @@ def test_an_estimate_that_falls_ends_it_and_it_begins_anew_soon() -> None:
         max_size=60,
     ),
     st.floats(0, 1e8),
+    st.floats(0, 1e6),
 )
-def test_it_never_asks_for_less_than_nothing_nor_for_more_than_is_wanted(ways: list[Way], wanted_bps: float) -> None:
+def test_it_never_asks_for_less_than_nothing_nor_for_more_than_is_wanted_or_there(
+    ways: list[Way], wanted_bps: float, repeatable_octets: float
+) -> None:
     probe = CapacityProbe()
     for step, way in enumerate(ways):
-        assert 0.0 <= probe.step(step * 0.1, way, wanted_bps) <= WANTED_FACTOR * wanted_bps
+        more_bps = probe.step(step * 0.1, way, wanted_bps, repeatable_octets)
+        assert 0.0 <= more_bps <= WANTED_FACTOR * wanted_bps
+        assert more_bps * LENGTH_S / 8 <= repeatable_octets * (1 + 1e-9)
