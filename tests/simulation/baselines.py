@@ -1,14 +1,15 @@
 """Controllers to compare: ours, none at all (the server alone), and thresholds without memory."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from quality.allocation import Subscription
 from quality.controller import step
 from quality.controller_state import ControllerState
 from quality.layer_trials import Action
-from quality.stats import VideoQuality
+from quality.presets import preset_fps
+from quality.stats import VideoLayer, VideoQuality
 from quality.window import Window
 
 
@@ -18,9 +19,26 @@ class Controller(Protocol):
     def decide(self, windows: tuple[Window, ...], now: float) -> Mapping[str, VideoQuality | None]: ...
 
 
+def as_rooms_tell(subscriptions: tuple[Subscription, ...]) -> tuple[Subscription, ...]:
+    """What `agent.room.layer_subscriptions` knows of them: no bitrates, and the presets' frame rates."""
+    return tuple(
+        replace(
+            item,
+            layers=tuple(
+                replace(layer, bitrate_bps=0.0, fps=preset_fps(VideoLayer(layer.quality, layer.width, layer.height)))
+                for layer in item.layers
+            ),
+        )
+        for item in subscriptions
+    )
+
+
 @dataclass(slots=True)
 class Ours:
-    """`quality.controller`, with what it did; `probes` where the receiver leaves the server's own unanswered."""
+    """`quality.controller`, with what it did; `probes` where the receiver leaves the server's own unanswered.
+
+    It is told of `subscriptions` what rooms tell, and has to find out the rest.
+    """
 
     subscriptions: tuple[Subscription, ...]
     probes: bool = True
@@ -28,7 +46,8 @@ class Ours:
     actions: list[tuple[float, Action]] = field(default_factory=list)
 
     def decide(self, windows: tuple[Window, ...], now: float) -> Mapping[str, VideoQuality | None]:
-        self.state, actions = step(self.state, self.subscriptions, windows, now, probes=self.probes)
+        known = as_rooms_tell(self.subscriptions)
+        self.state, actions = step(self.state, known, windows, now, probes=self.probes)
         self.actions.extend((now, action) for action in actions)
         return {action.track_sid: action.to_quality for action in actions}
 

@@ -4,14 +4,16 @@
 below the link's capacity the plan of highest utility that changes at most every ten seconds (dynamic programming),
 lowered some seconds before it must be and raised some seconds before it may be, and nothing asked for at all; then it
 tries changes to the best one (a local search, seeded). It is a lower bound of what could be had. `instant` is an
-upper bound that no controller can reach: switches and key frames cost nothing there, and loss does not exist.
+upper bound that no controller can reach: switches and key frames cost nothing there, loss does not exist, and each
+video may have whatever the server could forward of it, in other shares than the server's own.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from random import Random
+from statistics import fmean
 
 from quality.allocation import Limits, Subscription, allocate, priority, utility
 from quality.stats import VideoQuality
@@ -19,12 +21,14 @@ from quality.window import Window
 from tests.simulation.links import TICK_S, Trace
 from tests.simulation.receivers import Receiver, SdkReceiver
 from tests.simulation.run import Result, run
+from tests.simulation.server import rungs
 from tests.simulation.world import AUDIO_BPS, EPOCH
 
 DWELL_S = 10  # a choice is kept this long at least: 6 changes a minute
 MARGINS = (0.75, 0.82, 0.88, 0.93, 0.98, 1.03)
 LEADS_S = ((1, 0), (2, 0), (2, 1), (3, 1))  # how long before it is due the plan is lowered, and raised
 SEARCHED = 20  # changes tried
+FOLLOWED_S = 10
 
 Pick = tuple[VideoQuality | None, ...]
 Plan = tuple[Pick, ...]  # one for each second
@@ -39,12 +43,24 @@ def capacities(trace: Trace) -> list[float]:
 
 
 def instant(trace: Trace, subscriptions: tuple[Subscription, ...]) -> list[float]:
-    """The best utility in each second, as if any switch were free: nobody can have more."""
+    """The best utility in each second, as if any switch were free: nobody can have more, but for calm scenes."""
     known: dict[float, float] = {}
+    ladders = tuple(replace(item, layers=rungs(item)) for item in subscriptions)
     for bps in capacities(trace):
         if bps not in known:
-            known[bps] = allocate(subscriptions, Limits(bandwidth_bps=bps)).utility
+            known[bps] = allocate(ladders, Limits(bandwidth_bps=bps)).utility
     return [known[bps] for bps in capacities(trace)]
+
+
+def settled(optimum: Result, at: float) -> float:
+    """What the optimum has of a link that got better at `at`, once it had ten seconds to follow: a mean.
+
+    Up to the next change of the link, or, where it changes all the time, to the end.
+    """
+    capacity, begin = optimum.trace.capacity_bps, round(at / TICK_S)
+    changes = (tick for tick in range(begin, len(capacity)) if capacity[tick] != capacity[begin])
+    end = next(changes, len(capacity))
+    return fmean(optimum.utilities[int(at) + FOLLOWED_S : int(end * TICK_S)])
 
 
 def planned(

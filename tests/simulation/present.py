@@ -1,13 +1,17 @@
-"""Somebody who knows what the link carries now, and nothing of what comes: what a controller would have to find out."""
+"""Somebody who knows what the link carries now, and nothing of what comes: what a controller would have to find out.
+
+And what publishers send: the best that the server could forward within the link decides which layers are asked for.
+"""
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from quality.allocation import Limits, Subscription, allocate
 from quality.layer_steps import height
 from quality.stats import VideoQuality
 from quality.window import Window
+from tests.simulation.server import rungs
 from tests.simulation.world import EPOCH
 
 MARGIN = 0.9  # of the link
@@ -27,9 +31,8 @@ class KnowsPresent:
 
     def decide(self, windows: tuple[Window, ...], now: float) -> Mapping[str, VideoQuality | None]:
         link_bps = self.capacities_bps[round(now - EPOCH) - 1]
-        self.fitted.append(
-            allocate(self.subscriptions, Limits(bandwidth_bps=MARGIN * link_bps), keep_all=True).qualities
-        )
+        ladders = tuple(replace(item, layers=rungs(item)) for item in self.subscriptions)
+        self.fitted.append(allocate(ladders, Limits(bandwidth_bps=MARGIN * link_bps), keep_all=True).qualities)
         self.switched = [entry for entry in self.switched if entry[1] > now - 60.0]
         changes: dict[str, VideoQuality | None] = {}
         for item in self.subscriptions:

@@ -10,7 +10,7 @@ from tests.simulation.links import Trace
 from tests.simulation.receivers import Receiver, SdkReceiver
 from tests.simulation.world import EPOCH, Second, World
 
-RECOVERED = 0.95  # of the best that the link allows
+RECOVERED = 0.95  # of what can be had
 STEADY_S = 3  # held for so long
 
 
@@ -49,9 +49,9 @@ class Result:
     def share(self, optimum: list[float], after: int = 0) -> float:
         return sum(self.utilities[after:]) / sum(optimum[after:])
 
-    def recovery_s(self, best: list[float], at: float) -> float | None:
-        """From `at` until utility was 0.95 of the link's best for three seconds on end; None where it never was."""
-        good = [own >= RECOVERED * bound for own, bound in zip(self.utilities, best, strict=True)]
+    def recovery_s(self, best: float, at: float) -> float | None:
+        """From `at` until utility was 0.95 of `best` for three seconds on end; None where it never was."""
+        good = [own >= RECOVERED * best for own in self.utilities]
         for second in range(int(at), len(good) - STEADY_S + 1):
             if all(good[second : second + STEADY_S]):
                 return second - at

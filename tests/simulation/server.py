@@ -15,8 +15,10 @@ default settings (REMB, no pausing, probes of padding). As there:
 Left out: layers coming and going at the publisher, and what the server measures of a layer's bitrate (nominal here).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 
+from quality.allocation import Layer, Subscription
 from quality.stats import VideoQuality
 from tests.simulation.congestion import NO_LIMIT_BPS, RemoteBwe
 
@@ -38,6 +40,16 @@ def top(quality: VideoQuality | None) -> Rung:
 def quality_of(rung: Rung) -> VideoQuality | None:
     """The simulcast layer of a rung."""
     return None if rung < 0 else VideoQuality(rung // TEMPORAL_LAYERS)
+
+
+@cache
+def rungs(item: Subscription) -> tuple[Layer, ...]:
+    """All that the server can forward of a video: each layer with the frames and bits of its temporal layers."""
+    return tuple(
+        replace(layer, fps=layer.fps * frames, bitrate_bps=layer.bitrate_bps * bits)
+        for layer in item.layers
+        for frames, bits in zip(TEMPORAL_FRAMES, TEMPORAL_BITS, strict=True)
+    )
 
 
 @dataclass(slots=True)

@@ -39,7 +39,7 @@ def test_on_the_tap_what_a_link_took_is_back_within_ten_seconds_of_it(seconds: f
     trace = step(down=40.0, up=40.0 + seconds)
     for seed in (100, 101):
         recovery_s = run(trace, THREE, ours_on_the_tap, seed, TapReceiver).recovery_s(
-            instant(trace, THREE), 40.0 + seconds
+            instant(trace, THREE)[-1], 40.0 + seconds
         )
         assert recovery_s is not None
         assert recovery_s <= 10.0

@@ -14,7 +14,7 @@ from quality.stats import InboundRtp, TrackKind, TrackSnapshot, TrackSource, Vid
 from quality.window import Window, delta
 from tests.simulation.links import TICK_S, Trace
 from tests.simulation.receivers import Arrival, Receiver, SdkReceiver
-from tests.simulation.server import TEMPORAL_BITS, TEMPORAL_FRAMES, TEMPORAL_LAYERS, Server, quality_of
+from tests.simulation.server import TEMPORAL_LAYERS, Server, quality_of, rungs
 
 EPOCH = 1_800_000_000.0
 QUEUE_S = 0.3  # RFC 8867: the bottleneck's queue
@@ -62,12 +62,7 @@ class Track:
         """What is forwarded, with the bits and frames of its temporal layers."""
         if self.forwarded is None:
             return None
-        whole = next(layer for layer in self.subscription.layers if layer.quality is self.forwarded)
-        return replace(
-            whole,
-            fps=whole.fps * TEMPORAL_FRAMES[self.temporal],
-            bitrate_bps=whole.bitrate_bps * TEMPORAL_BITS[self.temporal],
-        )
+        return [layer for layer in rungs(self.subscription) if layer.quality is self.forwarded][self.temporal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,3 +300,20 @@ THREE = (
     Subscription("TR_speaker", LAYERS, active_speaker=True),
     *(replace(ONE[0], track_sid=f"TR_{name}", active_speaker=False, layers=LAYERS[:2]) for name in ("b", "c")),
 )
+
+
+def _publishing(bits: float, frames: float) -> tuple[Subscription, ...]:
+    """The three, from publishers that send other bitrates and frame rates than the presets that a controller knows."""
+    return tuple(
+        replace(
+            item,
+            layers=tuple(
+                replace(layer, bitrate_bps=bits * layer.bitrate_bps, fps=frames * layer.fps) for layer in item.layers
+            ),
+        )
+        for item in THREE
+    )
+
+
+SPARSE = _publishing(bits=1.0, frames=0.55)  # cameras in bad light, busy machines
+RICH = _publishing(bits=1.5, frames=1.0)
