@@ -2,7 +2,8 @@
 
 Room processes send totals; `Metrics.apply` turns them into increments, so counters go on when a process
 is started again. Every label has few, fixed values: what is not known beforehand becomes "other", and
-no label ever names a room, a participant or a track.
+no label ever names a room, a participant or a track. Counters of few labels are there with 0 from the
+start: what is born with its first event has no increase() then.
 """
 
 from collections import Counter as Tally
@@ -15,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from agent.errors import EXIT_CODES
 from agent.service.room_metrics import ReceiveTotals, RoomMetrics
 from agent.service.supervision import Phase
+from media.errors import DiskFull, DiskReadOnly, StorageError
 from media.export.job import ExportFormat, ExportState
 from media.record.entries import RecordingState
 from quality.participants import Agreement
@@ -41,6 +43,7 @@ RESTART_OUTCOMES = ("begun", *(outcome.value for outcome in Outcome))
 LIMITS = tuple(limit.value for limit in Limit)
 MOVES = tuple(move.value for move in Move)
 PRE_ENCODED_EVENTS = (*(told.value for told in Told), "frames_left_out", "frames_refused", "encoder_dropped")
+STORAGE_ERRORS = tuple(error.code for error in (StorageError, DiskFull, DiskReadOnly))
 COURSES = tuple(course.value for course in Course)
 AGREEMENTS = tuple(result.value for result in Agreement)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -69,6 +72,7 @@ class Metrics:
         self._declare_quality(registry)
         self._declare_recordings(registry)
         self._declare_service(registry)
+        self._bear_counters()
 
     def _declare_rooms(self, registry: CollectorRegistry) -> None:
         self.rooms = Gauge(
@@ -106,7 +110,10 @@ class Metrics:
         self.nack = Counter("roomhand_nack_total", "NACK messages sent.", ["connection"], registry=registry)
         self.pli = Counter("roomhand_pli_total", "Picture loss indications sent.", ["connection"], registry=registry)
         self.freezes = Counter(
-            "roomhand_freezes_total", "Video freezes seen (W3C webrtc-stats freezeCount).", registry=registry
+            "roomhand_freezes_total",
+            "Video freezes seen (W3C webrtc-stats freezeCount).",
+            ["connection"],
+            registry=registry,
         )
         self.jitter = Histogram(
             "roomhand_jitter_seconds",
@@ -243,6 +250,23 @@ class Metrics:
             registry=registry,
         )
 
+    def _bear_counters(self) -> None:
+        _bear(self.room_connections, CONNECTION_EVENTS)
+        for counter in (self.packets_received, self.packets_lost, self.bytes_received, self.frames_received):
+            _bear(counter, KINDS, CONNECTIONS)
+        for counter in (self.nack, self.pli, self.freezes):
+            _bear(counter, CONNECTIONS)
+        _bear(self.layer_switches, DIRECTIONS)
+        _bear(self.quality_patterns, PATTERNS)
+        _bear(self.quality_agreement, AGREEMENTS)
+        _bear(self.track_restarts, PROBLEMS, REMEDIES, RESTART_OUTCOMES)
+        _bear(self.publish_decisions, LIMITS, MOVES, COURSES)
+        _bear(self.pre_encoded, PRE_ENCODED_EVENTS)
+        _bear(self.recording_frames, KINDS)
+        _bear(self.recording_frames_lost, KINDS)
+        _bear(self.recording_storage_errors, STORAGE_ERRORS)
+        _bear(self.handoffs, HANDOFF_RESULTS)
+
     def apply(self, room: str, process: int, sample: RoomMetrics) -> None:
         """Add what `sample` gained over the last one of the same room and process."""
         last = self._last.get(room)
@@ -291,7 +315,7 @@ class Metrics:
             _add(self.frames_received.labels(*labels), old.frames_received, item.frames_received)
             _add(self.nack.labels(connection), old.nack_count, item.nack_count)
             _add(self.pli.labels(connection), old.pli_count, item.pli_count)
-            _add(self.freezes, old.freeze_count, item.freeze_count)
+            _add(self.freezes.labels(connection), old.freeze_count, item.freeze_count)
 
     def _count_recorded(self, before: RoomMetrics, after: RoomMetrics) -> None:
         old, new = before.counters, after.counters
@@ -351,6 +375,12 @@ def build_metrics(registry: CollectorRegistry, version: str) -> Metrics:
     """Declare all metrics in `registry`."""
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left this one function without types
     return Metrics(registry, version)
+
+
+def _bear(counter: Counter, *allowed: tuple[str, ...]) -> None:
+    """Have it there with 0 for each of the values that its labels are allowed."""
+    for labels in product(*allowed):
+        counter.labels(*labels)
 
 
 def _one_of(allowed: tuple[str, ...], value: str) -> str:

@@ -77,8 +77,8 @@ class MetricsSampler:
         self._seen: dict[tuple[str, str], ReceiveState] = {}
         self._totals: dict[tuple[str, str], ReceiveTotals] = {}
 
-    def sample(self, state: RoomState, counters: RoomCounters) -> RoomMetrics:
-        """The sample for `state`, to be called once per state."""
+    def sample(self, state: RoomState, counters: RoomCounters, *, observe: bool = True) -> RoomMetrics:
+        """The sample for `state`, to be called once per state; with what histograms observe unless told not to."""
         jitter: list[Observation] = []
         scores: list[Observation] = []
         subscriptions: Counter[tuple[str, str]] = Counter()
@@ -100,8 +100,8 @@ class MetricsSampler:
             ),
             recording_state=state.recording.state if state.recording else None,
             undecryptable=_undecryptable(state),
-            jitter_s=tuple(jitter),
-            scores=tuple(scores),
+            jitter_s=tuple(jitter) if observe else (),
+            scores=tuple(scores) if observe else (),
             patterns=_patterns(state),
             participant_qualities=_participant_qualities(state),
             counters=counters,

@@ -70,6 +70,19 @@ def test_exactly_the_documented_names_are_exposed_with_help(metrics: Metrics) ->
     assert all(family.documentation for family in families)
 
 
+def test_every_counter_with_few_labels_is_there_with_nothing_before_anything_happens(metrics: Metrics) -> None:
+    counters = [
+        family
+        for family in text_string_to_metric_families(generate_latest(metrics.registry).decode())
+        if family.type == "counter" and family.name not in {"roomhand_api_requests", "roomhand_recordings_deleted"}
+    ]
+    assert all(family.samples for family in counters)
+    assert {sample.value for family in counters for sample in family.samples} == {0.0}
+    assert value(metrics, "roomhand_room_connections_total", event="reconnecting") == 0
+    assert value(metrics, "roomhand_recording_storage_errors_total", code="disk_full") == 0
+    assert value(metrics, "roomhand_publish_decisions_total", limit="cpu", move="fps", course="undone") == 0
+
+
 def test_a_restarted_process_counts_on(metrics: Metrics) -> None:
     def sample(packets: int, segments: int) -> RoomMetrics:
         receive = (ReceiveTotals("video", "tap", 1, packets_received=packets),)

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from agent.metrics import build_metrics
 
 # Of Prometheus itself, and of the process collector that prometheus_client registers by default.
-STANDARD = {"up", "process_cpu_seconds_total", "process_resident_memory_bytes"}
+STANDARD = {"up", "process_cpu_seconds_total", "process_resident_memory_bytes", "process_start_time_seconds"}
 TARGET_LABELS = {"job", "instance"}
 _SUFFIXES = {"counter": ("_total",), "info": ("_info",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 _SERIES = re.compile(r"\b(up|(?:roomhand|process|livekit)_[a-z0-9_]+)\b(?:\{([^}]*)\})?")

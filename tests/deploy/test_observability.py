@@ -15,6 +15,7 @@ from agent.service.supervision import Phase
 from media.export.job import ExportState
 from media.record.entries import RecordingState
 from quality.participants import Agreement
+from quality.patterns import Pattern
 from quality.restart import Problem, Remedy
 from tests.deploy.declared_metrics import (
     STANDARD,
@@ -100,6 +101,7 @@ def test_expressions_ask_only_for_label_values_that_occur() -> None:
         ("roomhand_exports", "status"): {state.value for state in ExportState},
         ("roomhand_handoffs_total", "result"): {"ok", "failed"},
         ("roomhand_track_score_bucket", "le"): buckets,
+        ("roomhand_quality_patterns_active", "pattern"): {pattern.value for pattern in Pattern},
         ("roomhand_quality_agreement_total", "result"): {result.value for result in Agreement},
         ("roomhand_track_restarts_total", "problem"): {problem.value for problem in Problem},
         ("roomhand_track_restarts_total", "remedy"): {remedy.value for remedy in Remedy},

@@ -75,6 +75,14 @@ def test_jitter_is_observed_while_packets_come_and_scores_once_judged() -> None:
     assert [(item.kind, item.value) for item in second.scores] == [("video", 77.0)]
 
 
+def test_what_a_command_brings_about_counts_and_observes_nothing_twice() -> None:
+    sampler = MetricsSampler()
+    judged = replace(TRACK, subscription=ReceiveState(packets_received=9, jitter=0.02, score=77.0))
+    answered = sampler.sample(state(judged), RoomCounters(), observe=False)
+    assert (answered.jitter_s, answered.scores) == ((), ())
+    assert totals(answered).packets_received == 9
+
+
 @settings(max_examples=50)
 @given(st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 50), st.integers(-3, 9)), max_size=3)))
 def test_totals_never_fall(seconds: list[list[tuple[str, int, int]]]) -> None:
