@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from agent.errors import QualityNotFound
 from media.record.entries import JsonValue, RecordingState
-from media.record.reader import QUALITY_NAME, RecordingView, read_events
+from media.record.reader import QUALITY_NAME, RecordingView, read_lines
 from media.record.storage import translated, write_durably
 from quality.report import (
     REPORT_VERSION,
@@ -29,6 +28,7 @@ from quality.samples import ParticipantSample, TrackSample
 REPORT_NAME = "quality.json"
 PAGE_NAME = "quality.html"
 DIGITS = 4
+MOST = 1e18  # no figure is near it, and sums of them are numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,10 @@ def read_quality_report(view: RecordingView) -> QualityReport:
 def read_samples(path: Path, started_at: float, before: float | None = None) -> ReportBuilder:
     """A builder with the recording's samples, of before that Unix time if one is given. Raises StorageError."""
     builder = ReportBuilder(started_at)
-    for event in read_events(path, QUALITY_NAME):
+    for event in read_lines(path, QUALITY_NAME):
+        if event is None:
+            builder.unreadable_lines += 1
+            continue
         at = event.get("at")
         if before is None or not isinstance(at, int | float) or at < before:
             add_line(builder, event)
@@ -117,7 +120,9 @@ def _add(builder: ReportBuilder, event: Mapping[str, JsonValue]) -> None:
         "at": event.get("at"),
         "participant_identity": event.get("participant_identity"),
     }
-    if any(isinstance(value, float) and not isfinite(value) for value in values.values()):
+    figures = payload.get("figures")
+    said = [*values.values(), *(figures.values() if isinstance(figures, dict) else ())]
+    if any(isinstance(value, float) and not abs(value) <= MOST for value in said):
         raise ValueError("a figure that is no number")
     match event.get("type"):
         case "quality_track":

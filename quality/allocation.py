@@ -1,7 +1,9 @@
 """Which layer of each video subscription to ask for: prioritise, constrain, allocate by utility.
 
 The answer is the best there is: no other choice of layers within the limits has a higher sum of weighted utilities.
-So more budget never gives less utility, and equal input gives equal output. A choice is a ceiling over the server's.
+So more budget never gives less utility, and equal input gives equal output. Where all are to be kept, that holds above
+the budget in which all fit in some layer, and below it: what brings the last one back may take more from the others
+than it is worth. A choice is a ceiling over the server's.
 """
 
 import math

@@ -90,10 +90,11 @@ class TrackReport:
 
 @dataclass(frozen=True, slots=True)
 class ParticipantPoint:
-    """A participant at `at_s` of the recording."""
+    """A participant up to `at_s` of the recording; where samples were put together, with the worst of their words."""
 
     at_s: float
     score: float
+    score_min: float
     quality: ConnectionQuality
     as_server_quality: ConnectionQuality
     server_quality: ConnectionQuality | None
@@ -322,6 +323,7 @@ class ReportBuilder:
                 ParticipantPoint(
                     each.at - started_at,
                     each.score,
+                    each.lowest,
                     each.quality,
                     each.as_server_quality,
                     each.server_quality,

@@ -8,6 +8,7 @@ from quality.participants import agreement
 from quality.report_points import Points, Stretch, merged
 from quality.report_spans import Spans
 from quality.samples import ParticipantSample, TrackSample
+from quality.score import ConnectionQuality, mean_opinion_score
 
 LEAST_S = 0.001  # a sample of no time says little, but who has no other must have a mean
 MAX_SIZES = 32  # a shared window that is resized has endlessly many
@@ -69,9 +70,35 @@ class Mean:
         return self.weighed / self.seconds if self.seconds else None
 
 
-def _worst(samples: Sequence[ParticipantSample]) -> ParticipantSample:
-    """Of samples that become one point the worst: a bad moment must not vanish in a long recording."""
-    return min(samples, key=lambda sample: sample.score)
+_WORDS = tuple(ConnectionQuality)
+
+
+def merged_participant(samples: Sequence[ParticipantSample]) -> ParticipantSample:
+    """One of one or more that follow each other: scores are means over the time in which not all was muted.
+
+    Of words the worst of each kind stays, ours and the server's: a bad moment must not vanish in a long recording.
+    """
+    if len(samples) == 1:
+        return samples[0]
+    heard = [sample for sample in samples if not sample.muted] or samples
+    score = Mean()
+    for sample in heard:
+        score.add(sample.score, sample.duration_s if sample.duration_s > 0 else LEAST_S)
+    assert score.value is not None
+    told = [sample.server_quality for sample in samples if sample.server_quality is not None]
+    heard_mos = [sample.server_mos for sample in samples if sample.server_mos is not None]
+    return replace(
+        samples[-1],
+        score=score.value,
+        mos=mean_opinion_score(score.value),
+        score_min=min(sample.lowest for sample in heard),
+        quality=max((sample.quality for sample in heard), key=_WORDS.index),
+        as_server_quality=max((sample.as_server_quality for sample in heard), key=_WORDS.index),
+        server_quality=max(told, key=_WORDS.index, default=None),
+        server_mos=min(heard_mos, default=None),
+        duration_s=sum(sample.duration_s for sample in samples),
+        muted=all(sample.muted for sample in samples),
+    )
 
 
 @dataclass(slots=True)
@@ -82,7 +109,7 @@ class GatheredParticipant:
     """
 
     own: bool
-    points: Points[ParticipantSample] = field(default_factory=lambda: Points(_worst))
+    points: Points[ParticipantSample] = field(default_factory=lambda: Points(merged_participant))
     words: dict[str, float] = field(default_factory=dict)
     server_words: dict[str, float] = field(default_factory=dict)
     agreement: Counter[str] = field(default_factory=Counter)
@@ -100,7 +127,7 @@ class GatheredParticipant:
         else:
             count(self.words, sample.quality.value, seconds)
             self.score.add(sample.score, seconds)
-        self.score_min = min(self.score_min, sample.score if sample.score_min is None else sample.score_min)
+        self.score_min = min(self.score_min, sample.lowest)
         if sample.server_quality is not None:
             count(self.server_words, sample.server_quality.value, seconds)
             self.agreement[agreement(sample.as_server_quality, sample.server_quality).value] += 1

@@ -29,6 +29,7 @@ _SEEN = {
     False: "The server judges the way to itself, which it may find better than the way on to the recorder.",
 }
 MANY_PATTERNS = 200  # more rows of them help nobody; the JSON has all
+AT_END_S = 10.0  # a pattern of the last samples, which may be some seconds apart
 
 
 def render(report: QualityReport) -> str:
@@ -102,7 +103,7 @@ def _patterns(report: QualityReport) -> str:
     if not spans:
         return '<h2>Degradations</h2><section class="card"><p>None was seen.</p></section>'
     names = {track.track.track_sid: track.track for track in report.tracks}
-    rows = "".join(_pattern_row(span, names) for span in spans[:MANY_PATTERNS])
+    rows = "".join(_pattern_row(span, names, report.duration_s) for span in spans[:MANY_PATTERNS])
     others = sum(span.count for span in spans[MANY_PATTERNS:])
     more = f'<p class="soft">… and {others} more.</p>' if others else ""
     head = "".join(f"<th>{name}</th>" for name in ("When", "What", "Where", "Why"))
@@ -112,9 +113,11 @@ def _patterns(report: QualityReport) -> str:
     )
 
 
-def _pattern_row(span: PatternSpan, names: Mapping[str, ReportedTrack]) -> str:
+def _pattern_row(span: PatternSpan, names: Mapping[str, ReportedTrack], duration_s: float) -> str:
     track = names[span.track_sid]
-    end = as_clock(span.ended_at_s) if span.told_end else "the end"
+    # Of a track that left before the recording ended nothing tells the end of what held on it.
+    at_end = not span.told_end and span.ended_at_s > duration_s - AT_END_S
+    end = "the end" if at_end else as_clock(span.ended_at_s)
     lasted = as_length(span.ended_at_s - span.began_at_s)
     where = f"{named(track.participant_identity)}, {named(track.name or track.source)}"
     return (

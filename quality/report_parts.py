@@ -73,6 +73,8 @@ def as_percent(share: float) -> str:
     """A share 0..1 in percent."""
     if 0 < share < 0.0005:
         return "<0.1%"
+    if 0.995 <= share < 1:
+        return ">99%"
     return f"{100 * share:.0f}%" if share in {0.0, 1.0} or share >= 0.1 else f"{100 * share:.1f}%"
 
 

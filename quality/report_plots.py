@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby, pairwise
+from math import floor, log10
 
 WIDTH = 1000.0
 HEIGHT = 100.0
@@ -121,9 +122,7 @@ def nice_top(largest: float) -> float:
     """A round number at or above `largest` for the top of an axis: 1, 2 or 5 times a power of ten, 1 for nothing."""
     if largest <= 0:
         return 1.0
-    power = 10.0 ** (len(str(int(largest))) - 1) if largest >= 1 else 1.0
-    while power / 10 >= largest:
-        power /= 10
+    power = 10.0 ** floor(log10(largest))
     return next(step * power for step in (1.0, 2.0, 2.5, 5.0, 10.0) if step * power >= largest)
 
 

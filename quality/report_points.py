@@ -97,35 +97,43 @@ _MEANS_IF_KNOWN = (
     "black_ratio",
     "still_ratio",
 )
+_NOTHING = (0.0,) * len(_MEANS_IF_KNOWN)
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Samples of a track as one. `known_s`: for how many of its seconds each figure that may be None was known."""
+    """Samples of a track as one. `known_s`: for how many of its seconds each figure that may be None was known.
+
+    `live_s`: in how many it was not muted; where there are any, means are of them.
+    """
 
     sample: TrackSample
     known_s: tuple[float, ...]
+    live_s: float
 
     @classmethod
     def of(cls, sample: TrackSample) -> "Stretch":
         """The stretch of one sample."""
         unknown = (getattr(sample, name) is None for name in _MEANS_IF_KNOWN)
-        return cls(sample, tuple(0.0 if none else sample.duration_s for none in unknown))
+        known_s = tuple(0.0 if none else sample.duration_s for none in unknown)
+        return cls(sample, known_s, 0.0 if sample.muted else sample.duration_s)
 
 
 def merged(parts: Sequence[Stretch]) -> Stretch:
     """One stretch over one or more of a track that follow each other: counts add up, states are those at the end.
 
-    Means are over the time, those of figures that may be None over the time in which they were known; a level's is that
-    of its energy. Reasons are those of the worst.
+    It is muted, or withheld, where it was all the time. Means are over the time in which it was not muted, if there is
+    any, those of figures that may be None over the time in which they were known; a level's is that of its energy.
+    Reasons are those of the worst.
     """
     if len(parts) == 1:
         return parts[0]
     samples = [part.sample for part in parts]
-    durations = [sample.duration_s for sample in samples]
+    muted = all(sample.muted for sample in samples)
+    weights = [part.sample.duration_s if muted else part.live_s for part in parts]
     # Any: these are fields of several types, which a checker cannot tell apart by name.
-    means: dict[str, Any] = {name: _mean([getattr(each, name) for each in samples], durations) for name in _MEANS}
-    known_s = tuple(zip(*(part.known_s for part in parts), strict=True))
+    means: dict[str, Any] = {name: _mean([getattr(each, name) for each in samples], weights) for name in _MEANS}
+    known_s = tuple(zip(*(part.known_s if muted or not part.sample.muted else _NOTHING for part in parts), strict=True))
     for name, seconds in zip(_MEANS_IF_KNOWN, known_s, strict=True):
         means[name] = _mean([getattr(each, name) for each in samples], seconds)
     # Of the energy, as a meter has it: pauses of digital silence (-127) make speech no whisper.
@@ -135,7 +143,9 @@ def merged(parts: Sequence[Stretch]) -> Stretch:
     worst = min(samples, key=lambda sample: sample.score_min)
     sample = replace(
         samples[-1],
-        duration_s=sum(durations),
+        duration_s=sum(sample.duration_s for sample in samples),
+        muted=muted,
+        stream_paused=all(sample.stream_paused for sample in samples),
         score_min=worst.score_min,
         reasons=worst.reasons,
         model_reasons=worst.model_reasons,
@@ -146,7 +156,7 @@ def merged(parts: Sequence[Stretch]) -> Stretch:
         mos=mean_opinion_score(means["score"]),
         quality=connection_quality(means["score"]),
     )
-    return Stretch(sample, tuple(sum(seconds) for seconds in known_s))
+    return Stretch(sample, tuple(sum(seconds) for seconds in known_s), sum(part.live_s for part in parts))
 
 
 def _energy(level_dbfs: float) -> float:

@@ -84,8 +84,13 @@ def _values(points: Iterable[TrackPoint], figures: Iterable[float | None]) -> li
     ]
 
 
+def _scores(points: Iterable[TrackPoint]) -> list[Value]:
+    """Muted times have none; what is withheld is as bad as it is."""
+    return [Value(point.at_s - point.duration_s, point.at_s, None if point.muted else point.score) for point in points]
+
+
 def _score_plot(name: str, item: TrackReport, duration_s: float) -> str:
-    scores = Line(_values(item.points, [point.score for point in item.points]), "line")
+    scores = Line(_scores(item.points), "line")
     seen = [None if point.model_mos is None else (point.model_mos - 1) / 3.5 * 100 for point in item.points]
     lines = [scores, Line(_values(item.points, seen), "model")]
     text = f"Mean {item.score:.0f}, lowest {item.score_min:.0f}; {share_words(item.qualities)}."
@@ -99,11 +104,12 @@ def _bitrate_plot(name: str, item: TrackReport, duration_s: float) -> str:
     rates = [point.bitrate_bps for point in item.points]
     top = nice_top(max(rates, default=0.0))
     known = [point.available_bandwidth_bps for point in item.points]
+    near = [value if value is not None and value <= top else None for value in known]
     lines = [Line(_values(item.points, rates), "line", filled=True)]
     keys = [("line", "received")]
-    if any(value is not None for value in known):
-        lines.append(Line(_values(item.points, known), "other"))
-        keys.append(("other", "what the way carries"))
+    if any(value is not None for value in near):
+        lines.append(Line(_values(item.points, near), "other"))
+        keys.append(("other", f"what the way carries, where that is less than {as_bitrate(top)}"))
     plot = Plot(
         name, f"Bitrate of {_label(item)} over time", f"Mean {as_bitrate(item.bitrate_bps)}.", duration_s, top, lines
     )
@@ -115,7 +121,7 @@ def _size_plot(name: str, item: TrackReport, duration_s: float) -> str:
     top = max([value for value in heights if value], default=1.0)
     line = Line(_values(item.points, heights), "line", filled=True, stepped=True)
     text = f"Pictures of {', '.join(item.sizes) or 'unknown size'}."
-    plot = Plot(name, f"Height of the pictures of {_label(item)} over time", text, duration_s, top * 1.05, [line])
+    plot = Plot(name, f"Height of the pictures of {_label(item)} over time", text, duration_s, top, [line])
     return plot_figure(
         "Picture (layer)", escape(", ".join(item.sizes)), plot.svg(), (f"{top:.0f} px", f"{top / 2:.0f}", "0")
     )

@@ -90,6 +90,11 @@ class ParticipantSample:
     score_min: float | None = None
     muted: bool = False
 
+    @property
+    def lowest(self) -> float:
+        """The lowest score, also of a line in an old file."""
+        return self.score if self.score_min is None else self.score_min
+
 
 def track_sample(judgements: Sequence[Judgement]) -> TrackSample:
     """The sample over `judgements` of one track, one after the other; at least one."""

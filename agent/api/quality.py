@@ -4,12 +4,12 @@ import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 
 from agent.api.auth import Grant, GuardedRoute, get_and_head, needs
 from agent.api.recording_files import read_recording_for
 from agent.api.service import ApiService, Caller, Service
-from agent.quality_report import read_quality_report
+from agent.quality_report import read_quality_report, report_json
 from agent.tokens import ServiceGrants
 from media.record.recording_id import RECORDING_ID_PATTERN
 from quality.report import QualityReport
@@ -29,10 +29,14 @@ PAGE_HEADERS = {
 }
 
 
-@router.get("/v1/recordings/{recording_id}/quality", openapi_extra=needs(Grant.ROOM_RECORD))
-async def recording_quality(recording_id: RecordingId, service: Service, caller: Caller) -> QualityReport:
+_JSON_ANSWERS: dict[int | str, dict[str, Any]] = {200: {"model": QualityReport}}
+
+
+@router.get("/v1/recordings/{recording_id}/quality", responses=_JSON_ANSWERS, openapi_extra=needs(Grant.ROOM_RECORD))
+async def recording_quality(recording_id: RecordingId, service: Service, caller: Caller) -> JSONResponse:
     """How good a recording is, finished or not: per track, per participant, beside the server's own words."""
-    return await asyncio.to_thread(_report, service, recording_id, caller)
+    report = await asyncio.to_thread(_report, service, recording_id, caller)
+    return JSONResponse(await asyncio.to_thread(report_json, report))
 
 
 _PAGE = "/v1/recordings/{recording_id}/quality.html"

@@ -45,6 +45,8 @@ class RecordedLayers:
         self._max_fps: dict[str, int | None] = {}
         self._pins: dict[TrackKey, VideoQuality] = {}
         self._allocated: dict[str, VideoQuality] = {}
+        self._decided: set[str] = set()
+        self._released: set[str] = set()
 
     def allow(self, track_sid: str, cap: VideoQuality, max_fps: int | None = None) -> LayerQuality:
         """The track is recorded, in `cap` and with `max_fps` frames a second at best; the layer to begin with."""
@@ -76,10 +78,10 @@ class RecordedLayers:
         key = self._key(track_sid)
         if key is None:
             return
-        if quality is None:
-            self._pins.pop(key, None)
-        else:
+        if quality is not None:
             self._pins[key] = quality
+        elif self._pins.pop(key, None) is not None:
+            self._released.add(track_sid)
 
     def pinned(self, track_sid: str) -> VideoQuality | None:
         """The layer that a person asked for."""
@@ -101,6 +103,7 @@ class RecordedLayers:
         trials = [action for action in actions if action.kind is not Kind.LIMIT]  # a limit is the policy's own decision
         for action in trials:
             self._tell_of(action)
+            self._decided.add(action.track_sid)
         self._tap.want_video_bandwidth(self._controller.wanted_bps + others_bps)
         return bool(trials) or self._controller.held != held  # a trial that a limit ended is taken back
 
@@ -139,15 +142,44 @@ class RecordedLayers:
         held = dict(self._controller.held)
         for sid, quality in self._allocated.items():
             ours = min(quality, held.get(sid, quality))
-            pinned = self.pinned(sid)
+            pinned, taken = self.pinned(sid), self._tap.quality(sid)
             wanted = LayerQuality((ours if pinned is None else pinned).value)
-            if self._tap.quality(sid) in {None, wanted}:
+            if taken is None or taken is wanted:
                 continue
             await self._tap.set_quality(sid, wanted)
             self.rates.forget(sid)
-            if pinned is not None or quality is not before.get(sid):
-                reason = "the recording's layer policy" if pinned is None else "asked for by a person"
-                log.info("layer_decision", sid=sid, target="tap", to_quality=wanted.name, reason=reason)
+            if reason := self._reason(sid, pinned, quality, before.get(sid)):
+                self._log_decision(sid, taken, wanted, reason)
+        self._decided.clear()
+        self._released.clear()
+
+    def _reason(
+        self, sid: str, pinned: VideoQuality | None, quality: VideoQuality, before: VideoQuality | None
+    ) -> str | None:
+        """Why another layer is asked for; None where a line of the controller's own says it."""
+        if pinned is not None:
+            return "asked for by a person"
+        if sid in self._released:
+            return "no longer asked for by a person"
+        if quality is not before:
+            return "restarts did not help" if quality is self._lowered.get(sid) else "the recording's layer policy"
+        return None if sid in self._decided else "what was tried is taken back, as limits changed"
+
+    def _log_decision(self, sid: str, taken: LayerQuality, wanted: LayerQuality, reason: str) -> None:
+        found = self._tap.find_track(sid)
+        assert found is not None, "its layer is known"
+        participant, track = found
+        log.info(
+            "layer_decision",
+            track=track.name,
+            sid=sid,
+            participant_identity=participant.identity,
+            from_quality=taken.name,
+            to_quality=wanted.name,
+            kind=Kind.LIMIT.value,
+            reason=reason,
+            target="tap",
+        )
 
     async def _limit(self, sid: str) -> None:
         wanted = self.max_fps(sid)

@@ -207,6 +207,14 @@ def read_events(path: Path, name: str = EVENTS_NAME) -> Iterator[dict[str, JsonV
 
     A line that a crash tore is left out. Raises StorageError.
     """
+    return (event for event in read_lines(path, name) if event is not None)
+
+
+def read_lines(path: Path, name: str) -> Iterator[dict[str, JsonValue] | None]:
+    """Each line of such a file as an event; None for one that is none. Raises StorageError.
+
+    A last one that is not whole is passed over: it is being written, or what a crash left.
+    """
     file = path / name
     if not file.exists():
         return
@@ -215,9 +223,10 @@ def read_events(path: Path, name: str = EVENTS_NAME) -> Iterator[dict[str, JsonV
             try:
                 event = json.loads(line)
             except ValueError:
-                continue
-            if isinstance(event, dict):
-                yield event
+                if not line.endswith(b"\n"):
+                    return
+                event = None
+            yield event if isinstance(event, dict) else None
 
 
 def list_recordings(root: Path) -> tuple[RecordingSummary, ...]:

@@ -35,10 +35,10 @@ class Second:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A track and what happens to it, by seconds."""
+    """A track and what happens to it, by seconds; None once it is withdrawn."""
 
     label: TrackLabel
-    second: Callable[[int], Second]
+    second: Callable[[int], Second | None]
 
 
 class _Around:
@@ -55,7 +55,7 @@ class _Around:
         return self.told
 
 
-def camera(identity: str, second: Callable[[int], Second], *, name: str = "camera", sid: str = "") -> Played:
+def camera(identity: str, second: Callable[[int], Second | None], *, name: str = "camera", sid: str = "") -> Played:
     """A VP8 camera with simulcast."""
     return Played(TrackLabel(sid or f"TR_cam_{identity}", name, "video", "camera", identity, "video/vp8"), second)
 
@@ -83,15 +83,17 @@ def judged_recording(
     around = _Around(tracks, excellent)
     monitor = QualityMonitor("tap", around, lambda _event: None, repaired=True)
     monitor.add_listener(log.take)
-    snapshots = [_first(track) for track in tracks]
+    published = [(track, _first(track)) for track in tracks]
     for at in range(seconds + 1):
         if at:
-            snapshots = [
-                _after(snapshot, track.second(at - 1), at) for snapshot, track in zip(snapshots, tracks, strict=True)
+            published = [
+                (track, _after(snapshot, second, at))
+                for track, snapshot in published
+                if (second := track.second(at - 1)) is not None
             ]
         if server is not None:
             around.told = server(at)
-        monitor.take(tuple(snapshots), EPOCH + at)
+        monitor.take(tuple(snapshot for _, snapshot in published), EPOCH + at)
     log.flush(EPOCH + seconds)
     recording.close(EPOCH + seconds, "requested")
     return recording.path

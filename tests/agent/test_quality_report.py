@@ -126,6 +126,18 @@ def test_a_closed_recordings_report_is_read_from_its_file_until_samples_come_aft
         assert report_of(recording) == made
 
 
+def test_a_pattern_of_a_track_that_left_ends_on_the_page_when_it_left(tmp_path: Path) -> None:
+    def leaves(at: int) -> Second | None:
+        return Second(loss=0.2) if at < 60 else None
+
+    tracks = (camera("ada", leaves), microphone("ada", calm))
+    page = render(report_of(judged_recording(tmp_path, "left", tracks, 120)))
+    row = re.search(r"<tr><td[^>]*>([^<]*)<span.*?</span></td><td[^>]*>steady loss", page)
+    assert row is not None
+    assert row[1].strip().endswith(("to 0:59", "to 1:00", "to 1:01"))
+    assert "the end" not in row[1]
+
+
 def test_torn_foreign_and_impossible_lines_are_left_out(recording: Path) -> None:
     before = report_of(recording)
     lines = [

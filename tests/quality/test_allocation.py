@@ -76,10 +76,12 @@ def test_no_other_choice_is_worth_more(room: tuple[Subscription, ...], bandwidth
     assert allocate(room, limits).utility == pytest.approx(best_by_brute_force(room, limits))
 
 
-@given(rooms(12), bandwidths, cpus)
-def test_it_never_exceeds_a_budget(room: tuple[Subscription, ...], bandwidth: float, cpu: float) -> None:
+@given(rooms(12), bandwidths, cpus, st.booleans())
+def test_it_never_exceeds_a_budget(
+    room: tuple[Subscription, ...], bandwidth: float, cpu: float, keep_all: bool
+) -> None:
     limits = Limits(bandwidth, cpu)
-    found = allocate(room, limits)
+    found = allocate(room, limits, keep_all=keep_all)
     asked = [choice.layer for choice in found.choices if choice.layer]
     assert sum(layer.bitrate_bps for layer in asked) <= bandwidth
     assert sum(decode_cores(layer, limits) for layer in asked) <= cpu + 1e-9
@@ -93,6 +95,18 @@ def test_more_budget_is_never_worth_less(
 ) -> None:
     before = allocate(room, Limits(bandwidth, cpu)).utility
     assert allocate(room, Limits(bandwidth + more_bps, cpu + more_cores)).utility >= before - 1e-9
+
+
+@given(rooms(12), st.floats(0.0, 10e6), st.floats(0.0, 10e6), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_nor_is_it_where_all_are_kept_that_can_be_had_at_all(
+    room: tuple[Subscription, ...], bandwidth: float, more_bps: float, cpu: float, more_cores: float
+) -> None:
+    before = allocate(room, Limits(bandwidth, cpu), keep_all=True)
+    after = allocate(room, Limits(bandwidth + more_bps, cpu + more_cores), keep_all=True)
+    possible = [bool(constrain(item, Limits())[0]) for item in room]
+    if [choice.layer is not None for choice in before.choices] == possible:
+        assert [choice.layer is not None for choice in after.choices] == possible
+        assert after.utility >= before.utility - 1e-9
 
 
 @given(rooms(8), bandwidths)

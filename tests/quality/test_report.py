@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quality.report import ReportBuilder, ReportedRecording, ReportedTrack
+from quality.report_gathered import merged_participant
 from quality.report_points import LEAST_POINTS, MAX_POINTS, MAX_POINTS_IN_ALL, Stretch, merged, points_each
 from quality.samples import ParticipantSample, TrackSample
 from quality.score import ConnectionQuality, mean_opinion_score
@@ -121,7 +122,7 @@ def test_a_day_has_no_more_points_than_an_hour_and_the_same_figures() -> None:
     assert track.judged_s == pytest.approx(2.0 * count)
     assert track.score_min == 35.0
     assert sum(point.duration_s for point in track.points) == pytest.approx(2.0 * count)
-    assert min(point.score for point in ada.points) == 20.0, "a bad moment does not vanish"
+    assert min(point.score_min for point in ada.points) == 20.0, "a bad moment does not vanish"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_tracks_that_come_late_take_points_and_no_figures_from_the_others() -> N
     assert LEAST_POINTS <= len(ada.points) <= 2 * LEAST_POINTS
     assert (track.packets_lost, track.packets, track.score_min) == (500, 400_000, 35.0)
     assert track.judged_s == pytest.approx(2000.0)
-    assert min(point.score for point in ada.points) == 20.0
+    assert min(point.score_min for point in ada.points) == 20.0
 
 
 def test_a_copy_does_not_change_with_what_is_added_later() -> None:
@@ -259,6 +260,39 @@ def test_a_long_mute_does_not_weigh_in_a_tracks_figures() -> None:
     assert (track.judged_s, track.ends_at_s, track.packets) == (600.0, 3600.0, 300 * 400)
     assert track.qualities["excellent"] == report.qualities["excellent"] == 0.0
     assert track.points[-1].muted
+
+
+def test_points_of_what_was_muted_for_a_part_are_of_the_rest_of_it() -> None:
+    muted = replace(sample(2, 100.0, packets=0), muted=True, fps=0.0, bitrate_bps=0.0, silent_ratio=1.0)
+    heard = replace(sample(4, 40.0), silent_ratio=0.25)
+    for parts in ((muted, heard, muted), (heard, muted, muted), (muted, muted, heard)):
+        one = Stretch.of(parts[0])
+        for each in parts[1:]:
+            one = merged([one, Stretch.of(each)])
+        both = merged([one, Stretch.of(replace(heard, score=70.0))]).sample
+        assert (one.sample.muted, one.sample.score, one.sample.fps, one.sample.silent_ratio) == (
+            False,
+            40.0,
+            30.0,
+            0.25,
+        )
+        assert (one.sample.duration_s, one.sample.packets) == (6.0, 400)
+        assert both.score == pytest.approx(55.0), "two seconds of each were heard"
+    assert merged([Stretch.of(muted), Stretch.of(muted)]).sample.muted
+    paused = replace(sample(2, 30.0), stream_paused=True)
+    assert not merged([Stretch.of(sample(2)), Stretch.of(paused)]).sample.stream_paused
+    assert merged([Stretch.of(paused), Stretch.of(paused)]).sample.stream_paused
+
+
+def test_points_of_a_participant_keep_the_worst_word_of_either_side_and_the_mean_score() -> None:
+    excellent, good, poor, lost = ConnectionQuality
+    samples = [person(2, 90.0, lost), person(4, 60.0, excellent), replace(person(6, 100.0, None), muted=True)]
+    one = merged_participant([replace(samples[0], quality=excellent), replace(samples[1], as_server_quality=poor)])
+    both = merged_participant([one, samples[2]])
+    assert (both.score, both.score_min) == pytest.approx((75.0, 60.0))
+    assert (both.quality, both.as_server_quality, both.server_quality) == (good, poor, lost)
+    assert (both.at, both.duration_s, both.muted) == (START + 6, 6.0, False)
+    assert merged_participant([samples[2], samples[2]]).muted
 
 
 def test_a_track_that_was_always_muted_has_figures_too_and_no_words() -> None:

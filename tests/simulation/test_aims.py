@@ -6,7 +6,7 @@ docs/performance.md tells where aims are missed.
 import pytest
 
 from tests.simulation.baselines import AlwaysHigh, Ours, ours_on_the_tap
-from tests.simulation.links import DEVELOPMENT, Trace, burst_loss, constant, step
+from tests.simulation.links import DEVELOPMENT, HELD_OUT, Trace, burst_loss, constant, step
 from tests.simulation.optimum import instant, optimum
 from tests.simulation.receivers import TapReceiver
 from tests.simulation.run import run
@@ -27,7 +27,7 @@ def test_six_switches_a_minute_at_most_and_trials_that_cost_a_tenth_of_what_is_s
     assert sum(ours.utilities) > 0.9 * sum(run(trace, THREE, AlwaysHigh, 100).utilities)
 
 
-@pytest.mark.parametrize("trace", DEVELOPMENT, ids=lambda trace: trace.name)
+@pytest.mark.parametrize("trace", [*DEVELOPMENT, *HELD_OUT], ids=lambda trace: trace.name)
 def test_the_same_on_the_tap(trace: Trace) -> None:
     ours = run(trace, THREE, ours_on_the_tap, 100, TapReceiver)
     assert ours.busiest_minute() <= 6
@@ -59,9 +59,9 @@ def test_trials_on_a_constant_narrow_link_grow_rare(bps: float) -> None:
         return made[0]
 
     run(constant(bps, CONSTANT_S), THREE, make, 100)
-    times = sorted({at for at, _ in made[0].actions})
+    times = sorted(at for at, _ in made[0].actions)
     first, last = (sum(begin <= at - times[0] < begin + 120 for at in times) for begin in (0.0, CONSTANT_S - 120.0))
-    assert last <= 6
+    assert last <= 8, "of three tracks together"
     assert last <= first
 
 

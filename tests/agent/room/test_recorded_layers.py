@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from agent.room.events import LayerChanged
 from agent.room.quality_monitor import JudgedTrack, QualityTick, TrackLabel
@@ -223,6 +224,51 @@ async def test_a_probe_that_somebodys_choice_ends_is_taken_back() -> None:
     room.layers.pin("TR_bob", HIGH)
     await room.pass_seconds(1, whole)
     assert room.asked == [HIGH, HIGH]
+
+
+async def test_each_change_of_what_is_asked_for_is_one_line_that_says_why() -> None:
+    room = Recorded()
+
+    async def reasons(change: Callable[[], object], seen: Callable[[str, VideoQuality], Window] = whole) -> list[str]:
+        with capture_logs() as logs:
+            change()
+            before = room.asked
+            await room.pass_seconds(2, seen)
+        lines = [line for line in logs if line["event"] == "layer_decision"]
+        assert len(lines) == sum(old != new for old, new in zip(before, room.asked, strict=True))
+        assert all(line["from_quality"] != line["to_quality"] and line["kind"] for line in lines)
+        assert {line["track"] for line in lines} <= {"camera"}
+        return [f"{line['participant_identity']}: {line['reason']}" for line in lines]
+
+    def policy(quality: VideoQuality) -> Callable[[], None]:
+        return lambda: setattr(room.layers, "policy", LayerPolicy(quality=quality))
+
+    assert await reasons(lambda: None) == []
+    assert await reasons(lambda: room.layers.pin("TR_ada", LOW)) == ["ada: asked for by a person"]
+    assert await reasons(lambda: room.layers.pin("TR_ada", None)) == ["ada: no longer asked for by a person"]
+    assert await reasons(policy(MEDIUM)) == [f"{name}: the recording's layer policy" for name in NAMES]
+    assert await reasons(policy(HIGH)) == [f"{name}: the recording's layer policy" for name in NAMES]
+    assert await reasons(lambda: room.layers.lower("TR_bob", MEDIUM)) == ["bob: restarts did not help"]
+    await room.pass_seconds(TROUBLE_S - 2, broken)
+    (relieved,) = await reasons(lambda: None, broken)
+    assert "no complete frame" in relieved
+
+
+async def test_a_probe_that_a_limit_ends_is_taken_back_with_a_line() -> None:
+    room = Recorded()
+
+    def withheld(sid: str, asked: VideoQuality) -> Window:
+        return window(sid, asked, distance=1, available_bps=4e6)
+
+    while LOW.value not in room.asked and len(room.told) < 2:
+        await room.pass_seconds(1, withheld)
+    probed = [name for name, asked in zip(NAMES, room.asked, strict=True) if asked != HIGH]
+    with capture_logs() as logs:
+        room.layers.pin("TR_bob", HIGH)
+        await room.pass_seconds(1, whole)
+    told = {line["participant_identity"]: line["reason"] for line in logs if line["event"] == "layer_decision"}
+    assert set(told) == set(probed)
+    assert told["ada"] == "what was tried is taken back, as limits changed"
 
 
 async def test_a_track_that_goes_and_comes_back_begins_anew() -> None:
