@@ -85,7 +85,9 @@ def shows(seconds: Iterable[Second], heights: dict[str, int]) -> bool:
 
 def longest_stop_s(seconds: list[Second], name: str) -> float:
     """The longest time without a picture of that video."""
-    longest = 0.0
+    assert seconds, "nobody looked"
+    # No look at all is no picture, either: the agent hangs.
+    longest = max((second.at - before.at for before, second in pairwise(seconds)), default=0.0)
     since: float | None = None
     for before, second in pairwise(seconds):
         track = second.track(name)
@@ -109,9 +111,10 @@ def taken_back(decisions: list[dict[str, Any]], name: str) -> int:
     return sum(after == before[::-1] for before, after in pairwise(steps))
 
 
-async def assert_told(agent: WatchedAgent) -> None:
-    """Ends the agent: each decision was one line in the log, with its reason, and counted."""
+async def assert_told(agent: WatchedAgent, *, least: int = 0) -> None:
+    """Ends the agent: each decision, `least` at least, was one line in the log, with its reason, and counted."""
     await agent.end()
+    assert len(agent.decisions) >= least
     lines = [
         (line["participant_identity"], line["from_quality"], line["to_quality"], line["reason"])
         for line in agent.logged("layer_decision")

@@ -80,9 +80,12 @@ def some(agent: WatchedAgent) -> float:
 
 def largest(agent: WatchedAgent) -> bool:
     """Whether the last second had both videos in 720p."""
-    if not agent.seconds:
-        return False
-    tracks = [agent.seconds[-1].track(name) for name in SENDERS]
+    return bool(agent.seconds) and shows_largest(agent.seconds[-1])
+
+
+def shows_largest(second: Second) -> bool:
+    """Whether it had both videos in 720p."""
+    tracks = [second.track(name) for name in SENDERS]
     return all(track is not None and track.height == 720 and track.fps > 0 for track in tracks)
 
 
@@ -92,7 +95,8 @@ async def lowered_when_short(agent: WatchedAgent, group: CpuGroup, cores: float)
     group.limit(cores)
     await agent.until(lambda it: it.logged("cpu_budget")[told:] or None, timeout_s=LOWERED_S)
     lowered = await agent.until(
-        lambda it: next((item for item in it.decisions if item["at"] > began), None), timeout_s=10
+        lambda it: next((item for item in it.decisions if item["at"] > began and item["decision"] == "limit"), None),
+        timeout_s=10,
     )
     assert lowered["to_quality"] in {"LOW", "MEDIUM"}
     await asyncio.sleep(max(0.0, began + SHORT_S - agent.now))
@@ -106,7 +110,9 @@ async def lowered_when_scarcer(agent: WatchedAgent, group: CpuGroup, cores: floa
         group.limit(cores * percent / 100)
         for _ in range(SCARCE_STEP_S):
             await asyncio.sleep(1.0)
-            lowered = next((item for item in agent.decisions if item["at"] > began), None)
+            lowered = next(
+                (item for item in agent.decisions if item["at"] > began and item["decision"] == "limit"), None
+            )
             if lowered is not None:
                 return percent, lowered
     raise AssertionError(f"no layer was lowered down to {SCARCE_TO}% of {cores:.2f} cores: {agent.seconds[-3:]}")
@@ -124,7 +130,7 @@ async def test_layers_go_down_while_cpu_is_short_so_that_pictures_go_on(livekit_
         print(f"{cores:.2f} cores for {SHORT_S:.0f} s. With the loop: {Suffered.of(short)},")
         print(f"lowered after {after_s:.0f} s, of the end {Suffered.of(short[-LATER:])}")
         print([(line["cores"], line["decoding_cores"]) for line in agent.logged("cpu_budget")])
-        await assert_told(agent)
+        await assert_told(agent, least=1)
     async with AsyncExitStack() as stack:
         group = stack.enter_context(CpuGroup())
         agent = await watch(livekit_server, stack, group, loop=False)
@@ -152,7 +158,6 @@ async def test_where_cpu_gets_scarce_bit_by_bit_layers_go_down_before_frames_are
         suffered = Suffered.of(before)
         shown = sum(track.fps for second in before for name in SENDERS if (track := second.track(name)))
         print(f"at {percent}% of {cores:.2f} cores, {lowered['at'] - began:.0f} s after: {suffered}, {shown:.0f} shown")
-        assert lowered["reason"]
         assert suffered.dropped <= SCARCE_DROPPED * shown
 
 
@@ -161,8 +166,13 @@ async def test_layers_come_back_once_there_is_cpu_again(livekit_server: Credenti
         group = stack.enter_context(CpuGroup())
         agent = await watch(livekit_server, stack, group, loop=True)
         await asyncio.sleep(CALM_S)
+        began = agent.now
         await lowered_when_short(agent, group, some(agent))
         group.limit(None)
         ended = agent.now
+        smaller = [second for second in agent.seconds if second.at > began and not shows_largest(second)]
+        assert smaller, "something was to come back"
         await agent.until(lambda it: largest(it) or None, timeout_s=BACK_S)
         print(f"in full size again {agent.now - ended:.0f} s after")
+        assert any(item["at"] > smaller[0].at and item["to_quality"] == "HIGH" for item in agent.decisions)
+        await assert_told(agent, least=1)

@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.server, pytest.mark.faults]
 
 WITHOUT_LINK = why_not()
 SOURCE = "pattern:1280x720@30"
+WHOLE_FPS = 22  # of 30, and the machine has other work
 NARROW_BPS = 1_000_000
 WATCHED_S = 20
 MOST_SIZES = 2  # of 720 lines: 540 and 360
@@ -82,7 +83,7 @@ async def test_over_a_narrow_way_out_a_smaller_picture_goes_at_its_whole_rate_an
         fps, lines = await watch_settled(sender, counter)
         print(f"at {NARROW_BPS / 1e6:g} Mb/s: {fps:.1f} frames a second of {lines} lines; {sender.decisions}")
         assert lines in {540, 360}
-        assert fps >= 22
+        assert fps >= WHOLE_FPS
         link.limit_uplink(None)
         await eventually(lambda: sender.lines() is None or None, timeout_s=120)
         await eventually(lambda: counter.height == 720 or None, timeout_s=60)
@@ -99,6 +100,7 @@ async def test_without_adapting_nothing_is_decided(server_binary: Path, tmp_path
         fps, lines = await watch(counter)
         print(f"as it is at {NARROW_BPS / 1e6:g} Mb/s: {fps:.1f} frames a second of {lines} lines")
         assert sender.decisions == []
+        assert fps < WHOLE_FPS, "the way is narrow indeed"
 
 
 @pytest.mark.skipif(WITHOUT_LINK is not None, reason=f"a narrow link {WITHOUT_LINK}")

@@ -130,6 +130,8 @@ async def test_where_a_lower_layer_loses_as_much_the_higher_one_is_asked_for_aga
         await scene.phase(60, loss=LOSS_PERCENT)
         last = scene.agent.seconds[-1]
         assert {asked(last, name) for name in VIDEOS} == {"high"}, scene.agent.decisions
+        kinds = [item["decision"] for item in scene.agent.decisions]
+        assert kinds.count("relieve") <= kinds.count("undo") + kinds.count("raise"), "what was tried was taken back"
 
 
 async def test_delay_alone_lowers_no_layer_and_shows_in_what_is_judged(server_binary: Path, tmp_path: Path) -> None:

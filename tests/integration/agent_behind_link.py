@@ -70,6 +70,7 @@ class Watcher:
                     track=event.track.participant_identity,
                     from_quality=named(event.from_quality),
                     to_quality=named(event.to_quality),
+                    decision=event.kind,
                     reason=event.reason,
                 )
             case QualityPatternChanged():

@@ -12,7 +12,6 @@ from agent.tokens import Credentials
 from media.frames import Codec
 from media.record.reader import QUALITY_NAME, read_events, read_recording
 from media.record.verify import verify_recording
-from quality.score import ConnectionQuality
 from tests.integration.participants import room_name
 from tests.integration.publishing import Publisher, eventually
 
@@ -43,8 +42,9 @@ async def test_a_recording_has_a_report_of_sound_and_picture_beside_the_servers_
         await eventually(lambda: len(written(folder, "track_quality")) >= 6 or None, timeout_s=30)
         state = agent.state()
         received = [track.tap for track in state.tracks if track.tap is not None]
-        assert {each.quality for each in received} <= {word.value for word in ConnectionQuality}
-        assert all(each.mos is not None for each in received)
+        assert len(received) == 2
+        # Not the words: a busy machine loses packets on loopback, too.
+        assert all(each.quality is not None and each.mos is not None for each in received)
         assert sum(agent.counters().quality_agreement.values()) > 0
         await agent.stop_recording()
     view = read_recording(folder)
@@ -59,7 +59,8 @@ async def test_a_recording_has_a_report_of_sound_and_picture_beside_the_servers_
     audio = next(item for item in report.tracks if item.track.kind == "audio")
     assert audio.track.connection == "tap"
     assert audio.level_dbfs == pytest.approx(-15.3, abs=3)
-    assert (audio.silent_ratio or 0.0) < 0.5
+    assert audio.silent_ratio is not None, "it was heard"
+    assert audio.silent_ratio < 0.5
     assert audio.clipped_ratio == pytest.approx(0.0, abs=0.01)
     assert agent.counters().recorded_sound_failures == 0
     video = next(item for item in report.tracks if item.track.kind == "video")
@@ -69,8 +70,9 @@ async def test_a_recording_has_a_report_of_sound_and_picture_beside_the_servers_
     assert {"publisher", "recorder-tap"} <= set(people)
     assert people["recorder-tap"].own
     assert report.agreement.compared > 0
-    judged = [item for item in people.values() if item.server_mos is not None]
-    assert all(1.0 <= (item.server_mos or 0.0) <= 4.5 for item in judged)
+    told = [item.server_mos for item in people.values() if item.server_mos is not None]
+    assert told, "the server said something of somebody"
+    assert all(1.0 <= mos <= 4.5 for mos in told)
     assert json.loads((folder / REPORT_NAME).read_text())["recording"]["state"] == "complete"
     assert "<svg" in (folder / PAGE_NAME).read_text()
     assert verify_recording(folder).problems == ()
@@ -105,6 +107,7 @@ async def test_a_pause_writes_the_report_and_decoded_media_are_looked_at(
     assert audio.track.connection == "participant"
     # A sine of 8,000 of 32,768: 15.3 dB below full scale.
     assert audio.level_dbfs == pytest.approx(-15.3, abs=3)
-    assert (audio.silent_ratio or 0.0) < 0.5
+    assert audio.silent_ratio is not None
+    assert audio.silent_ratio < 0.5
     assert audio.clipped_ratio == pytest.approx(0.0, abs=0.01)
     assert (video.black_ratio, video.still_ratio) == (0.0, 0.0)
