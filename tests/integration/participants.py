@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from agent.room.subscriber import Subscriber
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy
 from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
 from media.sources.pattern import read_frame_number
+from quality.stats import InboundRtp, TrackSnapshot
 from tests.integration.publishing import eventually
 
 E = TypeVar("E")
@@ -109,3 +110,21 @@ async def person(
         yield someone
     finally:
         await session.aclose()
+
+
+def one_second_later(snapshot: TrackSnapshot, *, freeze_count: int) -> TrackSnapshot:
+    """A received video after one more second, half of which it stood."""
+    stats = snapshot.stats
+    assert isinstance(stats, InboundRtp)
+    return replace(
+        snapshot,
+        timestamp=snapshot.timestamp + 1.0,
+        stats=replace(
+            stats,
+            packets_received=stats.packets_received + 100,
+            bytes_received=stats.bytes_received + 100_000,
+            frames_decoded=(stats.frames_decoded or 0) + 25,
+            freeze_count=freeze_count,
+            total_freezes_duration=stats.total_freezes_duration + 0.5,
+        ),
+    )

@@ -2,17 +2,20 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from agent import LayerPolicy, RecordingPlan, RoomAgent, RoomRequest, load_settings
+from agent import EVERYTHING, LayerPolicy, RecordingPlan, RoomAgent, RoomRequest, load_settings
 from agent.quality_report import PAGE_NAME, REPORT_NAME, read_quality_report
+from agent.room.events import LayerChanged, TrackRestarted
 from agent.tokens import Credentials
 from media.frames import Codec
 from media.record.reader import QUALITY_NAME, read_events, read_recording
 from media.record.verify import verify_recording
-from tests.integration.participants import room_name
+from quality.stats import InboundRtp, TrackKind, TrackSnapshot, VideoQuality
+from tests.integration.participants import one_second_later, room_name
 from tests.integration.publishing import Publisher, eventually
 
 pytestmark = pytest.mark.server
@@ -76,6 +79,48 @@ async def test_a_recording_has_a_report_of_sound_and_picture_beside_the_servers_
     assert json.loads((folder / REPORT_NAME).read_text())["recording"]["state"] == "complete"
     assert "<svg" in (folder / PAGE_NAME).read_text()
     assert verify_recording(folder).problems == ()
+
+
+async def test_an_agents_own_loop_lowers_layers_and_restarts_tracks_by_what_it_measures(
+    livekit_server: Credentials,
+) -> None:
+    """Its parts have tests of their own; here it is that an agent put them together."""
+    room, told = room_name(), list[object]()
+    async with (
+        Publisher(livekit_server, room, codec=Codec.VP8, width=1280, height=720),
+        RoomAgent(livekit_server, RoomRequest(room, identity="viewer", policy=EVERYTHING), load_settings()) as agent,
+    ):
+        agent.add_listener(told.append)
+
+        async def received() -> TrackSnapshot | None:
+            found = [item for item in await agent._stats.poll() or () if item.kind is TrackKind.VIDEO]
+            return next((item for item in found if isinstance(item.stats, InboundRtp) and item.stats.frame_width), None)
+
+        snapshot = None
+        async with asyncio.timeout(30):
+            while snapshot is None:
+                await asyncio.sleep(0.5)
+                snapshot = await received()
+        await agent._stats.aclose()  # from here on it measures what is told
+        frozen = snapshot
+        for second in range(1, 12):
+            frozen = one_second_later(frozen, freeze_count=second)
+            agent._quality.take((frozen,), frozen.timestamp)
+        (changed, *_) = [event for event in told if isinstance(event, LayerChanged)]
+        assert (changed.connection, changed.track.sid) == ("participant", frozen.track_sid)
+        assert changed.to_quality == VideoQuality.MEDIUM
+        stuck = frozen
+        for _ in range(15):
+            stuck = replace(stuck, timestamp=stuck.timestamp + 1.0)
+            agent._quality.take((stuck,), stuck.timestamp)
+            await asyncio.sleep(0)
+        (restarted, *_) = [event for event in told if isinstance(event, TrackRestarted)]
+        assert (restarted.connection, restarted.track_sid, restarted.remedy) == (
+            "participant",
+            frozen.track_sid,
+            "restart",
+        )
+        assert sum(agent.counters().layer_switches.values()) >= 1
 
 
 async def test_a_pause_writes_the_report_and_decoded_media_are_looked_at(

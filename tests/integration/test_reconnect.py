@@ -6,7 +6,6 @@ import signal
 import sys
 import textwrap
 import time
-from dataclasses import replace
 
 import pytest
 from livekit.rtc import SimulateScenarioKind
@@ -32,8 +31,8 @@ from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_
 from media.sources.pattern import PatternSource
 from media.sources.source import VideoFormat
 from quality.controller import LOSS_S
-from quality.stats import InboundRtp, TrackSnapshot, TrackSource, VideoQuality
-from tests.integration.participants import NOTHING, Person, Pictures, person, room_name
+from quality.stats import InboundRtp, TrackSource, VideoQuality
+from tests.integration.participants import NOTHING, Person, Pictures, one_second_later, person, room_name
 from tests.integration.publishing import eventually
 
 pytestmark = pytest.mark.server
@@ -159,7 +158,7 @@ async def test_the_controller_steps_down_when_told_to_and_says_why(livekit_serve
         frozen = snapshots[0]
         await poller.aclose()
         for second in range(1, LOSS_S + 3):
-            frozen = _one_second_later(frozen, freeze_count=second)
+            frozen = one_second_later(frozen, freeze_count=second)
             monitor.take((frozen,), frozen.timestamp)
         change = await viewer.hears(LayerChanged)
         assert (change.from_quality, change.to_quality) == (VideoQuality.HIGH, VideoQuality.MEDIUM)
@@ -167,23 +166,6 @@ async def test_the_controller_steps_down_when_told_to_and_says_why(livekit_serve
         assert decided[0] == change.reason
         assert viewer.subscriber.intent(track.sid).quality < VideoQuality.HIGH
         await eventually(lambda: True if pictures.sizes[-1] != (1280, 720) else None)
-
-
-def _one_second_later(snapshot: TrackSnapshot, *, freeze_count: int) -> TrackSnapshot:
-    stats = snapshot.stats
-    assert isinstance(stats, InboundRtp)
-    return replace(
-        snapshot,
-        timestamp=snapshot.timestamp + 1.0,
-        stats=replace(
-            stats,
-            packets_received=stats.packets_received + 100,
-            bytes_received=stats.bytes_received + 100_000,
-            frames_decoded=(stats.frames_decoded or 0) + 25,
-            freeze_count=freeze_count,
-            total_freezes_duration=stats.total_freezes_duration + 0.5,
-        ),
-    )
 
 
 async def test_the_server_sends_us_away(livekit_server: Credentials) -> None:

@@ -40,7 +40,9 @@ def worst(judgements: Iterable[Judgement], *, as_server: bool = False) -> Connec
 
 
 def test_traces_are_kept_small_and_come_back_as_they_were() -> None:
-    for path in FOLDER.glob("*.jsonl"):
+    paths = sorted(FOLDER.glob("*.jsonl"))
+    assert [path.stem for path in paths] == ["blocked", "calm", "lossy"]
+    for path in paths:
         assert path.stat().st_size < 80_000
         text = path.read_text()
         assert "".join(encode(snapshots) for snapshots in read_trace(path)) == text

@@ -1,6 +1,7 @@
 """What a subscriber keeps of a track, and what it forgets when the track is published again."""
 
 import asyncio
+import itertools
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -100,19 +101,23 @@ async def test_what_the_controller_withheld_is_asked_for_when_it_is_published_ag
 
 async def test_no_answer_of_the_sdk_is_told_to_nobody_and_says_nothing_of_any_track() -> None:
     room = Room()
+    asked, enough = itertools.count(1), asyncio.Event()
+
+    async def refused() -> None:
+        if next(asked) == 3:
+            enough.set()
+        raise RuntimeError("reconnecting")
+
     room.sdk_room.get_rtc_stats = refused
     poller = StatsPoller(cast("RoomSession", room), subscriber_in(room))
     told: list[object] = []
     poller.add_listener(lambda snapshots, now: told.append(snapshots))
     assert await poller.poll() is None
     poller.start()
-    await asyncio.sleep(1.3)
+    async with asyncio.timeout(30):
+        await enough.wait()
     await poller.aclose()
     assert told == []
-
-
-async def refused() -> None:
-    raise RuntimeError("reconnecting")
 
 
 async def test_a_video_that_was_given_up_takes_no_place_of_those_that_the_policy_allows() -> None:

@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from structlog.testing import capture_logs
+
 from agent.room.events import TrackSubscriptionFailed
 from agent.room.state import ConnectionState, ParticipantState, RoomState
 from agent.service.event_report import MAX_STRING_CHARS, event_fields, event_name
@@ -69,11 +71,14 @@ async def test_a_supervisor_that_is_gone_stops_nothing() -> None:
     read_end, write_end = os.pipe()
     writer = await LineWriter.open(os.fdopen(write_end, "wb", buffering=0))
     os.close(read_end)
-    for number in range(3):
-        writer.send(Reply(number))
-        await asyncio.sleep(0)
-    await writer.aclose()
-    await writer.aclose()
+    with capture_logs() as logs:
+        for number in range(3):
+            writer.send(Reply(number))
+            await asyncio.sleep(0)
+        await writer.aclose()
+        await writer.aclose()
+    assert [line["event"] for line in logs] in ([], ["supervisor_gone"]), "told once at most"
+    assert writer.dropped == 0
 
 
 def test_standard_output_carries_protocol_lines_only() -> None:
