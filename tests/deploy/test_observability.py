@@ -1,6 +1,7 @@
 """The monitoring files: they parse, mean what they say, and ask only for metrics that the service has."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -116,9 +117,39 @@ def test_expressions_ask_only_for_label_values_that_occur() -> None:
                     assert set(values) <= possible[series.name, label], expression
 
 
-def test_no_metric_has_a_label_without_bounds() -> None:
+def test_metrics_have_no_labels_but_those_of_few_fixed_values() -> None:
     names = {label for labels in declared_series().values() for label in labels}
-    assert not {label for label in names if "sid" in label or "identity" in label or label in {"room", "track"}}
+    assert names == {
+        "code",
+        "connection",
+        "course",
+        "direction",
+        "event",
+        "format",
+        "kind",
+        "le",
+        "limit",
+        "method",
+        "move",
+        "outcome",
+        "pattern",
+        "problem",
+        "quality",
+        "reason",
+        "remedy",
+        "result",
+        "route",
+        "state",
+        "status",
+        "version",
+    }
+
+
+def test_documents_name_only_metrics_that_there_are() -> None:
+    declared = declared_series().keys()
+    for path in [DEPLOY.parent / "README.md", *(DEPLOY.parent / "docs").rglob("*.md")]:
+        named = set(re.findall(r"`(roomhand_[a-z_]+_(?:total|seconds|bytes|active|pending))`", path.read_text()))
+        assert {name for name in named if not {name, f"{name}_count"} & declared} == set(), path.name
 
 
 def test_every_alert_says_how_bad_it_is_and_what_to_do() -> None:
