@@ -132,6 +132,7 @@ class BandwidthEstimator:
         self._probed_until = 0.0
         self._retold_at = math.inf
         self._own_until = 0.0
+        self._proving = False
         self._own_proof = _Proof()
 
     @property
@@ -184,11 +185,12 @@ class BandwidthEstimator:
             falling=now < self._settled_at,
             probed=self._probed(now),
             loses=expected - received >= max(_SOME_LOST, _LOST_SHARE * expected),
+            proving=self._proving,
         )
 
     def own_probe(self, now: float) -> None:
         """Packets were asked for once more: what nobody lacks is not the server's probe for a round trip from now."""
-        self._own_until = now + _ROUND_TRIP_S + _PROBE_WINDOW_S
+        self._own_until, self._proving = now + _ROUND_TRIP_S + _PROBE_WINDOW_S, True
 
     def poll(self, now: float) -> int | None:
         """The bit rate to tell the server now; None where nothing is due."""
@@ -264,7 +266,7 @@ class BandwidthEstimator:
 
     def _settle(self, until: float) -> None:
         """Nothing is concluded until then; what a probe proved before is of a way that is another one now."""
-        self._settled_at, self._own_proof = until, _Proof()
+        self._settled_at, self._own_proof, self._proving = until, _Proof(), False
 
     def _increase(self, now: float) -> None:
         limit = self._limit_bps or CEILING_BPS
@@ -276,7 +278,7 @@ class BandwidthEstimator:
         else:
             proof.full_bps = max(proof.full_bps, rate)
         if now >= self._own_until:
-            limit, self._own_proof = self._proven(now, limit, proof), _Proof()
+            limit, self._own_proof, self._proving = self._proven(now, limit, proof), _Proof(), False
         self._limit_bps = min(limit, CEILING_BPS)
 
     def _proven(self, now: float, limit: float, proof: _Proof) -> float:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 FACTOR = 1.45  # times what is known: three steps make three of it
 WANTED_FACTOR = 1.3  # scenes vary
 ENOUGH = 1.1
+WORTH_FACTOR = 1.25  # of what is known: what comes of less is not told from that
 LENGTH_S = 0.35  # a proof is 0.2 s long, and comes a round trip later
-NEXT_S = 0.5  # until what the last one proved is known
 FIRST_S = 0.5
 INTERVAL_S = 3.0
 BACKOFF = 1.5
@@ -28,6 +28,7 @@ class Way:
     `limit_bps` is the estimate (None while no limit was seen), `full_bps` what came when the way was last seen full,
     `rate_bps` what comes by itself. `delay_s` is the least time that a packet of the last moments waited. `falling`:
     an estimate that fell is being told, or its effect awaited. `probed`: the server probes. `loses`: packets are lost.
+    `proving`: what came of the last probe from this end is not concluded yet.
     """
 
     limit_bps: float | None
@@ -37,6 +38,7 @@ class Way:
     falling: bool
     probed: bool
     loses: bool
+    proving: bool
 
 
 class CapacityProbe:
@@ -44,7 +46,6 @@ class CapacityProbe:
 
     def __init__(self) -> None:
         self._until: float | None = None
-        self._checked_at: float | None = None
         self._due = 0.0
         self._interval_s = INTERVAL_S
         self._known_bps = 0.0
@@ -56,34 +57,34 @@ class CapacityProbe:
         `repeatable_octets` is how much there is to send again: a probe waits until that can prove something.
         """
         if way.limit_bps is None or way.falling:
-            self._until = self._checked_at = None
+            self._until = None
             self._due, self._interval_s = now + FIRST_S, INTERVAL_S
             return 0.0
-        if self._checked_at is not None:
-            return self._go_on(now, way, way.limit_bps, self._checked_at)
+        if self._until is not None:
+            return self._go_on(now, way, way.limit_bps, self._until)
         if now < self._due or way.probed or way.loses or way.delay_s > START_DELAY_S:
             return 0.0
         target_bps = min(FACTOR * max(way.full_bps, way.limit_bps), WANTED_FACTOR * wanted_bps)
         if way.limit_bps >= ENOUGH * wanted_bps or target_bps <= way.rate_bps:
             return 0.0
         more_bps = min(target_bps - way.rate_bps, repeatable_octets * 8 / LENGTH_S)
-        if way.rate_bps + more_bps < min(target_bps, ENOUGH * way.limit_bps):
+        if way.rate_bps + more_bps < min(target_bps, WORTH_FACTOR * way.limit_bps):
             return 0.0
-        self._until, self._checked_at = now + LENGTH_S, now + LENGTH_S + NEXT_S
+        self._until = now + LENGTH_S
         self._known_bps, self._more_bps = way.limit_bps, more_bps
         return self._more_bps
 
-    def _go_on(self, now: float, way: Way, limit_bps: float, checked_at: float) -> float:
-        """A probe is under way, or what came of it is awaited."""
-        if way.delay_s > STOP_DELAY_S or way.loses:
-            self._end(now, self._interval_s)
-            self._interval_s = min(MAX_INTERVAL_S, BACKOFF * self._interval_s)
-        elif now >= checked_at:
-            rose = limit_bps >= ROSE * self._known_bps
-            self._end(now, 0.0 if rose else self._interval_s)
-            self._interval_s = INTERVAL_S if rose else min(MAX_INTERVAL_S, BACKOFF * self._interval_s)
-        return self._more_bps if self._until is not None and now < self._until else 0.0
+    def _go_on(self, now: float, way: Way, limit_bps: float, until: float) -> float:
+        """A probe is under way, or what came of it is awaited: a queue then may be of what the server sends by now."""
+        if now < until:
+            if way.delay_s <= STOP_DELAY_S and not way.loses:
+                return self._more_bps
+            self._end(now, rose=False)
+        elif not way.proving:
+            self._end(now, rose=limit_bps >= ROSE * self._known_bps)
+        return 0.0
 
-    def _end(self, now: float, wait_s: float) -> None:
-        self._until = self._checked_at = None
-        self._due = now + wait_s
+    def _end(self, now: float, *, rose: bool) -> None:
+        self._until = None
+        self._due = now if rose else now + self._interval_s
+        self._interval_s = INTERVAL_S if rose else min(MAX_INTERVAL_S, BACKOFF * self._interval_s)

@@ -151,6 +151,7 @@ class TapReceiver:
             falling=now < self.settled_at,
             probed=latest.padding > 0.05,
             loses=latest.lost > 0.15 * latest.packets,
+            proving=now <= self.own_at + 0.35,
         )
 
     def _evaluate(self, now: float) -> None:

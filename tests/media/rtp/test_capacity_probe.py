@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 
 from media.rtp.capacity_probe import (
     BACKOFF,
-    ENOUGH,
     FACTOR,
     INTERVAL_S,
     LENGTH_S,
     MAX_INTERVAL_S,
-    NEXT_S,
     STOP_DELAY_S,
     WANTED_FACTOR,
+    WORTH_FACTOR,
     CapacityProbe,
     Way,
 )
@@ -30,7 +29,10 @@ NARROW = Way(
     falling=False,
     probed=False,
     loses=False,
+    proving=False,
 )
+PROVING = replace(NARROW, proving=True)
+KNOWN_S = 0.5  # after the last was asked for
 WANTED_BPS = 1_700_000.0
 
 
@@ -78,7 +80,7 @@ def test_nothing_is_asked_for(way: Way, wanted_bps: float) -> None:
 
 def test_what_comes_and_what_is_asked_for_are_a_step_above_what_is_known_for_a_moment() -> None:
     steps = Steps()
-    asked = steps.run(LENGTH_S + NEXT_S, NARROW)
+    asked = steps.run(LENGTH_S + KNOWN_S, PROVING)
     assert set(asked) == {FACTOR * 1_000_000.0 - 450_000.0}
     assert len(asked) == pytest.approx(LENGTH_S / STEP_S, abs=1)
 
@@ -106,22 +108,31 @@ def test_loss_ends_it_too() -> None:
     assert steps.run(1.0, replace(NARROW, loses=True)) == []
 
 
-def test_the_next_follows_at_once_where_it_was_proof() -> None:
+@pytest.mark.parametrize("known_s", [0.1, KNOWN_S, 2.0])
+def test_the_next_follows_as_soon_as_it_is_known_to_have_been_proof(known_s: float) -> None:
     steps = Steps()
-    steps.run(0.2, NARROW)
+    assert steps.run(LENGTH_S + known_s, PROVING)
     steps.run(1.0, replace(NARROW, limit_bps=1_400_000.0))
-    assert steps.begun[1] - steps.begun[0] == pytest.approx(LENGTH_S + NEXT_S, abs=0.05)
+    assert steps.begun[1] - steps.begun[0] == pytest.approx(LENGTH_S + known_s, abs=0.05)
 
 
 def test_one_that_proved_nothing_waits() -> None:
     steps = Steps()
+    steps.run(LENGTH_S + KNOWN_S, PROVING)
     steps.run(6.0, NARROW)
-    assert steps.begun[1] - steps.begun[0] == pytest.approx(LENGTH_S + NEXT_S + INTERVAL_S, abs=0.05)
+    assert steps.begun[1] - steps.begun[0] == pytest.approx(LENGTH_S + KNOWN_S + INTERVAL_S, abs=0.05)
+
+
+def test_a_queue_behind_it_may_be_of_what_the_server_sends_by_now_and_what_it_proved_counts() -> None:
+    steps = Steps()
+    steps.run(LENGTH_S + 0.1, PROVING)
+    assert steps.run(0.3, replace(PROVING, delay_s=2 * STOP_DELAY_S)) == []
+    assert steps.run(0.3, replace(NARROW, limit_bps=1_400_000.0)) != [], "the next at once"
 
 
 def test_one_waits_until_there_is_enough_to_send_again_to_prove_something_and_then_asks_for_that() -> None:
     known, rate = 850_000.0, 450_000.0
-    enough = (ENOUGH * known - rate) * LENGTH_S / 8
+    enough = (WORTH_FACTOR * known - rate) * LENGTH_S / 8
     steps = Steps()
     assert steps.run(20.0, NARROW, repeatable_octets=0.99 * enough) == [], "it would prove nothing"
     (asked,) = set(steps.run(LENGTH_S, NARROW, repeatable_octets=1.01 * enough))
@@ -134,7 +145,7 @@ def test_waiting_for_what_can_be_sent_again_counts_for_no_failure() -> None:
     steps.run(20.0, NARROW, repeatable_octets=0.0)
     steps.run(6.0, NARROW)
     assert steps.begun[0] == pytest.approx(20.0, abs=0.05)
-    assert steps.begun[1] - steps.begun[0] == pytest.approx(LENGTH_S + NEXT_S + INTERVAL_S, abs=0.05)
+    assert steps.begun[1] - steps.begun[0] == pytest.approx(LENGTH_S + INTERVAL_S, abs=0.05)
 
 
 def test_an_estimate_that_falls_ends_it_and_it_begins_anew_soon() -> None:
@@ -156,6 +167,7 @@ def test_an_estimate_that_falls_ends_it_and_it_begins_anew_soon() -> None:
             falling=st.booleans(),
             probed=st.booleans(),
             loses=st.booleans(),
+            proving=st.booleans(),
         ),
         max_size=60,
     ),
