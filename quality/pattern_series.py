@@ -131,6 +131,7 @@ def remember(memory: Memory, window: Window, now: float) -> Memory:
     memory = _learn_strain(memory, window, now)
     if window.stream_paused:
         return replace(memory, steady_since=now, below_since=None, below_by_network=False, usual_fps=0.0)
+    memory = _notice_layer(memory, window)
     return _learn_fps(_learn_below(memory, window, began, now), window, now)
 
 
@@ -214,10 +215,14 @@ def _learn_below(memory: Memory, window: Window, began: float, now: float) -> Me
     return replace(memory, below_since=since, below_by_network=memory.below_by_network or (early and warned))
 
 
-def _learn_fps(memory: Memory, window: Window, now: float) -> Memory:
+def _notice_layer(memory: Memory, window: Window) -> Memory:
+    """Another layer has a frame rate of its own: what was usual in the one before says nothing of it."""
     area = window.frame_width * window.frame_height
-    if other_layer(area, memory.frame_area):
-        memory = replace(memory, usual_fps=0.0)
+    usual_fps = 0.0 if other_layer(area, memory.frame_area) else memory.usual_fps
+    return replace(memory, usual_fps=usual_fps, frame_area=area or memory.frame_area)
+
+
+def _learn_fps(memory: Memory, window: Window, now: float) -> Memory:
     usual = memory.usual_fps
     if window.frames == 0:
         memory = replace(memory, stalled_at=now)
@@ -226,4 +231,4 @@ def _learn_fps(memory: Memory, window: Window, now: float) -> Memory:
         usual += 0.0 if held_back else EXPECTED_FPS_RISE * (window.fps - usual)
     else:
         usual *= float(USUAL_FPS_FALL**window.duration_s)
-    return replace(memory, usual_fps=usual, frame_area=area or memory.frame_area)
+    return replace(memory, usual_fps=usual)

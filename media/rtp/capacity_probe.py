@@ -5,6 +5,7 @@ all for what nobody asks of it. What its answer has to be, the probes from this 
 docs/decisions/0010-bandwidth-feedback.md has the reasons.
 """
 
+import math
 from dataclasses import dataclass
 
 FACTOR = 1.45  # times what is known: three steps make three of it
@@ -17,6 +18,7 @@ INTERVAL_S = 3.0
 BACKOFF = 1.5
 MAX_INTERVAL_S = 8.0
 ROSE = 1.02
+OTHER_WAY = 1.1  # what failed below a tenth less was another way
 START_DELAY_S = 0.015
 STOP_DELAY_S = 0.03  # a round trip later it is twice as much
 
@@ -49,6 +51,7 @@ class CapacityProbe:
         self._due = 0.0
         self._interval_s = INTERVAL_S
         self._known_bps = 0.0
+        self._failed_bps = math.inf
         self._more_bps = 0.0
 
     def step(self, now: float, way: Way, wanted_bps: float, repeatable_octets: float) -> float:
@@ -58,10 +61,12 @@ class CapacityProbe:
         """
         if way.limit_bps is None or way.falling:
             self._until = None
-            self._due, self._interval_s = now + FIRST_S, INTERVAL_S
+            self._due, self._interval_s, self._failed_bps = now + FIRST_S, INTERVAL_S, math.inf
             return 0.0
         if self._until is not None:
             return self._go_on(now, way, way.limit_bps, self._until)
+        if way.limit_bps >= OTHER_WAY * self._failed_bps:
+            self._due, self._interval_s, self._failed_bps = now, INTERVAL_S, math.inf  # the server's probe proved it
         if now < self._due or way.probed or way.loses or way.delay_s > START_DELAY_S:
             return 0.0
         target_bps = min(FACTOR * max(way.full_bps, way.limit_bps), WANTED_FACTOR * wanted_bps)
@@ -86,5 +91,6 @@ class CapacityProbe:
 
     def _end(self, now: float, *, rose: bool) -> None:
         self._until = None
+        self._failed_bps = math.inf if rose else self._known_bps
         self._due = now if rose else now + self._interval_s
         self._interval_s = INTERVAL_S if rose else min(MAX_INTERVAL_S, BACKOFF * self._interval_s)

@@ -221,6 +221,15 @@ def test_an_end_says_when_it_began_and_what_is_now() -> None:
     assert next(figure.value for figure in start.figures if figure.name == "packets_lost") == 70
 
 
+def test_what_was_usual_in_one_layer_is_not_asked_of_another() -> None:
+    """The larger layer is back, with few of its frames at first, as servers give it."""
+    few = replace(HD, frames=7, fps=7.0, bytes=90_000, packets=90)
+    collapse = replace(HD, packets=100, packets_lost=60, frames=8, fps=8.0)
+    _, changes = drive([HD] * 30 + [collapse] * 2 + [replace(SD, frames=20, fps=20.0)] * 20 + [few] * 12)
+    assert Pattern.NETWORK_LIMITED in {change.pattern for change in changes if change.began}
+    assert of(changes, Pattern.PUBLISHER_LIMITED) == []
+
+
 def test_a_mute_ends_everything_at_once() -> None:
     state, changes = drive([HD] * 20 + [LOSSY] * 12 + [replace(NOTHING, muted=True)])
     assert [(change.pattern, change.began, change.reason) for change in changes[-1:]] == [

@@ -123,6 +123,16 @@ def test_one_that_proved_nothing_waits() -> None:
     assert steps.begun[1] - steps.begun[0] == pytest.approx(LENGTH_S + KNOWN_S + INTERVAL_S, abs=0.05)
 
 
+def test_what_failed_on_a_narrower_way_makes_nobody_wait_once_the_server_has_proved_a_wider_one() -> None:
+    steps = Steps()
+    for _ in range(3):
+        while not steps.asked or not steps.asked[-1]:
+            steps.run(STEP_S, NARROW)
+        steps.run(1.0, replace(NARROW, delay_s=2 * STOP_DELAY_S))
+    assert steps.run(1.0, replace(NARROW, limit_bps=1.09 * 850_000.0)) == []
+    assert steps.run(0.1, replace(NARROW, limit_bps=1.11 * 850_000.0)) != []
+
+
 def test_a_queue_behind_it_may_be_of_what_the_server_sends_by_now_and_what_it_proved_counts() -> None:
     steps = Steps()
     steps.run(LENGTH_S + 0.1, PROVING)
