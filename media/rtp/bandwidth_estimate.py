@@ -44,6 +44,7 @@ _REGAIN_LIMIT = 1.1
 # A burst or a probe that came through without a queue is proof of that much.
 _PROOF_WINDOW_S = 0.2
 _PROOF_DELAY_S = 0.015
+_PACKET_BITS = 1200 * 8  # takes as long as that on the way itself: 20 ms at 0.5 Mb/s are no queue
 _PROOF_MARGIN = 0.97
 # A raise that led to overuse at once was no proof (a burst that a shaper let through): the next are believed up to
 # what is clearly below it, or where they are clearly above it, and above what came when the way was full.
@@ -181,7 +182,7 @@ class BandwidthEstimator:
             limit_bps=self._limit_bps,
             full_bps=self._full_bps,
             rate_bps=octets * 8 / _STANDING_WINDOW_S,
-            delay_s=self._least_delay(now, _PROOF_WINDOW_S / 2),
+            delay_s=self._queued_s(now),
             falling=now < self._settled_at,
             probed=self._probed(now),
             loses=expected - received >= max(_SOME_LOST, _LOST_SHARE * expected),
@@ -273,7 +274,7 @@ class BandwidthEstimator:
         if limit < _REGAIN_LIMIT * self._decreased_to_bps:
             limit *= 1 + _REGAIN_PER_S * _INTERVAL_S
         rate, proof = self._rate(now, _PROOF_WINDOW_S), self._own_proof
-        if self._least_delay(now, _PROOF_WINDOW_S / 2) < _PROOF_DELAY_S:
+        if self._queued_s(now) < _PROOF_DELAY_S:
             proof.clear_bps = max(proof.clear_bps, rate)
         else:
             proof.full_bps = max(proof.full_bps, rate)
@@ -318,6 +319,11 @@ class BandwidthEstimator:
 
     def _least_delay(self, now: float, window_s: float) -> float:
         return min((item.least_delay_s for item in self._recent(now, window_s)), default=0.0)
+
+    def _queued_s(self, now: float) -> float:
+        """The least time that a packet of the last moments waited for others."""
+        own_s = _PACKET_BITS / self._limit_bps if self._limit_bps else 0.0
+        return max(0.0, self._least_delay(now, _PROOF_WINDOW_S / 2) - own_s)
 
     def _queue_stands(self, now: float) -> bool:
         recent = list(self._recent(now, _STANDING_WINDOW_S))

@@ -10,7 +10,9 @@ from media.rtp.rtcp import build_nack, build_remb
 from media.rtp.transport_feedback import ArrivalRecorder, build_transport_feedback
 from media.tap.sdp import ABS_SEND_TIME, TRANSPORT_WIDE_CC, Offer, receive_formats
 
-REPEATABLE_PACKETS = 250  # of each stream: livekit-server keeps the last 300 of a layer at least
+# Of each stream: livekit-server keeps the last 300 of a layer, of all its temporal layers; the lowest of three,
+# which may be all that comes, has 40% of the bits.
+REPEATABLE_PACKETS = 120
 LONGEST_STEP_S = 0.1  # the event loop was busy: not all that was left out at once
 
 
@@ -29,20 +31,22 @@ class BandwidthFeedback(Protocol):
 
 
 class _Repeatable:
-    """Packets of one stream: sequence numbers and sizes, oldest first, and the sum of the sizes."""
+    """Packets of one stream, oldest first: how many came up to it, sequence number and size; the sum of the sizes."""
 
     def __init__(self) -> None:
-        self.packets: deque[tuple[int, int]] = deque()
+        self.packets: deque[tuple[int, int, int]] = deque()
         self.octets = 0
+        self._came = 0
 
     def add(self, number: int, size: int) -> None:
-        if len(self.packets) == REPEATABLE_PACKETS:
-            self.octets -= self.packets.popleft()[1]
-        self.packets.append((number, size))
+        self._came += 1
+        self.packets.append((self._came, number, size))
         self.octets += size
+        while self.packets[0][0] <= self._came - REPEATABLE_PACKETS:
+            self.octets -= self.packets.popleft()[2]
 
     def take(self) -> tuple[int, int]:
-        number, size = self.packets.pop()
+        _, number, size = self.packets.pop()
         self.octets -= size
         return number, size
 

@@ -167,13 +167,29 @@ def test_repeatable_packets_are_the_newest_of_the_streams_that_are_there_and_giv
         repeatable.add(RtpPacket(packet(1, number, bytes(3))))
     repeatable.add(RtpPacket(packet(2, 7, bytes(3))))
     size = len(packet(1, 0, bytes(3)))
-    assert (repeatable.octets((1,)), repeatable.octets((1, 2))) == (REPEATABLE_PACKETS * size, 251 * size)
+    assert (repeatable.octets((1,)), repeatable.octets((1, 2))) == (
+        REPEATABLE_PACKETS * size,
+        (REPEATABLE_PACKETS + 1) * size,
+    )
     assert repeatable.take(2.5 * size, (1,)) == {1: [399, 398, 397]}
     assert repeatable.take(size, (1, 2)) == {1: [396]}
     assert repeatable.take(1e9, (2, 3)) == {2: [7]}
     assert len(repeatable.take(1e9, (1, 2))[1]) == REPEATABLE_PACKETS - 4
     assert repeatable.take(1e9, (1, 2)) == {}
     assert repeatable.octets((1, 2, 3)) == 0
+
+
+def test_what_is_too_old_for_the_server_is_not_given_out_though_newer_ones_were() -> None:
+    repeatable = RepeatablePackets()
+    size = len(packet(1, 0, bytes(3)))
+    for number in range(REPEATABLE_PACKETS):
+        repeatable.add(RtpPacket(packet(1, number, bytes(3))))
+    half = REPEATABLE_PACKETS // 2
+    assert len(repeatable.take(half * size, (1,))[1]) == half
+    for number in range(REPEATABLE_PACKETS, REPEATABLE_PACKETS + half):
+        repeatable.add(RtpPacket(packet(1, number, bytes(3))))
+    assert repeatable.octets((1,)) == half * size
+    assert min(repeatable.take(1e9, (1,))[1]) == REPEATABLE_PACKETS, "the older half is forgotten"
 
 
 def test_repeatable_packets_of_streams_that_are_gone_are_forgotten() -> None:
