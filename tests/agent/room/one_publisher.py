@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 from agent.room.events import ParticipantDisconnected, TrackPublished, TrackUnpublished
@@ -24,6 +25,7 @@ class Room:
     """A joined room as a `RoomSession` shows it, in which one participant publishes and withdraws tracks."""
 
     connection = ConnectionState.CONNECTED
+    identity = "hand"
     participants: tuple[ParticipantState, ...] = (ADA,)
     permissions = SimpleNamespace(require_subscribe=lambda: None)
 
@@ -75,3 +77,10 @@ class Room:
 
     def subscribed(self) -> list[str]:
         return [sid for sid, publication in self.publications.items() if publication.subscribed]
+
+
+class Cameras(Room):
+    """All that is published are simulcast videos of one source and name."""
+
+    def track(self, sid: str) -> TrackState:
+        return replace(super().track(sid), simulcasted=True)

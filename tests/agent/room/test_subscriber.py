@@ -26,7 +26,7 @@ from quality import controller
 from quality.controller_state import ControllerState
 from quality.layer_trials import Action, Kind
 from quality.stats import InboundRtp, VideoQuality
-from tests.agent.room.one_publisher import ADA, Publication, Room
+from tests.agent.room.one_publisher import ADA, Cameras, Publication, Room
 
 VIDEO = TrackLabel("TR_1", "camera", "video", "camera", "ada", "video/VP9")
 
@@ -245,13 +245,6 @@ async def test_what_the_room_told_last_is_not_followed_once_it_is_being_left() -
     telling = room.tell(TrackPublished(ADA, room.track("TR_1")))
     await asyncio.gather(telling, subscriber.aclose())
     assert room.subscribed() == []
-
-
-class Cameras(Room):
-    """All that is published are simulcast videos of one source and name."""
-
-    def track(self, sid: str) -> TrackState:
-        return replace(super().track(sid), simulcasted=True)
 
 
 async def test_of_two_videos_of_one_source_and_name_each_is_asked_for_its_own_layer(
