@@ -114,8 +114,10 @@ def test_what_is_recorded_or_heard_to_be_silent_is_not_cut_for_it() -> None:
 def test_trouble_that_comes_back_soon_goes_on_down_the_ladder_and_late_begins_anew() -> None:
     soon = run([STUCK] * 2 + [FLOWS] * 20 + [STUCK] * 2 + [FLOWS] * 20)
     assert [item.attempt for _, item in soon if isinstance(item, Action)] == [1, 2]
-    late = run([STUCK] * 2 + [FLOWS] * 70 + [STUCK] * 2)
+    late = run([STUCK] * 2 + [FLOWS] * 61 + [STUCK] * 2)
     assert [item.attempt for _, item in late if isinstance(item, Action)] == [1, 1]
+    barely_soon = run([STUCK] * 2 + [FLOWS] * 60 + [STUCK] * 2)
+    assert [item.attempt for _, item in barely_soon if isinstance(item, Action)] == [1, 2]
 
 
 def test_what_is_not_known_is_neither_trouble_nor_recovery() -> None:
@@ -132,25 +134,38 @@ def healths(snapshots: list[TrackSnapshot], *, recorded: bool = False) -> list[H
     return seen
 
 
-def stopped(snapshots: list[TrackSnapshot], seconds: int, *, muted: bool = False) -> list[TrackSnapshot]:
+def stopped(
+    snapshots: list[TrackSnapshot], seconds: int, *, muted: bool = False, paused: bool = False
+) -> list[TrackSnapshot]:
     """As they are, then `seconds` in which nothing comes."""
-    last = snapshots[-1]
-    return [
-        *snapshots,
-        *(replace(last, timestamp=last.timestamp + at, muted=muted) for at in range(1, seconds + 1)),
-    ]
+    last = replace(snapshots[-1], muted=muted, stream_paused=paused)
+    return [*snapshots, *(replace(last, timestamp=last.timestamp + at) for at in range(1, seconds + 1))]
 
 
-def test_a_video_that_stops_is_stuck_within_seconds_and_a_muted_one_is_not() -> None:
+def test_a_video_that_stops_is_stuck_within_seconds_and_one_that_is_muted_or_withheld_is_not() -> None:
     camera = list(received("TR_camera", TrackKind.VIDEO, [0.0] * 20))
     seen = healths(stopped(camera, 12))
     assert all(item.problem is None for item in seen[:20])
     problems = [item.problem for item in seen[20:]]
     assert problems[-1] is Problem.STUCK
     assert problems.index(Problem.STUCK) <= 6
-    muted = healths(stopped(camera, 12, muted=True))
-    assert {item.problem for item in muted} == {None}
-    assert not any(item.flows for item in muted[20:])
+    for resting in (stopped(camera, 12, muted=True), stopped(camera, 12, paused=True)):
+        seen = healths(resting)
+        assert {item.problem for item in seen} == {None}
+        assert not any(item.flows for item in seen[20:])
+
+
+def test_a_stuck_video_that_the_server_withholds_is_not_stuck_any_more() -> None:
+    camera = stopped(list(received("TR_camera", TrackKind.VIDEO, [0.0] * 20)), 8)
+    seen = healths(stopped(camera, 12, paused=True))
+    assert seen[27].problem is Problem.STUCK
+    assert {item.problem for item in seen[28:]} == {None}
+
+
+def test_the_second_in_which_a_mute_ends_says_nothing() -> None:
+    camera = list(received("TR_camera", TrackKind.VIDEO, [0.0] * 3))
+    camera[1] = replace(camera[1], muted=True)
+    assert [item.flows for item in healths(camera)] == [False, False, True]
 
 
 def sent(seconds: int, *, stops_at: int, **then: object) -> list[TrackSnapshot]:
@@ -238,6 +253,44 @@ def test_packets_without_pictures_are_a_problem_of_their_own() -> None:
     seen = healths([*camera, *broken])
     assert seen[-1].problem is Problem.NO_PICTURE
     assert "no picture" in seen[-1].reason
+
+
+def asking(plis: int, firs: int = 0) -> list[TrackSnapshot]:
+    """A video that comes, and of which so many key frames are asked for in each second but the last."""
+    found = []
+    for at, snapshot in enumerate(received("TR_camera", TrackKind.VIDEO, [0.0] * 13)):
+        asked = min(at, 12)
+        assert isinstance(snapshot.stats, InboundRtp)
+        stats = replace(snapshot.stats, pli_count=plis * asked, fir_count=firs * asked)
+        found.append(replace(snapshot, stats=stats))
+    return found
+
+
+@pytest.mark.parametrize(("plis", "firs"), [(2, 0), (0, 2), (1, 1)])
+def test_key_frames_asked_for_again_and_again_are_no_picture_though_frames_come(plis: int, firs: int) -> None:
+    seen = healths(asking(plis, firs))
+    assert [item.problem for item in seen[:2]] == [None, None], "twice is what a new subscription needs"
+    assert {item.problem for item in seen[3:12]} == {Problem.NO_PICTURE}
+    assert not any(item.flows for item in seen[3:12])
+    assert seen[11].reason == "2 key frames asked for in a second, again and again"
+    assert restart.remedies(seen[11])[0] is Remedy.RESTART
+    assert (seen[12].problem, seen[12].flows) == (None, True), "none is asked for any more"
+
+
+def test_one_key_frame_a_second_is_a_picture_that_comes() -> None:
+    seen = healths(asking(1))
+    assert {item.problem for item in seen} == {None}
+    assert all(item.flows for item in seen)
+
+
+def test_key_frames_that_others_ask_of_us_are_no_reason_to_publish_anew() -> None:
+    own = [
+        replace(item, stats=tuple(replace(stream, pli_count=8 * at) for stream in item.stats))
+        if isinstance(item.stats, tuple)
+        else item
+        for at, item in enumerate(sent(20, stops_at=20))
+    ]
+    assert {item.problem for item in healths(own)} == {None}
 
 
 def test_a_recorded_video_that_is_gone_after_its_restart_is_reported_and_never_given_up() -> None:
