@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from quality.allocation import Layer, Limits, Subscription
-from quality.controller import step
+from quality.controller import adopt, step
 from quality.controller_state import ControllerState
 from quality.layer_trials import Action, Kind
 from quality.stats import Direction, TrackKind, TrackSource, VideoQuality
@@ -19,6 +19,8 @@ LAYERS = (
     Layer(HIGH, 1280, 720, 30.0, 1_700_000.0),
 )
 ROOM = (Subscription("TR_a", LAYERS, active_speaker=True), Subscription("TR_b", LAYERS))
+CAMERA = Subscription("TR_a", LAYERS[:2])
+BROAD_BPS = 10e6
 Asked = dict[str, VideoQuality | None]
 
 
@@ -116,3 +118,30 @@ class Room:
 
     def times(self, kind: Kind) -> list[float]:
         return sorted({at for at, action in self.actions if action.kind is kind})
+
+
+class OneCamera:
+    """A camera of two layers that somebody lowered to the lower one; a window a second."""
+
+    def __init__(self, available_bps: float | None = BROAD_BPS, *, probes: bool = True) -> None:
+        self.available_bps = available_bps
+        self.probes = probes
+        self.second = 0
+        self.state, _ = step(ControllerState(), (CAMERA,), (), EPOCH)
+        self.state = adopt(self.state, {"TR_a": LOW})
+
+    def seen(self, *, trouble: bool = False) -> Window:
+        quality = self.state.asked["TR_a"]
+        assert quality is not None
+        if trouble:
+            return window("TR_a", quality, fps=0.0, loss=0.5, round_trip_s=FULL_S, available_bps=self.available_bps)
+        return window("TR_a", quality, available_bps=self.available_bps)
+
+    def next_action(self, *, trouble: bool = False, within: int = 120) -> Action | None:
+        for _ in range(within):
+            self.second += 1
+            seen = self.seen(trouble=trouble)
+            self.state, actions = step(self.state, (CAMERA,), (seen,), EPOCH + self.second, probes=self.probes)
+            if actions:
+                return actions[0]
+        return None

@@ -1,12 +1,16 @@
 """An encoder and a way out, as measured on livekit 1.2.1 between veth pairs: what is published in, one second out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from quality import publishing
 from quality.publish_ladder import LOWER_LAYERS_BPS, Published, Settings, least_bps, scaled_size
+from quality.publishing import PublishDecision, PublishState
 from quality.sent_layers import SentLayer
 from quality.stats import Direction, QualityLimitationReason, TrackKind, TrackSource
 from quality.video_model import VideoCodec
 from quality.window import Window
+from tests.quality.traces import EPOCH
 
 PUBLISHED = Published(1280, 720, 30.0)
 HIGHEST_FROM_BPS = 30_000.0  # what libwebrtc enables the highest layer from
@@ -79,3 +83,29 @@ class Machine:
         qp = 30.0 if share == 1.0 else 106.0
         found.append(SentLayer("f", True, *size, fps * share if sent else 0.0, rate, rate, qp, load, 0, limited))
         return tuple(found)
+
+
+Told = list[tuple[int, PublishDecision]]
+
+
+class Run:
+    """`machine` of each second, and what was decided."""
+
+    def __init__(self, published: Published = PUBLISHED) -> None:
+        self.state: PublishState = publishing.start(published, EPOCH)
+        self.told: Told = []
+        self.at = 0
+
+    def go(self, machine: Machine, seconds: int, **changes: object) -> "Run":
+        return self.see(lambda: machine.second(self.state.published, self.state.settings, **changes), seconds)
+
+    def see(self, window: Callable[[], Window], seconds: int) -> "Run":
+        for _ in range(seconds):
+            self.at += 1
+            self.state, decision = publishing.step(self.state, window(), EPOCH + self.at)
+            if decision is not None:
+                self.told.append((self.at, decision))
+        return self
+
+    def moves(self) -> list[tuple[str, str]]:
+        return [(item.course.value, item.move.value) for _, item in self.told]

@@ -9,36 +9,7 @@ from quality.controller import adopt, step
 from quality.controller_state import ControllerState
 from quality.layer_trials import Action, Kind
 from quality.window import Window
-from tests.quality.controller_room import EPOCH, FULL_S, HIGH, LAYERS, LOW, MEDIUM, ROOM, Room, window
-
-CAMERA = Subscription("TR_a", LAYERS, max_quality=MEDIUM)
-BROAD_BPS = 10e6
-
-
-class OneCamera:
-    """A camera whose ceiling is MEDIUM and that somebody lowered to LOW, a window a second."""
-
-    def __init__(self, available_bps: float | None = BROAD_BPS) -> None:
-        self.available_bps = available_bps
-        self.second = 0
-        self.state, _ = step(ControllerState(), (CAMERA,), (self.seen(),), EPOCH)
-        self.state = adopt(self.state, {"TR_a": LOW})
-
-    def seen(self, *, trouble: bool = False) -> Window:
-        quality = self.state.asked["TR_a"] if self.second else LOW
-        assert quality is not None
-        if trouble:
-            return window("TR_a", quality, fps=0.0, loss=0.5, round_trip_s=FULL_S, available_bps=self.available_bps)
-        return window("TR_a", quality, available_bps=self.available_bps)
-
-    def next_action(self, *, trouble: bool = False, within: int = 120) -> Action | None:
-        for _ in range(within):
-            self.second += 1
-            seen = self.seen(trouble=trouble)
-            self.state, actions = step(self.state, (CAMERA,), (seen,), EPOCH + self.second)
-            if actions:
-                return actions[0]
-        return None
+from tests.quality.controller_room import EPOCH, HIGH, LAYERS, LOW, MEDIUM, ROOM, OneCamera, Room, window
 
 
 def shared() -> Room:

@@ -1,6 +1,5 @@
 """How a sent video follows what machine and way out carry: down, watched, undone where it does not help, and up."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,39 +10,12 @@ from hypothesis import strategies as st
 from quality import publishing
 from quality.publish_ladder import Limit, Move, Published, Settings, fitting_lines, least_bps, needed_bps, scaled_size
 from quality.publish_signs import read_signs
-from quality.publishing import Course, PublishDecision, PublishState
+from quality.publishing import Course
 from quality.sent_layers import SentLayer, pictures_encoded, sent_layers
 from quality.stats import OutboundRtp, QualityLimitationReason, TrackKind, TrackSnapshot, TrackSource
 from quality.video_model import VideoCodec
 from quality.window import Window, delta
-from tests.quality.sent_video import PUBLISHED, Machine
-from tests.quality.traces import EPOCH
-
-Told = list[tuple[int, PublishDecision]]
-
-
-class Run:
-    """`machine` of each second, and what was decided."""
-
-    def __init__(self, published: Published = PUBLISHED) -> None:
-        self.state: PublishState = publishing.start(published, EPOCH)
-        self.told: Told = []
-        self.at = 0
-
-    def go(self, machine: Machine, seconds: int, **changes: object) -> "Run":
-        return self.see(lambda: machine.second(self.state.published, self.state.settings, **changes), seconds)
-
-    def see(self, window: Callable[[], Window], seconds: int) -> "Run":
-        for _ in range(seconds):
-            self.at += 1
-            self.state, decision = publishing.step(self.state, window(), EPOCH + self.at)
-            if decision is not None:
-                self.told.append((self.at, decision))
-        return self
-
-    def moves(self) -> list[tuple[str, str]]:
-        return [(item.course.value, item.move.value) for _, item in self.told]
-
+from tests.quality.sent_video import PUBLISHED, Machine, Run
 
 WIDE = Machine()
 
