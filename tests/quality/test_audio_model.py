@@ -14,6 +14,7 @@ from quality.audio_model import (
     delay_impairment,
     judge,
     loss_dispersion,
+    loss_impairment,
     one_way_delay_s,
 )
 from quality.window import Window
@@ -55,6 +56,8 @@ def test_long_delay_takes_what_the_formula_says_beside_echo(one_way_ms: float, i
         pytest.param(AudioPath(loss_ratio=0.1), 40.0, 50.0, id="10% at random"),
         pytest.param(AudioPath(loss_ratio=0.1, burst_ratio=4.0), 10.0, 25.0, id="10% in bursts"),
         pytest.param(AudioPath(loss_ratio=0.1, red=True), 58.0, 66.0, id="10% with RED"),
+        pytest.param(AudioPath(loss_ratio=0.1, fec=True), 52.0, 57.0, id="10% with FEC"),
+        pytest.param(AudioPath(loss_ratio=0.1, red=True, fec=True), 67.0, 72.0, id="10% with both"),
         pytest.param(AudioPath(loss_ratio=1.0, burst_ratio=8.0), 0.0, 0.0, id="nothing arrives"),
     ],
 )
@@ -78,6 +81,23 @@ def test_codec_impairment_lies_between_published_bitrates() -> None:
     assert codec_impairment(6_000) == codec_impairment(14_000)
     assert codec_impairment(96_000) == 0.0
     assert codec_impairment(None) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("kbps", "points"),
+    [(14, 38.06), (16, 30.16), (19, 23.81), (25, 20.21), (31, 16.83), (40, 10.67), (64, 0.0)],
+)
+def test_opus_costs_what_was_published_for_each_bitrate(kbps: int, points: float) -> None:
+    assert codec_impairment(1000 * kbps) == pytest.approx(points / 1.48)
+
+
+def test_redundancy_makes_sound_twice_as_tough_and_fec_one_and_a_half_times() -> None:
+    """Of losses so small that the formula is nearly straight."""
+    plain, red, fec = (
+        loss_impairment(replace(AudioPath(loss_ratio=1e-5), **how)) for how in ({}, {"red": True}, {"fec": True})
+    )
+    assert plain / red == pytest.approx(2.0, rel=1e-3)
+    assert plain / fec == pytest.approx(1.5, rel=1e-3)
 
 
 def test_one_way_delay_adds_halves_of_round_trips_and_what_endpoints_need() -> None:
@@ -138,3 +158,10 @@ def test_burst_ratio_is_one_where_nothing_tells() -> None:
     assert burst_ratio([camera_window(loss=0.5)] * 4) == 1.0
     assert loss_dispersion([camera_window()] * 20) is None
     assert loss_dispersion([camera_window(loss=1.0)] * 20) is None
+
+
+def test_five_windows_tell_of_bursts_and_fewer_do_not() -> None:
+    windows = [camera_window(loss=loss) for loss in (0.0, 0.0, 0.0, 0.3)]
+    assert loss_dispersion(windows) is None
+    assert loss_dispersion([*windows, camera_window()]) is not None
+    assert burst_ratio([*windows, camera_window()]) > 4.0

@@ -20,6 +20,7 @@ from quality.window import Window, combined, delta
 from tests.quality.traces import EPOCH, camera_window, received
 
 VP8 = Coding(VideoCodec.VP8)
+PLAIN = Coding()
 
 
 def judged(snapshots: tuple[TrackSnapshot, ...], coding: Coding = VP8) -> list[Judgement]:
@@ -76,6 +77,79 @@ def test_speech_that_loses_packets_is_heard_to() -> None:
     assert lossy is not None
     assert lossy.mos < clean.mos - 1
     assert any(reason.startswith("10.0% of packets lost") for reason in lossy.reasons)
+
+
+def heard(losses: list[float], coding: Coding = PLAIN, **last: float) -> tuple[str, ...]:
+    """What is told of speech at 32 kb/s on the wire; `last` are counters of the last second."""
+    snapshots = received("TR", TrackKind.AUDIO, losses, packets=50, packet_bytes=80)
+    stats = snapshots[-1].stats
+    assert isinstance(stats, InboundRtp)
+    ended = replace(snapshots[-1], stats=replace(stats, **last))  # type: ignore[arg-type]  # fields of the test's own
+    model = judged((*snapshots[:-1], ended), coding)[-1].model
+    assert model is not None
+    return model.reasons
+
+
+def told(reasons: tuple[str, ...], start: str) -> bool:
+    return any(reason.startswith(start) for reason in reasons)
+
+
+def test_losses_in_bursts_are_heard_as_such() -> None:
+    assert told(heard([0.1] * 40), "10.0% of packets lost:")
+    (lost,) = [reason for reason in heard([0.0, 0.0, 0.0, 0.0, 0.5] * 8) if "lost" in reason]
+    assert lost.startswith("10.0% of packets lost in bursts (")
+
+
+def test_bursts_are_those_of_the_last_half_minute() -> None:
+    in_bursts = [0.0, 0.0, 0.0, 0.0, 0.5]
+    assert "in bursts" in str(heard(in_bursts * 6 + [0.1] * 20))
+    assert "in bursts" not in str(heard(in_bursts * 6 + [0.1] * 35))
+
+
+def test_the_way_there_and_back_and_the_jitter_buffer_are_heard_as_delay() -> None:
+    calm = [0.0] * 10
+    assert not told(heard(calm), "230")
+    assert told(heard(calm, round_trip_time=0.407), "230 ms from mouth to ear")
+    # Five seconds count, of which the last has the delay.
+    buffered = heard(calm, round_trip_time=0.407, jitter_buffer_delay=500.0, jitter_buffer_emitted_count=1000)
+    assert told(buffered, "330 ms from mouth to ear")
+
+
+def test_half_of_what_redundant_sound_takes_is_the_codecs() -> None:
+    assert told(heard([0.0] * 10), "Opus at 32 kb/s")
+    assert told(heard([0.0] * 10, Coding(red=True)), "Opus at 16 kb/s")
+
+
+def test_redundancy_mends_half_of_the_losses_that_are_told_before_it() -> None:
+    points = [
+        int(reason.rpartition(": ")[2].removesuffix(" points"))
+        for coding in (PLAIN, Coding(red=True))
+        for reason in heard([0.1] * 20, coding)
+        if "lost" in reason
+    ]
+    plain, redundant = points
+    assert redundant < 0.75 * plain
+
+
+def test_the_bitrate_of_speech_is_that_of_its_loudest_second() -> None:
+    loud = received("TR", TrackKind.AUDIO, [0.0] * 5, packets=50, packet_bytes=80)
+    pause = received("TR", TrackKind.AUDIO, [0.0] * 8, packets=50, packet_bytes=30)
+    before = loud[-1].stats
+    assert isinstance(before, InboundRtp)
+    after = []
+    for snapshot in pause[1:]:
+        stats = snapshot.stats
+        assert isinstance(stats, InboundRtp)
+        grown = replace(
+            stats,
+            packets_received=before.packets_received + stats.packets_received,
+            bytes_received=before.bytes_received + stats.bytes_received,
+            reports_sent=None,
+        )
+        after.append(replace(snapshot, timestamp=snapshot.timestamp + 5, stats=grown))
+    model = judged((*loud, *after), PLAIN)[-1].model
+    assert model is not None
+    assert told(model.reasons, "Opus at 32 kb/s")
 
 
 def test_nothing_is_modelled_that_is_muted_paused_sent_or_of_an_unknown_codec() -> None:

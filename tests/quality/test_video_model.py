@@ -63,11 +63,28 @@ def test_impairments_add_up_and_each_is_told() -> None:
     assert score.value == pytest.approx(100.0 - lost)
 
 
-def test_better_codecs_need_fewer_bits() -> None:
-    thin = replace(HD, bitrate_bps=800_000.0)
-    values = [judge(replace(thin, codec=codec)).value for codec in (VideoCodec.H264, VideoCodec.VP9, VideoCodec.AV1)]
-    assert values == sorted(values)
-    assert values[0] < values[1] < values[2]
+@pytest.mark.parametrize(
+    ("codec", "share"),
+    [
+        (VideoCodec.VP8, 1.0),
+        (VideoCodec.H264, 1.0),
+        (VideoCodec.VP9, 0.85),
+        (VideoCodec.H265, 0.7),
+        (VideoCodec.AV1, 0.7),
+    ],
+)
+def test_better_codecs_need_fewer_bits(codec: VideoCodec, share: float) -> None:
+    """As livekit-client's presets are scaled."""
+    seen = replace(HD, codec=codec, bitrate_bps=800_000.0)
+    assert reference_bits_per_pixel(seen) == pytest.approx(share * reference_bits_per_pixel(HD))
+    as_vp8 = replace(HD, bitrate_bps=800_000.0 / share)
+    assert judge(seen).value == pytest.approx(judge(as_vp8).value)
+
+
+def test_what_few_bits_show_grows_from_codec_to_codec() -> None:
+    values = {codec: judge(replace(HD, codec=codec, bitrate_bps=800_000.0)).value for codec in VideoCodec}
+    assert values[VideoCodec.VP8] == values[VideoCodec.H264] < values[VideoCodec.VP9] < values[VideoCodec.H265]
+    assert values[VideoCodec.H265] == values[VideoCodec.AV1]
 
 
 def test_a_screen_that_stands_still_is_perfect() -> None:
