@@ -12,13 +12,17 @@ ADA = ParticipantState("ada", "PA_1", "", "", {})
 
 
 class Publication:
-    """What the SDK knows of a track; nothing comes of it."""
+    """What the SDK knows of a track; nothing comes of it. `asked` is all that was asked for, in order."""
 
     subscribed = False
     track: object = None
 
+    def __init__(self) -> None:
+        self.asked: list[bool] = []
+
     def set_subscribed(self, subscribed: bool) -> None:
         self.subscribed = subscribed
+        self.asked.append(subscribed)
 
 
 class Room:
