@@ -1,5 +1,7 @@
 """The declared metrics: their names, and totals that survive a room process's restart."""
 
+from collections.abc import Callable
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -81,6 +83,7 @@ def test_every_counter_with_few_labels_is_there_with_nothing_before_anything_hap
     assert value(metrics, "roomhand_room_connections_total", event="reconnecting") == 0
     assert value(metrics, "roomhand_recording_storage_errors_total", code="disk_full") == 0
     assert value(metrics, "roomhand_publish_decisions_total", limit="cpu", move="fps", course="undone") == 0
+    assert value(metrics, "roomhand_track_restarts_total", problem="stuck", remedy="report", outcome="begun") == 0
 
 
 def test_a_restarted_process_counts_on(metrics: Metrics) -> None:
@@ -93,6 +96,65 @@ def test_a_restarted_process_counts_on(metrics: Metrics) -> None:
     metrics.apply("r", 200, sample(30, 1))  # more than before, yet all of it is new: the process is another
     assert value(metrics, "roomhand_packets_received_total", kind="video", connection="tap") == 55
     assert value(metrics, "roomhand_recording_segments_total") == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "counters", "events"),
+    [
+        (
+            "roomhand_layer_switches_total",
+            ("direction",),
+            lambda counted: RoomCounters(layer_switches=counted),
+            {"up": 1, "down": 2},
+        ),
+        (
+            "roomhand_publish_decisions_total",
+            ("limit", "move", "course"),
+            lambda counted: RoomCounters(publish_decisions=counted),
+            {"cpu/fps/down": 3, "bandwidth/codec/undone": 4},
+        ),
+        (
+            "roomhand_track_restarts_total",
+            ("problem", "remedy", "outcome"),
+            lambda counted: RoomCounters(track_restarts=counted),
+            {"stuck/restart/begun": 5, "stuck/restart/recovered": 6, "gone/report/begun": 7},
+        ),
+        (
+            "roomhand_pre_encoded_total",
+            ("event",),
+            lambda counted: RoomCounters(pre_encoded=counted),
+            {"key_frame_late": 8, "frames_left_out": 9},
+        ),
+    ],
+)
+def test_what_rooms_count_is_added_up_by_label(
+    metrics: Metrics,
+    name: str,
+    labels: tuple[str, ...],
+    counters: Callable[[dict[str, int]], RoomCounters],
+    events: dict[str, int],
+) -> None:
+    def values() -> dict[str, float]:
+        family = next(item for item in metrics.registry.collect() if f"{item.name}_total" == name)
+        found = {"/".join(item.labels[label] for label in labels): item.value for item in family.samples}
+        return {key: value for key, value in found.items() if value}
+
+    def apply(room: str, events: dict[str, int]) -> None:
+        metrics.apply(room, 1, RoomMetrics(counters=counters(events)))
+
+    apply("r", events)
+    apply("r", events)
+    assert values() == events
+    apply("r", {key: number + 1 for key, number in events.items()})
+    assert values() == {key: number + 1 for key, number in events.items()}
+    apply("another", events)
+    assert values() == {key: 2 * number + 1 for key, number in events.items()}
+
+
+def test_recorded_sound_that_could_not_be_heard_is_counted(metrics: Metrics) -> None:
+    for failures in (4, 4, 6):
+        metrics.apply("r", 1, RoomMetrics(counters=RoomCounters(recorded_sound_failures=failures)))
+    assert value(metrics, "roomhand_recorded_sound_failures_total") == 6
 
 
 def test_gauges_add_up_over_rooms_and_forget_one_that_ended(metrics: Metrics) -> None:
@@ -111,6 +173,10 @@ def test_unknown_label_values_become_other(metrics: Metrics) -> None:
     metrics.apply("r", 1, RoomMetrics(jitter_s=(Observation("smell", 0.1),), recording_state="confused"))
     assert value(metrics, "roomhand_jitter_seconds_count", kind="other") == 1
     assert value(metrics, "roomhand_recordings", state="other") == 1
+    decided = RoomCounters(publish_decisions={"heat/fps/down": 1}, layer_switches={"sideways": 2})
+    metrics.apply("r", 1, RoomMetrics(counters=decided))
+    assert value(metrics, "roomhand_publish_decisions_total", limit="other", move="fps", course="down") == 1
+    assert value(metrics, "roomhand_layer_switches_total", direction="other") == 2
     metrics.observe_request("BREW", "other", 404, 0.1)
     assert value(metrics, "roomhand_api_requests_total", method="other", route="other", status="404") == 1
 
