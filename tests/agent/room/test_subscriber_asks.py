@@ -8,11 +8,12 @@ from typing import cast
 import pytest
 from structlog.testing import capture_logs
 
-from agent.errors import PermissionDenied
+from agent.errors import InvalidSettings, PermissionDenied
 from agent.room import subscriber as module
 from agent.room.events import (
     ConnectionStateChanged,
     PermissionsChanged,
+    TrackSubscribed,
     TrackSubscriptionFailed,
     TrackUnsubscribed,
 )
@@ -239,3 +240,40 @@ async def test_what_the_controller_chose_above_a_new_rule_is_lowered_and_told_to
         subscriber.set_policy(at_best(ceiling))
         assert subscriber.intent("TR_1").quality is LOW
     assert sent == [MEDIUM, LOW, LOW]
+
+
+async def test_what_was_chosen_before_is_told_to_the_server_with_each_subscription_and_after_each_reconnect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[VideoQuality] = []
+    monkeypatch.setattr(module, "send_intent", lambda _publication, intent: sent.append(intent.quality))
+    room, subscriber = await joined()
+    subscriber.choose_quality("TR_1", LOW)
+    assert sent == [], "nothing comes yet"
+    room.publications["TR_1"].track = object()
+    await room.tell(TrackSubscribed(ADA, room.track("TR_1")))
+    assert sent == [LOW]
+    await room.tell(ConnectionStateChanged(ConnectionState.CONNECTED))
+    assert sent == [LOW, LOW]
+
+
+@pytest.mark.parametrize("size", [(0, 9), (9, 0), (16_385, 9), (9, 16_385)])
+async def test_what_is_no_picture_size_is_refused(size: tuple[int, int]) -> None:
+    _, subscriber = await joined()
+    with pytest.raises(InvalidSettings, match="no picture size"):
+        subscriber.set_dimensions("TR_1", *size)
+    assert subscriber.intent("TR_1") == LayerIntent()
+    assert subscriber.set_dimensions("TR_1", 1, 16_384).dimensions == (1, 16_384)
+
+
+async def test_of_who_left_the_size_and_the_switch_that_a_person_chose_are_kept_too() -> None:
+    room, subscriber = await joined()
+    subscriber.set_dimensions("TR_1", 640, 360)
+    await room.leave()
+    await room.publish("TR_2")
+    assert subscriber.intent("TR_2").dimensions == (640, 360)
+    subscriber.set_quality("TR_2", None)
+    subscriber.set_enabled("TR_2", enabled=False)
+    await room.leave()
+    await room.publish("TR_3")
+    assert subscriber.intent("TR_3") == LayerIntent(enabled=False)
