@@ -121,6 +121,15 @@ def test_one_sender_report_within_the_silence_keeps_it_from_being_lost() -> None
     assert run(score.start(TrackKind.AUDIO), *windows)[1].value == 40.0
 
 
+@pytest.mark.parametrize("between", [{"muted": True}, {"stream_paused": True}])
+def test_silence_before_a_mute_or_a_pause_does_not_count_after_it(between: dict[str, bool]) -> None:
+    silent_second = replace(SILENT, duration_s=1.0, sender_reports=0)
+    before = [silent_second] * 3 + [replace(silent_second, **between)]  # type: ignore[arg-type]  # fields of the test's own
+    begun = run(score.start(TrackKind.AUDIO), *before)[1].value
+    assert run(score.start(TrackKind.AUDIO), *before, *[silent_second] * 4)[1].value == begun
+    assert run(score.start(TrackKind.AUDIO), *before, *[silent_second] * 5)[1].value == 20.0
+
+
 def test_muted_is_excellent_but_does_not_heal_a_lost_track() -> None:
     muted = replace(SILENT, muted=True)
     bad, _ = run(score.start(TrackKind.VIDEO), lossy(50.0))
