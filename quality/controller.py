@@ -25,7 +25,7 @@ from quality.allocation import Allocation, Limits, Subscription, allocate, const
 from quality.controller_state import ControllerState, recent
 from quality.evidence import Evidence, gather, learned
 from quality.layer_steps import Ceilings, bitrate_bps, height, steps_up
-from quality.layer_trials import BETTER, SEEN_S, Action, Kind, Trial, longer, shorter, waits
+from quality.layer_trials import BETTER, SEEN_S, Action, Kind, Trial, longer, longer_after_all, shorter, waits
 from quality.stats import VideoQuality
 from quality.window import Window
 
@@ -202,7 +202,7 @@ def _relieve(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     if waits(state.waits, Kind.RELIEVE, now):
         return state, ()
     if now - state.raised_at < LATE_S:
-        state = replace(state, waits=longer(state.waits, Kind.RAISE, now), widened=False)
+        state = replace(state, waits=longer_after_all(state.waits, Kind.RAISE, now), widened=False)
     troubled = {item.track_sid: item.quality for item in evidence.tracks if item.trouble}
     fits = _shared_out(state, evidence, THROUGH * evidence.received_bps)[0].qualities
     held = {sid: min(quality, fits[sid] or VideoQuality.LOW) for sid, quality in troubled.items()}

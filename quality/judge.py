@@ -137,20 +137,19 @@ def _model(state: JudgeState, window: Window, now: float) -> Model | None:
         return Model(seen.mos, seen.reasons)
     if span.packets_expected == 0:
         return None
-    heard = audio_model.judge(
-        _audio_path(span, within(state.patterns.samples, now, BURST_SPAN_S), red=state.coding.mends)
-    )
+    heard = audio_model.judge(_audio_path(span, within(state.patterns.samples, now, BURST_SPAN_S), state.coding))
     return Model(heard.mos, heard.reasons)
 
 
-def _audio_path(span: Window, history: Sequence[Window], *, red: bool) -> audio_model.AudioPath:
+def _audio_path(span: Window, history: Sequence[Window], coding: Coding) -> audio_model.AudioPath:
     """What speech goes through; only this end's leg is known of its delay."""
     legs = () if span.round_trip_time_s is None else (span.round_trip_time_s,)
-    loudest_bps = max(window.bitrate_bps for window in history) / (2.0 if red else 1.0)
+    # Half of what comes is there twice, whoever mends by it.
+    loudest_bps = max(window.bitrate_bps for window in history) / (2.0 if coding.red else 1.0)
     return audio_model.AudioPath(
         one_way_delay_s=audio_model.one_way_delay_s(legs, span.jitter_buffer_delay_s),
         loss_ratio=span.loss_ratio,
         burst_ratio=audio_model.burst_ratio(history) if span.packets_lost else 1.0,
         bitrate_bps=loudest_bps if loudest_bps >= SPEECH_BPS else None,
-        red=red,
+        red=coding.mends,
     )

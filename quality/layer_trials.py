@@ -139,6 +139,12 @@ def longer(all_waits: tuple[Wait, ...], kind: Kind, now: float) -> tuple[Wait, .
     return (*_without(all_waits, kind), Wait(kind, now + wait_s, wait_s))
 
 
+def longer_after_all(all_waits: tuple[Wait, ...], kind: Kind, now: float) -> tuple[Wait, ...]:
+    """A trial that was taken for one that worked (`shorter`) failed late: as if it had failed at once."""
+    failed = longer(all_waits, kind, now)
+    return longer(failed, kind, now) if any(wait.kind is kind for wait in all_waits) else failed
+
+
 def shorter(all_waits: tuple[Wait, ...], kind: Kind, now: float) -> tuple[Wait, ...]:
     """A trial worked: half the wait after the next that does not, rather than the first wait again."""
     known = [Wait(kind, now, wait.wait_s / 2) for wait in all_waits if wait.kind is kind]

@@ -113,3 +113,16 @@ def test_trouble_within_twenty_seconds_of_a_raise_that_seemed_to_work_is_its_doi
     assert again is not None
     assert again.kind is Kind.RAISE
     assert (camera.second - at >= 30) is waits
+
+
+def test_raises_that_fail_late_wait_twice_as_long_each_time_as_those_that_fail_at_once_do() -> None:
+    camera = OneCamera()
+    waited: list[int] = []
+    for _ in range(4):
+        raised = camera.next_action()
+        assert raised is not None
+        assert raised.kind is Kind.RAISE
+        assert camera.next_action(within=6) is None, "it seems to work"
+        assert camera.next_action(trouble=True) is not None
+        waited += [round(wait.wait_s) for wait in camera.state.waits if wait.kind is Kind.RAISE]
+    assert waited == [30, 60, 120, 240]

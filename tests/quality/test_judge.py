@@ -118,6 +118,7 @@ def test_the_way_there_and_back_and_the_jitter_buffer_are_heard_as_delay() -> No
 def test_half_of_what_redundant_sound_takes_is_the_codecs() -> None:
     assert told(heard([0.0] * 10), "Opus at 32 kb/s")
     assert told(heard([0.0] * 10, Coding(red=True)), "Opus at 16 kb/s")
+    assert told(heard([0.0] * 10, Coding(red=True, repaired=True)), "Opus at 16 kb/s"), "also where this end mended"
 
 
 def test_redundancy_mends_half_of_the_losses_that_are_told_before_it() -> None:
