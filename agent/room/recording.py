@@ -70,12 +70,13 @@ class RoomRecorder:
         self._policy = options.policy
         self._layers = RecordedLayers(self._tap, options.layers, tell)
         self._quality = RecordingQuality(self._tap, self._decoded, tell)
-        self._restarter = TrackRestarter("tap", TapHands(self._tap, self._layers), tell, recorded=True)
+        self._changed = asyncio.Event()
+        hands = TapHands(self._tap, self._layers, self._changed.set)
+        self._restarter = TrackRestarter("tap", hands, tell, recorded=True)
         if self._decoded is None:
             self._quality.add_listener(self._restarter.on_tick)
             self._quality.add_listener(self._choose_layers)
         self._refused: set[str] = set()
-        self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._recording: Recording | None = None
         self._handoff: Handoff | None = None

@@ -1,5 +1,7 @@
 """How tracks are restarted: those of the participant's connection, and those of a recording's tap."""
 
+from collections.abc import Callable
+
 from agent.room.publisher import Publisher
 from agent.room.quality_monitor import TrackLabel
 from agent.room.recorded_layers import RecordedLayers
@@ -68,11 +70,12 @@ class ParticipantHands:
 
 
 class TapHands:
-    """Subscribes anew on the recording's tap."""
+    """Subscribes anew on the recording's tap; `subscribed_anew` is told, as a policy may be another one by then."""
 
-    def __init__(self, tap: Tap, layers: RecordedLayers) -> None:
+    def __init__(self, tap: Tap, layers: RecordedLayers, subscribed_anew: Callable[[], None]) -> None:
         self._tap = tap
         self._layers = layers
+        self._subscribed_anew = subscribed_anew
 
     @property
     def connection_id(self) -> str:
@@ -107,6 +110,7 @@ class TapHands:
                 LayerQuality.HIGH if asked is None else asked,
                 max_fps=self._layers.max_fps(label.track_sid),
             )
+            self._subscribed_anew()
 
     async def lower_layer(self, label: TrackLabel) -> None:
         """Record the layer below from now on, until the track is published again."""

@@ -168,7 +168,8 @@ class Recorded:
         self.tap = Asked()
         self.layers = RecordedLayers(cast("Tap", self.tap), policy or LayerPolicy(), lambda _event: None)
         self.layers.allow(SID, HIGH, max_fps=15)
-        self.hands = TapHands(cast("Tap", self.tap), self.layers)
+        self.told: list[bool] = []
+        self.hands = TapHands(cast("Tap", self.tap), self.layers, lambda: self.told.append(SID in self.tap.qualities))
 
 
 async def test_a_recorded_video_is_lowered_for_good_until_no_layer_is_left() -> None:
@@ -231,6 +232,13 @@ async def test_it_is_subscribed_to_anew_also_where_the_end_before_was_refused() 
     with pytest.raises(TapError):
         await recorded.hands.restart(VIDEO)
     assert recorded.tap.asked == [("unsubscribe", SID), ("subscribe", SID, LayerQuality.HIGH, 15)]
+
+
+async def test_the_recording_looks_at_its_policy_once_a_video_is_subscribed_to_anew() -> None:
+    """The policy may have let go of it while it was in no list of what is recorded."""
+    recorded = Recorded()
+    await recorded.hands.restart(VIDEO)
+    assert recorded.told == [True]
 
 
 async def test_a_recorded_video_that_is_given_up_is_not_wanted_any_more() -> None:
