@@ -325,22 +325,16 @@ class Metrics:
         _add_each(self.room_connections, CONNECTION_EVENTS, old.connection_events, new.connection_events)
         _add_each(self.quality_patterns, PATTERNS, old.quality_patterns, new.quality_patterns)
         _add_each(self.quality_agreement, AGREEMENTS, old.quality_agreement, new.quality_agreement)
-        for labels in product(PROBLEMS, REMEDIES, RESTART_OUTCOMES):
-            key = "/".join(labels)
-            _add(self.track_restarts.labels(*labels), old.track_restarts.get(key, 0), new.track_restarts.get(key, 0))
+        restart_labels = PROBLEMS, REMEDIES, RESTART_OUTCOMES
+        _add_by_labels(self.track_restarts, restart_labels, old.track_restarts, new.track_restarts)
         _add_each(self.pre_encoded, PRE_ENCODED_EVENTS, old.pre_encoded, new.pre_encoded)
-        self._count_decisions(old.publish_decisions, new.publish_decisions)
+        decision_labels = LIMITS, MOVES, COURSES
+        _add_by_labels(self.publish_decisions, decision_labels, old.publish_decisions, new.publish_decisions)
         _add_each(self.layer_switches, DIRECTIONS, old.layer_switches, new.layer_switches)
         _add_each(self.recording_frames, KINDS, old.recording_frames, new.recording_frames)
         _add_each(self.recording_frames_lost, KINDS, old.recording_frames_lost, new.recording_frames_lost)
         _add_each(self.recording_storage_errors, tuple(EXIT_CODES), old.storage_errors, new.storage_errors)
         _add_each(self.handoffs, HANDOFF_RESULTS, old.handoffs, new.handoffs)
-
-    def _count_decisions(self, before: Mapping[str, int], after: Mapping[str, int]) -> None:
-        for key, value in after.items():
-            limit, move, course = key.split("/")
-            labels = (_one_of(LIMITS, limit), _one_of(MOVES, move), _one_of(COURSES, course))
-            _add(self.publish_decisions.labels(*labels), before.get(key, 0), value)
 
     def _set_gauges(self) -> None:
         samples = [last.sample for last in self._last.values()]
@@ -392,8 +386,16 @@ def _add(counter: Counter, before: int, after: int) -> None:
 
 
 def _add_each(counter: Counter, allowed: tuple[str, ...], before: Mapping[str, int], after: Mapping[str, int]) -> None:
+    _add_by_labels(counter, (allowed,), before, after)
+
+
+def _add_by_labels(
+    counter: Counter, allowed: tuple[tuple[str, ...], ...], before: Mapping[str, int], after: Mapping[str, int]
+) -> None:
+    """Totals by keys of as many words, parted by "/", as the counter has labels."""
     for key, value in after.items():
-        _add(counter.labels(_one_of(allowed, key)), before.get(key, 0), value)
+        labels = (_one_of(values, word) for values, word in zip(allowed, key.split("/"), strict=True))
+        _add(counter.labels(*labels), before.get(key, 0), value)
 
 
 def _set_each(gauge: Gauge, allowed: tuple[str, ...], values: Mapping[str, int]) -> None:

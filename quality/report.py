@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quality.participants import Agreement
-from quality.report_gathered import GatheredParticipant, GatheredTrack, count
+from quality.report_gathered import GatheredParticipant, GatheredTrack, count, merged_participant
 from quality.report_points import Points, TrackPoint, merged, points_each
 from quality.report_spans import UNTOLD, PatternSpan, Spans
 from quality.samples import ParticipantSample, TrackSample
@@ -305,8 +305,7 @@ class ReportBuilder:
         )
 
     def _participant(self, identity: str, item: GatheredParticipant) -> ParticipantReport:
-        score = item.muted_score.value if item.score.value is None else item.score.value
-        assert score is not None, "known by a sample"
+        score = merged_participant(item.points.all).score if item.score.value is None else item.score.value
         started_at = self.started_at
         return ParticipantReport(
             participant_identity=identity,

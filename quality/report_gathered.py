@@ -70,6 +70,10 @@ class Mean:
         return self.weighed / self.seconds if self.seconds else None
 
 
+def _seconds(sample: ParticipantSample) -> float:
+    return sample.duration_s if sample.duration_s > 0 else LEAST_S
+
+
 _WORDS = tuple(ConnectionQuality)
 
 
@@ -83,7 +87,7 @@ def merged_participant(samples: Sequence[ParticipantSample]) -> ParticipantSampl
     heard = [sample for sample in samples if not sample.muted] or samples
     score = Mean()
     for sample in heard:
-        score.add(sample.score, sample.duration_s if sample.duration_s > 0 else LEAST_S)
+        score.add(sample.score, _seconds(sample))
     assert score.value is not None
     told = [sample.server_quality for sample in samples if sample.server_quality is not None]
     heard_mos = [sample.server_mos for sample in samples if sample.server_mos is not None]
@@ -105,7 +109,7 @@ def merged_participant(samples: Sequence[ParticipantSample]) -> ParticipantSampl
 class GatheredParticipant:
     """A participant's samples, and the seconds by our and the server's words.
 
-    `words` and `score` are of the time in which not all of its tracks were muted, `muted_score` of the rest.
+    `words` and `score` are of the time in which not all of its tracks were muted.
     """
 
     own: bool
@@ -114,17 +118,14 @@ class GatheredParticipant:
     server_words: dict[str, float] = field(default_factory=dict)
     agreement: Counter[str] = field(default_factory=Counter)
     score: Mean = field(default_factory=Mean)
-    muted_score: Mean = field(default_factory=Mean)
     score_min: float = 100.0
     server_mos: Mean = field(default_factory=Mean)
 
     def add(self, sample: ParticipantSample) -> None:
         """Take in the next sample."""
         self.points.add(sample)
-        seconds = sample.duration_s if sample.duration_s > 0 else LEAST_S
-        if sample.muted:
-            self.muted_score.add(sample.score, seconds)
-        else:
+        seconds = _seconds(sample)
+        if not sample.muted:
             count(self.words, sample.quality.value, seconds)
             self.score.add(sample.score, seconds)
         self.score_min = min(self.score_min, sample.lowest)
@@ -143,7 +144,6 @@ class GatheredParticipant:
             server_words=dict(self.server_words),
             agreement=Counter(self.agreement),
             score=replace(self.score),
-            muted_score=replace(self.muted_score),
             server_mos=replace(self.server_mos),
         )
 

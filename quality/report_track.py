@@ -76,21 +76,21 @@ def _figures(item: TrackReport, *, video: bool) -> dict[str, str]:
     return figures | {name: as_percent(value) for name, value in ratios.items() if value is not None}
 
 
-def _values(points: Iterable[TrackPoint], figures: Iterable[float | None]) -> list[Value]:
-    """Muted and withheld times have none."""
+def _values(points: Iterable[TrackPoint], figures: Iterable[float | None], *, withheld: bool = False) -> list[Value]:
+    """Muted times have none, nor have those in which the video was `withheld`, unless they are asked for."""
     return [
-        Value(point.at_s - point.duration_s, point.at_s, None if point.muted or point.stream_paused else value)
+        Value(
+            point.at_s - point.duration_s,
+            point.at_s,
+            None if point.muted or (point.stream_paused and not withheld) else value,
+        )
         for point, value in zip(points, figures, strict=True)
     ]
 
 
-def _scores(points: Iterable[TrackPoint]) -> list[Value]:
-    """Muted times have none; what is withheld is as bad as it is."""
-    return [Value(point.at_s - point.duration_s, point.at_s, None if point.muted else point.score) for point in points]
-
-
 def _score_plot(name: str, item: TrackReport, duration_s: float) -> str:
-    scores = Line(_scores(item.points), "line")
+    # What is withheld is as bad as it is.
+    scores = Line(_values(item.points, [point.score for point in item.points], withheld=True), "line")
     seen = [None if point.model_mos is None else (point.model_mos - 1) / 3.5 * 100 for point in item.points]
     lines = [scores, Line(_values(item.points, seen), "model")]
     text = f"Mean {item.score:.0f}, lowest {item.score_min:.0f}; {share_words(item.qualities)}."

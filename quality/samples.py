@@ -150,8 +150,8 @@ def track_sample(judgements: Sequence[Judgement]) -> TrackSample:
 def participant_sample(judgements: Sequence[ParticipantJudgement], duration_s: float) -> ParticipantSample:
     """The sample over `judgements` of one participant, at least one, which together stand for `duration_s`."""
     latest = judgements[-1]
-    scores = [judgement.score.value for judgement in judgements if not judgement.muted]
-    scores = scores or [judgement.score.value for judgement in judgements]
+    heard = [judgement for judgement in judgements if not judgement.muted] or judgements
+    scores = [judgement.score.value for judgement in heard]
     score = fmean(scores)
     return ParticipantSample(
         participant_identity=latest.participant_identity,

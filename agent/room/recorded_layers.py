@@ -12,6 +12,7 @@ from agent.room.quality_monitor import QualityTick
 from agent.room.recording_layers import LayerAllocator, RecordedVideo, is_in_focus
 from agent.room.recording_plan import LayerPolicy
 from agent.room.recording_rates import ReceiveRates
+from agent.room.state import TrackState
 from agent.room.subscription import TrackKey
 from agent.room.tap_values import track_state, video_layers, video_quality
 from media.frames import MediaKind
@@ -127,11 +128,15 @@ class RecordedLayers:
         )
 
     def _tell_of(self, action: Action) -> None:
+        self._tell(layer_changed(self._log(action), action, "tap"))
+
+    def _log(self, action: Action) -> TrackState:
+        """The track that the action is about, after a line of it."""
         found = self._tap.find_track(action.track_sid)
         assert found is not None, "looked at in this second"
         track = track_state(*found)
         log_decision(track, action, target="tap")
-        self._tell(layer_changed(track, action, "tap"))
+        return track
 
     async def apply(self, now: float) -> None:
         """Ask for the layers and frame rates that are wanted at `now`, where others are asked for now."""
@@ -142,14 +147,14 @@ class RecordedLayers:
         held = dict(self._controller.held)
         for sid, quality in self._allocated.items():
             ours = min(quality, held.get(sid, quality))
-            pinned, taken = self.pinned(sid), self._tap.quality(sid)
-            wanted = LayerQuality((ours if pinned is None else pinned).value)
+            pinned, taken = self.pinned(sid), video_quality(self._tap.quality(sid))
+            wanted = ours if pinned is None else pinned
             if taken is None or taken is wanted:
                 continue
-            await self._tap.set_quality(sid, wanted)
+            await self._tap.set_quality(sid, LayerQuality(wanted.value))
             self.rates.forget(sid)
             if reason := self._reason(sid, pinned, quality, before.get(sid)):
-                self._log_decision(sid, taken, wanted, reason)
+                self._log(Action(sid, taken, wanted, Kind.LIMIT, reason, expects=""))
         self._decided.clear()
         self._released.clear()
 
@@ -164,22 +169,6 @@ class RecordedLayers:
         if quality is not before:
             return "restarts did not help" if quality is self._lowered.get(sid) else "the recording's layer policy"
         return None if sid in self._decided else "what was tried is taken back, as limits changed"
-
-    def _log_decision(self, sid: str, taken: LayerQuality, wanted: LayerQuality, reason: str) -> None:
-        found = self._tap.find_track(sid)
-        assert found is not None, "its layer is known"
-        participant, track = found
-        log.info(
-            "layer_decision",
-            track=track.name,
-            sid=sid,
-            participant_identity=participant.identity,
-            from_quality=taken.name,
-            to_quality=wanted.name,
-            kind=Kind.LIMIT.value,
-            reason=reason,
-            target="tap",
-        )
 
     async def _limit(self, sid: str) -> None:
         wanted = self.max_fps(sid)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Protocol
 
 from quality.allocation import Subscription
@@ -19,6 +20,7 @@ class Controller(Protocol):
     def decide(self, windows: tuple[Window, ...], now: float) -> Mapping[str, VideoQuality | None]: ...
 
 
+@cache
 def as_rooms_tell(subscriptions: tuple[Subscription, ...]) -> tuple[Subscription, ...]:
     """What `agent.room.layer_subscriptions` knows of them: no bitrates, and the presets' frame rates."""
     return tuple(

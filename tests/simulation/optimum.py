@@ -10,7 +10,7 @@ video may have whatever the server could forward of it, in other shares than the
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 from random import Random
 from statistics import fmean
@@ -21,7 +21,7 @@ from quality.window import Window
 from tests.simulation.links import TICK_S, Trace
 from tests.simulation.receivers import Receiver, SdkReceiver
 from tests.simulation.run import Result, run
-from tests.simulation.server import rungs
+from tests.simulation.server import ladders
 from tests.simulation.world import AUDIO_BPS, EPOCH
 
 DWELL_S = 10  # a choice is kept this long at least: 6 changes a minute
@@ -45,10 +45,9 @@ def capacities(trace: Trace) -> list[float]:
 def instant(trace: Trace, subscriptions: tuple[Subscription, ...]) -> list[float]:
     """The best utility in each second, as if any switch were free: nobody can have more, but for calm scenes."""
     known: dict[float, float] = {}
-    ladders = tuple(replace(item, layers=rungs(item)) for item in subscriptions)
     for bps in capacities(trace):
         if bps not in known:
-            known[bps] = allocate(ladders, Limits(bandwidth_bps=bps)).utility
+            known[bps] = allocate(ladders(subscriptions), Limits(bandwidth_bps=bps)).utility
     return [known[bps] for bps in capacities(trace)]
 
 

@@ -5,13 +5,13 @@ And what publishers send: the best that the server could forward within the link
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from quality.allocation import Limits, Subscription, allocate
 from quality.layer_steps import height
 from quality.stats import VideoQuality
 from quality.window import Window
-from tests.simulation.server import rungs
+from tests.simulation.server import ladders
 from tests.simulation.world import EPOCH
 
 MARGIN = 0.9  # of the link
@@ -31,8 +31,8 @@ class KnowsPresent:
 
     def decide(self, windows: tuple[Window, ...], now: float) -> Mapping[str, VideoQuality | None]:
         link_bps = self.capacities_bps[round(now - EPOCH) - 1]
-        ladders = tuple(replace(item, layers=rungs(item)) for item in self.subscriptions)
-        self.fitted.append(allocate(ladders, Limits(bandwidth_bps=MARGIN * link_bps), keep_all=True).qualities)
+        limits = Limits(bandwidth_bps=MARGIN * link_bps)
+        self.fitted.append(allocate(ladders(self.subscriptions), limits, keep_all=True).qualities)
         self.switched = [entry for entry in self.switched if entry[1] > now - 60.0]
         changes: dict[str, VideoQuality | None] = {}
         for item in self.subscriptions:

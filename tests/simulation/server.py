@@ -52,6 +52,12 @@ def rungs(item: Subscription) -> tuple[Layer, ...]:
     )
 
 
+@cache
+def ladders(subscriptions: tuple[Subscription, ...]) -> tuple[Subscription, ...]:
+    """The videos with all that can be forwarded of each as their layers."""
+    return tuple(replace(item, layers=rungs(item)) for item in subscriptions)
+
+
 @dataclass(slots=True)
 class Server:
     """Mutable model; `step` once a tick.

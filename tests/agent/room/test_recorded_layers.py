@@ -212,7 +212,8 @@ async def test_what_a_person_chose_holds_for_the_track_as_it_is_published_again(
     assert room.tap.qualities["TR_again"] is LayerQuality.HIGH
 
 
-async def test_a_probe_that_somebodys_choice_ends_is_taken_back() -> None:
+async def probed() -> Recorded:
+    """A recording of which the server withholds something, in the second in which it is all lowered."""
     room = Recorded()
 
     def withheld(sid: str, asked: VideoQuality) -> Window:
@@ -221,6 +222,11 @@ async def test_a_probe_that_somebodys_choice_ends_is_taken_back() -> None:
     while LOW.value not in room.asked and len(room.told) < 2:
         await room.pass_seconds(1, withheld)
     assert {event.kind for event in room.told} == {"probe"}
+    return room
+
+
+async def test_a_probe_that_somebodys_choice_ends_is_taken_back() -> None:
+    room = await probed()
     room.layers.pin("TR_bob", HIGH)
     await room.pass_seconds(1, whole)
     assert room.asked == [HIGH, HIGH]
@@ -255,19 +261,13 @@ async def test_each_change_of_what_is_asked_for_is_one_line_that_says_why() -> N
 
 
 async def test_a_probe_that_a_limit_ends_is_taken_back_with_a_line() -> None:
-    room = Recorded()
-
-    def withheld(sid: str, asked: VideoQuality) -> Window:
-        return window(sid, asked, distance=1, available_bps=4e6)
-
-    while LOW.value not in room.asked and len(room.told) < 2:
-        await room.pass_seconds(1, withheld)
-    probed = [name for name, asked in zip(NAMES, room.asked, strict=True) if asked != HIGH]
+    room = await probed()
+    lowered = [name for name, asked in zip(NAMES, room.asked, strict=True) if asked != HIGH]
     with capture_logs() as logs:
         room.layers.pin("TR_bob", HIGH)
         await room.pass_seconds(1, whole)
     told = {line["participant_identity"]: line["reason"] for line in logs if line["event"] == "layer_decision"}
-    assert set(told) == set(probed)
+    assert set(told) == set(lowered)
     assert told["ada"] == "what was tried is taken back, as limits changed"
 
 
