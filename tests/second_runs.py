@@ -3,12 +3,16 @@
 One whose worker process died in native code: the SDK sometimes aborts the whole process when a room ends. That costs
 a service one room, which it starts again; it shall not cost a test run either. And up to MOST_FAILED tests of those
 that wait for real servers and browsers, where a busy machine can outlast any patience: then they have it alone.
+A second run that died in native code after its test had passed counts as passed, for the same reason.
 Only runs that share a machine among workers (`-n`) have second runs, and their output names each one.
 """
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -39,18 +43,29 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> Generator[None]:
 
 
 def _run_again(test: str, report: pytest.TestReport, why: str) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", test]
-    try:
-        again = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        _again[test] = False
-        return
-    _again[test] = again.returncode == 0
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "results.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", f"--junit-xml={results}", test]
+        try:
+            again = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        except subprocess.TimeoutExpired:
+            _again[test] = False
+            return
+        _again[test] = again.returncode == 0 or (again.returncode < 0 and _passed(results))
     sys.stderr.write(f"\n{test}: {why}; run again: exit code {again.returncode}\n")
     if _again[test]:
         _pass(report)
     else:
         report.longrepr = f"{report.longrepr}; and when run again:\n{again.stdout[-4000:]}"
+
+
+def _passed(results: Path) -> bool:
+    """Whether a run told its results, and no test among them failed: they are written before a process ends."""
+    if not results.exists():
+        return False
+    suites = ElementTree.parse(results).getroot().findall("testsuite")
+    told = [int(suite.get(count, "0")) for suite in suites for count in ("errors", "failures")]
+    return sum(int(suite.get("tests", "0")) for suite in suites) > 0 and not any(told)
 
 
 def _pass(report: pytest.TestReport) -> None:

@@ -125,3 +125,24 @@ def test_tests_of_real_parts_run_once_more_and_few_of_them(tmp_path: Path) -> No
     assert failed == {"test_broken", "test_of_our_own", "test_one_too_many"}
     again = {line.partition(": ")[0] for line in run.stderr.splitlines() if "it failed; run again" in line}
     assert len(again) == MOST_FAILED
+
+
+_DIES_AT_THE_END_TOO = """
+import atexit, os, pathlib
+
+def test_dies_twice():
+    mark = pathlib.Path(__file__).with_suffix(".mark")
+    if not mark.exists():
+        mark.touch()
+        os.abort()
+    atexit.register(os.abort)
+    assert {passes}
+"""
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_a_second_run_that_dies_after_its_test_counts_by_the_test(tmp_path: Path, passes: bool) -> None:
+    (tmp_path / "test_native.py").write_text(_DIES_AT_THE_END_TOO.format(passes=passes))
+    run = run_by_workers(tmp_path, "-n", "1")
+    assert "its worker died; run again: exit code -6" in run.stderr
+    assert run.returncode == (0 if passes else 1), run.stdout + run.stderr
