@@ -25,8 +25,7 @@ def _silent_by_level(view: View, windows: tuple[Window, ...]) -> Finding | None:
     levels = [(window, window.content.content.level_dbfs) for window in windows]
     heard = [(window, level) for window, level in levels if level is not None]
     if not heard:
-        # What was told of a level no size of packets takes back.
-        return Finding(Presence.UNCLEAR) if view.reference else None
+        return _unheard(view, windows) if view.reference else None
     loudest = max(level for _, level in heard)
     figures = (Figure("level_dbfs", loudest), Figure("span_s", covered_s(windows)))
     if loudest > ALIVE_DBFS:
@@ -36,6 +35,16 @@ def _silent_by_level(view: View, windows: tuple[Window, ...]) -> Finding | None:
         return Finding(Presence.PRESENT, reason, figures, reference=loudest)
     by_packets = _silent_by_packets(view, windows)
     return Finding(Presence.UNCLEAR) if by_packets.presence is Presence.ABSENT else by_packets
+
+
+def _unheard(view: View, windows: tuple[Window, ...]) -> Finding:
+    """What was told of a level no size of packets takes back; but it says nothing of what nobody listens to."""
+    by_packets = _silent_by_packets(view, windows)
+    if by_packets.presence is not Presence.ABSENT:
+        return by_packets
+    if covered_s(windows) < ENOUGH * SILENT_S:
+        return Finding(Presence.UNCLEAR)
+    return Finding(Presence.ABSENT, f"not listened to for {SILENT_S:.0f} s", by_packets.figures)
 
 
 def _silent_by_packets(view: View, windows: tuple[Window, ...]) -> Finding:

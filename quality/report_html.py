@@ -115,7 +115,7 @@ def _patterns(report: QualityReport) -> str:
 
 def _pattern_row(span: PatternSpan, names: Mapping[str, ReportedTrack], duration_s: float) -> str:
     track = names[span.track_sid]
-    # Of a track that left before the recording ended nothing tells the end of what held on it.
+    # Of a track that left while the recording was paused nothing tells the end of what held on it.
     at_end = not span.told_end and span.ended_at_s > duration_s - AT_END_S
     end = "the end" if at_end else as_clock(span.ended_at_s)
     lasted = as_length(span.ended_at_s - span.began_at_s)

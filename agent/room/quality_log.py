@@ -7,7 +7,7 @@ in all. A writer that dies costs what was gathered since the last lines.
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
-from agent.room.quality_monitor import JudgedTrack, QualityTick, TrackLabel
+from agent.room.quality_monitor import JudgedTrack, LeftTrack, QualityTick, TrackLabel
 from media.record.entries import JsonValue, TimelineEvent
 from quality.judge import Judgement
 from quality.participants import ParticipantJudgement
@@ -41,7 +41,7 @@ class QualityLog:
         self._append = append
         self._gathered: dict[str, list[JudgedTrack]] = {}
         self._participants: dict[str, _Gathered] = {}
-        self._described: dict[str, TrackLabel] = {}
+        self._described: dict[str, tuple[str, TrackLabel]] = {}
         self._written_at: float | None = None
 
     def take(self, tick: QualityTick) -> None:
@@ -51,6 +51,8 @@ class QualityLog:
             self._gathered.setdefault(judged.label.track_sid, []).append(judged)
             for change in judged.judgement.changes:
                 self._append(_pattern_event(judged.label, change))
+        for left in tick.left:
+            self._end(left, tick.connection)
         seconds = _seconds(tick)
         for each in tick.participants:
             self._participants.setdefault(each.participant_identity, _Gathered()).add(each, seconds)
@@ -74,11 +76,20 @@ class QualityLog:
     def _interval_s(self) -> float:
         return max(SAMPLE_S, (len(self._gathered) + len(self._participants)) / MAX_LINES_PER_S)
 
+    def _end(self, left: LeftTrack, connection: str) -> None:
+        """Say what ended with a track; not of one that only the other connection let go."""
+        sid = left.label.track_sid
+        if sid in self._described and self._described[sid][0] == connection:
+            del self._described[sid]
+            for change in left.changes:
+                self._append(_pattern_event(left.label, change))
+
     def _describe(self, label: TrackLabel, tick: QualityTick) -> None:
         """Say once which track is meant by the SID."""
-        if self._described.get(label.track_sid) == label:
+        described = (tick.connection, label)
+        if self._described.get(label.track_sid) == described:
             return
-        self._described[label.track_sid] = label
+        self._described[label.track_sid] = described
         payload: dict[str, JsonValue] = {
             "track_sid": label.track_sid,
             "name": label.name,

@@ -46,6 +46,14 @@ class JudgedTrack:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftTrack:
+    """A track that is neither received nor sent any more, and the patterns that ended with it."""
+
+    label: TrackLabel
+    changes: tuple[PatternChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class QualityTick:
     """All that one connection ("participant" or "tap") receives and sends, judged at `at` (Unix seconds)."""
 
@@ -53,6 +61,7 @@ class QualityTick:
     at: float
     tracks: tuple[JudgedTrack, ...]
     participants: tuple[ParticipantJudgement, ...]
+    left: tuple[LeftTrack, ...] = ()
 
 
 class Surroundings(Protocol):
@@ -114,9 +123,7 @@ class QualityMonitor:
         """Judge one second's snapshots; tracks that are not among them are forgotten."""
         labels = self._surroundings.labels()
         present = {snapshot.track_sid for snapshot in snapshots}
-        for sid in set(self._tracks) - present:
-            gone = self._tracks.pop(sid)
-            self._tell_changes(gone.label, judge.end(gone.state, now))
+        left = tuple(self._end(sid, now) for sid in sorted(set(self._tracks) - present))
         judged = [
             JudgedTrack(labels[snapshot.track_sid], judgement)
             for snapshot in snapshots
@@ -131,9 +138,15 @@ class QualityMonitor:
             now,
         )
         self._compare(participants)
-        tick = QualityTick(self._connection, now, tuple(judged), participants)
+        tick = QualityTick(self._connection, now, tuple(judged), participants, left)
         for listener in tuple(self._listeners):
             listener(tick)
+
+    def _end(self, sid: str, now: float) -> LeftTrack:
+        gone = self._tracks.pop(sid)
+        changes = judge.end(gone.state, now)
+        self._tell_changes(gone.label, changes)
+        return LeftTrack(gone.label, changes)
 
     def _judge(self, snapshot: TrackSnapshot, label: TrackLabel, now: float) -> Judgement | None:
         watched = self._tracks.get(snapshot.track_sid)

@@ -131,7 +131,10 @@ def test_a_pattern_of_a_track_that_left_ends_on_the_page_when_it_left(tmp_path: 
         return Second(loss=0.2) if at < 60 else None
 
     tracks = (camera("ada", leaves), microphone("ada", calm))
-    page = render(report_of(judged_recording(tmp_path, "left", tracks, 120)))
+    report = report_of(judged_recording(tmp_path, "left", tracks, 120))
+    (loss,) = [span for span in report.spans if span.pattern == "steady_loss"]
+    assert loss.told_end
+    page = render(report)
     row = re.search(r"<tr><td[^>]*>([^<]*)<span.*?</span></td><td[^>]*>steady loss", page)
     assert row is not None
     assert row[1].strip().endswith(("to 0:59", "to 1:00", "to 1:01"))

@@ -266,9 +266,19 @@ def test_small_packets_are_silent_only_where_nothing_is_heard_in_them() -> None:
 
 def test_a_silence_that_was_heard_ends_with_sound_and_with_nothing_less() -> None:
     dead = [heard(-90.3)] * 15
-    assert [change.began for change in drive(dead + [heard(-75.0)] * 20 + [SPEECH] * 20)[1]] == [True]
+    assert [change.began for change in drive(dead + [heard(-75.0)] * 20 + [SPEECH] * 9)[1]] == [True]
     changes = drive(dead + [heard(-30.0)] * 20)[1]
     assert [(change.began, change.reason) for change in changes[1:]] == [(False, "there is sound again, -30 dBFS")]
+
+
+def test_a_silence_that_was_heard_ends_a_while_after_nobody_listens() -> None:
+    """A recording that is paused decodes no sound. Small packets tell of silence without being heard."""
+    dead = [heard(-90.3)] * 15
+    (_, ended) = drive(dead + [SPEECH] * 30)[1]
+    assert (ended.pattern, ended.began, ended.reason) == (Pattern.SILENT_TRACK, False, "not listened to for 10 s")
+    assert 10.0 <= ended.at - (EPOCH + 15) <= 20.0
+    assert [change.began for change in drive(dead + [replace(SPEECH, bytes=150)] * 30)[1]] == [True]
+    assert [change.began for change in drive(dead + [replace(SPEECH, packets=0, bytes=0)] * 4)[1]] == [True]
 
 
 def test_a_silence_without_reports_is_stuck_and_with_them_silent() -> None:

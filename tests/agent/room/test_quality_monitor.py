@@ -92,6 +92,39 @@ def test_patterns_of_a_track_that_goes_end_with_it() -> None:
     assert {item.reason for item in ended} == {"track ended"}
 
 
+def test_the_log_tells_which_patterns_ended_with_their_track() -> None:
+    monitor, _, ticks = watched([0.1] * 15)
+    monitor.take((), EPOCH + 16)
+    monitor.take((), EPOCH + 17)
+    ended = [line for line in logged(ticks) if line.type == "quality_pattern_ended" and line.at == EPOCH + 16]
+    assert "steady_loss" in {line.payload["pattern"] for line in ended}
+    assert {line.payload["reason"] for line in ended} == {"track ended"}
+    assert {line.payload["track_sid"] for line in ended} == {"TR_camera"}
+    assert [bool(tick.left) for tick in ticks[-3:]] == [False, True, False]
+
+
+def test_of_a_track_that_the_log_never_wrote_of_it_tells_no_end() -> None:
+    """Its recording was paused until then, or records other tracks."""
+    monitor, _, ticks = watched([0.1] * 15)
+    monitor.take((), EPOCH + 16)
+    assert ticks[-1].left
+    assert [line for line in logged(ticks[-1:]) if line.type != "participant_quality"] == []
+
+
+def test_a_track_that_the_other_connection_let_go_goes_on() -> None:
+    monitor, _, ticks = watched([0.1] * 15)
+    monitor.take((), EPOCH + 16)
+    elsewhere = replace(ticks[-1], connection="participant")
+    assert not [line for line in logged([*ticks[:-1], elsewhere]) if line.payload.get("reason") == "track ended"]
+
+
+def test_a_track_that_comes_back_is_described_again() -> None:
+    monitor, _, ticks = watched([0.1] * 15)
+    monitor.take((), EPOCH + 16)
+    again = [replace(tick, at=EPOCH + 20) for tick in ticks[1:2]]
+    assert [line.type for line in logged([*ticks, *again])].count("quality_track") == 2
+
+
 def test_a_sent_track_is_judged_and_has_no_receive_state() -> None:
     monitor = QualityMonitor("participant", Around(), lambda _event: None)
     for second in range(3):
