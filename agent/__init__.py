@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agent.bot import RoomAgent
     from agent.config import Settings, load_settings
+    from agent.credentials import Credentials
     from agent.errors import RoomhandError
     from agent.logs import configure_logs
     from agent.request import EVERYTHING, NOTHING, RoomRequest
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
         TrackState,
     )
     from agent.room.subscription import SubscribeAction, SubscriptionPolicy, SubscriptionRule
-    from agent.tokens import Credentials
     from quality.stats import TrackSource
 
 __all__ = [
@@ -71,7 +71,7 @@ _MODULES = {
         "TrackState",
     ),
     "agent.room.subscription": ("SubscribeAction", "SubscriptionPolicy", "SubscriptionRule"),
-    "agent.tokens": ("Credentials",),
+    "agent.credentials": ("Credentials",),
     "quality.stats": ("TrackSource",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

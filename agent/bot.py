@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 
 from agent.config import Settings
+from agent.credentials import Credentials
 from agent.errors import InvalidSettings
 from agent.export_queue import submit_export
 from agent.request import RoomRequest
@@ -35,7 +36,7 @@ from agent.room.subscriber import Subscriber
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy
 from agent.room_recordings import RECORDING_ENDED, RoomRecordings
 from agent.tasks import Tasks
-from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from media.clock import SteadyClock
 from media.export.job import ExportFormat, ExportRequest
 from media.sources.open import open_source

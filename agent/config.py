@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from agent.credentials import Credentials
 from agent.errors import InvalidSettings
-from agent.tokens import Credentials
 
 
 def _xdg(variable: str, fallback: str) -> Path:

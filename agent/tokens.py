@@ -5,39 +5,12 @@ LiveKit's tokens are JWTs signed with the API secret (HS256); the grants are in 
 
 import datetime
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit, urlunsplit
 
 import jwt
 from livekit.api import AccessToken, TokenVerifier, VideoGrants
 
+from agent.credentials import Credentials
 from agent.errors import InvalidSettings, PermissionDenied, TokenExpired, Unauthorized
-
-MINIMUM_SECRET_LENGTH = 32  # livekit-server refuses to start with a shorter one
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """Where a LiveKit server is and what signs tokens for it. `repr` keeps the secret out."""
-
-    url: str
-    api_key: str
-    api_secret: str = field(repr=False)
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"ws", "wss", "http", "https"} or not parts.hostname:
-            raise InvalidSettings(
-                f"LIVEKIT_URL is {self.url!r}; give a ws:// or wss:// address, like ws://127.0.0.1:7880"
-            )
-        if not self.api_key or not self.api_secret:
-            raise InvalidSettings("set LIVEKIT_API_KEY and LIVEKIT_API_SECRET, both from your LiveKit server")
-
-    @property
-    def http_url(self) -> str:
-        """The same server for HTTP calls."""
-        parts = urlsplit(self.url)
-        scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
-        return urlunsplit((scheme, parts.netloc, parts.path, "", ""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ from typing import Annotated, Protocol, cast
 from fastapi import Depends, Request
 
 from agent.api.live_recordings import LiveRecordings
+from agent.credentials import Credentials
 from agent.metrics import Metrics
 from agent.service.event_log import EventLog
 from agent.service.protocol import Command, Done, RoomOptions, StartRecording
 from agent.service.room_slot import RoomView
-from agent.tokens import Credentials, ServiceGrants
+from agent.tokens import ServiceGrants
 from media.clock import SteadyClock
 from media.export.job import ExportRequest, ExportStatus
 

@@ -1,7 +1,7 @@
 """`roomhand recordings quality`: how good a recording is, as text, JSON or a page."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,8 +9,10 @@ from agent.commands.output import JsonOption, Output
 from agent.commands.recordings import DirOption, RecordingArgument, recording_path
 from media.record.reader import read_recording
 from media.record.storage import write_durably
-from quality.report import QualityReport
-from quality.report_spans import PatternSpan
+
+if TYPE_CHECKING:
+    from quality.report import QualityReport
+    from quality.report_spans import PatternSpan
 
 
 def quality(
@@ -43,19 +45,19 @@ _TRACK_COLUMNS = ("participant", "track", "score", "MOS", "seen or heard", "loss
 _PARTICIPANT_COLUMNS = ("participant", "quality", "score", "MOS", "the server's MOS", "same word")
 
 
-def _span_row(span: PatternSpan) -> tuple[str, ...]:
+def _span_row(span: "PatternSpan") -> tuple[str, ...]:
     when = f"{span.began_at_s:.0f} to {span.ended_at_s:.0f} s"
     return when, f"{span.pattern}{span.often}", span.participant_identity, span.reason
 
 
-def _headline(report: QualityReport) -> str:
+def _headline(report: "QualityReport") -> str:
     if report.quality is None:
         return f"{report.recording.recording_id}: nobody was judged"
     figures = f"score {report.score:.0f} of 100, MOS {report.mos:.1f}"
     return f"{report.recording.recording_id}: {report.quality.value}, {figures}"
 
 
-def _track_rows(report: QualityReport) -> list[tuple[str, ...]]:
+def _track_rows(report: "QualityReport") -> list[tuple[str, ...]]:
     return [
         (
             item.track.participant_identity,
@@ -71,7 +73,7 @@ def _track_rows(report: QualityReport) -> list[tuple[str, ...]]:
     ]
 
 
-def _participant_rows(report: QualityReport) -> list[tuple[str, ...]]:
+def _participant_rows(report: "QualityReport") -> list[tuple[str, ...]]:
     return [
         (
             item.participant_identity + (" (recorder)" if item.own else ""),

@@ -4,7 +4,7 @@ import datetime as dt
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,11 +12,10 @@ from agent.commands.output import JsonOption, Output
 from agent.config import load_settings
 from agent.errors import InvalidSettings
 from media.errors import RecordingDamaged, StorageError
-from media.record.prune import Pruned
 from media.record.reader import RecordingView, TrackView, list_recordings, read_recording
-from media.record.repair import repair_recording
-from media.record.retention import RetentionLimits
-from media.record.verify import verify_recording
+
+if TYPE_CHECKING:
+    from media.record.prune import Pruned
 
 recordings = typer.Typer(no_args_is_help=True, help="List, show, verify, repair and prune recordings.")
 
@@ -120,6 +119,8 @@ def _track_row(track: TrackView) -> tuple[object, ...]:
 @recordings.command("verify")
 def verify_command(recording: RecordingArgument, directory: DirOption = None, json_output: JsonOption = False) -> None:
     """Check every segment against the journal: hash, samples, continuity."""
+    from media.record.verify import verify_recording
+
     output = Output(as_json=json_output)
     report = verify_recording(recording_path(recording, directory))
     if json_output:
@@ -137,6 +138,8 @@ def verify_command(recording: RecordingArgument, directory: DirOption = None, js
 @recordings.command("repair")
 def repair_command(recording: RecordingArgument, directory: DirOption = None, json_output: JsonOption = False) -> None:
     """Rebuild journal and manifest from the segments that are there."""
+    from media.record.repair import repair_recording
+
     output = Output(as_json=json_output)
     report = repair_recording(recording_path(recording, directory))
     if json_output:
@@ -163,6 +166,7 @@ def prune_command(
     from agent.service.desired_rooms import DesiredRooms
     from agent.service.retention import prune, retention_limits
     from media.export.queue import ExportQueue
+    from media.record.retention import RetentionLimits
 
     output, settings = Output(as_json=json_output), load_settings()
     known = retention_limits(settings)
@@ -189,7 +193,7 @@ def prune_command(
         raise StorageError(f"{len(pruned.failed)} recordings could not be deleted; the log says why")
 
 
-def _tell_pruned(output: Output, pruned: Pruned, *, dry_run: bool) -> None:
+def _tell_pruned(output: Output, pruned: "Pruned", *, dry_run: bool) -> None:
     if output.as_json:
         output.document(pruned)
         return

@@ -10,7 +10,6 @@ import typer
 
 from agent.commands.output import JsonOption, Output
 from agent.config import load_settings
-from agent.service.local_server import LocalServer, end_with_parent, find_server
 
 PARENT_POLL_S = 1.0  # where the kernel tells nothing of the parent's death
 
@@ -36,6 +35,8 @@ def server(
                 }
             )
         return
+    from agent.service.local_server import find_server
+
     binary = find_server(settings.cache_dir, output.note)
     if prepare:
         output.note(f"LiveKit server: {binary}")
@@ -44,6 +45,8 @@ def server(
 
 
 async def _run(binary: Path, output: Output, log_file: Path | None) -> None:
+    from agent.service.local_server import LocalServer, end_with_parent
+
     parent = os.getppid()
     end_with_parent()
     stop = asyncio.Event()

@@ -8,12 +8,6 @@ import typer
 from agent.commands.output import JsonOption, Output
 from agent.config import load_settings
 from agent.errors import InvalidSettings
-from agent.tokens import (
-    ParticipantTokenRequest,
-    ServiceGrants,
-    mint_participant_token,
-    mint_service_token,
-)
 
 GRANTS = {
     "roomAdmin": "room_admin",
@@ -43,6 +37,8 @@ def token(
     json_output: JsonOption = False,
 ) -> None:
     """Print a LiveKit access token signed with the server's key."""
+    from agent.tokens import ParticipantTokenRequest, ServiceGrants, mint_participant_token, mint_service_token
+
     credentials = load_settings().credentials()
     ttl_s = parse_duration_s(ttl)
     if join:

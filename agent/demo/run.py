@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from agent.commands.output import Output, StepReporter
 from agent.commands.track_table import TRACK_COLUMNS, track_row
 from agent.config import Settings
+from agent.credentials import Credentials
 from agent.demo.checks import (
     Verdict,
     check_events,
@@ -29,7 +30,7 @@ from agent.demo.processes import RoomhandProcess, start_in
 from agent.errors import RoomhandError
 from agent.room.state import TrackState
 from agent.service.local_server import LocalServer, find_server
-from agent.tokens import Credentials, ServiceGrants, mint_service_token
+from agent.tokens import ServiceGrants, mint_service_token
 from media.record.reader import RecordingView, read_events, read_recording
 from media.record.verify import verify_recording
 from media.sources.open import open_source

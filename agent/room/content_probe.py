@@ -3,7 +3,8 @@
 import numpy as np
 
 from agent.room.consumer import ReceivedAudio, ReceivedVideoFrame
-from quality.content import ContentCounts, ContentTally
+from quality.content import ContentCounts
+from quality.content_tally import ContentTally
 
 PICTURE_INTERVAL_S = 1.0  # a black or still picture lasts seconds; each costs about 0.1 ms at 720p
 SOUNDS_PASSED = 3  # of four stretches of 10 ms one is looked at: 25 a second, 0.02 ms each

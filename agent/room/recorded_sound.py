@@ -10,7 +10,8 @@ from media.errors import RtpError
 from media.frames import Codec, EncodedFrame
 from media.process.sound_decoder import SoundDecoder
 from media.rtp.sound_sample import SoundRun, SoundSampler
-from quality.content import ContentCounts, ContentTally
+from quality.content import ContentCounts
+from quality.content_tally import ContentTally
 
 log = structlog.get_logger(__name__)
 

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import httpx
 
+from agent.credentials import Credentials
 from agent.errors import ServerUnavailable
-from agent.tokens import Credentials
 
 MODULE_DIR = Path(__file__).resolve().parents[2] / "deploy" / "livekit-server"
 SERVER_PACKAGE = "github.com/livekit/livekit-server/cmd/server"

@@ -23,7 +23,8 @@ from aiortc.sdp import candidate_from_sdp
 from livekit.protocol import models, rtc
 from websockets.asyncio.client import ClientConnection, connect
 
-from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from agent.credentials import Credentials
+from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from media.tap.signalling import signal_url
 from tests.bench.encoded_clip import FPS, EncodedClip, read_clip
 

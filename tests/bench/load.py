@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from agent.tokens import Credentials
+from agent.credentials import Credentials
 from media.frames import Codec
 from tests.integration.publishing import Publisher
 

@@ -12,10 +12,10 @@ import tempfile
 from pathlib import Path
 
 from agent.config import load_settings
+from agent.credentials import Credentials
 from agent.logs import configure_logs
 from agent.room.tap_snapshots import tap_snapshots
 from agent.service.local_server import LocalServer, find_server
-from agent.tokens import Credentials
 from media.clock import SteadyClock
 from media.frames import Codec
 from tests.faults.faulty_network import FaultyNetwork, faulty_network

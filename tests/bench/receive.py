@@ -18,11 +18,12 @@ import av
 import numpy as np
 from livekit import rtc
 
+from agent.credentials import Credentials
 from agent.logs import configure_logs
 from agent.room.recorder_options import RecorderOptions
 from agent.room.recording import RoomRecorder
 from agent.room.subscription import SubscriptionPolicy
-from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from media.clock import SteadyClock
 from media.frames import Codec, MediaKind
 from media.record.entries import Container, TrackOpened

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import load_settings
+from agent.credentials import Credentials
 from agent.service.local_server import LocalServer, find_server
-from agent.tokens import Credentials
 from media.frames import Codec
 from tests.bench.talker import Talker
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from livekit import rtc
 
-from agent.tokens import Credentials
+from agent.credentials import Credentials
 from media.sources.pattern import PatternPainter
 from media.sources.source import VideoFormat
 from tests.integration.publishing import FPS, Publisher

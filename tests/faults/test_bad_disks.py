@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from agent.tokens import Credentials
+from agent.credentials import Credentials
 from media.frames import Codec, MediaKind
 from media.record.entries import GapReason, RecordingState
 from media.record.reader import read_recording

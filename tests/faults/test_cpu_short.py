@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agent.tokens import Credentials
+from agent.credentials import Credentials
 from tests.faults.adapting import NOISE, assert_told
 from tests.integration.cpu_quota import CpuGroup, why_not
 from tests.integration.participants import room_name

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from agent import RoomAgent, RoomRequest, load_settings
+from agent.credentials import Credentials
 from agent.room.recording_plan import LayerPolicy, RecordingPlan
 from agent.room.subscription import SubscriptionPolicy, SubscriptionRule
-from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from media.clock import SteadyClock
 from media.frames import Codec, EncodedFrame, MediaKind
 from media.tap.events import LayerQuality, RemoteParticipant

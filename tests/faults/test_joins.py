@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.tokens import Credentials
+from agent.credentials import Credentials
 from media.record.entries import RecordingState
 from media.record.reader import read_recording
 from media.record.verify import verify_recording

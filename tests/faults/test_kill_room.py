@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.tokens import Credentials
+from agent.credentials import Credentials
 from media.frames import Codec
 from media.record.entries import GapReason, RecordingResumed, RecordingState
 from media.record.journal import read_journal

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.tokens import Credentials
+from agent.credentials import Credentials
 from media.frames import Codec, MediaKind
 from media.record.reader import read_recording
 from media.record.verify import verify_recording

@@ -11,8 +11,8 @@ import pytest
 from livekit.protocol import rtc as protocol
 from livekit.rtc import SimulateScenarioKind
 
+from agent.credentials import Credentials
 from agent.service.local_server import LocalServer
-from agent.tokens import Credentials
 from media.frames import Codec, MediaKind
 from media.record.entries import RecordingState
 from media.record.reader import RecordingView, TrackView, read_recording

@@ -9,7 +9,7 @@ from statistics import fmean
 
 import pytest
 
-from agent.tokens import Credentials
+from agent.credentials import Credentials
 from tests.faults.adapting import longest_stop_s
 from tests.integration.cpu_quota import CpuGroup, why_not
 from tests.integration.participants import room_name

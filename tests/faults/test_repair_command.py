@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agent.tokens import Credentials
+from agent.credentials import Credentials
 from media.frames import Codec
 from media.record.entries import RecordingState
 from media.record.journal import JOURNAL_NAME

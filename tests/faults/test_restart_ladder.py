@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from agent import RoomAgent, RoomRequest, load_settings
+from agent.credentials import Credentials
 from agent.room.events import TrackRestarted
 from agent.service.local_server import LocalServer
-from agent.tokens import Credentials
 from media.frames import Codec, MediaKind
 from media.record.reader import read_recording
 from media.record.verify import verify_recording

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from livekit import rtc
 
+from agent.credentials import Credentials
 from agent.room.events import TrackRestarted
 from agent.room.pre_encoded_feed import PreEncodedFeed
 from agent.room.publish_options import PublishOptions
@@ -14,7 +15,6 @@ from agent.room.quality_surroundings import ParticipantSurroundings
 from agent.room.restart_hands import ParticipantHands
 from agent.room.restarts import TrackRestarter
 from agent.room.stats import StatsPoller
-from agent.tokens import Credentials
 from media.sources.open import open_source
 from media.sources.pattern import PatternSource
 from media.sources.source import VideoFormat

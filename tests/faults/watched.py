@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from agent.credentials import Credentials
 from agent.room.recorder_options import RecorderOptions
 from agent.room.recording import RoomRecorder
 from agent.room.subscription import SubscriptionPolicy
-from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from media.clock import SteadyClock
 from media.frames import Codec, EncodedFrame
 from media.tap.events import RemoteParticipant

@@ -18,12 +18,12 @@ from weakref import WeakKeyDictionary
 from livekit import rtc
 
 from agent import RoomAgent, RoomRequest, load_settings
+from agent.credentials import Credentials
 from agent.logs import configure_logs
 from agent.room import convert_stats
 from agent.room.events import LayerChanged, QualityPatternChanged, TrackRestarted, TrackSubscribed
 from agent.room.state import TrackState
 from agent.room.subscription import SubscriptionPolicy
-from agent.tokens import Credentials
 from quality.layer_steps import named
 from quality.stats import VideoQuality
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.credentials import Credentials
 from agent.errors import EXIT_CODES
-from agent.tokens import Credentials
 
 ROOMHAND = (sys.executable, "-c", "from agent.cli import main; main()")
 

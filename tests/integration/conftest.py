@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from agent.config import load_settings
+from agent.credentials import Credentials
 from agent.service.local_server import LocalServer, find_server
-from agent.tokens import Credentials
 
 
 @pytest.fixture(scope="session")

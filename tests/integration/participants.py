@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from agent.credentials import Credentials
 from agent.room.consumer import ReceivedAudio, ReceivedVideoFrame
 from agent.room.data import DataPublisher
 from agent.room.events import RoomEvent
@@ -16,7 +17,7 @@ from agent.room.session import RoomSession, SessionOptions
 from agent.room.state import TrackState
 from agent.room.subscriber import Subscriber
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy
-from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from media.sources.pattern import read_frame_number
 from quality.stats import InboundRtp, TrackSnapshot
 from tests.integration.publishing import eventually

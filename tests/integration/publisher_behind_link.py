@@ -7,11 +7,11 @@ import sys
 from dataclasses import asdict
 
 from agent import RoomAgent, RoomRequest, load_settings
+from agent.credentials import Credentials
 from agent.logs import configure_logs
 from agent.room.events import PublishAdapted
 from agent.room.publish_options import PublishOptions, VideoCodec
 from agent.room.state import ConnectionState
-from agent.tokens import Credentials
 
 
 def tell(event: object) -> None:

@@ -10,7 +10,8 @@ from typing import TypeVar
 import numpy as np
 from livekit import rtc
 
-from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from agent.credentials import Credentials
+from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from media.frames import Codec
 from media.sources.open import open_source
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx
 
-from agent.tokens import Credentials, ServiceGrants, mint_service_token
+from agent.credentials import Credentials
+from agent.tokens import ServiceGrants, mint_service_token
 
 ALL_GRANTS = ServiceGrants(room_admin=True, room_record=True, room_list=True, room_create=True)
 WAIT_S = 60.0  # a room's process takes seconds to load on a machine that is busy with other tests

@@ -10,13 +10,14 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from agent.credentials import Credentials
 from agent.logs import configure_logs
 from agent.room.events import LayerChanged
 from agent.room.recorder_events import RecorderEvent
 from agent.room.recorder_options import RecorderOptions
 from agent.room.recording import RoomRecorder
 from agent.room.subscription import SubscriptionPolicy
-from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from media.clock import SteadyClock
 from media.frames import EncodedFrame, MediaKind
 from media.tap.events import RemoteParticipant

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from agent.credentials import Credentials
 from agent.service.local_server import LocalServer
-from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from media.clock import SteadyClock
 from media.frames import MediaKind
 from media.tap.tap import Tap, TapOptions

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from agent.credentials import Credentials
+from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from media.frames import Codec, MediaKind
 from media.record.entries import GapReason
 from media.record.reader import read_recording

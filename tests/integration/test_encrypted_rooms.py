@@ -11,9 +11,9 @@ from livekit import rtc
 
 from agent import RoomAgent, RoomRequest, load_settings
 from agent.config import Settings
+from agent.credentials import Credentials
 from agent.room.recording_plan import RecordingPlan
 from agent.room.state import RecordingStatus, UndecryptableTrack
-from agent.tokens import Credentials
 from media.frames import Codec, MediaKind
 from media.record.entries import GapReason, JsonValue
 from media.record.reader import RecordingView, TrackView, read_events, read_recording

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.tokens import Credentials
+from agent.credentials import Credentials
 from media.export.job import ExportState
 from media.export.queue import ExportQueue
 from media.record.reader import read_recording

@@ -3,8 +3,8 @@
 import pytest
 from livekit import api
 
+from agent.credentials import Credentials
 from agent.room.events import LocalTrackMuted, TrackPublished
-from agent.tokens import Credentials
 from media.sources.pattern import PatternSource
 from media.sources.source import VideoFormat
 from tests.integration.participants import NOTHING, person, room_name

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agent.credentials import Credentials
 from agent.errors import (
     InvalidSettings,
     PermissionDenied,
@@ -40,7 +41,7 @@ from agent.room.publish_options import PublishOptions, VideoCodec
 from agent.room.session import RoomSession, SessionOptions
 from agent.room.stats import StatsPoller
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy, SubscriptionRule
-from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from media.sources.open import open_source
 from media.sources.pattern import PatternSource, beep_level, read_flash
 from media.sources.source import AudioFormat, VideoFormat

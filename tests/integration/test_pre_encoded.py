@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agent.credentials import Credentials
 from agent.room.publish_options import PublishOptions
-from agent.tokens import Credentials
 from media.sources.open import open_source
 from media.sources.source import VideoFormat
 from tests.integration.participants import Pictures, person, room_name

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from agent.credentials import Credentials
 from agent.room.events import TrackPublished
 from agent.room.publish_options import PlanChange, PublishOptions, VideoCodec
-from agent.tokens import Credentials
 from media.sources.pattern import PatternSource
 from media.sources.source import VideoFormat
 from tests.integration.participants import Pictures, person, room_name

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from agent import EVERYTHING, LayerPolicy, RecordingPlan, RoomAgent, RoomRequest, load_settings
+from agent.credentials import Credentials
 from agent.quality_report import PAGE_NAME, REPORT_NAME, read_quality_report
 from agent.room.events import LayerChanged, TrackRestarted
-from agent.tokens import Credentials
 from media.frames import Codec
 from media.record.reader import QUALITY_NAME, read_events, read_recording
 from media.record.verify import verify_recording

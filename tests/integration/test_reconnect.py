@@ -10,6 +10,7 @@ import time
 import pytest
 from livekit.rtc import SimulateScenarioKind
 
+from agent.credentials import Credentials
 from agent.room.events import (
     ConnectionStateChanged,
     DataTrackFrame,
@@ -27,7 +28,7 @@ from agent.room.session import SessionOptions
 from agent.room.state import ConnectionState
 from agent.room.stats import StatsPoller
 from agent.room.subscription import SubscriptionPolicy, SubscriptionRule
-from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from media.sources.pattern import PatternSource
 from media.sources.source import VideoFormat
 from quality.controller import LOSS_S

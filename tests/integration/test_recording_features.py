@@ -21,9 +21,10 @@ from agent import (
     SubscriptionRule,
     load_settings,
 )
+from agent.credentials import Credentials
 from agent.errors import RecordingConflict
 from agent.room.recorder_events import RecordingChanged
-from agent.tokens import Credentials, ServiceGrants, mint_service_token
+from agent.tokens import ServiceGrants, mint_service_token
 from media.frames import Codec, MediaKind
 from media.record.entries import GapReason, RecordingState
 from media.record.reader import RecordingView, TrackView, read_events, read_recording

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from agent import RoomAgent, RoomRequest, load_settings
+from agent.credentials import Credentials
 from agent.room.events import TrackPublished, TrackRestarted
 from agent.room.publish_options import PublishOptions
 from agent.room.quality_monitor import QualityMonitor
@@ -13,7 +14,6 @@ from agent.room.quality_surroundings import ParticipantSurroundings
 from agent.room.restart_hands import ParticipantHands
 from agent.room.restarts import TrackRestarter
 from agent.room.stats import StatsPoller
-from agent.tokens import Credentials
 from media.frames import Codec, MediaKind
 from media.record.reader import read_recording
 from media.record.verify import verify_recording

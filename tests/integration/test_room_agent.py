@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from agent import NOTHING, RoomAgent, RoomRequest, SubscribeAction, SubscriptionPolicy, SubscriptionRule, load_settings
+from agent.credentials import Credentials
 from agent.errors import InvalidSettings, RecordingConflict, TrackNotFound
 from agent.room.recorder_events import SegmentClosed
-from agent.tokens import Credentials
 from media.export.queue import ExportQueue
 from media.frames import Codec, MediaKind
 from media.record.reader import read_events, read_recording

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from agent.credentials import Credentials
 from agent.errors import EXIT_CODES
-from agent.tokens import Credentials
 from media.frames import MediaKind
 from media.record.entries import GapReason, RecordingState
 from media.record.reader import RecordingView, read_recording

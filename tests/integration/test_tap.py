@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import av
 import pytest
 
-from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from agent.credentials import Credentials
+from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from media.clock import SteadyClock
 from media.errors import TapUnauthorized, TapUnreachable
 from media.frames import Codec, EncodedFrame, MediaKind

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from agent.tokens import Credentials
+from agent.credentials import Credentials
 from tests.integration.publishing import T, eventually
 
 ROOT = Path(__file__).parents[2]

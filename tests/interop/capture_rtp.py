@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import load_settings
+from agent.credentials import Credentials
 from agent.service.local_server import LocalServer, find_server
-from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from media.clock import SteadyClock
 from media.frames import Codec, EncodedFrame, MediaKind
 from media.tap.events import LayerQuality, RemoteParticipant

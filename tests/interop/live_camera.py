@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from agent.tokens import Credentials
+from agent.credentials import Credentials
 from media.sources.pattern import PatternPainter, read_frame_number
 from media.sources.source import VideoFormat
 from tests.integration.publishing import FPS, Publisher

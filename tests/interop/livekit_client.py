@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from agent.credentials import Credentials
+from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from tests.interop.chromium import Page
 
 SCRIPTS = Path(__file__).parent / "node_modules/livekit-client/dist"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from agent.api.app import create_app
 from agent.api.service import Exports
+from agent.credentials import Credentials
 from agent.service.http_server import HttpServer, address_of, bind
-from agent.tokens import Credentials, ServiceGrants, mint_service_token
+from agent.tokens import ServiceGrants, mint_service_token
 from tests.agent.api.fake_service import CREDENTIALS, fake_service
 
 _RECORDER = ServiceGrants(identity="viewer", room_record=True)

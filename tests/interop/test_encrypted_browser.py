@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent import RoomAgent, RoomRequest, load_settings
-from agent.tokens import Credentials
+from agent.credentials import Credentials
 from media.record.reader import read_recording
 from media.record.verify import verify_recording
 from tests.faults.recorded import check_all_decodes

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.tokens import Credentials
+from agent.credentials import Credentials
 from media.frames import Codec
 from tests.integration.conftest import livekit_server, server_binary  # noqa: F401 - fixtures
 from tests.integration.participants import room_name

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.tokens import Credentials, ServiceGrants
+from agent.credentials import Credentials
+from agent.tokens import ServiceGrants
 from media.export.job import ExportFailure, ExportResult, ExportState, ExportStatus
 from tests.agent.api.fake_service import FakeExports
 from tests.interop.chromium import Page

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from livekit import rtc
 from livekit.rtc import SimulateScenarioKind
 
-from agent.tokens import Credentials, ParticipantTokenRequest, mint_participant_token
+from agent.credentials import Credentials
+from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from media.frames import Codec
 from media.sources.source import VideoFormat
 from media.sources.sync import SECOND_BITS, SyncSource

@@ -12,8 +12,8 @@ import pytest
 from livekit.rtc import SimulateScenarioKind
 
 from agent import RoomAgent, RoomRequest, load_settings
+from agent.credentials import Credentials
 from agent.room.recording_plan import RecordingPlan
-from agent.tokens import Credentials
 from media.export.verification import verify_output
 from media.frames import MediaKind
 from media.package.packager import package_hls

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quality.content import Content, ContentCounts, ContentTally, is_black, is_still, level_dbfs, sparse
+from quality.content import Content, ContentCounts, level_dbfs
+from quality.content_tally import ContentTally, is_black, is_still, sparse
 
 
 def tone(amplitude: float, samples: int = 4800) -> NDArray[np.int16]:

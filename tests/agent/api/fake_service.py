@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from agent.api.app import create_app
 from agent.api.service import ApiService
+from agent.credentials import Credentials
 from agent.errors import RecordingConflict, RoomConflict, RoomNotFound, TrackNotFound
 from agent.metrics import build_metrics
 from agent.room.state import ConnectionState, PublicationState, RecordingStatus, RoomState, TrackState
@@ -27,7 +28,7 @@ from agent.service.protocol import (
 from agent.service.room_child import RoomFault
 from agent.service.room_slot import RoomView
 from agent.service.supervision import Phase
-from agent.tokens import Credentials, ServiceGrants, mint_service_token
+from agent.tokens import ServiceGrants, mint_service_token
 from media.clock import SteadyClock
 from media.errors import ExportNotFound
 from media.export.job import ExportRequest, ExportResult, ExportState, ExportStatus

@@ -8,7 +8,8 @@ import pytest
 from fastapi import FastAPI
 
 from agent.api.auth import GRANT_KEY
-from agent.tokens import Credentials, ServiceGrants
+from agent.credentials import Credentials
+from agent.tokens import ServiceGrants
 from tests.agent.api.fake_service import ALL_GRANTS, CREDENTIALS, EXPORT_ID, FakeService, bearer
 
 OPEN = {"/healthz", "/readyz", "/player", "/player/{name}"}

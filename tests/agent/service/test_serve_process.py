@@ -18,10 +18,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.config import Settings, load_settings
+from agent.credentials import Credentials
 from agent.errors import InvalidSettings, PortInUse
 from agent.service.http_server import address_of, bind
 from agent.service.serve import run_service
-from agent.tokens import Credentials, ServiceGrants, mint_service_token
+from agent.tokens import ServiceGrants, mint_service_token
 
 PROGRAM = Path(__file__).with_name("fake_serve.py")
 CREDENTIALS = Credentials("ws://127.0.0.1:1", "APIkey", "a-secret-of-at-least-32-characters")

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from media.errors import RtpError
 from media.process.sound_decoder import SoundDecoder
 from media.rtp.sound_sample import SoundRun
-from quality.content import Content, ContentTally
+from quality.content import Content
+from quality.content_tally import ContentTally
 from tests.media.opus_sounds import dither, encode, silence, tone
 
 FIRST = 50  # what the encoder makes of its first second is no matter here

@@ -1,0 +1,31 @@
+"""Where a LiveKit server is, and the key that signs tokens for it. Every command needs it: it loads no SDK."""
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit, urlunsplit
+
+from agent.errors import InvalidSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Where a LiveKit server is and what signs tokens for it. `repr` keeps the secret out."""
+
+    url: str
+    api_key: str
+    api_secret: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in {"ws", "wss", "http", "https"} or not parts.hostname:
+            raise InvalidSettings(
+                f"LIVEKIT_URL is {self.url!r}; give a ws:// or wss:// address, like ws://127.0.0.1:7880"
+            )
+        if not self.api_key or not self.api_secret:
+            raise InvalidSettings("set LIVEKIT_API_KEY and LIVEKIT_API_SECRET, both from your LiveKit server")
+
+    @property
+    def http_url(self) -> str:
+        """The same server for HTTP calls."""
+        parts = urlsplit(self.url)
+        scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+        return urlunsplit((scheme, parts.netloc, parts.path, "", ""))
