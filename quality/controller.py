@@ -12,7 +12,8 @@ choice here is a ceiling over its own. What is left to do:
 - *Steady*: what went down, up and down again within a minute, as it may where the server is made to follow the way
   closely, is asked for a layer lower. It comes back as all that was lowered; the last time in a minute only where the
   way has proved to carry all that is wanted.
-- *Raise*: what was lowered comes back step by step, once nothing is withheld and nothing is wrong.
+- *Raise*: what was lowered comes back step by step, once nothing is withheld and nothing is wrong but loss of the way's
+  own, which breaks no picture.
 
 Relieve, share, probe and raise are trials: each says what it expects, is judged by the worth of what is seen before and
 after, and is undone where that did not come; it is then tried again later, twice as late each time.
@@ -29,16 +30,16 @@ from quality.layer_trials import BETTER, SEEN_S, Action, Kind, Trial, longer, lo
 from quality.stats import VideoQuality
 from quality.window import Window
 
-TROUBLE_S = 6
+TROUBLE_S = 8  # the server acts within 3 s, and forgets to bring back what is lowered while it withholds
 LOSS_S = 15  # loss without a queue is more often radio than congestion, and bursts of it pass
 WITHHELD_S = 3  # a switch that is under way is over
-PROBE_S = 12  # the server's own probes come every 3 to 4 s at first
-UNANSWERED_S = 30  # of what the way has proved to carry: it may not know that it is lacking
+UNANSWERED_S = 30  # the server's own probes come every 3 to 4 s at first, but it may not know that it is lacking
 WIDER = 1.3  # times what comes: what a probe, and what comes after one that worked, asks for
 ROUND_TRIP_RISE = 0.002  # a second: the least round trip seen is forgotten this slowly
 CLEAN_S = 4
 PROVED_S = 2  # clean for so long where the way has proved to carry all
 WIDENED_S = 3  # clean for so long after a raise that worked
+UNBROKEN_S = 10  # of loss: more of it does not break more pictures by itself
 UNPROVEN_S = 15  # clean for so long where this end's estimate does not cover the step
 PROVEN = 0.9  # of a step's bits, or more: the estimate covers it
 THROUGH = 0.85  # of what came while there was trouble: the queue has to drain, and scenes vary
@@ -90,9 +91,7 @@ def step(
     if now < state.quiet_until or not evidence.tracks:
         return state, ()
     if evidence.trouble:
-        radio = state.is_idle(evidence) and all(item.fps > 0 for item in evidence.tracks)
-        patience_s = LOSS_S if radio else TROUBLE_S
-        return _relieve(state, evidence, now) if state.troubled >= patience_s else (state, ())
+        return _in_trouble(state, evidence, now)
     known_bps = evidence.available_bps
     proved = not probes and known_bps is not None and known_bps >= state.wanted_bps + others_bps
     if evidence.withheld:
@@ -158,6 +157,7 @@ def _count(state: ControllerState, evidence: Evidence, now: float, *, answered: 
     changed = tuple(
         (item.track_sid, now) for item in evidence.tracks if given.get(item.track_sid, item.quality) != item.quality
     )
+    is_calm = bool(evidence.tracks) and not (evidence.broken or withheld) and state.is_idle(evidence)
     rates = learned(state.layer_rates, state.before, evidence)
     return replace(
         state,
@@ -166,6 +166,7 @@ def _count(state: ControllerState, evidence: Evidence, now: float, *, answered: 
         troubled=(0 if answered else state.troubled) + 1 if trouble else 0,
         withheld=state.withheld + 1 if withheld and not trouble else 0,
         clean=0 if trouble or withheld else state.clean + (1 if evidence.tracks else 0),
+        unbroken=state.unbroken + 1 if is_calm else 0,
         round_trip_s=min(state.round_trip_s + ROUND_TRIP_RISE, evidence.round_trip_s or math.inf),
         seen=recent(state.seen, now) + changed,
     )
@@ -195,6 +196,14 @@ def _judge(state: ControllerState, trial: Trial, evidence: Evidence, now: float)
         f"{outcome.whole.after:.2f} is seen instead of {outcome.whole.before:.2f}"
     )
     return _ask(undone, before, now, Kind.UNDO, reason, "what was seen before")
+
+
+def _in_trouble(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
+    """Relieve, after a while; but what loss lowered comes back where the loss stays and breaks no picture."""
+    radio = state.is_idle(evidence) and all(item.fps > 0 for item in evidence.tracks)
+    if state.troubled >= (LOSS_S if radio else TROUBLE_S) and (relieved := _relieve(state, evidence, now))[1]:
+        return relieved
+    return _raise(state, evidence, now, proved=False) if state.unbroken >= UNBROKEN_S else (state, ())
 
 
 def _relieve(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
@@ -232,8 +241,7 @@ def _withheld(state: ControllerState, evidence: Evidence, now: float, *, probes:
         return state, ()
     if probes and (shared := _share(state, evidence, now))[1]:
         return shared
-    patience_s = PROBE_S if probes else UNANSWERED_S
-    if state.withheld < patience_s or not state.is_idle(evidence) or waits(state.waits, Kind.PROBE, now):
+    if state.withheld < UNANSWERED_S or not state.is_idle(evidence) or waits(state.waits, Kind.PROBE, now):
         return state, ()
     return _probe(state, evidence, now) if probes or proved else (state, ())
 
@@ -301,7 +309,8 @@ def _shared_out(state: ControllerState, evidence: Evidence, bandwidth_bps: float
 def _raise(state: ControllerState, evidence: Evidence, now: float, *, proved: bool) -> Stepped:
     """The most useful step of those that are held down. `proved`: the way is known to carry all that is wanted."""
     clean_s = PROVED_S if proved else WIDENED_S if state.widened else CLEAN_S
-    if not state.held or state.clean < clean_s or waits(state.waits, Kind.RAISE, now):
+    lossy = bool(evidence.trouble)
+    if not state.held or not (lossy or state.clean >= clean_s) or waits(state.waits, Kind.RAISE, now):
         return state, ()
     assert state.inputs is not None
     asked, videos = state.asked, state.judged(evidence)
@@ -315,10 +324,11 @@ def _raise(state: ControllerState, evidence: Evidence, now: float, *, proved: bo
     more = bitrate_bps(videos, wanted) - bitrate_bps(videos, asked)
     known = evidence.available_bps
     proven = known is not None and known >= PROVEN * (evidence.received_bps + more)
-    if wanted == asked or (not proven and not covered and state.clean < UNPROVEN_S):
+    if wanted == asked or not (proven or covered or lossy or state.clean >= UNPROVEN_S):
         return state, ()
     held = {sid: quality for sid, quality in wanted.items() if quality is not None}
-    reason = f"clean for {state.clean} s" + (f", {known / 1000:.0f} kb/s estimated" if known is not None else "")
+    calm = f"no picture broke for {state.unbroken} s" if lossy else f"clean for {state.clean} s"
+    reason = calm + (f", {known / 1000:.0f} kb/s estimated" if known is not None else "")
     return _try(state, Kind.RAISE, held, now, reason, "the higher layer, and no trouble")
 
 
@@ -353,6 +363,7 @@ def _ask(state: ControllerState, before: Ceilings, now: float, kind: Kind, reaso
         troubled=0,
         withheld=0,
         clean=0,
+        unbroken=0,
         switches=recent(state.switches, now) + tuple((action.track_sid, now) for action in actions),
     ), actions
 

@@ -19,9 +19,9 @@ class ControllerState:
     """What `step` remembers. Begin with `ControllerState()`: nothing is held down.
 
     `allowed` is what the limits leave of each track, `held` what trials lowered further. `recent` is what was seen in
-    the last seconds; `troubled`, `withheld` and `clean` count seconds on end. `probing` is a probe for which all
-    was lowered; `widened` says that the last trial of more worked, `round_trip_s` is the least one. `switches` are
-    those asked for, `seen` those that came, of the last minute.
+    the last seconds; `troubled`, `withheld`, `clean` and `unbroken` (no queue, and no picture broke, whatever is lost)
+    count seconds on end. `probing` is a probe for which all was lowered; `widened` says that the last trial of more
+    worked, `round_trip_s` is the least one. `switches` are those asked for, `seen` those that came, of the last minute.
     """
 
     inputs: tuple[tuple[Subscription, ...], Limits] | None = None
@@ -32,6 +32,7 @@ class ControllerState:
     troubled: int = 0
     withheld: int = 0
     clean: int = 0
+    unbroken: int = 0
     trial: Trial | None = None
     probing: Trial | None = None
     widened: bool = False
@@ -71,7 +72,7 @@ class ControllerState:
         return {(sid, quality): rate for sid, quality, rate in self.rates}
 
     def measured(self) -> tuple[Subscription, ...]:
-        """The subscriptions with bitrates as measured where they are, else as announced, else LiveKit's presets."""
+        """The subscriptions with bitrates as measured, else as announced, else as these say of LiveKit's presets."""
         assert self.inputs is not None
         return measured(self.inputs[0], {key: rate.bps for key, rate in self.layer_rates.items()})
 

@@ -9,9 +9,11 @@ from quality.window import Window
 
 BAD_LOSS_RATIO = 0.06  # the server calls video with more than 6% lost POOR
 STARVED_FPS_RATIO = 0.7  # of a layer's usual frame rate: a temporal layer is missing, which halves it
+LEAST_FPS_RATIO = 0.2  # of three temporal layers the lowest has a quarter of the frames; fewer are the publisher's
 FELL_RATIO = 0.95  # of the estimate a second before
 LIMITED_RATIO = 1.4  # of what comes: an estimate of less may be all that there is; libwebrtc's goes to 1.5 at most
 USUAL_FPS_FALL = 0.98  # a second: a publisher's lower rate is taken for usual after 18 s (0.98^18 = 0.7)
+FRAMES_BITS = 0.7  # half of the frames take 0.6 of the bits, a quarter 0.4
 USUAL_FPS_RISE = 0.3  # a burst after a stall must not raise what is usual in one second
 
 
@@ -31,7 +33,8 @@ class Seen:
     """A received video in one second.
 
     `worth` is its `utility` by `weight`, which says how much it matters now. `withheld`: the server gives a lower layer
-    than was asked for, or not all its frames. `trouble` is in words, and empty where there is none.
+    than was asked for, or not all its frames. `trouble` is in words, and empty where there is none; `broken`: its
+    picture stood still or did not come, which loss alone need not do.
     """
 
     track_sid: str
@@ -43,6 +46,7 @@ class Seen:
     usual_fps: float
     withheld: bool
     trouble: str
+    broken: bool = False
 
     @property
     def worth(self) -> float:
@@ -86,6 +90,11 @@ class Evidence:
         return next((item.trouble for item in self.tracks if item.trouble), "")
 
     @property
+    def broken(self) -> bool:
+        """Whether a picture stood still or did not come."""
+        return any(item.broken for item in self.tracks)
+
+    @property
     def withheld(self) -> bool:
         """Whether the server gives less than was asked for."""
         return any(item.withheld for item in self.tracks)
@@ -122,7 +131,10 @@ def gather(
 
 
 def learned(rates: Rates, before: Evidence | None, evidence: Evidence) -> dict[tuple[str, VideoQuality], LayerRate]:
-    """`rates` with a second more: frames of all layers, bits of those that were whole, and there before as well."""
+    """`rates` with a second more, of layers that were there before as well.
+
+    Where temporal layers are missing the bits of all are inferred from those that come.
+    """
     steady = {(item.track_sid, item.quality) for item in before.tracks} if before else set()
     found = {key: replace(rate, fps=rate.fps * USUAL_FPS_FALL) for key, rate in rates.items()}
     for item in evidence.tracks:
@@ -132,8 +144,10 @@ def learned(rates: Rates, before: Evidence | None, evidence: Evidence) -> dict[t
         rate = found.get(key, LayerRate(fps=item.usual_fps))
         fps = max(rate.fps, rate.fps + USUAL_FPS_RISE * (item.fps - rate.fps))
         bps = rate.bps
-        if item.fps >= STARVED_FPS_RATIO * fps:
-            bps += (item.received_bps - bps) * (USUAL_FPS_RISE if bps else 1.0)
+        if item.fps >= LEAST_FPS_RATIO * fps and item.fps > 0:
+            starved = item.fps < STARVED_FPS_RATIO * fps
+            whole = item.received_bps * ((fps / item.fps) ** FRAMES_BITS if starved else 1.0)
+            bps += (whole - bps) * (USUAL_FPS_RISE if bps else 1.0)
         found[key] = LayerRate(bps, fps)
     return found
 
@@ -162,11 +176,16 @@ def _seen(item: Subscription, window: Window, asked: VideoQuality, rates: Rates)
         usual_fps,
         withheld=window.layer_distance > 0 or starved,
         trouble=_trouble(window),
+        broken=window.freeze_count > 0 or _is_empty(window),
     )
 
 
+def _is_empty(window: Window) -> bool:
+    return window.frames == 0 and window.source is not TrackSource.SCREEN_SHARE
+
+
 def _trouble(window: Window) -> str:
-    if window.frames == 0 and window.source is not TrackSource.SCREEN_SHARE:
+    if _is_empty(window):
         return f"packets arrive, but no complete frame, {window.loss_ratio:.0%} lost"
     if window.freeze_count > 0:
         return f"video froze for {window.freeze_s:.1f} s"

@@ -66,21 +66,27 @@ def _step_up(
 def measured(
     subscriptions: tuple[Subscription, ...], rates_bps: Mapping[tuple[str, VideoQuality], float]
 ) -> tuple[Subscription, ...]:
-    """The subscriptions with the bitrates of `rates_bps`; else as announced; else what LiveKit's presets spend."""
-    return tuple(
-        replace(
-            item,
-            layers=tuple(
-                replace(
-                    layer,
-                    bitrate_bps=rates_bps.get((item.track_sid, layer.quality))
-                    or layer.bitrate_bps
-                    or _preset(item, layer),
-                )
-                for layer in item.layers
-            ),
-        )
-        for item in subscriptions
+    """The subscriptions with the bitrates of `rates_bps`; else as announced; else what LiveKit's presets spend.
+
+    A publisher whose known layers take more or less than the presets takes so much more or less for the others too.
+    """
+    return tuple(_measured(item, rates_bps) for item in subscriptions)
+
+
+def _measured(item: Subscription, rates_bps: Mapping[tuple[str, VideoQuality], float]) -> Subscription:
+    known = {
+        layer.quality: rate
+        for layer in item.layers
+        if (rate := rates_bps.get((item.track_sid, layer.quality), 0.0) or layer.bitrate_bps) > 0
+    }
+    spends = sum(_preset(item, layer) for layer in item.layers if layer.quality in known)
+    as_presets = sum(known.values()) / spends if spends > 0 else 1.0
+    return replace(
+        item,
+        layers=tuple(
+            replace(layer, bitrate_bps=known.get(layer.quality) or _preset(item, layer) * as_presets)
+            for layer in item.layers
+        ),
     )
 
 

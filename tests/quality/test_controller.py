@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quality.allocation import Limits, Subscription, decode_cores
-from quality.controller import LOSS_S, PROBE_S, SETTLE_S, TROUBLE_S, UNPROVEN_S, adopt, step
+from quality.controller import LOSS_S, SETTLE_S, TROUBLE_S, UNANSWERED_S, UNPROVEN_S, adopt, step
 from quality.controller_state import ControllerState
+from quality.layer_steps import measured
 from quality.layer_trials import FIRST_WAIT_S, Action, Kind
 from quality.stats import Direction, TrackKind, VideoQuality
 from quality.window import Window
@@ -84,6 +85,35 @@ def test_loss_that_lower_layers_do_not_end_is_borne() -> None:
     assert len(tries) <= 4
 
 
+@pytest.mark.parametrize(("queued", "froze", "asked"), [(False, False, HIGH), (True, False, LOW), (False, True, LOW)])
+def test_what_loss_lowered_comes_back_where_it_stays_and_breaks_no_picture(
+    queued: bool, froze: bool, asked: VideoQuality
+) -> None:
+    state, _ = step(ControllerState(), ROOM, (window("TR_a", HIGH), window("TR_b", HIGH)), EPOCH)
+    state, kinds = adopt(state, {"TR_a": LOW, "TR_b": HIGH}), list[tuple[int, Kind]]()
+    for second in range(1, 40):
+        own = state.asked["TR_a"]
+        assert own is not None
+        windows = tuple(
+            replace(
+                window(sid, quality, loss=0.1, round_trip_s=FULL_S if queued and second > 1 else IDLE_S),
+                freeze_count=int(froze and second % 5 == 0),
+                freeze_s=0.3 if froze and second % 5 == 0 else 0.0,
+            )
+            for sid, quality in (("TR_a", own), ("TR_b", state.asked["TR_b"] or LOW))
+        )
+        state, actions = step(state, ROOM, windows, EPOCH + second)
+        kinds.extend((second, action.kind) for action in actions if action.track_sid == "TR_a")
+    if asked is HIGH:
+        (first, *_) = [at for at, kind in kinds if kind is Kind.RAISE]
+        assert first == 9, "in the tenth second of loss without a broken picture"
+        assert state.asked["TR_a"] is not None
+        assert state.asked["TR_a"] > LOW
+    else:
+        assert Kind.RAISE not in {kind for _, kind in kinds}
+        assert state.asked["TR_a"] is LOW
+
+
 def test_a_short_burst_of_loss_changes_nothing() -> None:
     room = Room()
     for _ in range(20):
@@ -96,7 +126,7 @@ def test_a_short_burst_of_loss_changes_nothing() -> None:
 
 def test_what_the_server_withholds_on_an_idle_way_is_tried_after_a_while() -> None:
     room = Room(given={"TR_a": MEDIUM, "TR_b": MEDIUM})
-    assert room.pass_seconds(PROBE_S - 1) == []
+    assert room.pass_seconds(UNANSWERED_S - 1) == []
     lowered = room.pass_seconds(1)
     assert {(action.kind, action.to_quality) for action in lowered} == {(Kind.PROBE, LOW)}
     assert "on an idle way" in lowered[0].reason
@@ -121,7 +151,7 @@ def test_a_probe_that_brings_nothing_is_undone_and_the_next_waits_longer() -> No
 def test_frames_that_are_withheld_count_where_the_estimate_says_that_the_way_is_full() -> None:
     for available_bps, probed in ((700_000.0, True), (4_000_000.0, False)):
         state, found = ControllerState(), []
-        for second in range(3 * PROBE_S):
+        for second in range(3 * UNANSWERED_S):
             windows = (
                 window("TR_a", HIGH, fps=7.5 if second > 10 else None, available_bps=available_bps),
                 window("TR_b", LOW, available_bps=available_bps),
@@ -270,6 +300,21 @@ def test_layers_without_a_bitrate_cost_what_livekits_presets_do() -> None:
     bare = tuple(replace(item, layers=tuple(replace(one, bitrate_bps=0.0) for one in item.layers)) for item in ROOM)
     state, _ = step(ControllerState(), bare, (), EPOCH, Limits(bandwidth_bps=2.1e6))
     assert dict(state.asked) == {"TR_a": HIGH, "TR_b": LOW}
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0, 1.5])
+def test_layers_that_were_not_seen_take_as_much_more_than_the_presets_as_those_that_were(share: float) -> None:
+    bare = replace(ROOM[0], layers=tuple(replace(one, bitrate_bps=0.0) for one in LAYERS))
+    (preset,) = measured((bare,), {})
+    low, medium, high = (layer.bitrate_bps for layer in preset.layers)
+    assert low > 0
+    (known,) = measured((bare,), {("TR_a", MEDIUM): share * medium})
+    assert [layer.bitrate_bps for layer in known.layers] == pytest.approx([share * low, share * medium, share * high])
+    (both,) = measured((bare,), {("TR_a", MEDIUM): medium, ("TR_a", LOW): 2 * low})
+    assert low < both.layers[0].bitrate_bps == 2 * low
+    assert high < both.layers[2].bitrate_bps < 2 * high
+    (announced,) = measured((replace(bare, layers=LAYERS),), {})
+    assert announced.layers == LAYERS
 
 
 def test_tracks_come_and_go_and_one_without_layers_is_left_alone() -> None:

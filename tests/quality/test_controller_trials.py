@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from quality.allocation import Limits, Subscription
-from quality.controller import adopt, step
+from quality.controller import TROUBLE_S, adopt, step
 from quality.controller_state import ControllerState
 from quality.layer_trials import Action, Kind
 from quality.window import Window
@@ -56,7 +56,7 @@ def test_a_relief_of_which_nothing_can_be_known_any_more_is_kept_and_holds_up_no
     seen: tuple[Window, ...],
 ) -> None:
     room = Room(1_000_000.0)
-    room.pass_seconds(6)
+    room.pass_seconds(TROUBLE_S)
     assert [action.kind for _, action in room.actions] == [Kind.RELIEVE, Kind.RELIEVE]
     changed = frozenset({"TR_a"})
     assert room.state.trial is not None
@@ -97,13 +97,13 @@ def test_an_estimate_of_nine_tenths_of_what_a_step_needs_covers_it(share: float,
     assert ((action.kind, action.to_quality) if action else None) == ((Kind.RAISE, MEDIUM) if raised else None)
 
 
-@pytest.mark.parametrize(("after_s", "waits"), [(10, True), (19, True), (20, False)])
+@pytest.mark.parametrize(("after_s", "waits"), [(12, True), (19, True), (20, False)])
 def test_trouble_within_twenty_seconds_of_a_raise_that_seemed_to_work_is_its_doing(after_s: int, waits: bool) -> None:
     camera = OneCamera()
     raised = camera.next_action()
     assert raised is not None
     assert raised.kind is Kind.RAISE
-    assert camera.next_action(within=after_s - 6) is None
+    assert camera.next_action(within=after_s - TROUBLE_S) is None
     assert camera.state.trial is None, "it was judged, and worked"
     relieved = camera.next_action(trouble=True)
     at = camera.second

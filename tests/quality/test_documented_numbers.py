@@ -30,14 +30,14 @@ def first(kind: Kind, room: Room) -> float:
     return room.actions[0][0]
 
 
-def test_trouble_is_relieved_after_six_seconds_and_after_fifteen_where_there_is_no_queue() -> None:
-    assert first(Kind.RELIEVE, Room(1_000_000.0)) == 6
+def test_trouble_is_relieved_after_eight_seconds_and_after_fifteen_where_there_is_no_queue() -> None:
+    assert first(Kind.RELIEVE, Room(1_000_000.0)) == 8
     assert first(Kind.RELIEVE, Room(radio_loss=0.1)) == 15
 
 
-def test_what_is_withheld_is_probed_after_twelve_seconds_and_of_a_recording_after_thirty() -> None:
+def test_what_is_withheld_is_probed_after_thirty_seconds() -> None:
     given = {"TR_a": MEDIUM, "TR_b": MEDIUM}
-    assert first(Kind.PROBE, Room(given=given)) == 12
+    assert first(Kind.PROBE, Room(given=given)) == 30
     recorded = Room(given=given, probes=False)
     recorded.available_bps = 4e6
     assert first(Kind.PROBE, recorded) == 30
@@ -45,8 +45,8 @@ def test_what_is_withheld_is_probed_after_twelve_seconds_and_of_a_recording_afte
 
 def test_what_all_was_lowered_for_is_asked_for_a_second_later() -> None:
     room = Room(given={"TR_a": MEDIUM, "TR_b": MEDIUM})
-    room.pass_seconds(14)
-    assert room.times(Kind.PROBE) == [12, 13]
+    room.pass_seconds(32)
+    assert room.times(Kind.PROBE) == [30, 31]
 
 
 @pytest.mark.parametrize(("smaller_lines", "gain"), [(347, 1.16), (379, 1.14)])

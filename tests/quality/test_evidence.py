@@ -83,10 +83,18 @@ def test_what_a_layer_takes_is_learned_from_seconds_that_are_whole() -> None:
     assert rates == {("TR_a", HIGH): LayerRate(FULL_BPS, FULL_FPS)}
     half = evidence(replace(window("TR_a", HIGH), bytes=round(FULL_BPS / 16)))
     assert learned(rates, full, half)["TR_a", HIGH].bps == pytest.approx(0.85 * FULL_BPS), "three tenths of the way"
-    starved = evidence(window("TR_a", HIGH, fps=10.0))
-    assert learned(rates, full, starved)["TR_a", HIGH].bps == FULL_BPS
+    few = evidence(window("TR_a", HIGH, fps=0.19 * FULL_FPS))
+    assert learned(rates, full, few)["TR_a", HIGH].bps == FULL_BPS
     troubled = evidence(window("TR_a", HIGH, loss=0.1))
     assert learned(rates, full, troubled)["TR_a", HIGH].bps == FULL_BPS
+
+
+@pytest.mark.parametrize(("frames", "bits"), [(0.5, 0.6), (0.25, 0.4)])
+def test_what_a_layer_takes_is_inferred_where_temporal_layers_are_missing(frames: float, bits: float) -> None:
+    """As libwebrtc shares out bits and frames among three of them."""
+    some = evidence(replace(window("TR_a", HIGH, fps=frames * FULL_FPS), bytes=round(bits * FULL_BPS / 8)))
+    rates = learned({("TR_a", HIGH): LayerRate(0.0, FULL_FPS)}, some, some)
+    assert rates["TR_a", HIGH].bps == pytest.approx(FULL_BPS, rel=0.1)
 
 
 def test_a_lower_frame_rate_becomes_usual_slowly_and_a_higher_one_within_seconds() -> None:
