@@ -1,15 +1,30 @@
 """What holds for all tests."""
 
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
-from tests.second_runs import pytest_handlecrashitem, pytest_runtest_logreport
+from tests.second_runs import (
+    pytest_handlecrashitem,
+    pytest_report_teststatus,
+    pytest_runtest_logreport,
+    pytest_runtestloop,
+)
 from tests.whole_files import pytest_xdist_make_scheduler
 
-__all__ = ["pytest_handlecrashitem", "pytest_runtest_logreport", "pytest_xdist_make_scheduler"]
+__all__ = [
+    "pytest_handlecrashitem",
+    "pytest_report_teststatus",
+    "pytest_runtest_logreport",
+    "pytest_runtestloop",
+    "pytest_xdist_make_scheduler",
+]
+
+# Some machines compile nothing for keeps; commands that tests start would compile all of it each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(autouse=True)

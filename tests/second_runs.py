@@ -2,7 +2,8 @@
 
 One whose worker process died in native code: the SDK sometimes aborts the whole process when a room ends. That costs
 a service one room, which it starts again; it shall not cost a test run either. And up to MOST_FAILED tests of those
-that wait for real servers and browsers, where a busy machine can outlast any patience: then they have it alone.
+that wait for real servers and browsers, where a busy machine can outlast any patience: they are run again at the end,
+when they have it alone.
 A second run that died in native code after its test had passed counts as passed, for the same reason.
 Only runs that share a machine among workers (`-n`) have second runs, and their output names each one.
 """
@@ -19,9 +20,12 @@ import pytest
 TIMEOUT_S = 300  # a test may take 240 s
 MOST_FAILED = 3
 REAL_PARTS = ("server", "interop")
+PUT_OFF = "put off"
 
 _again: dict[str, bool] = {}
 """By test, whether it passed when it was run again."""
+_put_off: dict[str, pytest.TestReport] = {}
+"""By test, its first failure, until it is run again."""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -32,14 +36,33 @@ def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> Generator[None]:
-    """Replace the report of a failure that came from a worker by that of the second run."""
-    if report.failed and hasattr(report, "node") and any(mark in report.keywords for mark in REAL_PARTS):
-        if _again.get(report.nodeid):
-            _pass(report)
-        elif report.nodeid not in _again and len(_again) < MOST_FAILED:
-            sys.stderr.write(f"\n{report.longreprtext}\n")
-            _run_again(report.nodeid, report, "it failed")
+    """Put off the failure of a test of real parts, from a worker; what else is told of that test is left out."""
+    if hasattr(report, "node") and any(mark in report.keywords for mark in REAL_PARTS):
+        known = report.nodeid in _put_off or report.nodeid in _again
+        if report.failed and (known or len(_put_off) + len(_again) < MOST_FAILED):
+            _put_off.setdefault(report.nodeid, report)
+            sys.stderr.write(f"\n{report.longreprtext}\n" if not known else "")
+            report.outcome = PUT_OFF  # type: ignore[assignment]  # an outcome of our own, told of below
     yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """A failure that was put off counts as nothing yet."""
+    return ("", "", "") if report.outcome == PUT_OFF else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Once the workers have nothing more to do, run again what failed, and tell how that ended."""
+    done = yield
+    for test, report in list(_put_off.items()):
+        report.outcome = "failed"
+        _run_again(test, report, "it failed")
+        del _put_off[test]
+        del report.node  # as if it were no worker's
+        session.config.hook.pytest_runtest_logreport(report=report)
+    return done
 
 
 def _run_again(test: str, report: pytest.TestReport, why: str) -> None:

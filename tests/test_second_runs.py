@@ -146,3 +146,26 @@ def test_a_second_run_that_dies_after_its_test_counts_by_the_test(tmp_path: Path
     run = run_by_workers(tmp_path, "-n", "1")
     assert "its worker died; run again: exit code -6" in run.stderr
     assert run.returncode == (0 if passes else 1), run.stdout + run.stderr
+
+
+_WAITS_FOR_THE_END = """
+import pathlib, pytest
+
+MARK = pathlib.Path(__file__).with_suffix(".mark")
+
+@pytest.mark.server
+def test_needs_the_machine():
+    assert MARK.exists()
+
+def test_busy():
+    MARK.touch()
+"""
+
+
+def test_second_runs_come_once_all_else_is_done(tmp_path: Path) -> None:
+    (tmp_path / "test_real.py").write_text(_WAITS_FOR_THE_END)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  server\n")
+    run = run_by_workers(tmp_path, "-n", "1")
+    assert "== 2 passed in" in run.stdout, run.stdout + run.stderr
+    assert "it failed; run again: exit code 0" in run.stderr
+    assert run.returncode == 0
