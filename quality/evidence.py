@@ -165,6 +165,7 @@ def _seen(item: Subscription, window: Window, asked: VideoQuality, rates: Rates)
     if window.requested_fps is not None:
         usual_fps = min(usual_fps, window.requested_fps)
     starved = window.source is not TrackSource.SCREEN_SHARE and window.fps < STARVED_FPS_RATIO * usual_fps
+    broken = _broken(window)
     shown = Layer(quality, window.frame_width, window.frame_height, window.fps, window.bitrate_bps)
     return Seen(
         item.track_sid,
@@ -175,20 +176,18 @@ def _seen(item: Subscription, window: Window, asked: VideoQuality, rates: Rates)
         window.fps,
         usual_fps,
         withheld=window.layer_distance > 0 or starved,
-        trouble=_trouble(window),
-        broken=window.freeze_count > 0 or _is_empty(window),
+        trouble=broken or _lost(window),
+        broken=bool(broken),
     )
 
 
-def _is_empty(window: Window) -> bool:
-    return window.frames == 0 and window.source is not TrackSource.SCREEN_SHARE
-
-
-def _trouble(window: Window) -> str:
-    if _is_empty(window):
+def _broken(window: Window) -> str:
+    if window.frames == 0 and window.source is not TrackSource.SCREEN_SHARE:
         return f"packets arrive, but no complete frame, {window.loss_ratio:.0%} lost"
     if window.freeze_count > 0:
         return f"video froze for {window.freeze_s:.1f} s"
-    if window.loss_ratio > BAD_LOSS_RATIO:
-        return f"{window.loss_ratio:.0%} of packets lost"
     return ""
+
+
+def _lost(window: Window) -> str:
+    return f"{window.loss_ratio:.0%} of packets lost" if window.loss_ratio > BAD_LOSS_RATIO else ""

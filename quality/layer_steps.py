@@ -74,20 +74,17 @@ def measured(
 
 
 def _measured(item: Subscription, rates_bps: Mapping[tuple[str, VideoQuality], float]) -> Subscription:
-    known = {
+    takes = {
         layer.quality: rate
         for layer in item.layers
         if (rate := rates_bps.get((item.track_sid, layer.quality), 0.0) or layer.bitrate_bps) > 0
     }
-    spends = sum(_preset(item, layer) for layer in item.layers if layer.quality in known)
-    as_presets = sum(known.values()) / spends if spends > 0 else 1.0
-    return replace(
-        item,
-        layers=tuple(
-            replace(layer, bitrate_bps=known.get(layer.quality) or _preset(item, layer) * as_presets)
-            for layer in item.layers
-        ),
-    )
+    if len(takes) < len(item.layers):
+        presets = {layer.quality: _preset(item, layer) for layer in item.layers}
+        spent = sum(presets[quality] for quality in takes)
+        as_presets = sum(takes.values()) / spent if spent > 0 else 1.0
+        takes = {quality: preset * as_presets for quality, preset in presets.items()} | takes
+    return replace(item, layers=tuple(replace(layer, bitrate_bps=takes[layer.quality]) for layer in item.layers))
 
 
 def _preset(item: Subscription, layer: Layer) -> float:

@@ -22,8 +22,8 @@ MOST_FAILED = 3
 REAL_PARTS = ("server", "interop")
 PUT_OFF = "put off"
 
-_again: dict[str, bool] = {}
-"""By test, whether it passed when it was run again."""
+_again: set[str] = set()
+"""The tests that were run again."""
 _put_off: dict[str, pytest.TestReport] = {}
 """By test, its first failure, until it is run again."""
 
@@ -38,7 +38,7 @@ def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport) -> None:
 def pytest_runtest_logreport(report: pytest.TestReport) -> Generator[None]:
     """Put off the failure of a test of real parts, from a worker; what else is told of that test is left out."""
     if hasattr(report, "node") and any(mark in report.keywords for mark in REAL_PARTS):
-        known = report.nodeid in _put_off or report.nodeid in _again
+        known = report.nodeid in _put_off
         if report.failed and (known or len(_put_off) + len(_again) < MOST_FAILED):
             _put_off.setdefault(report.nodeid, report)
             sys.stderr.write(f"\n{report.longreprtext}\n" if not known else "")
@@ -66,17 +66,17 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 
 def _run_again(test: str, report: pytest.TestReport, why: str) -> None:
+    _again.add(test)
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", f"--junit-xml={results}", test]
         try:
             again = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         except subprocess.TimeoutExpired:
-            _again[test] = False
             return
-        _again[test] = again.returncode == 0 or (again.returncode < 0 and _passed(results))
+        passed = again.returncode == 0 or (again.returncode < 0 and _passed(results))
     sys.stderr.write(f"\n{test}: {why}; run again: exit code {again.returncode}\n")
-    if _again[test]:
+    if passed:
         _pass(report)
     else:
         report.longrepr = f"{report.longrepr}; and when run again:\n{again.stdout[-4000:]}"

@@ -127,22 +127,15 @@ def test_tests_of_real_parts_run_once_more_and_few_of_them(tmp_path: Path) -> No
     assert len(again) == MOST_FAILED
 
 
-_DIES_AT_THE_END_TOO = """
-import atexit, os, pathlib
-
-def test_dies_twice():
-    mark = pathlib.Path(__file__).with_suffix(".mark")
-    if not mark.exists():
-        mark.touch()
-        os.abort()
+_DIES_AT_THE_END_TOO = f"""import atexit
+{_DIES_ONCE}
     atexit.register(os.abort)
-    assert {passes}
-"""
+    assert """
 
 
 @pytest.mark.parametrize("passes", [True, False])
 def test_a_second_run_that_dies_after_its_test_counts_by_the_test(tmp_path: Path, passes: bool) -> None:
-    (tmp_path / "test_native.py").write_text(_DIES_AT_THE_END_TOO.format(passes=passes))
+    (tmp_path / "test_native.py").write_text(f"{_DIES_AT_THE_END_TOO}{passes}\n")
     run = run_by_workers(tmp_path, "-n", "1")
     assert "its worker died; run again: exit code -6" in run.stderr
     assert run.returncode == (0 if passes else 1), run.stdout + run.stderr

@@ -49,8 +49,7 @@ class QualityLog:
         for judged in tick.tracks:
             self._describe(judged.label, tick)
             self._gathered.setdefault(judged.label.track_sid, []).append(judged)
-            for change in judged.judgement.changes:
-                self._append(_pattern_event(judged.label, change))
+            self._tell(judged.label, judged.judgement.changes)
         for left in tick.left:
             self._end(left, tick.connection)
         seconds = _seconds(tick)
@@ -81,8 +80,11 @@ class QualityLog:
         sid = left.label.track_sid
         if sid in self._described and self._described[sid][0] == connection:
             del self._described[sid]
-            for change in left.changes:
-                self._append(_pattern_event(left.label, change))
+            self._tell(left.label, left.changes)
+
+    def _tell(self, label: TrackLabel, changes: tuple[PatternChange, ...]) -> None:
+        for change in changes:
+            self._append(_pattern_event(label, change))
 
     def _describe(self, label: TrackLabel, tick: QualityTick) -> None:
         """Say once which track is meant by the SID."""

@@ -76,7 +76,7 @@ async def test_a_recording_has_a_report_of_sound_and_picture_beside_the_servers_
     assert audio.level_dbfs is not None
     assert audio.level_dbfs <= loudest
     assert audio.silent_ratio is not None, "it was heard"
-    assert audio.silent_ratio < 0.8, "what a busy sender leaves out is silent"
+    assert audio.silent_ratio < 0.5
     assert audio.clipped_ratio == pytest.approx(0.0, abs=0.01)
     assert agent.counters().recorded_sound_failures == 0
     video = next(item for item in report.tracks if item.track.kind == "video")
@@ -168,6 +168,6 @@ async def test_a_pause_writes_the_report_and_decoded_media_are_looked_at(
     assert audio.level_dbfs is not None
     assert audio.level_dbfs <= loudest
     assert audio.silent_ratio is not None
-    assert audio.silent_ratio < 0.8, "what a busy sender leaves out is silent"
+    assert audio.silent_ratio < 0.5
     assert audio.clipped_ratio == pytest.approx(0.0, abs=0.01)
     assert (video.black_ratio, video.still_ratio) == (0.0, 0.0)
