@@ -19,7 +19,8 @@ _QP_SCALE = {VideoCodec.VP8: 127.0, VideoCodec.H264: 51.0, VideoCodec.VP9: 255.0
 @dataclass(frozen=True, slots=True)
 class Signs:
     """`trouble` by limit, as sentences; without one all is well. `delivered` is the share of captured frames that the
-    highest sent layer has, `coarse` its quantizer's share of the scale, `load` the share of time spent encoding.
+    highest sent layer has, `captured` the share of the frames to be published that are captured, `coarse` the layer's
+    quantizer as a share of the scale, `load` the share of time spent encoding.
 
     `highest_sent` is False where the encoder leaves out the highest layer that is wanted. `unsent`: none of those that
     are wanted is sent, and nothing limits it.
@@ -27,6 +28,7 @@ class Signs:
 
     trouble: dict[Limit, str]
     delivered: float
+    captured: float
     coarse: float
     load: float
     cpu_limited: bool
@@ -38,7 +40,8 @@ class Signs:
     def measure(self, limit: Limit) -> float:
         """How well it goes as to `limit`: more is better, 0 to about 2."""
         if limit is Limit.CPU:
-            return self.delivered + 1.0 - min(1.0, self.load)
+            # Where the processor is short, fewer frames are captured too: all of few is not better than most of many.
+            return self.delivered * self.captured + 1.0 - min(1.0, self.load)
         return self.delivered + 1.0 - self.coarse
 
 
@@ -49,7 +52,7 @@ def read_signs(published: Published, settings: Settings, window: Window) -> Sign
         return None
     sent = [layer for layer in wanted if layer.bitrate_bps > 0 and layer.width > 0]
     highest = sent[-1] if sent else None
-    captured = window.captured_fps
+    captured, wanted_fps = window.captured_fps, min(published.fps, settings.max_fps or published.fps)
     delivered = min(1.0, highest.fps / captured) if highest else 0.0
     codec = settings.codec or published.codec
     coarse = min(1.0, (highest.qp or 0.0) / _QP_SCALE.get(codec, 255.0)) if highest and highest.fps else 1.0
@@ -58,6 +61,7 @@ def read_signs(published: Published, settings: Settings, window: Window) -> Sign
     signs = Signs(
         trouble={},
         delivered=delivered,
+        captured=min(1.0, captured / wanted_fps),
         coarse=coarse,
         load=load,
         cpu_limited=QualityLimitationReason.CPU in reasons,
@@ -69,7 +73,7 @@ def read_signs(published: Published, settings: Settings, window: Window) -> Sign
     starving = _starving(published, sent, signs)
     if starving:
         signs.trouble[Limit.BANDWIDTH] = starving
-    elif overload := _overload(signs, captured, min(published.fps, settings.max_fps or published.fps)):
+    elif overload := _overload(signs, captured, wanted_fps):
         signs.trouble[Limit.CPU] = overload
     return signs
 

@@ -8,6 +8,7 @@ dropped at random, and an encoder that is busy all the time. Each change is watc
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from statistics import fmean
 
 from quality.publish_ladder import Limit, Move, Published, Rung, Settings, combined, fitting_lines, needed_bps, rungs
 from quality.publish_signs import BUSY, Signs, read_signs
@@ -27,6 +28,8 @@ BARRED_S = 60.0  # what did not help is not tried again for so long, twice as lo
 MAX_BARRED_S = 600.0
 REPUBLISH_EVERY_S = 30.0  # two in a minute at most: each costs whoever watches a key frame
 BETTER = 0.1  # of a measure of about 0 to 2: less is noise
+CODEC_BETTER = 0.02  # going back to the dearer codec would cost whoever watches another key frame
+SEEN_S = 5  # seconds whose mean counts as "before" and "after": an encoder in need does well for one now and then
 DOWN_MARGIN = 1.15  # times the least for the highest layer: where it only just fits, a second step down follows
 ROOM_MARGIN = 1.5  # times the least for the highest layer: more than what it is given up at
 FLAPS, FLAPPING_S = 3, 60.0  # the highest layer went so often in so long
@@ -65,13 +68,15 @@ class _Watch:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """What is remembered of one limit. `barred`: until when each rung is not tried, and how often it failed."""
+    """What is remembered of one limit. `recent` are the last seconds' measures since it changed something; `barred`:
+    until when each rung is not tried, and how often it failed."""
 
     limit: Limit
     up_after_s: float
     applied: tuple[Rung, ...] = ()
     trouble_s: float = 0.0
     room_s: float = 0.0
+    recent: tuple[float, ...] = ()
     watch: _Watch | None = None
     raised_at: float | None = None
     barred: tuple[tuple[Rung, float, int], ...] = ()
@@ -171,6 +176,7 @@ def _counted(state: PublishState, signs: Signs, duration_s: float, now: float) -
             side,
             trouble_s=max(0.0, side.trouble_s + (duration_s if trouble else -duration_s)),
             room_s=side.room_s + duration_s if room and not trouble else 0.0,
+            recent=(*side.recent, signs.measure(side.limit))[-SEEN_S:],
             up_after_s=UP_AFTER_S[side.limit] if proven else side.up_after_s,
             raised_at=None if proven else side.raised_at,
         )
@@ -190,8 +196,9 @@ def _judge(
     if watch is None or now < watch.until:
         return None
     side = replace(side, watch=None)
-    gained = signs.measure(side.limit) - watch.before
-    if side.limit not in signs.trouble or gained >= BETTER or watch.rung not in side.applied:
+    gained = fmean(side.recent) - watch.before
+    enough = CODEC_BETTER if watch.rung.move is Move.CODEC else BETTER
+    if side.limit not in signs.trouble or gained >= enough or watch.rung not in side.applied:
         return _with(state, side), None
     side = replace(_bar(side, watch.rung, now), applied=watch.kept)
     reason = f"it did not help: {signs.trouble[side.limit]}"
@@ -215,7 +222,7 @@ def _down(
     reason = signs.trouble.get(side.limit) or f"the highest layer went {len(state.flaps)} times in a minute"
     kept = tuple(each for each in side.applied if each.move is not rung.move)
     watch_s = REPUBLISH_EVERY_S if rung.move is Move.CODEC else WATCH_S
-    watch = _Watch(rung, now + watch_s, signs.measure(side.limit), side.applied)
+    watch = _Watch(rung, now + watch_s, fmean(side.recent), side.applied)
     side = replace(side, applied=(*kept, rung), watch=watch)
     return _changed(replace(state, flaps=()), side, rung, Course.DOWN, reason, _expected(side.limit, rung), now)
 
@@ -328,9 +335,11 @@ def _with(state: PublishState, side: _Side) -> PublishState:
 
 def _changed(
     state: PublishState, side: _Side, rung: Rung, course: Course, reason: str, expects: str, now: float
-) -> tuple[PublishState, PublishDecision]:
+) -> tuple[PublishState, PublishDecision | None]:
     before = state.settings
-    side = replace(side, trouble_s=0.0, room_s=0.0)
+    side = replace(side, trouble_s=0.0, room_s=0.0, recent=())
+    if _with(state, side).settings == before:  # the other limit asks for as little
+        return _with(state, side), None
     after = replace(_with(state, side), quiet_until=now + SETTLE_S)
     if rung.move is Move.CODEC:
         after = replace(after, republished_at=now, quiet_until=now + START_S)

@@ -140,6 +140,51 @@ def test_what_helped_stays_where_the_step_after_it_is_undone() -> None:
     assert run.told[2][1].settings == Settings(max_fps=20.0)
 
 
+@pytest.mark.parametrize(
+    ("cheaper_fps", "moves"), [(9.0, [("down", "codec")]), (4.0, [("down", "codec"), ("undone", "codec")])]
+)
+def test_a_cheaper_codec_is_judged_by_the_frames_that_are_wanted_not_by_those_that_are_captured(
+    cheaper_fps: float, moves: list[tuple[str, str]]
+) -> None:
+    published = replace(PUBLISHED, codec=VideoCodec.VP9)
+    run = Run(published).go(WIDE, 20)
+
+    def starved() -> Window:
+        cheap = run.state.settings.codec is VideoCodec.VP8
+        captured, fps = (15.0, cheaper_fps) if cheap else (5.0, 5.0)
+        window = Machine().second(published, run.state.settings, captured_fps=captured)
+        limited = QualityLimitationReason.CPU
+        layers = (replace(each, fps=fps, encode_load=1.2, quality_limitation_reason=limited) for each in window.layers)
+        return replace(window, layers=tuple(layers))
+
+    run.see(starved, 400)
+    assert [move for move in run.moves() if move[1] == "codec"][:2] == moves
+
+
+def test_a_second_in_which_an_encoder_did_well_is_no_help() -> None:
+    def hopeless() -> Window:
+        seconds[0] += 1
+        window = Machine().second(PUBLISHED, Settings())
+        well = seconds[0] % 5 == 0
+        return replace(
+            window,
+            layers=tuple(
+                replace(
+                    layer,
+                    fps=25.0 if well else 8.0,
+                    encode_load=0.95,
+                    quality_limitation_reason=QualityLimitationReason.CPU,
+                )
+                for layer in window.layers
+            ),
+        )
+
+    for begin in range(5):
+        seconds = [begin]
+        run = Run().go(WIDE, 20).see(hopeless, 45)
+        assert run.moves()[:2] == [("down", "fps"), ("undone", "fps")]
+
+
 def test_a_screen_keeps_its_size() -> None:
     screen = replace(PUBLISHED, layered=False, screen=True, fps=15.0)
 
@@ -188,6 +233,10 @@ publications = st.builds(
 
 
 @given(publications, st.lists(st.tuples(machines, st.integers(min_value=1, max_value=60)), max_size=5))
+@example(
+    Published(640, 360, 15.0, VideoCodec.VP9, layered=False, screen=True),
+    [(Machine(30_000.0, 3.0), 17), (Machine(30_000.0, 1.0), 50)],
+)
 @example(
     Published(640, 360, 60.0, VideoCodec.VP9, layered=False),
     [(Machine(30_000.0, 1.0), 24), (Machine(30_000.0, 3.0), 60)],
