@@ -4,11 +4,13 @@ The server shares out bandwidth by an estimate that it and this end agree on, fr
 choice here is a ceiling over its own. What is left to do:
 
 - *Limits* (policy, size, capability, CPU, a budget): `quality.allocation` over all videos, at once.
-- *Relieve*: what stays in trouble for longer than the server needs to act is lowered to what comes through.
+- *Relieve*: what stays in trouble for longer than the server needs to act is lowered to what comes through, where whole
+  pictures of that are worth more than what is seen.
 - *Share*: where the server withholds, and the same bits would be worth more in other layers, the ceilings of those
   that matter less are lowered.
-- *Probe*: where the server withholds for long, and the way is idle, it is made to try more: it grants what is asked for
-  only where nothing is withheld, so that all is asked to be lower for a second first.
+- *Probe*: where the server withholds for long, and the way is idle, it is made to try a little more, or at least to
+  give whole layers that can be raised from there: it grants what is asked for only where nothing is withheld, so that
+  all is asked to be lower for a second first.
 - *Steady*: what went down, up and down again within a minute, as it may where the server is made to follow the way
   closely, is asked for a layer lower. It comes back as all that was lowered; the last time in a minute only where the
   way has proved to carry all that is wanted.
@@ -16,7 +18,8 @@ choice here is a ceiling over its own. What is left to do:
   own, which breaks no picture.
 
 Relieve, share, probe and raise are trials: each says what it expects, is judged by the worth of what is seen before and
-after, and is undone where that did not come; it is then tried again later, twice as late each time.
+after, and is undone where that did not come (as far as what was there fitted); it is then tried again later, twice as
+late each time.
 """
 
 import math
@@ -25,16 +28,16 @@ from dataclasses import replace
 from quality.allocation import Allocation, Limits, Subscription, allocate, constrain
 from quality.controller_state import ControllerState, recent
 from quality.evidence import Evidence, gather, learned
-from quality.layer_steps import Ceilings, bitrate_bps, height, steps_up
-from quality.layer_trials import BETTER, SEEN_S, Action, Kind, Trial, longer, longer_after_all, shorter, waits
+from quality.layer_steps import Ceilings, bitrate_bps, height, steps_up, worth_of
+from quality.layer_trials import BETTER, NO_WORSE, SEEN_S, Action, Kind, Trial, longer, longer_after_all, shorter, waits
 from quality.stats import VideoQuality
 from quality.window import Window
 
 TROUBLE_S = 8  # the server acts within 3 s, and forgets to bring back what is lowered while it withholds
-LOSS_S = 15  # loss without a queue is more often radio than congestion, and bursts of it pass
 WITHHELD_S = 3  # a switch that is under way is over
 UNANSWERED_S = 30  # the server's own probes come every 3 to 4 s at first, but it may not know that it is lacking
-WIDER = 1.3  # times what comes: what a probe, and what comes after one that worked, asks for
+PROVED_UNANSWERED_S = 10  # the same where the way has proved to carry all: two of the server's probes had their answer
+WIDER = 1.3  # times what comes: what a probe, and what comes after one that worked, asks for at most
 ROUND_TRIP_RISE = 0.002  # a second: the least round trip seen is forgotten this slowly
 CLEAN_S = 4
 PROVED_S = 2  # clean for so long where the way has proved to carry all
@@ -43,6 +46,7 @@ UNBROKEN_S = 10  # of loss: more of it does not break more pictures by itself
 UNPROVEN_S = 15  # clean for so long where this end's estimate does not cover the step
 PROVEN = 0.9  # of a step's bits, or more: the estimate covers it
 THROUGH = 0.85  # of what came while there was trouble: the queue has to drain, and scenes vary
+RADIO_GAIN = 1.3  # where there is no queue: what is lost by the way, or by radio, is mostly so in any layer
 SHARE_GAIN = 1.15  # less is not worth key frames, nor the risk
 SETTLE_S = 3  # a switch takes 0.3 to 1.3 s, and then the queue has to drain
 JUDGED_S = 4  # by then the effect is there, or not
@@ -83,7 +87,9 @@ def step(
     evidence = gather(inputs[0], windows, state.asked, state.layer_rates)
     # An estimate that falls is this end's own answer to the trouble: the server is to have time for it.
     answered = not probes and evidence.estimate_fell(state.before)
-    state = _count(state, evidence, now, answered=answered)
+    known_bps = evidence.available_bps
+    proved = not probes and known_bps is not None and known_bps >= state.wanted_bps + others_bps
+    state = _count(state, evidence, now, answered=answered, waiting=probes or proved)
     if state.probing is not None:
         return _probe_on(state, state.probing, now)
     if state.trial is not None:
@@ -92,8 +98,6 @@ def step(
         return state, ()
     if evidence.trouble:
         return _in_trouble(state, evidence, now)
-    known_bps = evidence.available_bps
-    proved = not probes and known_bps is not None and known_bps >= state.wanted_bps + others_bps
     if evidence.withheld:
         if not probes and (steady := _steady(state, evidence, now))[1]:
             return steady
@@ -142,16 +146,10 @@ def _dropped(state: ControllerState, now: float) -> ControllerState:
     state = replace(state, trial=None, probing=None)
     if trial is None or trial.kind not in {Kind.PROBE, Kind.SHARE}:
         return state
-    return replace(state, waits=longer(state.waits, trial.kind, now)).holding(_held_before(state, trial))
+    return replace(state, waits=longer(state.waits, trial.kind, now)).holding(state.held_before(trial))
 
 
-def _held_before(state: ControllerState, trial: Trial) -> dict[str, VideoQuality]:
-    """What is held down without what `trial` changed, which is as it was before."""
-    others = {sid: quality for sid, quality in state.held if sid not in trial.changed}
-    return others | {sid: quality for sid, quality in trial.held if sid in trial.changed}
-
-
-def _count(state: ControllerState, evidence: Evidence, now: float, *, answered: bool) -> ControllerState:
+def _count(state: ControllerState, evidence: Evidence, now: float, *, answered: bool, waiting: bool) -> ControllerState:
     trouble, withheld = bool(evidence.trouble), evidence.withheld
     given = {item.track_sid: item.quality for item in state.before.tracks} if state.before else {}
     changed = tuple(
@@ -164,11 +162,20 @@ def _count(state: ControllerState, evidence: Evidence, now: float, *, answered: 
         recent=(*state.recent, evidence)[-SEEN_S:],
         rates=tuple((sid, quality, rate) for (sid, quality), rate in sorted(rates.items())),
         troubled=(0 if answered else state.troubled) + 1 if trouble else 0,
+        suffered=_suffered(() if answered else state.suffered, evidence) if trouble else (),
         withheld=state.withheld + 1 if withheld and not trouble else 0,
+        unanswered=state.unanswered + 1 if withheld and not trouble and waiting else 0,
         clean=0 if trouble or withheld else state.clean + (1 if evidence.tracks else 0),
         unbroken=state.unbroken + 1 if is_calm else 0,
         round_trip_s=min(state.round_trip_s + ROUND_TRIP_RISE, evidence.round_trip_s or math.inf),
         seen=recent(state.seen, now) + changed,
+    )
+
+
+def _suffered(before: tuple[tuple[str, float], ...], evidence: Evidence) -> tuple[tuple[str, float], ...]:
+    worth = dict(before)
+    return tuple(
+        (item.track_sid, worth.get(item.track_sid, 0.0) + item.worth * (1.0 - item.frozen)) for item in evidence.tracks
     )
 
 
@@ -186,10 +193,12 @@ def _judge(state: ControllerState, trial: Trial, evidence: Evidence, now: float)
     if now - trial.began < JUDGED_S and not broken:
         return state, ()
     state = replace(state, trial=None)
-    if outcome.helped(trial.kind) and not broken:
-        return replace(state, waits=shorter(state.waits, trial.kind, now), widened=trial.raised), ()
+    if outcome.helped and not broken:
+        # Nothing more was seen after a probe for what comes anyway: its publisher may have no more.
+        waited = longer if trial.kind is Kind.PROBE and not trial.gains else shorter
+        return replace(state, waits=waited(state.waits, trial.kind, now), widened=trial.raised), ()
     before = state.asked
-    held = state.holding(_held_before(state, trial))
+    held = state.taken_back(trial)
     undone = replace(held, waits=longer(state.waits, trial.kind, now), widened=False)
     reason = (
         f"{trial.kind} of {now - trial.began:.0f} s ago did not help: "
@@ -200,23 +209,26 @@ def _judge(state: ControllerState, trial: Trial, evidence: Evidence, now: float)
 
 def _in_trouble(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     """Relieve, after a while; but what loss lowered comes back where the loss stays and breaks no picture."""
-    radio = state.is_idle(evidence) and all(item.fps > 0 for item in evidence.tracks)
-    if state.troubled >= (LOSS_S if radio else TROUBLE_S) and (relieved := _relieve(state, evidence, now))[1]:
+    if state.troubled >= TROUBLE_S and (relieved := _relieve(state, evidence, now))[1]:
         return relieved
     return _raise(state, evidence, now, proved=False) if state.unbroken >= UNBROKEN_S else (state, ())
 
 
 def _relieve(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
-    """Ask what is in trouble for no more than comes through, one step down at least."""
+    """Ask what is in trouble for no more than comes through, one step down at least, where that is worth more whole."""
     if waits(state.waits, Kind.RELIEVE, now):
         return state, ()
-    if now - state.raised_at < LATE_S:
-        state = replace(state, waits=longer_after_all(state.waits, Kind.RAISE, now), widened=False)
     troubled = {item.track_sid: item.quality for item in evidence.tracks if item.trouble}
     fits = _shared_out(state, evidence, THROUGH * evidence.received_bps)[0].qualities
     held = {sid: min(quality, fits[sid] or VideoQuality.LOW) for sid, quality in troubled.items()}
     if all(held[sid] == quality for sid, quality in troubled.items()):
         held = {sid: VideoQuality(max(0, quality - 1)) for sid, quality in troubled.items()}
+    suffered = sum(worth for sid, worth in state.suffered if sid in troubled)
+    gain = RADIO_GAIN if state.is_idle(evidence) else BETTER
+    if worth_of(state.judged(evidence), held) < gain * suffered / state.troubled:
+        return state, ()
+    if now - state.raised_at < LATE_S:
+        state = replace(state, waits=longer_after_all(state.waits, Kind.RAISE, now), widened=False)
     return _try(state, Kind.RELIEVE, held, now, f"{evidence.trouble}, for {state.troubled} s", "more to be seen")
 
 
@@ -236,17 +248,18 @@ def _steady(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
 
 def _withheld(state: ControllerState, evidence: Evidence, now: float, *, probes: bool, proved: bool) -> Stepped:
     """The server is at it; after a while, something may be done. `proved`: the way is known to carry all."""
-    lower = any(item.quality < asked for item in evidence.tracks if (asked := state.asked[item.track_sid]) is not None)
-    if state.withheld < WITHHELD_S or not (evidence.limited or lower):
+    below = any(item.quality < asked for item in evidence.tracks if (asked := state.asked[item.track_sid]) is not None)
+    if state.withheld < WITHHELD_S or not (evidence.limited or below):
         return state, ()
     if probes and (shared := _share(state, evidence, now))[1]:
         return shared
-    if state.withheld < UNANSWERED_S or not state.is_idle(evidence) or waits(state.waits, Kind.PROBE, now):
+    patience_s = PROVED_UNANSWERED_S if proved else UNANSWERED_S
+    if state.unanswered < patience_s or not state.is_idle(evidence) or waits(state.waits, Kind.PROBE, now):
         return state, ()
-    return _probe(state, evidence, now) if probes or proved else (state, ())
+    return _probe(state, evidence, now, proved=proved)
 
 
-def _probe(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
+def _probe(state: ControllerState, evidence: Evidence, now: float, *, proved: bool) -> Stepped:
     """Have all that is withheld lowered, to ask for more in a second."""
     below = {item.track_sid: max(0, item.quality - 1) for item in evidence.tracks if item.withheld}
     asked = state.asked
@@ -254,23 +267,24 @@ def _probe(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     restless = state.restless(now, MAX_SWITCHES - 4)
     if restless & below.keys():
         return state, ()
-    wanted = _wider(state, evidence)
+    if proved:
+        wanted, gains = {sid: each for sid in below if (each := asked[sid]) is not None}, True
+    else:
+        wanted, gains = _wider(state, evidence)
     held = dict(state.held) | {sid: VideoQuality(quality) for sid, quality in below.items()}
     changed = frozenset(below) | frozenset(wanted)
-    probe = Trial(Kind.PROBE, now, state.held, state.recent, changed, wanted=tuple(wanted.items()))
-    reason = f"less than was asked for, for {state.withheld} s, on an idle way"
+    probe = Trial(Kind.PROBE, now, state.held, state.recent, changed, wanted=tuple(wanted.items()), gains=gains)
+    reason = f"less than was asked for, for {state.unanswered} s, on an idle way"
     lowered = replace(state.holding(held), probing=probe)
     return _ask(lowered, asked, now, Kind.PROBE, reason, "that the server tries more")
 
 
-def _wider(state: ControllerState, evidence: Evidence) -> dict[str, VideoQuality]:
-    """What would be worth more, for a little more than what comes; one step more where nothing is."""
-    assert state.inputs is not None
+def _wider(state: ControllerState, evidence: Evidence) -> tuple[dict[str, VideoQuality], bool]:
+    """What would be worth more, for a little more than what comes; else what comes (False), to be raised from there."""
     found, worth = _shared_out(state, evidence, WIDER * evidence.received_bps)
-    fits: Ceilings = found.qualities
     if worth < BETTER * evidence.worth:
-        fits = steps_up(state.judged(evidence), fits, dict(state.allowed), state.inputs[1], 0.0, least=1)
-    return {sid: quality for sid, quality in fits.items() if quality is not None}
+        return {item.track_sid: item.quality for item in evidence.tracks}, False
+    return {sid: quality for sid, quality in found.qualities.items() if quality is not None}, True
 
 
 def _probe_on(state: ControllerState, probe: Trial, now: float) -> Stepped:
@@ -279,7 +293,8 @@ def _probe_on(state: ControllerState, probe: Trial, now: float) -> Stepped:
     wanted = dict(probe.wanted)
     held = {sid: quality for sid, quality in state.held if sid not in probe.changed} | wanted
     state = replace(state.holding(held), probing=None, trial=replace(probe, began=now), raised_at=now)
-    return _ask(state, asked, now, Kind.PROBE, "all was lowered", f"a worth of {BETTER * probe.worth:.2f}")
+    least = (BETTER if probe.gains else NO_WORSE) * probe.worth
+    return _ask(state, asked, now, Kind.PROBE, "all was lowered", f"a worth of {least:.2f}")
 
 
 def _share(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
@@ -339,7 +354,7 @@ def _try(
     if kind in {Kind.RELIEVE, Kind.SHARE}:
         restless = state.restless(now, MAX_SWITCHES - 1)
         changed = {sid: quality for sid, quality in changed.items() if sid not in restless}
-    trial = Trial(kind, now, state.held, state.recent)
+    trial = Trial(kind, now, state.held, state.recent, gains=kind is not Kind.RAISE)
     state = replace(state, raised_at=now if trial.raised else state.raised_at)
     holding = state.holding({**dict(state.held), **changed})
     tried, actions = _ask(holding, before, now, kind, reason, expects)
@@ -361,7 +376,9 @@ def _ask(state: ControllerState, before: Ceilings, now: float, kind: Kind, reaso
         state,
         quiet_until=now + SETTLE_S,
         troubled=0,
+        suffered=(),
         withheld=0,
+        unanswered=0,
         clean=0,
         unbroken=0,
         switches=recent(state.switches, now) + tuple((action.track_sid, now) for action in actions),

@@ -19,9 +19,11 @@ class ControllerState:
     """What `step` remembers. Begin with `ControllerState()`: nothing is held down.
 
     `allowed` is what the limits leave of each track, `held` what trials lowered further. `recent` is what was seen in
-    the last seconds; `troubled`, `withheld`, `clean` and `unbroken` (no queue, and no picture broke, whatever is lost)
-    count seconds on end. `probing` is a probe for which all was lowered; `widened` says that the last trial of more
-    worked, `round_trip_s` is the least one. `switches` are those asked for, `seen` those that came, of the last minute.
+    the last seconds. `troubled`, `withheld`, `unanswered` (withheld where the server does not find out by itself),
+    `clean` and `unbroken` (no queue, and no picture broke, whatever is lost) count seconds on end; `suffered` is the
+    worth of each track in the `troubled` ones, added up. `probing` is a probe for which all was lowered; `widened`
+    says that the last trial of more worked, `round_trip_s` is the least one. `switches` are those asked for, `seen`
+    those that came, of the last minute.
     """
 
     inputs: tuple[tuple[Subscription, ...], Limits] | None = None
@@ -30,7 +32,9 @@ class ControllerState:
     rates: tuple[tuple[str, VideoQuality, LayerRate], ...] = ()
     recent: tuple[Evidence, ...] = ()
     troubled: int = 0
+    suffered: tuple[tuple[str, float], ...] = ()
     withheld: int = 0
+    unanswered: int = 0
     clean: int = 0
     unbroken: int = 0
     trial: Trial | None = None
@@ -60,6 +64,26 @@ class ControllerState:
         allowed = dict(self.allowed)
         kept = ((sid, quality) for sid, quality in held.items() if sid in allowed and quality != allowed[sid])
         return replace(self, held=tuple(sorted(kept)))
+
+    def held_before(self, trial: Trial) -> dict[str, VideoQuality]:
+        """What is held down without what `trial` changed, which is as it was before."""
+        others = {sid: quality for sid, quality in self.held if sid not in trial.changed}
+        return others | {sid: quality for sid, quality in trial.held if sid in trial.changed}
+
+    def taken_back(self, trial: Trial) -> "ControllerState":
+        """This as before `trial`; but where the server withheld then, no more of what was lowered than it gave whole.
+
+        After that it grants what is asked for, and does not go back to what it had found to fit.
+        """
+        before, last = self.holding(self.held_before(trial)), trial.before[-1]
+        if trial.raised or not last.withheld:
+            return before
+        # Frames that are missing where the picture broke may have been lost.
+        few = {item.track_sid for each in trial.before for item in each.tracks if item.starved and not item.broken}
+        given = {item.track_sid: VideoQuality(max(0, item.quality - (item.track_sid in few))) for item in last.tracks}
+        asked = before.asked
+        whole = {sid: lower(asked.get(sid), given[sid]) for sid in trial.changed & given.keys()}
+        return before.holding(dict(before.held) | {sid: each for sid, each in whole.items() if each is not None})
 
     def restless(self, now: float, most: int) -> set[str]:
         """Tracks that were switched more than `most` times in the last minute, as asked or as seen."""

@@ -32,9 +32,10 @@ Rates = Mapping[tuple[str, VideoQuality], LayerRate]
 class Seen:
     """A received video in one second.
 
-    `worth` is its `utility` by `weight`, which says how much it matters now. `withheld`: the server gives a lower layer
-    than was asked for, or not all its frames. `trouble` is in words, and empty where there is none; `broken`: its
-    picture stood still or did not come, which loss alone need not do.
+    `worth` is its `utility` by `weight`, which says how much it matters now. `below`: the server gives a lower layer
+    than was asked for; `starved`: not all frames of the layer that it gives. `trouble` is in words, and empty where
+    there is none; `broken`: its picture stood still or did not come, which loss alone need not do; `frozen` is for how
+    much of the second it stood.
     """
 
     track_sid: str
@@ -44,14 +45,21 @@ class Seen:
     received_bps: float
     fps: float
     usual_fps: float
-    withheld: bool
+    below: bool
+    starved: bool
     trouble: str
     broken: bool = False
+    frozen: float = 0.0
 
     @property
     def worth(self) -> float:
         """Its weighted utility."""
         return self.weight * self.utility
+
+    @property
+    def withheld(self) -> bool:
+        """Whether the server gives less than was asked for."""
+        return self.below or self.starved
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +183,11 @@ def _seen(item: Subscription, window: Window, asked: VideoQuality, rates: Rates)
         window.bitrate_bps,
         window.fps,
         usual_fps,
-        withheld=window.layer_distance > 0 or starved,
+        below=window.layer_distance > 0,
+        starved=starved,
         trouble=broken or _lost(window),
         broken=bool(broken),
+        frozen=min(1.0, window.freeze_s / window.duration_s) if window.duration_s > 0 else 0.0,
     )
 
 

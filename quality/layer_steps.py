@@ -100,6 +100,16 @@ def bitrate_bps(subscriptions: tuple[Subscription, ...], asked: Ceilings) -> flo
     )
 
 
+def worth_of(subscriptions: tuple[Subscription, ...], asked: Ceilings) -> float:
+    """The weighted utility of those layers of the tracks in `asked`, were they whole."""
+    return sum(
+        priority(item) * utility(layer, item)
+        for item in subscriptions
+        for layer in item.layers
+        if item.track_sid in asked and layer.quality == asked[item.track_sid]
+    )
+
+
 def height(quality: VideoQuality | None) -> int:
     """Orders qualities, with disabled below all."""
     return -1 if quality is None else int(quality)

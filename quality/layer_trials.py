@@ -11,7 +11,7 @@ from quality.stats import VideoQuality
 FIRST_WAIT_S = 30.0
 MAX_WAIT_S = 480.0
 BETTER = 1.05  # what a trial is to bring at least
-NO_WORSE = 0.95  # what a raise may cost at most: scenes vary by as much
+NO_WORSE = 0.95  # what one that need not gain may cost at most: scenes vary by as much
 # A few seconds of one video vary by more than those of all: what freezes at random does so before and after.
 RESCUED = 2.0
 OWN_NO_WORSE = 0.8
@@ -47,7 +47,7 @@ class Action:
 class Trial:
     """Something asked for of the tracks `changed` whose effect is awaited: what was held down before it, and seen.
 
-    `wanted` is what a probe asks for once all was lowered.
+    `wanted` is what a probe asks for once all was lowered. `gains`: more is to be seen after it, not just no less.
     """
 
     kind: Kind
@@ -57,6 +57,7 @@ class Trial:
     changed: frozenset[str] = frozenset()
     after: tuple[Evidence, ...] = ()
     wanted: tuple[tuple[str, VideoQuality], ...] = ()
+    gains: bool = True
 
     @property
     def raised(self) -> bool:
@@ -79,7 +80,7 @@ class Trial:
             return None
         weights = {item.track_sid: item.weight for item in self.after[-1].tracks if item.track_sid in sids}
         own = {sid: weight for sid, weight in weights.items() if sid in self.changed}
-        return Outcome(_gain(self, weights), _gain(self, own))
+        return Outcome(_gain(self, weights), _gain(self, own), self.gains)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +100,23 @@ class Gain:
 class Outcome:
     """What became of a trial: of all tracks that could be judged before and after, and of those that it changed.
 
-    What helps one of many hardly shows in the whole, nor does what costs one of them its picture.
+    `gains` is whether more was to be seen. What helps one of many hardly shows in the whole, nor does what costs one of
+    them its picture.
     """
 
     whole: Gain
     own: Gain
+    gains: bool
 
     @property
     def fails(self) -> bool:
         """Whether so little is left that it need not be waited for."""
         return any(gain.latest < FAILED * gain.before for gain in (self.whole, self.own))
 
-    def helped(self, kind: Kind) -> bool:
-        """Whether a trial of `kind` brought what it was for."""
-        if kind is Kind.RAISE:
+    @property
+    def helped(self) -> bool:
+        """Whether the trial brought what it was for."""
+        if not self.gains:
             return self.whole.reaches(NO_WORSE) and self.own.reaches(OWN_NO_WORSE)
         rescued = self.own.after > self.own.before and self.own.reaches(RESCUED)
         return self.whole.reaches(BETTER) or (rescued and self.whole.reaches(NO_WORSE))

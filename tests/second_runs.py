@@ -84,9 +84,10 @@ def _run_again(test: str, report: pytest.TestReport, why: str) -> None:
 
 def _passed(results: Path) -> bool:
     """Whether a run told its results, and no test among them failed: they are written before a process ends."""
-    if not results.exists():
+    try:
+        suites = ElementTree.parse(results).getroot().findall("testsuite")
+    except (FileNotFoundError, ElementTree.ParseError):  # it died before it had told, or while it did
         return False
-    suites = ElementTree.parse(results).getroot().findall("testsuite")
     told = [int(suite.get(count, "0")) for suite in suites for count in ("errors", "failures")]
     return sum(int(suite.get("tests", "0")) for suite in suites) > 0 and not any(told)
 

@@ -124,7 +124,7 @@ def one_second_later(snapshot: TrackSnapshot, *, freeze_count: int) -> TrackSnap
             stats,
             packets_received=stats.packets_received + 100,
             bytes_received=stats.bytes_received + 100_000,
-            frames_decoded=(stats.frames_decoded or 0) + 25,
+            frames_decoded=(stats.frames_decoded or 0) + 12,
             freeze_count=freeze_count,
             total_freezes_duration=stats.total_freezes_duration + 0.5,
         ),

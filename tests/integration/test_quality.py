@@ -14,7 +14,7 @@ from agent.room.events import LayerChanged, TrackRestarted
 from media.frames import Codec
 from media.record.reader import QUALITY_NAME, read_events, read_recording
 from media.record.verify import verify_recording
-from quality.controller import LOSS_S
+from quality.controller import TROUBLE_S
 from quality.stats import InboundRtp, TrackKind, TrackSnapshot, VideoQuality
 from tests.integration.participants import one_second_later, room_name
 from tests.integration.publishing import Publisher, eventually
@@ -118,7 +118,7 @@ async def test_an_agents_own_loop_lowers_layers_and_restarts_tracks_by_what_it_m
         assert isinstance(snapshot.stats, InboundRtp)
         # The largest layer comes late where the publisher has little of the machine.
         frozen = replace(snapshot, stats=replace(snapshot.stats, frame_width=1280, frame_height=720))
-        for second in range(1, LOSS_S + 3):
+        for second in range(1, TROUBLE_S + 3):
             frozen = one_second_later(frozen, freeze_count=second)
             agent._quality.take((frozen,), frozen.timestamp)
         (changed, *_) = [event for event in told if isinstance(event, LayerChanged)]

@@ -31,7 +31,7 @@ from agent.room.subscription import SubscriptionPolicy, SubscriptionRule
 from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from media.sources.pattern import PatternSource
 from media.sources.source import VideoFormat
-from quality.controller import LOSS_S
+from quality.controller import TROUBLE_S
 from quality.stats import InboundRtp, TrackSource, VideoQuality
 from tests.integration.participants import NOTHING, Person, Pictures, one_second_later, person, room_name
 from tests.integration.publishing import eventually
@@ -158,7 +158,7 @@ async def test_the_controller_steps_down_when_told_to_and_says_why(livekit_serve
         # Samples of a frozen picture, as a starved link gives them; the poller's own samples stay clean.
         frozen = snapshots[0]
         await poller.aclose()
-        for second in range(1, LOSS_S + 3):
+        for second in range(1, TROUBLE_S + 3):
             frozen = one_second_later(frozen, freeze_count=second)
             monitor.take((frozen,), frozen.timestamp)
         change = await viewer.hears(LayerChanged)

@@ -4,19 +4,27 @@ from dataclasses import replace
 
 import pytest
 
-from quality.controller import SWUNG, TROUBLE_S, UNANSWERED_S, UNPROVEN_S, step
+from quality.controller import PROVED_UNANSWERED_S, SWUNG, TROUBLE_S, UNANSWERED_S, UNPROVEN_S, step
 from quality.controller_state import ControllerState
 from quality.layer_trials import Kind
 from quality.stats import VideoQuality
 from tests.quality.controller_room import EPOCH, HIGH, LAYERS, LOW, MEDIUM, ROOM, Room, window
 
 
-@pytest.mark.parametrize("probes", [True, False])
-def test_the_server_is_made_to_try_more_late_where_its_own_probes_are_answered(probes: bool) -> None:
-    room = Room(given={"TR_a": MEDIUM, "TR_b": MEDIUM}, probes=probes)
-    room.available_bps = None if probes else 4e6
+def test_the_server_has_time_to_find_out_by_itself_before_it_is_made_to_try_more() -> None:
+    room = Room(given={"TR_a": MEDIUM, "TR_b": MEDIUM})
     assert room.pass_seconds(UNANSWERED_S - 1) == []
     assert {action.kind for action in room.pass_seconds(1)} == {Kind.PROBE}
+
+
+def test_where_its_probes_are_answered_it_has_that_time_from_when_the_way_proved_to_carry_all() -> None:
+    room = Room(given={"TR_a": MEDIUM, "TR_b": MEDIUM}, probes=False)
+    room.available_bps = 1e6
+    assert room.pass_seconds(2 * UNANSWERED_S) == []
+    room.available_bps = 4e6
+    assert room.pass_seconds(PROVED_UNANSWERED_S - 1) == []
+    assert {(action.kind, action.to_quality) for action in room.pass_seconds(1)} == {(Kind.PROBE, LOW)}
+    assert {(action.kind, action.to_quality) for action in room.pass_seconds(1)} == {(Kind.PROBE, HIGH)}
 
 
 @pytest.mark.parametrize(("others_bps", "asked"), [(0.0, 1), (1.5e6, 0)])

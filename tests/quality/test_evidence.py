@@ -7,7 +7,7 @@ import pytest
 from quality.allocation import Subscription
 from quality.controller_state import ControllerState
 from quality.evidence import Evidence, LayerRate, Rates, Seen, gather, learned
-from quality.layer_trials import Gain, Kind, Outcome
+from quality.layer_trials import Gain, Outcome
 from quality.stats import TrackSource
 from quality.window import Window
 from tests.quality.controller_room import HIGH, LAYERS, LOW, MEDIUM, window
@@ -114,9 +114,9 @@ def test_a_lower_frame_rate_becomes_usual_slowly_and_a_higher_one_within_seconds
     assert 28.0 < usual[-1] <= 30.0
 
 
-def outcome(whole: float, own: float, latest: float = 1.0) -> Outcome:
+def outcome(whole: float, own: float, latest: float = 1.0, *, gains: bool = True) -> Outcome:
     """Of a trial before which either was worth 1."""
-    return Outcome(Gain(1.0, whole, latest), Gain(1.0, own, 1.0))
+    return Outcome(Gain(1.0, whole, latest), Gain(1.0, own, 1.0), gains)
 
 
 @pytest.mark.parametrize(
@@ -132,10 +132,9 @@ def outcome(whole: float, own: float, latest: float = 1.0) -> Outcome:
 def test_a_raise_may_cost_a_twentieth_of_all_and_a_fifth_of_what_it_raised(
     whole: float, own: float, helped: bool
 ) -> None:
-    assert outcome(whole, own).helped(Kind.RAISE) is helped
+    assert outcome(whole, own, gains=False).helped is helped
 
 
-@pytest.mark.parametrize("kind", [Kind.RELIEVE, Kind.SHARE, Kind.PROBE])
 @pytest.mark.parametrize(
     ("whole", "own", "helped"),
     [
@@ -147,22 +146,22 @@ def test_a_raise_may_cost_a_twentieth_of_all_and_a_fifth_of_what_it_raised(
         (0.94, 2.1, False),
     ],
 )
-def test_other_trials_bring_a_twentieth_more_or_twice_what_they_changed_without_harm_to_the_whole(
-    kind: Kind, whole: float, own: float, helped: bool
+def test_trials_that_are_to_gain_bring_a_twentieth_more_or_twice_what_they_changed_without_harm_to_the_whole(
+    whole: float, own: float, helped: bool
 ) -> None:
-    assert outcome(whole, own).helped(kind) is helped
+    assert outcome(whole, own).helped is helped
 
 
 def test_what_showed_nothing_before_is_rescued_only_by_something() -> None:
-    nothing = Outcome(Gain(1.0, 1.0, 1.0), Gain(0.0, 0.0, 0.0))
-    assert not nothing.helped(Kind.RELIEVE)
-    assert replace(nothing, own=Gain(0.0, 0.1, 0.1)).helped(Kind.RELIEVE)
+    nothing = Outcome(Gain(1.0, 1.0, 1.0), Gain(0.0, 0.0, 0.0), gains=True)
+    assert not nothing.helped
+    assert replace(nothing, own=Gain(0.0, 0.1, 0.1)).helped
 
 
 @pytest.mark.parametrize(("latest", "fails"), [(0.61, False), (0.59, True)])
 def test_a_raise_that_leaves_less_than_six_tenths_is_not_waited_for(latest: float, fails: bool) -> None:
-    assert outcome(1.0, 1.0, latest).fails is fails
-    assert Outcome(Gain(1.0, 1.0, 1.0), Gain(1.0, 1.0, latest)).fails is fails
+    assert outcome(1.0, 1.0, latest, gains=False).fails is fails
+    assert Outcome(Gain(1.0, 1.0, 1.0), Gain(1.0, 1.0, latest), gains=False).fails is fails
 
 
 def test_what_is_asked_for_lower_is_seen_as_that() -> None:
