@@ -248,8 +248,7 @@ def _steady(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
 
 def _withheld(state: ControllerState, evidence: Evidence, now: float, *, probes: bool, proved: bool) -> Stepped:
     """The server is at it; after a while, something may be done. `proved`: the way is known to carry all."""
-    below = any(item.quality < asked for item in evidence.tracks if (asked := state.asked[item.track_sid]) is not None)
-    if state.withheld < WITHHELD_S or not (evidence.limited or below):
+    if state.withheld < WITHHELD_S or not (evidence.limited or any(item.below for item in evidence.tracks)):
         return state, ()
     if probes and (shared := _share(state, evidence, now))[1]:
         return shared
