@@ -28,7 +28,7 @@ from dataclasses import replace
 from quality.allocation import Allocation, Limits, Subscription, allocate, constrain
 from quality.controller_state import ControllerState, recent
 from quality.evidence import Evidence, gather, learned
-from quality.layer_steps import Ceilings, bitrate_bps, height, steps_up, worth_of
+from quality.layer_steps import Ceilings, bitrate_bps, height, most_worth, steps_up, worth_of
 from quality.layer_trials import BETTER, NO_WORSE, SEEN_S, Action, Kind, Trial, longer, longer_after_all, shorter, waits
 from quality.stats import VideoQuality
 from quality.window import Window
@@ -163,7 +163,6 @@ def _count(state: ControllerState, evidence: Evidence, now: float, *, answered: 
         rates=tuple((sid, quality, rate) for (sid, quality), rate in sorted(rates.items())),
         troubled=(0 if answered else state.troubled) + 1 if trouble else 0,
         suffered=_suffered(() if answered else state.suffered, evidence) if trouble else (),
-        withheld=state.withheld + 1 if withheld and not trouble else 0,
         unanswered=state.unanswered + 1 if withheld and not trouble and waiting else 0,
         clean=0 if trouble or withheld else state.clean + (1 if evidence.tracks else 0),
         unbroken=state.unbroken + 1 if is_calm else 0,
@@ -219,13 +218,17 @@ def _relieve(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     if waits(state.waits, Kind.RELIEVE, now):
         return state, ()
     troubled = {item.track_sid: item.quality for item in evidence.tracks if item.trouble}
+    gain = RADIO_GAIN if state.is_idle(evidence) else BETTER
+    least = gain * sum(worth for sid, worth in state.suffered if sid in troubled) / state.troubled
+    # Loss can go on for hours: what cannot be worth it in any layer needs no allocation each second.
+    videos = state.judged(evidence)
+    if most_worth(videos, troubled) < least:
+        return state, ()
     fits = _shared_out(state, evidence, THROUGH * evidence.received_bps)[0].qualities
     held = {sid: min(quality, fits[sid] or VideoQuality.LOW) for sid, quality in troubled.items()}
     if all(held[sid] == quality for sid, quality in troubled.items()):
         held = {sid: VideoQuality(max(0, quality - 1)) for sid, quality in troubled.items()}
-    suffered = sum(worth for sid, worth in state.suffered if sid in troubled)
-    gain = RADIO_GAIN if state.is_idle(evidence) else BETTER
-    if worth_of(state.judged(evidence), held) < gain * suffered / state.troubled:
+    if worth_of(videos, held) < least:
         return state, ()
     if now - state.raised_at < LATE_S:
         state = replace(state, waits=longer_after_all(state.waits, Kind.RAISE, now), widened=False)
@@ -248,7 +251,7 @@ def _steady(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
 
 def _withheld(state: ControllerState, evidence: Evidence, now: float, *, probes: bool, proved: bool) -> Stepped:
     """The server is at it; after a while, something may be done. `proved`: the way is known to carry all."""
-    if state.withheld < WITHHELD_S or not (evidence.limited or any(item.below for item in evidence.tracks)):
+    if state.unanswered < WITHHELD_S or not (evidence.limited or any(item.below for item in evidence.tracks)):
         return state, ()
     if probes and (shared := _share(state, evidence, now))[1]:
         return shared
@@ -376,7 +379,6 @@ def _ask(state: ControllerState, before: Ceilings, now: float, kind: Kind, reaso
         quiet_until=now + SETTLE_S,
         troubled=0,
         suffered=(),
-        withheld=0,
         unanswered=0,
         clean=0,
         unbroken=0,

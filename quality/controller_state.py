@@ -19,11 +19,11 @@ class ControllerState:
     """What `step` remembers. Begin with `ControllerState()`: nothing is held down.
 
     `allowed` is what the limits leave of each track, `held` what trials lowered further. `recent` is what was seen in
-    the last seconds. `troubled`, `withheld`, `unanswered` (withheld where the server does not find out by itself),
-    `clean` and `unbroken` (no queue, and no picture broke, whatever is lost) count seconds on end; `suffered` is the
-    worth of each track in the `troubled` ones, added up. `probing` is a probe for which all was lowered; `widened`
-    says that the last trial of more worked, `round_trip_s` is the least one. `switches` are those asked for, `seen`
-    those that came, of the last minute.
+    the last seconds. `troubled`, `unanswered` (the server withholds, and may not find out by itself), `clean` and
+    `unbroken` (no queue, and no picture broke, whatever is lost) count seconds on end; `suffered` is the worth of each
+    track in the `troubled` ones, added up. `probing` is a probe for which all was lowered; `widened` says that the last
+    trial of more worked, `round_trip_s` is the least one. `switches` are those asked for, `seen` those that came, of
+    the last minute.
     """
 
     inputs: tuple[tuple[Subscription, ...], Limits] | None = None
@@ -33,7 +33,6 @@ class ControllerState:
     recent: tuple[Evidence, ...] = ()
     troubled: int = 0
     suffered: tuple[tuple[str, float], ...] = ()
-    withheld: int = 0
     unanswered: int = 0
     clean: int = 0
     unbroken: int = 0

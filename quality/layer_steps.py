@@ -110,6 +110,15 @@ def worth_of(subscriptions: tuple[Subscription, ...], asked: Ceilings) -> float:
     )
 
 
+def most_worth(subscriptions: tuple[Subscription, ...], top: Ceilings) -> float:
+    """No choice of layers up to `top` of its tracks is worth more."""
+    return sum(
+        priority(item) * max((utility(layer, item) for layer in item.layers if layer.quality <= best), default=0.0)
+        for item in subscriptions
+        if (best := height(top.get(item.track_sid))) >= 0
+    )
+
+
 def height(quality: VideoQuality | None) -> int:
     """Orders qualities, with disabled below all."""
     return -1 if quality is None else int(quality)

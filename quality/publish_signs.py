@@ -102,6 +102,6 @@ def _overload(signs: Signs, captured_fps: float, wanted_fps: float) -> str:
         return f"limited by the CPU: encoding takes {signs.load:.0%} of the time"
     if signs.delivered < FEW_FRAMES:
         return f"{signs.delivered:.0%} of the frames are encoded, which takes {signs.load:.0%} of the time"
-    if captured_fps < FEW_FRAMES * wanted_fps:
+    if signs.captured < FEW_FRAMES:
         return f"{captured_fps:.0f} of {wanted_fps:.0f} frames a second captured, encoding takes {signs.load:.0%} of it"
     return ""

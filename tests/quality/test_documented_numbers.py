@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from quality import controller, controller_state, cpu_budget, publishing
-from quality.allocation import Layer, Subscription
+from quality.allocation import Layer, Subscription, utility
 from quality.controller_state import ControllerState
 from quality.cpu_budget import CpuBudget, CpuUse
 from quality.layer_trials import Kind
@@ -17,7 +17,7 @@ from quality.publishing import Course
 from quality.stats import QualityLimitationReason
 from quality.video_model import VideoCodec
 from quality.window import Window
-from tests.quality.controller_room import EPOCH, HIGH, MEDIUM, OneCamera, Room, window
+from tests.quality.controller_room import EPOCH, FULL_S, HIGH, IDLE_S, LAYERS, MEDIUM, OneCamera, Room, window
 from tests.quality.sent_video import PUBLISHED, Machine, Run
 
 # Layers
@@ -32,6 +32,24 @@ def first(kind: Kind, room: Room) -> float:
 
 def test_trouble_is_relieved_after_eight_seconds() -> None:
     assert first(Kind.RELIEVE, Room(1_000_000.0)) == 8
+
+
+@pytest.mark.parametrize(
+    ("promised", "queued", "relieved"),
+    [(1.04, True, False), (1.06, True, True), (1.29, False, False), (1.31, False, True)],
+)
+def test_relief_has_to_promise_five_percent_and_thirty_where_there_is_no_queue(
+    promised: float, queued: bool, relieved: bool
+) -> None:
+    camera = Subscription("TR_a", LAYERS)
+    frozen = 1.0 - utility(LAYERS[MEDIUM], camera) / (promised * utility(LAYERS[HIGH], camera))
+    state, kinds = ControllerState(), set[Kind]()
+    for second in range(10):
+        round_trip_s = FULL_S if queued and second else IDLE_S
+        seen = replace(window("TR_a", HIGH, round_trip_s=round_trip_s), freeze_count=1, freeze_s=frozen)
+        state, actions = controller.step(state, (camera,), (seen,), EPOCH + second)
+        kinds |= {action.kind for action in actions}
+    assert kinds == ({Kind.RELIEVE} if relieved else set())
 
 
 def test_what_is_withheld_is_probed_after_thirty_seconds_and_after_ten_where_the_way_has_proved_to_carry_it() -> None:
