@@ -8,14 +8,15 @@ choice here is a ceiling over its own. What is left to do:
   pictures of that are worth more than what is seen.
 - *Share*: where the server withholds, and the same bits would be worth more in other layers, the ceilings of those
   that matter less are lowered.
-- *Probe*: where the server withholds for long, and the way is idle, it is made to try a little more, or at least to
-  give whole layers that can be raised from there: it grants what is asked for only where nothing is withheld, so that
-  all is asked to be lower for a second first.
+- *Probe*: where the server withholds what the way would carry, as far as the spacing of packets tells
+  (`quality.way_width`), it is made to give that: it grants what is asked for only where nothing is withheld, so that
+  all is asked to be lower for a second first. Where nothing tells, and it withholds for long on an idle way, it is made
+  to try a little more, or at least to give whole layers that can be raised from there.
 - *Steady*: what went down, up and down again within a minute, as it may where the server is made to follow the way
   closely, is asked for a layer lower. It comes back as all that was lowered; the last time in a minute only where the
   way has proved to carry all that is wanted.
-- *Raise*: what was lowered comes back step by step, once nothing is withheld and nothing is wrong but loss of the way's
-  own, which breaks no picture.
+- *Raise*: what was lowered comes back, as far as the spacing of packets says that the way carries it, else step by
+  step, once nothing is withheld and nothing is wrong but loss of the way's own, which breaks no picture.
 
 Relieve, share, probe and raise are trials: each says what it expects, is judged by the worth of what is seen before and
 after, and is undone where that did not come (as far as what was there fitted); it is then tried again later, twice as
@@ -27,23 +28,27 @@ from dataclasses import replace
 
 from quality.allocation import Allocation, Limits, Subscription, allocate, constrain
 from quality.controller_state import ControllerState, recent
-from quality.evidence import Evidence, gather, learned
+from quality.evidence import Evidence, gather
 from quality.layer_steps import Ceilings, bitrate_bps, height, most_worth, steps_up, worth_of
-from quality.layer_trials import BETTER, NO_WORSE, SEEN_S, Action, Kind, Trial, longer, longer_after_all, shorter, waits
+from quality.layer_trials import BETTER, NO_WORSE, Action, Kind, Trial, longer, longer_after_all, shorter, waits
 from quality.stats import VideoQuality
 from quality.window import Window
 
 TROUBLE_S = 8  # the server acts within 3 s, and forgets to bring back what is lowered while it withholds
 WITHHELD_S = 3  # a switch that is under way is over
 UNANSWERED_S = 30  # the server's own probes come every 3 to 4 s at first, but it may not know that it is lacking
+KNOWN_UNANSWERED_S = 60  # the same where trains of packets say that the way carries no more
+PROBE_FITS = 0.75  # of what the way carries, what a probe asks for: scenes vary, sound and repairs come besides
+PROBE_GAIN = 1.1  # of the worth that is seen, what a probe for what the way carries has to promise
+RAISE_FITS = 0.85  # the same for a raise, which is undone for less
 PROVED_UNANSWERED_S = 10  # the same where the way has proved to carry all: two of the server's probes had their answer
 WIDER = 1.3  # times what comes: what a probe, and what comes after one that worked, asks for at most
-ROUND_TRIP_RISE = 0.002  # a second: the least round trip seen is forgotten this slowly
 CLEAN_S = 4
 PROVED_S = 2  # clean for so long where the way has proved to carry all
 WIDENED_S = 3  # clean for so long after a raise that worked
 UNBROKEN_S = 10  # of loss: more of it does not break more pictures by itself
 UNPROVEN_S = 15  # clean for so long where this end's estimate does not cover the step
+KNOWN_UNPROVEN_S = 90  # the same where trains say that the way does not carry it
 PROVEN = 0.9  # of a step's bits, or more: the estimate covers it
 THROUGH = 0.85  # of what came while there was trouble: the queue has to drain, and scenes vary
 RADIO_GAIN = 1.3  # where there is no queue: what is lost by the way, or by radio, is mostly so in any layer
@@ -70,10 +75,10 @@ def step(
 ) -> Stepped:
     """Take in the `windows` (about 1 s, ended at `now`) of what is received, and say what to ask for anew.
 
-    `probes` is whether the server has to be made to try more. Not where this end's estimate answers its own probes: it
-    follows the way closely then, and is left to share it out (a ceiling that is raised while it withholds does
-    nothing), but for what it goes on to withhold though the way has proved to carry all: this, and `others_bps`, which
-    other videos of the connection want.
+    `probes` is whether the server has to be made to try more, and the spacing of packets is looked at. Not where this
+    end's estimate answers its own probes: it follows the way closely then, and is left to share it out (a ceiling that
+    is raised while it withholds does nothing), but for what it goes on to withhold though the way has proved to carry
+    all: this, and `others_bps`, which other videos of the connection want.
 
     Limits work at once, and may disable a track; nothing else does. A track without announced layers is left alone. Of
     a new track its best layer is taken to be asked for, as the server does.
@@ -89,7 +94,7 @@ def step(
     answered = not probes and evidence.estimate_fell(state.before)
     known_bps = evidence.available_bps
     proved = not probes and known_bps is not None and known_bps >= state.wanted_bps + others_bps
-    state = _count(state, evidence, now, answered=answered, waiting=probes or proved)
+    state = state.counted(evidence, now, answered=answered, waiting=probes or proved, trains=probes)
     if state.probing is not None:
         return _probe_on(state, state.probing, now)
     if state.trial is not None:
@@ -99,10 +104,13 @@ def step(
     if evidence.trouble:
         return _in_trouble(state, evidence, now)
     if evidence.withheld:
-        if not probes and (steady := _steady(state, evidence, now))[1]:
+        # What is held down comes back in time only where a wider way is noticed.
+        if (not probes or state.width.told) and (steady := _steady(state, evidence, now))[1]:
             return steady
         return _withheld(state, evidence, now, probes=probes, proved=proved)
-    return _raise(state, evidence, now, proved=proved)
+    room_bps = state.width.bps
+    roomy = room_bps is not None and RAISE_FITS * room_bps >= state.wanted_bps
+    return _raise(state, evidence, now, proved=proved, roomy=roomy)
 
 
 def adopt(state: ControllerState, asked: Ceilings) -> ControllerState:
@@ -149,35 +157,6 @@ def _dropped(state: ControllerState, now: float) -> ControllerState:
     return replace(state, waits=longer(state.waits, trial.kind, now)).holding(state.held_before(trial))
 
 
-def _count(state: ControllerState, evidence: Evidence, now: float, *, answered: bool, waiting: bool) -> ControllerState:
-    trouble, withheld = bool(evidence.trouble), evidence.withheld
-    given = {item.track_sid: item.quality for item in state.before.tracks} if state.before else {}
-    changed = tuple(
-        (item.track_sid, now) for item in evidence.tracks if given.get(item.track_sid, item.quality) != item.quality
-    )
-    is_calm = bool(evidence.tracks) and not (evidence.broken or withheld) and state.is_idle(evidence)
-    rates = learned(state.layer_rates, state.before, evidence)
-    return replace(
-        state,
-        recent=(*state.recent, evidence)[-SEEN_S:],
-        rates=tuple((sid, quality, rate) for (sid, quality), rate in sorted(rates.items())),
-        troubled=(0 if answered else state.troubled) + 1 if trouble else 0,
-        suffered=_suffered(() if answered else state.suffered, evidence) if trouble else (),
-        unanswered=state.unanswered + 1 if withheld and not trouble and waiting else 0,
-        clean=0 if trouble or withheld else state.clean + (1 if evidence.tracks else 0),
-        unbroken=state.unbroken + 1 if is_calm else 0,
-        round_trip_s=min(state.round_trip_s + ROUND_TRIP_RISE, evidence.round_trip_s or math.inf),
-        seen=recent(state.seen, now) + changed,
-    )
-
-
-def _suffered(before: tuple[tuple[str, float], ...], evidence: Evidence) -> tuple[tuple[str, float], ...]:
-    worth = dict(before)
-    return tuple(
-        (item.track_sid, worth.get(item.track_sid, 0.0) + item.worth * (1.0 - item.frozen)) for item in evidence.tracks
-    )
-
-
 def _judge(state: ControllerState, trial: Trial, evidence: Evidence, now: float) -> Stepped:
     """Did the last trial bring what was expected?"""
     if evidence.tracks:  # a second without statistics says nothing
@@ -210,7 +189,7 @@ def _in_trouble(state: ControllerState, evidence: Evidence, now: float) -> Stepp
     """Relieve, after a while; but what loss lowered comes back where the loss stays and breaks no picture."""
     if state.troubled >= TROUBLE_S and (relieved := _relieve(state, evidence, now))[1]:
         return relieved
-    return _raise(state, evidence, now, proved=False) if state.unbroken >= UNBROKEN_S else (state, ())
+    return _raise(state, evidence, now, proved=False, roomy=False) if state.unbroken >= UNBROKEN_S else (state, ())
 
 
 def _relieve(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
@@ -255,28 +234,52 @@ def _withheld(state: ControllerState, evidence: Evidence, now: float, *, probes:
         return state, ()
     if probes and (shared := _share(state, evidence, now))[1]:
         return shared
-    patience_s = PROVED_UNANSWERED_S if proved else UNANSWERED_S
-    if state.unanswered < patience_s or not state.is_idle(evidence) or waits(state.waits, Kind.PROBE, now):
+    if not state.is_idle(evidence) or waits(state.waits, Kind.PROBE, now):
         return state, ()
-    return _probe(state, evidence, now, proved=proved)
+    withheld = {item.track_sid for item in evidence.tracks if item.withheld}
+    if (room_bps := state.width.bps) is not None:
+        found, worth = _shared_out(state, evidence, PROBE_FITS * room_bps)
+        if worth >= PROBE_GAIN * evidence.worth:
+            lacking = withheld | {item.track_sid for item in evidence.tracks if item.short}
+            return _probe(state, evidence, now, lacking, _asked_of(found), why=f" that carries {_kbps(room_bps)}")
+    if proved and state.unanswered >= PROVED_UNANSWERED_S:
+        wanted = {sid: each for sid, each in state.asked.items() if sid in withheld and each is not None}
+        return _probe(state, evidence, now, withheld, wanted)
+    if not proved and state.unanswered >= (KNOWN_UNANSWERED_S if state.width.told else UNANSWERED_S):
+        wanted, gains = _wider(state, evidence)
+        return _probe(state, evidence, now, withheld, wanted, gains=gains)
+    return state, ()
 
 
-def _probe(state: ControllerState, evidence: Evidence, now: float, *, proved: bool) -> Stepped:
-    """Have all that is withheld lowered, to ask for more in a second."""
-    below = {item.track_sid: max(0, item.quality - 1) for item in evidence.tracks if item.withheld}
+def _kbps(bps: float) -> str:
+    return f"{bps / 1000:.0f} kb/s"
+
+
+def _asked_of(found: Allocation) -> dict[str, VideoQuality]:
+    return {sid: quality for sid, quality in found.qualities.items() if quality is not None}
+
+
+def _probe(
+    state: ControllerState,
+    evidence: Evidence,
+    now: float,
+    lacking: set[str],
+    wanted: dict[str, VideoQuality],
+    *,
+    gains: bool = True,
+    why: str = "",
+) -> Stepped:
+    """Have all that is `lacking` lowered, to ask for what is `wanted` in a second."""
+    below = {item.track_sid: max(0, item.quality - 1) for item in evidence.tracks if item.track_sid in lacking}
     asked = state.asked
     # Two are asked for, one more should it fail, and the server may need one.
     restless = state.restless(now, MAX_SWITCHES - 4)
     if restless & below.keys():
         return state, ()
-    if proved:
-        wanted, gains = {sid: each for sid in below if (each := asked[sid]) is not None}, True
-    else:
-        wanted, gains = _wider(state, evidence)
     held = dict(state.held) | {sid: VideoQuality(quality) for sid, quality in below.items()}
     changed = frozenset(below) | frozenset(wanted)
     probe = Trial(Kind.PROBE, now, state.held, state.recent, changed, wanted=tuple(wanted.items()), gains=gains)
-    reason = f"less than was asked for, for {state.unanswered} s, on an idle way"
+    reason = f"less than was asked for, for {state.unanswered} s, on an idle way{why}"
     lowered = replace(state.holding(held), probing=probe)
     return _ask(lowered, asked, now, Kind.PROBE, reason, "that the server tries more")
 
@@ -286,7 +289,7 @@ def _wider(state: ControllerState, evidence: Evidence) -> tuple[dict[str, VideoQ
     found, worth = _shared_out(state, evidence, WIDER * evidence.received_bps)
     if worth < BETTER * evidence.worth:
         return {item.track_sid: item.quality for item in evidence.tracks}, False
-    return {sid: quality for sid, quality in found.qualities.items() if quality is not None}, True
+    return _asked_of(found), True
 
 
 def _probe_on(state: ControllerState, probe: Trial, now: float) -> Stepped:
@@ -323,29 +326,43 @@ def _shared_out(state: ControllerState, evidence: Evidence, bandwidth_bps: float
     return found, sum(choice.utility for choice in found.choices)
 
 
-def _raise(state: ControllerState, evidence: Evidence, now: float, *, proved: bool) -> Stepped:
-    """The most useful step of those that are held down. `proved`: the way is known to carry all that is wanted."""
-    clean_s = PROVED_S if proved else WIDENED_S if state.widened else CLEAN_S
+def _raise(state: ControllerState, evidence: Evidence, now: float, *, proved: bool, roomy: bool) -> Stepped:
+    """The most useful steps of those that are held down.
+
+    `proved`: the way is known to carry all that is wanted; `roomy`: trains of packets say so.
+    """
+    clean_s = PROVED_S if proved or roomy else WIDENED_S if state.widened else CLEAN_S
     lossy = bool(evidence.trouble)
     if not state.held or not (lossy or state.clean >= clean_s) or waits(state.waits, Kind.RAISE, now):
         return state, ()
     assert state.inputs is not None
+    width = state.width
+    if width.was_full and not lossy:
+        return state, ()
     asked, videos = state.asked, state.judged(evidence)
     # One is asked for; one more should it fail, and the server may need one.
-    restless = state.restless(now, MAX_SWITCHES - (1 if proved else 3))
+    restless = state.restless(now, MAX_SWITCHES - (1 if proved else 2 if roomy else 3))
     top = {sid: asked[sid] if sid in restless else quality for sid, quality in state.allowed}
-    wanted = steps_up(videos, asked, top, state.inputs[1], WIDER * evidence.received_bps) if state.widened else asked
+    room_bps = None if lossy else width.bps
+    budget_bps = WIDER * evidence.received_bps if state.widened else 0.0
+    if room_bps is not None:
+        budget_bps = RAISE_FITS * room_bps
+    wanted = steps_up(videos, asked, top, state.inputs[1], budget_bps)
     covered = wanted != asked
     if not covered:
         wanted = steps_up(videos, asked, top, state.inputs[1], 0.0, least=1)
-    more = bitrate_bps(videos, wanted) - bitrate_bps(videos, asked)
+    needed_bps = bitrate_bps(videos, wanted)
     known = evidence.available_bps
-    proven = known is not None and known >= PROVEN * (evidence.received_bps + more)
-    if wanted == asked or not (proven or covered or lossy or state.clean >= UNPROVEN_S):
+    proven = known is not None and known >= PROVEN * (evidence.received_bps + needed_bps - bitrate_bps(videos, asked))
+    patience_s = UNPROVEN_S
+    if room_bps is not None and room_bps < needed_bps:
+        proven, patience_s = False, KNOWN_UNPROVEN_S
+    if wanted == asked or not (proven or covered or lossy or state.clean >= patience_s):
         return state, ()
     held = {sid: quality for sid, quality in wanted.items() if quality is not None}
     calm = f"no picture broke for {state.unbroken} s" if lossy else f"clean for {state.clean} s"
-    reason = calm + (f", {known / 1000:.0f} kb/s estimated" if known is not None else "")
+    reason = calm + (f", {_kbps(known)} estimated" if known is not None else "")
+    reason += f", on a way that carries {_kbps(room_bps)}" if room_bps is not None else ""
     return _try(state, Kind.RAISE, held, now, reason, "the higher layer, and no trouble")
 
 

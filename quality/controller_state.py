@@ -5,13 +5,15 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from quality.allocation import Limits, Subscription
-from quality.evidence import Evidence, LayerRate
+from quality.evidence import Evidence, LayerRate, learned
 from quality.layer_steps import bitrate_bps, lower, measured
-from quality.layer_trials import Trial, Wait
+from quality.layer_trials import SEEN_S, Trial, Wait
 from quality.stats import VideoQuality
+from quality.way_width import UNKNOWN_WIDTH, WayWidth
 
 IDLE_QUEUE_S = 0.04
 SWITCH_WINDOW_S = 60.0
+ROUND_TRIP_RISE = 0.002  # a second: the least round trip seen is forgotten this slowly
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class ControllerState:
     `unbroken` (no queue, and no picture broke, whatever is lost) count seconds on end; `suffered` is the worth of each
     track in the `troubled` ones, added up. `probing` is a probe for which all was lowered; `widened` says that the last
     trial of more worked, `round_trip_s` is the least one. `switches` are those asked for, `seen` those that came, of
-    the last minute.
+    the last minute. `width` is what trains of packets say that the way carries.
     """
 
     inputs: tuple[tuple[Subscription, ...], Limits] | None = None
@@ -46,6 +48,39 @@ class ControllerState:
     switches: tuple[tuple[str, float], ...] = ()
     seen: tuple[tuple[str, float], ...] = ()
     muted: frozenset[str] = frozenset()
+    width: WayWidth = UNKNOWN_WIDTH
+
+    def counted(
+        self, evidence: Evidence, now: float, *, answered: bool, waiting: bool, trains: bool
+    ) -> "ControllerState":
+        """This with a second more.
+
+        `answered`: this end told the server of the trouble in it; `waiting`: what the server withholds is for this end
+        to bring back. `trains`: how far apart packets come is looked at.
+        """
+        state = self
+        if trains:
+            full = bool(evidence.tracks) and (evidence.broken or not self.is_idle(evidence))
+            state = replace(self, width=self.width.after(evidence.trains, evidence.received_bps, full=full))
+        trouble, withheld = bool(evidence.trouble), evidence.withheld
+        given = {item.track_sid: item.quality for item in self.before.tracks} if self.before else {}
+        changed = tuple(
+            (item.track_sid, now) for item in evidence.tracks if given.get(item.track_sid, item.quality) != item.quality
+        )
+        is_calm = bool(evidence.tracks) and not (evidence.broken or withheld) and self.is_idle(evidence)
+        rates = learned(self.layer_rates, self.before, evidence)
+        return replace(
+            state,
+            recent=(*self.recent, evidence)[-SEEN_S:],
+            rates=tuple((sid, quality, rate) for (sid, quality), rate in sorted(rates.items())),
+            troubled=(0 if answered else self.troubled) + 1 if trouble else 0,
+            suffered=_suffered(() if answered else self.suffered, evidence) if trouble else (),
+            unanswered=self.unanswered + 1 if withheld and not trouble and waiting else 0,
+            clean=0 if trouble or withheld else self.clean + (1 if evidence.tracks else 0),
+            unbroken=self.unbroken + 1 if is_calm else 0,
+            round_trip_s=min(self.round_trip_s + ROUND_TRIP_RISE, evidence.round_trip_s or math.inf),
+            seen=recent(self.seen, now) + changed,
+        )
 
     @property
     def asked(self) -> dict[str, VideoQuality | None]:
@@ -125,3 +160,10 @@ class ControllerState:
 def recent(entries: tuple[tuple[str, float], ...], now: float) -> tuple[tuple[str, float], ...]:
     """Those of the last minute."""
     return tuple(entry for entry in entries if entry[1] > now - SWITCH_WINDOW_S)
+
+
+def _suffered(before: tuple[tuple[str, float], ...], evidence: Evidence) -> tuple[tuple[str, float], ...]:
+    worth = dict(before)
+    return tuple(
+        (item.track_sid, worth.get(item.track_sid, 0.0) + item.worth * (1.0 - item.frozen)) for item in evidence.tracks
+    )

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 
 from quality.allocation import Layer, Subscription, priority, utility
 from quality.stats import Direction, TrackKind, TrackSource, VideoQuality
+from quality.way_width import NO_TRAIN, Train, train
 from quality.window import Window
 
 BAD_LOSS_RATIO = 0.06  # the server calls video with more than 6% lost POOR
@@ -35,7 +37,7 @@ class Seen:
     `worth` is its `utility` by `weight`, which says how much it matters now. `below`: the server gives a lower layer
     than was asked for; `starved`: not all frames of the layer that it gives. `trouble` is in words, and empty where
     there is none; `broken`: its picture stood still or did not come, which loss alone need not do; `frozen` is for how
-    much of the second it stood.
+    much of the second it stood. `short`: far fewer frames than were announced, which may be its publisher's doing.
     """
 
     track_sid: str
@@ -50,6 +52,7 @@ class Seen:
     trouble: str
     broken: bool = False
     frozen: float = 0.0
+    short: bool = False
 
     @property
     def worth(self) -> float:
@@ -67,11 +70,13 @@ class Evidence:
     """One second of all videos that can be judged.
 
     `available_bps` is this end's estimate of the way, `round_trip_s` the time there and back; None where not measured.
+    `trains` is what the spacing of packets says of it.
     """
 
     tracks: tuple[Seen, ...]
     available_bps: float | None
     round_trip_s: float | None
+    trains: Train = NO_TRAIN
 
     @property
     def sids(self) -> frozenset[str]:
@@ -135,7 +140,8 @@ def gather(
         if (quality := asked.get(window.track_sid)) is not None
     )
     round_trips = [window.round_trip_time_s for window in judged if window.round_trip_time_s is not None]
-    return Evidence(tracks, max(estimates, default=None), max(round_trips, default=None))
+    trains = reduce(Train.plus, (train(window) for window in judged), NO_TRAIN)
+    return Evidence(tracks, max(estimates, default=None), max(round_trips, default=None), trains)
 
 
 def learned(rates: Rates, before: Evidence | None, evidence: Evidence) -> dict[tuple[str, VideoQuality], LayerRate]:
@@ -172,7 +178,7 @@ def _seen(item: Subscription, window: Window, asked: VideoQuality, rates: Rates)
     usual_fps = rates.get((item.track_sid, quality), LayerRate(fps=announced_fps)).fps
     if window.requested_fps is not None:
         usual_fps = min(usual_fps, window.requested_fps)
-    starved = window.source is not TrackSource.SCREEN_SHARE and window.fps < STARVED_FPS_RATIO * usual_fps
+    moves = window.source is not TrackSource.SCREEN_SHARE
     broken = _broken(window)
     shown = Layer(quality, window.frame_width, window.frame_height, window.fps, window.bitrate_bps)
     return Seen(
@@ -184,10 +190,11 @@ def _seen(item: Subscription, window: Window, asked: VideoQuality, rates: Rates)
         window.fps,
         usual_fps,
         below=window.layer_distance > 0,
-        starved=starved,
+        starved=moves and window.fps < STARVED_FPS_RATIO * usual_fps,
         trouble=broken or _lost(window),
         broken=bool(broken),
         frozen=min(1.0, window.freeze_s / window.duration_s) if window.duration_s > 0 else 0.0,
+        short=moves and window.fps < STARVED_FPS_RATIO * announced_fps,
     )
 
 

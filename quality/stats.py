@@ -71,7 +71,8 @@ class InboundRtp:
     scale, linear; None for video and where nothing is decoded. `packets_repaired` were lost on the way and
     came again, or out of redundancy: `packets_lost` leaves them out where this end can tell.
     `round_trip_time` is in seconds: of the candidate pair's checks, or of retransmissions; None where
-    neither was measured.
+    neither was measured. `total_assembly_time` adds up the seconds from the first to the last packet of each of the
+    `frames_assembled_from_multiple_packets`; both stay 0 where they are not told.
     """
 
     ssrc: int = 0
@@ -101,6 +102,8 @@ class InboundRtp:
     audio_level: float | None = None
     round_trip_time: float | None = None
     packets_repaired: int = 0
+    frames_assembled_from_multiple_packets: int = 0
+    total_assembly_time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,8 @@ class Window:
     where it is not estimated. `packets_repaired` were lost on the way too, and mended: `packets_lost` leaves them out.
     `layers` are those of a sent video, the largest picture last; `captured_fps` is what its source gave, None where
     that is not told. `content` is what decoded sound or pictures showed; without counts where none were looked at.
+    `frames_assembled` are the received frames of more than one packet, `assembly_s` adds up what each took from its
+    first packet to its last.
     """
 
     track_sid: str
@@ -86,6 +88,8 @@ class Window:
     layers: tuple[SentLayer, ...] = ()
     captured_fps: float | None = None
     content: ContentCounts = NOTHING_SEEN
+    frames_assembled: int = 0
+    assembly_s: float = 0.0
 
     @property
     def packets_expected(self) -> int:
@@ -160,6 +164,8 @@ _COUNTS = (
     "nack_count",
     "pli_count",
     "fir_count",
+    "frames_assembled",
+    "assembly_s",
 )
 _MEANS = ("concealed_ratio", "jitter_s", "jitter_buffer_delay_s", "target_bitrate_bps")
 
@@ -214,6 +220,10 @@ def _inbound(previous: TrackSnapshot, current: TrackSnapshot, before: InboundRtp
         round_trip_time_s=after.round_trip_time,
         layer_distance=_layer_distance(current, after),
         content=_content(previous, current),
+        frames_assembled=_gain(
+            before.frames_assembled_from_multiple_packets, after.frames_assembled_from_multiple_packets
+        ),
+        assembly_s=_gain(before.total_assembly_time, after.total_assembly_time),
     )
 
 

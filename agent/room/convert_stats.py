@@ -169,6 +169,8 @@ def _inbound(
         reports_sent=reports.get(inbound.remote_id),
         audio_level=None if video else inbound.audio_level,
         round_trip_time=round_trip_time,
+        frames_assembled_from_multiple_packets=inbound.frames_assembled_from_multiple_packets,
+        total_assembly_time=inbound.total_assembly_time,
     )
 
 

@@ -33,11 +33,16 @@ def window(
     loss: float = 0.0,
     round_trip_s: float = IDLE_S,
     available_bps: float | None = None,
+    width_bps: float | None = None,
 ) -> Window:
-    """A second of the layer that is `distance` below `quality`; with fewer frames, fewer bits."""
+    """A second of the layer that is `distance` below `quality`; with fewer frames, fewer bits.
+
+    The packets of each frame are spaced as a way of `width_bps` does; nothing tells how where that is None.
+    """
     layer = LAYERS[max(0, quality - distance)]
     share = 1.0 if fps is None else fps / layer.fps
     packets = max(1, round(layer.bitrate_bps * share * (1.0 - loss) / 8800))
+    behind_bits = max(0, packets - round(layer.fps * share)) * (round(layer.bitrate_bps * share / 8) / packets + 60) * 8
     return Window(
         sid,
         TrackKind.VIDEO,
@@ -55,6 +60,8 @@ def window(
         layer_distance=min(distance, quality),
         round_trip_time_s=round_trip_s,
         available_bandwidth_bps=available_bps,
+        frames_assembled=round(layer.fps * share) if width_bps else 0,
+        assembly_s=behind_bits / width_bps if width_bps else 0.0,
     )
 
 
@@ -78,6 +85,8 @@ class Room:
     ):
         self.probes = probes
         self.available_bps: float | None = None
+        self.width_bps: float | None = None
+        self.queue_stands = False
         self.state = ControllerState()
         self.now = EPOCH
         self.link_bps = link_bps
@@ -102,8 +111,9 @@ class Room:
                     distance=quality - got[sid],
                     fps=0.0 if full else None,
                     loss=min(0.9, loss),
-                    round_trip_s=FULL_S if full else IDLE_S,
+                    round_trip_s=FULL_S if full or self.queue_stands else IDLE_S,
                     available_bps=self.available_bps,
+                    width_bps=self.width_bps,
                 )
                 for sid, quality in wanted.items()
             )
@@ -115,6 +125,11 @@ class Room:
                 self.asked[action.track_sid] = action.to_quality
             self.actions.extend((self.now - EPOCH, action) for action in actions)
         return [action for _, action in self.actions[began:]]
+
+    def lower(self, quality: VideoQuality) -> None:
+        """Somebody else asks for no more of either."""
+        self.state = adopt(self.state, {"TR_a": quality, "TR_b": quality})
+        self.asked = dict(self.state.asked)
 
     def times(self, kind: Kind) -> list[float]:
         return sorted({at for at, action in self.actions if action.kind is kind})

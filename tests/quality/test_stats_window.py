@@ -87,6 +87,18 @@ def test_inbound_window_has_the_rates_of_its_seconds() -> None:
     assert window.jitter_buffer_delay_s == pytest.approx(0.04)
 
 
+def test_the_time_in_which_frames_arrive_adds_up() -> None:
+    before = replace(BEFORE, frames_assembled_from_multiple_packets=100, total_assembly_time=2.0)
+    middle = replace(AFTER, frames_assembled_from_multiple_packets=140, total_assembly_time=2.5)
+    after = replace(AFTER, frames_assembled_from_multiple_packets=150, total_assembly_time=2.75)
+    first, second = (
+        delta(snapshot(before, 0.0), snapshot(middle, 1.0)),
+        delta(snapshot(middle, 1.0), snapshot(after, 2.0)),
+    )
+    assert (first.frames_assembled, first.assembly_s) == (40, 0.5)
+    assert (combined((first, second)).frames_assembled, combined((first, second)).assembly_s) == (50, 0.75)
+
+
 def test_frames_received_count_where_nothing_is_decoded() -> None:
     before = InboundRtp(ssrc=1, frames_received=100, packets_received=100)
     after = InboundRtp(ssrc=1, frames_received=160, packets_received=300)

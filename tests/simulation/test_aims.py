@@ -48,6 +48,15 @@ def test_on_the_tap_what_a_link_took_is_back_within_ten_seconds_of_it(trace: Tra
         assert recovery_s <= 10.0
 
 
+@pytest.mark.parametrize("trace", STEPS, ids=lambda trace: trace.name)
+def test_over_the_sdk_too_a_wider_link_is_noticed_within_seconds(trace: Trace) -> None:
+    (wider_at,) = trace.recoveries
+    for seed in (100, 101, 102):
+        recovery_s = run(trace, THREE, Ours, seed).recovery_s(instant(trace, THREE)[-1], wider_at)
+        assert recovery_s is not None
+        assert recovery_s <= 15.0, "13 at most; the aim is 10"
+
+
 @pytest.mark.parametrize("bps", [3e6, 6e6])
 def test_no_switch_on_a_constant_link_that_carries_everything(bps: float) -> None:
     assert run(constant(bps), THREE, Ours, 100).switches_per_minute() == 0

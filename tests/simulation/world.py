@@ -5,6 +5,7 @@ was asked for has come (W3C counts that as a freeze), and are late where the que
 stream of its own, the same number of times at every tick.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -14,12 +15,15 @@ from quality.stats import InboundRtp, TrackKind, TrackSnapshot, TrackSource, Vid
 from quality.window import Window, delta
 from tests.simulation.links import TICK_S, Trace
 from tests.simulation.receivers import Arrival, Receiver, SdkReceiver
-from tests.simulation.server import TEMPORAL_LAYERS, Server, quality_of, rungs
+from tests.simulation.server import TEMPORAL_BITS, TEMPORAL_FRAMES, TEMPORAL_LAYERS, Server, quality_of, rungs
 
 EPOCH = 1_800_000_000.0
 QUEUE_S = 0.3  # RFC 8867: the bottleneck's queue
 PROPAGATION_S = 0.05
 PACKET_BITS = 1100 * 8
+LARGEST_PACKET_BITS = 1200 * 8
+ACCESS_BPS = 8e6  # publishers' ways to the server space packets too
+ASSEMBLY_DEVIATION = 0.15  # of a second's assembly times, as seen on a real link
 AUDIO_BPS = 96_000.0  # of the whole room
 REPAIRED = 0.97  # of packets lost at random come again in time
 KEY_FRAME_S = 0.2  # a key frame is as many bits as this much of its layer
@@ -57,6 +61,10 @@ class Track:
     frozen_s: float = 0.0
     buffer_s: float = 0.0
     pli: int = 0
+    assembled: float = 0.0
+    assembly_s: float = 0.0
+    measuring: Random = field(default_factory=Random)
+    measured: float = 1.0
 
     def layer(self) -> Layer | None:
         """What is forwarded, with the bits and frames of its temporal layers."""
@@ -90,6 +98,7 @@ class World:
     was_queued_s: float = 0.0
     round_trip_s: float = 2 * PROPAGATION_S
     weights: tuple[float, ...] = ()
+    flattery: float = 1.0
     tracks: list[Track] = field(init=False)
     server: Server = field(init=False)
     snapshots: dict[str, TrackSnapshot] = field(init=False)
@@ -97,6 +106,7 @@ class World:
     def __post_init__(self) -> None:
         self.tracks = [Track(item, Random(f"{self.seed} {item.track_sid}")) for item in self.subscriptions]
         for track in self.tracks:
+            track.measuring = Random(f"{self.seed} {track.subscription.track_sid} assembly")
             track.forwarded = track.switch_to = max(layer.quality for layer in track.subscription.layers)
         rates = {
             item.track_sid: tuple(layer.bitrate_bps for layer in sorted(item.layers, key=lambda layer: layer.quality))
@@ -206,8 +216,9 @@ class World:
         packets = bits / PACKET_BITS
         fresh = bits - track.again_bits
         came = bits * (1.0 - loss) * through
-        track.packets += came / PACKET_BITS
-        track.lost += packets * lost
+        packet_bits = self._packet_bits(track)
+        track.packets += came / packet_bits
+        track.lost += bits / packet_bits * lost
         track.bytes += came / 8
         arrived = min(1.0, bits * through / fresh)
         track.lost_bits = min(bits * lost, layer.bitrate_bps * TICK_S * 0.5)
@@ -228,8 +239,40 @@ class World:
         frames = layer.fps * TICK_S * arrived
         track.frames += frames
         track.buffer_s += frames * (0.04 + delay)
+        self._assemble(track, frames, lost, delay)
         weight = self.weights[self.tracks.index(track)] if self.weights else 1.0
         return weight * arrived * utility(layer, track.subscription)
+
+    def _sizes(self, track: Track) -> list[tuple[float, float, int]]:
+        """Of the frames of each temporal layer that is forwarded: their share, their bits, their packets."""
+        whole = next(layer for layer in track.subscription.layers if layer.quality is track.forwarded)
+        found = []
+        below_bits = below_frames = 0.0
+        for bits, frames in zip(TEMPORAL_BITS, TEMPORAL_FRAMES, strict=True):
+            size = (bits - below_bits) * whole.bitrate_bps / ((frames - below_frames) * whole.fps)
+            share = (frames - below_frames) / TEMPORAL_FRAMES[track.temporal]
+            found.append((share, size, math.ceil(size / LARGEST_PACKET_BITS)))
+            below_bits, below_frames = bits, frames
+        return found[: track.temporal + 1]
+
+    def _packet_bits(self, track: Track) -> float:
+        sizes = self._sizes(track)
+        return sum(share * size for share, size, _ in sizes) / sum(share * packets for share, _, packets in sizes)
+
+    def _assemble(self, track: Track, frames: float, lost: float, delay: float) -> None:
+        """The packets of a frame arrive as far apart as the link sends them; one that is lost comes a round trip later.
+
+        With `flattery` they come closer by so much, as through a bucket of tokens.
+        """
+        if self.tick % round(1 / TICK_S) == 0:
+            track.measured = math.exp(track.measuring.gauss(0.0, ASSEMBLY_DEVIATION))
+        rate = min(self.flattery * self.trace.capacity_bps[self.tick], ACCESS_BPS)
+        for share, size, packets in self._sizes(track):
+            if packets > 1:
+                spaced_s = size * (packets - 1) / packets / rate * track.measured
+                repaired_s = (1.0 - (1.0 - lost) ** packets) * (2 * PROPAGATION_S + delay)
+                track.assembled += frames * share
+                track.assembly_s += frames * share * (spaced_s + repaired_s)
 
     def _thaw(self, track: Track) -> None:
         gap = self.now - track.broken_since
@@ -278,6 +321,8 @@ class World:
             jitter_buffer_delay=track.buffer_s,
             jitter_buffer_emitted_count=frames,
             round_trip_time=self.round_trip_s,
+            frames_assembled_from_multiple_packets=int(track.assembled),
+            total_assembly_time=track.assembly_s,
         )
         return TrackSnapshot(
             track.subscription.track_sid,

@@ -25,7 +25,14 @@ def test_inbound_streams_are_found_on_either_connection_with_their_sender_report
             "rtc": {"id": "IV"},
             "stream": {"kind": "video", "ssrc": 5},
             "received": {"packets_received": 10, "packets_lost": -1, "jitter": 0.5},
-            "inbound": {"track_identifier": "a", "frames_decoded": 3, "frame_width": 320, "remote_id": "RV"},
+            "inbound": {
+                "track_identifier": "a",
+                "frames_decoded": 3,
+                "frame_width": 320,
+                "remote_id": "RV",
+                "frames_assembled_from_multiple_packets": 2,
+                "total_assembly_time": 0.25,
+            },
         }
     )
     audio = entry(inbound_rtp={"stream": {"kind": "audio"}, "inbound": {"track_identifier": "b"}})
@@ -35,6 +42,7 @@ def test_inbound_streams_are_found_on_either_connection_with_their_sender_report
     seen = streams["a"]
     assert (seen.ssrc, seen.packets_received, seen.packets_lost, seen.jitter) == (5, 10, -1, 0.5)
     assert (seen.frames_decoded, seen.frame_width, seen.reports_sent) == (3, 320, 4)
+    assert (seen.frames_assembled_from_multiple_packets, seen.total_assembly_time) == (2, 0.25)
     assert streams["b"].frames_decoded is None
     assert streams["b"].reports_sent is None
 

@@ -1,0 +1,130 @@
+"""How much the way carries, from how far apart the packets of a frame arrive.
+
+The packets of a frame leave the server back to back. The narrowest link of the way then spaces them by the time that it
+takes for each, so that a frame's bits behind its first packet, over the time to its last, are that link's rate (packet
+trains: Dovrolis, Ramanathan and Moore, "Packet-Dispersion Techniques and a Capacity-Estimation Methodology", 2004; RFC
+5136 has the terms). It needs nothing to be sent, and tells of a wider link within
+seconds. W3C's `totalAssemblyTime` is that time, added up.
+
+It errs both ways. A shaper with a bucket of tokens lets short frames pass at once; losses and frames that meet on the
+way space packets further. The first is calibrated where the way was seen full: what came then is what it carries.
+"""
+
+from dataclasses import dataclass, replace
+
+from quality.window import Window
+
+HEADER_BYTES = 60  # of RTP with its extensions, SRTP, UDP and IP: W3C's bytes leave them out
+LEAST_BITS = 100_000.0  # fewer say nothing
+LOOKED_S = 3  # a second's trains vary by some 15% on a real link
+LEAST_S = 0.001  # the counter's resolution
+SETTLED_S = 3  # since the way was full: what was looked at is of later
+CALIBRATED_S = 4  # seconds of it: the way seldom changes in them
+WIDER = 1.5  # times the most that was promised: the way has become wider
+NARROWER = 0.67  # times the mean of it
+MOST_PROMISED = 6.0  # of what came: more tells nothing, short frames pass a shaper at once
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Bits behind the first packets of frames, and the seconds in which they arrived."""
+
+    bits: float = 0.0
+    seconds: float = 0.0
+
+    def plus(self, other: "Train") -> "Train":
+        """Both."""
+        return Train(self.bits + other.bits, self.seconds + other.seconds)
+
+
+NO_TRAIN = Train()
+
+
+def train(window: Window) -> Train:
+    """What a second of a received video tells; nothing where no frame had more than one packet."""
+    behind = window.packets - window.frames
+    if not window.frames_assembled or behind <= 0:
+        return NO_TRAIN
+    return Train(behind * (window.bytes / window.packets + HEADER_BYTES) * 8, window.assembly_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What trains promised after the way was full, over what had come: the mean of `seconds` looks, and the most."""
+
+    mean: float
+    most: float
+    seconds: int = 1
+
+    def with_look(self, ratio: float) -> "Promise":
+        """One look more."""
+        return Promise((self.seconds * self.mean + ratio) / (self.seconds + 1), max(self.most, ratio), self.seconds + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class WayWidth:
+    """What the seconds so far say of the way. Begin with `UNKNOWN_WIDTH`.
+
+    `full_bps` is what came when the way was last seen full (0: never), `idle_s` for how many seconds it has not been.
+    `promises` are of the last two times: one may be of a way that became wider in that moment, two are a bucket of
+    tokens.
+    """
+
+    trains: tuple[Train, ...] = ()
+    full_bps: float = 0.0
+    idle_s: int = 0
+    promises: tuple[Promise, ...] = ()
+    calibrated: bool = True
+
+    def after(self, latest: Train, received_bps: float, *, full: bool) -> "WayWidth":
+        """With a second more: its trains, all that came in it, and whether the way was full."""
+        state = replace(self, trains=(*self.trains, latest)[-LOOKED_S:])
+        if full:
+            most = max(received_bps, self.full_bps if self.idle_s == 0 else 0.0)
+            return replace(state, full_bps=most, idle_s=0, calibrated=False)
+        return replace(state, idle_s=self.idle_s + 1)._calibrated()
+
+    @property
+    def was_full(self) -> bool:
+        """Whether it was full just now."""
+        return self.full_bps > 0 and self.idle_s < SETTLED_S
+
+    @property
+    def told(self) -> bool:
+        """Whether enough packets came to tell, and they can be believed."""
+        most = min((promise.most for promise in self.promises), default=1.0)
+        return self._seen_bps is not None and most <= MOST_PROMISED
+
+    @property
+    def bps(self) -> float | None:
+        """Bits a second that the way carries; None where that is not known, as just after it was full."""
+        seen_bps = self._seen_bps
+        if seen_bps is None or not self.told or self.was_full:
+            return None
+        if not self.promises:
+            return None if self.full_bps else seen_bps
+        promise = min(self.promises, key=lambda item: item.most)
+        ratio = seen_bps / self.full_bps
+        if ratio > WIDER * promise.most or ratio < NARROWER * promise.mean:
+            return seen_bps / max(1.0, promise.mean)
+        return self.full_bps
+
+    @property
+    def _seen_bps(self) -> float | None:
+        bits = sum(item.bits for item in self.trains)
+        return bits / max(LEAST_S, sum(item.seconds for item in self.trains)) if bits >= LEAST_BITS else None
+
+    def _calibrated(self) -> "WayWidth":
+        seen_bps = self._seen_bps
+        if not self.full_bps or self.idle_s < SETTLED_S or seen_bps is None:
+            return self
+        ratio = seen_bps / self.full_bps
+        if not self.calibrated:
+            return replace(self, promises=(*self.promises[-1:], Promise(ratio, ratio)), calibrated=True)
+        latest = self.promises[-1]
+        if latest.seconds >= CALIBRATED_S:
+            return self
+        return replace(self, promises=(*self.promises[:-1], latest.with_look(ratio)))
+
+
+UNKNOWN_WIDTH = WayWidth()

@@ -1,0 +1,79 @@
+"""The layer controller where trains of packets tell what the way carries."""
+
+import pytest
+
+from quality.layer_trials import Kind
+from tests.quality.controller_room import HIGH, LOW, MEDIUM, Room
+
+GIVEN = {"TR_a": MEDIUM, "TR_b": MEDIUM}
+
+
+def withheld(width_bps: float | None, *, probes: bool = True) -> Room:
+    room = Room(given=dict(GIVEN), probes=probes)
+    room.width_bps = width_bps
+    return room
+
+
+def lowered(width_bps: float | None, available_bps: float | None = None) -> Room:
+    room = Room()
+    room.pass_seconds(1)
+    room.lower(MEDIUM)
+    room.width_bps, room.available_bps = width_bps, available_bps
+    return room
+
+
+def test_what_the_server_withholds_from_a_wide_way_is_probed_for_after_three_seconds_and_asked_for_whole() -> None:
+    room = withheld(10e6)
+    room.pass_seconds(4)
+    assert room.times(Kind.PROBE) == [3, 4]
+    assert room.asked == {"TR_a": HIGH, "TR_b": HIGH}
+    lower = [action.to_quality for _, action in room.actions if action.to_quality != HIGH]
+    assert lower == [LOW, LOW], "the server grants what is asked for only where it withholds nothing"
+
+
+def test_as_much_is_probed_for_as_three_quarters_of_the_way_carry() -> None:
+    room = withheld(3e6)
+    room.pass_seconds(4)
+    assert room.asked == {"TR_a": HIGH, "TR_b": MEDIUM}
+
+
+@pytest.mark.parametrize(("width_bps", "after_s"), [(None, 30), (1.5e6, 60)], ids=["nothing tells", "no more fits"])
+def test_without_room_for_more_a_probe_waits(width_bps: float | None, after_s: int) -> None:
+    room = withheld(width_bps)
+    room.pass_seconds(61)
+    assert room.times(Kind.PROBE)[0] == after_s
+
+
+def test_a_recording_leaves_a_wide_way_to_its_own_estimate() -> None:
+    room = withheld(10e6, probes=False)
+    room.pass_seconds(60)
+    assert room.actions == []
+
+
+def test_all_that_was_lowered_comes_back_at_once_where_the_way_carries_it_all() -> None:
+    room = lowered(10e6)
+    room.pass_seconds(3)
+    raised = [(at, action.track_sid, action.kind, action.to_quality) for at, action in room.actions]
+    assert raised == [(2, "TR_a", Kind.RAISE, HIGH), (2, "TR_b", Kind.RAISE, HIGH)]
+
+
+def test_of_what_was_lowered_as_much_comes_back_as_the_way_carries() -> None:
+    room = lowered(3e6)
+    room.pass_seconds(80)
+    assert room.asked == {"TR_a": HIGH, "TR_b": MEDIUM}
+
+
+@pytest.mark.parametrize(("width_bps", "after_s"), [(None, 4), (1.5e6, 90)], ids=["nothing tells", "it does not fit"])
+def test_what_the_way_does_not_carry_is_tried_late_whatever_the_estimate_says(
+    width_bps: float | None, after_s: int
+) -> None:
+    room = lowered(width_bps, available_bps=10e6)
+    room.pass_seconds(100)
+    assert room.times(Kind.RAISE)[0] == after_s
+
+
+def test_nothing_is_raised_while_a_queue_stands() -> None:
+    room = lowered(1.2e6, available_bps=10e6)
+    room.queue_stands = True
+    room.pass_seconds(100)
+    assert room.actions == []

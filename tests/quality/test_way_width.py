@@ -1,0 +1,134 @@
+"""What trains of packets say of the way: serialised, through a bucket of tokens, where it was full, and where not."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quality.way_width import CALIBRATED_S, NO_TRAIN, SETTLED_S, UNKNOWN_WIDTH, Train, WayWidth, train
+from tests.quality.controller_room import HIGH, LOW, window
+
+NARROW_BPS, WIDE_BPS = 1e6, 4e6
+BITS = 500_000.0
+
+
+def spaced(bps: float, bits: float = BITS) -> Train:
+    return Train(bits, bits / bps)
+
+
+def looked(width: WayWidth, bps: float, seconds: int = 1, *, received_bps: float = 700_000.0) -> WayWidth:
+    for _ in range(seconds):
+        width = width.after(spaced(bps), received_bps, full=False)
+    return width
+
+
+def filled(width: WayWidth, received_bps: float, seconds: int = 2) -> WayWidth:
+    """Losses and a queue: what is measured meanwhile is worth nothing."""
+    for _ in range(seconds):
+        width = width.after(spaced(0.3 * received_bps), received_bps, full=True)
+    return width
+
+
+def test_a_train_is_what_came_behind_the_first_packets_in_the_time_that_it_took() -> None:
+    seen = replace(window("TR_a", HIGH), packets=200, frames=20, bytes=188_000, frames_assembled=20, assembly_s=0.4)
+    assert train(seen) == Train(180 * (940 + 60) * 8, 0.4)
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        replace(window("TR_a", LOW), packets=20, frames=20, frames_assembled=0),
+        replace(window("TR_a", LOW), packets=20, frames=20, frames_assembled=2, assembly_s=0.1),
+        replace(window("TR_a", LOW), packets=0, frames=0),
+    ],
+    ids=["one packet a frame", "no more packets than frames", "nothing came"],
+)
+def test_frames_of_one_packet_tell_nothing(seen: object) -> None:
+    assert train(seen) is NO_TRAIN  # type: ignore[arg-type]
+
+
+def test_nothing_is_known_at_first_and_after_too_few_packets() -> None:
+    assert UNKNOWN_WIDTH.bps is None
+    few = UNKNOWN_WIDTH.after(spaced(WIDE_BPS, 30_000.0), 200_000.0, full=False)
+    assert few.bps is None
+
+
+def test_a_way_that_was_never_full_carries_what_its_trains_say() -> None:
+    width = looked(UNKNOWN_WIDTH, WIDE_BPS, 3)
+    assert width.bps == pytest.approx(WIDE_BPS)
+    assert looked(width, NARROW_BPS, 3).bps == pytest.approx(NARROW_BPS), "seconds that are over do not count"
+
+
+def test_trains_too_short_for_the_counter_are_no_division_by_nothing() -> None:
+    assert UNKNOWN_WIDTH.after(Train(BITS, 0.0), 1e6, full=False).bps == pytest.approx(BITS / 0.001)
+
+
+def test_a_way_that_was_full_carries_what_came_then_until_trains_say_much_more() -> None:
+    width = filled(looked(UNKNOWN_WIDTH, WIDE_BPS, 3), NARROW_BPS)
+    for _ in range(SETTLED_S - 1):
+        width = looked(width, 1.1 * NARROW_BPS)
+        assert width.bps is None, "some of what was looked at is of the time when it was full"
+    for _ in range(20):
+        width = looked(width, 1.1 * NARROW_BPS)
+        assert width.bps == NARROW_BPS
+    width = looked(width, WIDE_BPS, 3)
+    assert width.bps == pytest.approx(WIDE_BPS / 1.1, rel=0.01), "as much less as trains promised too much before"
+
+
+def test_the_most_that_came_while_it_was_full_counts() -> None:
+    width = filled(filled(UNKNOWN_WIDTH, NARROW_BPS, 1), 0.6 * NARROW_BPS, 1)
+    assert looked(width, NARROW_BPS, 4).bps == NARROW_BPS
+
+
+def test_a_bucket_of_tokens_that_lets_short_frames_pass_does_not_look_like_a_wider_way() -> None:
+    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 2.5 * NARROW_BPS, 30)
+    assert width.bps == NARROW_BPS
+    assert looked(width, 10 * NARROW_BPS, 3).bps == pytest.approx(4 * NARROW_BPS)
+
+
+def test_a_bucket_that_lets_everything_pass_tells_nothing() -> None:
+    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 50 * NARROW_BPS, 30)
+    assert not width.was_full
+    assert width.bps is None
+
+
+def test_a_way_that_got_wider_in_the_moment_after_it_was_full_is_told_by_the_time_before() -> None:
+    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 1.1 * NARROW_BPS, 10)
+    width = looked(filled(width, NARROW_BPS), WIDE_BPS, SETTLED_S)
+    assert width.bps == pytest.approx(WIDE_BPS / 1.1, rel=0.01)
+
+
+def test_a_bucket_is_known_by_the_second_time_where_the_first_was_no_bucket() -> None:
+    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), NARROW_BPS, 10)
+    for _ in range(2):
+        width = looked(filled(width, NARROW_BPS), 3 * NARROW_BPS, 10)
+    assert width.bps == NARROW_BPS
+
+
+def test_a_way_that_got_narrower_without_being_full_carries_less() -> None:
+    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), NARROW_BPS, 10)
+    assert looked(width, 0.5 * NARROW_BPS, 3).bps == pytest.approx(0.5 * NARROW_BPS)
+
+
+def test_what_is_promised_is_learned_in_the_first_seconds_alone() -> None:
+    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), NARROW_BPS, SETTLED_S + CALIBRATED_S)
+    slowly = width
+    for step in range(1, 30):
+        slowly = looked(slowly, NARROW_BPS * (1 + step / 10))
+    assert slowly.promises == width.promises
+    assert slowly.bps is not None
+    assert slowly.bps > 3 * NARROW_BPS
+
+
+@given(st.lists(st.tuples(st.floats(1e5, 1e8), st.floats(1e5, 1e7), st.booleans()), max_size=40))
+def test_it_never_carries_less_than_nothing_nor_more_than_trains_and_what_came_say(
+    seconds: list[tuple[float, float, bool]],
+) -> None:
+    width = UNKNOWN_WIDTH
+    for spacing_bps, received_bps, full in seconds:
+        width = width.after(spaced(spacing_bps), received_bps, full=full)
+        if width.bps is not None:
+            most = max([item.bits / max(1e-9, item.seconds) for item in width.trains] + [width.full_bps])
+            assert 0.0 < width.bps <= most * (1 + 1e-9)
+        assert len(width.promises) <= 2
