@@ -37,7 +37,7 @@ from quality.window import Window
 TROUBLE_S = 8  # the server acts within 3 s, and forgets to bring back what is lowered while it withholds
 WITHHELD_S = 3  # a switch that is under way is over
 UNANSWERED_S = 30  # the server's own probes come every 3 to 4 s at first, but it may not know that it is lacking
-KNOWN_UNANSWERED_S = 60  # the same where trains of packets say that the way carries no more
+KNOWN_UNANSWERED_S = 45  # the same where trains of packets say that the way carries no more
 PROBE_FITS = 0.75  # of what the way carries, what a probe asks for: scenes vary, sound and repairs come besides
 PROBE_GAIN = 1.1  # of the worth that is seen, what a probe for what the way carries has to promise
 RAISE_FITS = 0.85  # the same for a raise, which is undone for less
@@ -48,7 +48,7 @@ PROVED_S = 2  # clean for so long where the way has proved to carry all
 WIDENED_S = 3  # clean for so long after a raise that worked
 UNBROKEN_S = 10  # of loss: more of it does not break more pictures by itself
 UNPROVEN_S = 15  # clean for so long where this end's estimate does not cover the step
-KNOWN_UNPROVEN_S = 90  # the same where trains say that the way does not carry it
+KNOWN_UNPROVEN_S = 45  # the same where trains say that the way does not carry it
 PROVEN = 0.9  # of a step's bits, or more: the estimate covers it
 THROUGH = 0.85  # of what came while there was trouble: the queue has to drain, and scenes vary
 RADIO_GAIN = 1.3  # where there is no queue: what is lost by the way, or by radio, is mostly so in any layer
@@ -237,7 +237,9 @@ def _withheld(state: ControllerState, evidence: Evidence, now: float, *, probes:
     if not state.is_idle(evidence) or waits(state.waits, Kind.PROBE, now):
         return state, ()
     withheld = {item.track_sid for item in evidence.tracks if item.withheld}
-    if (room_bps := state.width.bps) is not None:
+    room_bps = state.width.bps
+    # Where the way was never full, fewer frames are a publisher's own.
+    if room_bps is not None and (state.width.full_bps or any(item.below for item in evidence.tracks)):
         found, worth = _shared_out(state, evidence, PROBE_FITS * room_bps)
         if worth >= PROBE_GAIN * evidence.worth:
             lacking = withheld | {item.track_sid for item in evidence.tracks if item.short}

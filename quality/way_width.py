@@ -3,11 +3,12 @@
 The packets of a frame leave the server back to back. The narrowest link of the way then spaces them by the time that it
 takes for each, so that a frame's bits behind its first packet, over the time to its last, are that link's rate (packet
 trains: Dovrolis, Ramanathan and Moore, "Packet-Dispersion Techniques and a Capacity-Estimation Methodology", 2004; RFC
-5136 has the terms). It needs nothing to be sent, and tells of a wider link within
-seconds. W3C's `totalAssemblyTime` is that time, added up.
+5136 has the terms). It needs nothing to be sent, and tells of a wider link within seconds. W3C's `totalAssemblyTime` is
+that time, added up.
 
-It errs both ways. A shaper with a bucket of tokens lets short frames pass at once; losses and frames that meet on the
-way space packets further. The first is calibrated where the way was seen full: what came then is what it carries.
+It errs both ways. A shaper with a bucket of tokens lets short frames pass at once: that is calibrated where the way was
+seen full, as what came then is what it carries. Losses, jitter and a publisher's own narrow way space packets further:
+where more comes without a queue than the trains allow, they are not believed for a while.
 """
 
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ SETTLED_S = 3  # since the way was full: what was looked at is of later
 CALIBRATED_S = 4  # seconds of it: the way seldom changes in them
 WIDER = 1.5  # times the most that was promised: the way has become wider
 NARROWER = 0.67  # times the mean of it
+DOUBTED = 1.25  # times what trains say, or more, came without a queue
+DOUBTED_S = 60  # they are not believed for so long after that
 MOST_PROMISED = 6.0  # of what came: more tells nothing, short frames pass a shaper at once
 
 
@@ -67,7 +70,7 @@ class WayWidth:
 
     `full_bps` is what came when the way was last seen full (0: never), `idle_s` for how many seconds it has not been.
     `promises` are of the last two times: one may be of a way that became wider in that moment, two are a bucket of
-    tokens.
+    tokens. `doubted_s` is for how many seconds trains are not believed.
     """
 
     trains: tuple[Train, ...] = ()
@@ -75,6 +78,7 @@ class WayWidth:
     idle_s: int = 0
     promises: tuple[Promise, ...] = ()
     calibrated: bool = True
+    doubted_s: int = 0
 
     def after(self, latest: Train, received_bps: float, *, full: bool) -> "WayWidth":
         """With a second more: its trains, all that came in it, and whether the way was full."""
@@ -82,7 +86,7 @@ class WayWidth:
         if full:
             most = max(received_bps, self.full_bps if self.idle_s == 0 else 0.0)
             return replace(state, full_bps=most, idle_s=0, calibrated=False)
-        return replace(state, idle_s=self.idle_s + 1)._calibrated()
+        return replace(state, idle_s=self.idle_s + 1)._doubted(received_bps)._calibrated()
 
     @property
     def was_full(self) -> bool:
@@ -93,7 +97,7 @@ class WayWidth:
     def told(self) -> bool:
         """Whether enough packets came to tell, and they can be believed."""
         most = min((promise.most for promise in self.promises), default=1.0)
-        return self._seen_bps is not None and most <= MOST_PROMISED
+        return self._seen_bps is not None and most <= MOST_PROMISED and not self.doubted_s
 
     @property
     def bps(self) -> float | None:
@@ -113,6 +117,11 @@ class WayWidth:
     def _seen_bps(self) -> float | None:
         bits = sum(item.bits for item in self.trains)
         return bits / max(LEAST_S, sum(item.seconds for item in self.trains)) if bits >= LEAST_BITS else None
+
+    def _doubted(self, received_bps: float) -> "WayWidth":
+        seen_bps = self._seen_bps
+        doubted = seen_bps is not None and not self.was_full and received_bps >= DOUBTED * seen_bps
+        return replace(self, doubted_s=DOUBTED_S if doubted else max(0, self.doubted_s - 1))
 
     def _calibrated(self) -> "WayWidth":
         seen_bps = self._seen_bps

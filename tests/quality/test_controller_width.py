@@ -2,8 +2,10 @@
 
 import pytest
 
+from quality.controller import step
+from quality.controller_state import ControllerState
 from quality.layer_trials import Kind
-from tests.quality.controller_room import HIGH, LOW, MEDIUM, Room
+from tests.quality.controller_room import EPOCH, FULL_S, HIGH, IDLE_S, LOW, MEDIUM, ROOM, Room, window
 
 GIVEN = {"TR_a": MEDIUM, "TR_b": MEDIUM}
 
@@ -37,7 +39,7 @@ def test_as_much_is_probed_for_as_three_quarters_of_the_way_carry() -> None:
     assert room.asked == {"TR_a": HIGH, "TR_b": MEDIUM}
 
 
-@pytest.mark.parametrize(("width_bps", "after_s"), [(None, 30), (1.5e6, 60)], ids=["nothing tells", "no more fits"])
+@pytest.mark.parametrize(("width_bps", "after_s"), [(None, 30), (1.5e6, 45)], ids=["nothing tells", "no more fits"])
 def test_without_room_for_more_a_probe_waits(width_bps: float | None, after_s: int) -> None:
     room = withheld(width_bps)
     room.pass_seconds(61)
@@ -59,11 +61,11 @@ def test_all_that_was_lowered_comes_back_at_once_where_the_way_carries_it_all() 
 
 def test_of_what_was_lowered_as_much_comes_back_as_the_way_carries() -> None:
     room = lowered(3e6)
-    room.pass_seconds(80)
+    room.pass_seconds(40)
     assert room.asked == {"TR_a": HIGH, "TR_b": MEDIUM}
 
 
-@pytest.mark.parametrize(("width_bps", "after_s"), [(None, 4), (1.5e6, 90)], ids=["nothing tells", "it does not fit"])
+@pytest.mark.parametrize(("width_bps", "after_s"), [(None, 4), (1.5e6, 45)], ids=["nothing tells", "it does not fit"])
 def test_what_the_way_does_not_carry_is_tried_late_whatever_the_estimate_says(
     width_bps: float | None, after_s: int
 ) -> None:
@@ -77,3 +79,21 @@ def test_nothing_is_raised_while_a_queue_stands() -> None:
     room.queue_stands = True
     room.pass_seconds(100)
     assert room.actions == []
+
+
+@pytest.mark.parametrize("was_full", [False, True])
+def test_frames_that_are_missing_are_probed_for_early_only_where_the_way_was_full_before(was_full: bool) -> None:
+    state, kinds = ControllerState(), list[Kind]()
+    for second in range(30):
+        full = was_full and second in {10, 11}
+        seen = window(
+            "TR_a",
+            HIGH,
+            fps=10.0 if second > 11 else None,
+            round_trip_s=FULL_S if full else IDLE_S,
+            available_bps=700_000.0,
+            width_bps=2e6 if was_full and second < 18 else 8e6,
+        )
+        state, actions = step(state, (ROOM[0],), (seen,), EPOCH + second)
+        kinds += [action.kind for action in actions]
+    assert (Kind.PROBE in kinds) is was_full, "its publisher may have no more of them"

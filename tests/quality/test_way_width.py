@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quality.way_width import CALIBRATED_S, NO_TRAIN, SETTLED_S, UNKNOWN_WIDTH, Train, WayWidth, train
+from quality.way_width import CALIBRATED_S, DOUBTED_S, NO_TRAIN, SETTLED_S, UNKNOWN_WIDTH, Train, WayWidth, train
 from tests.quality.controller_room import HIGH, LOW, window
 
 NARROW_BPS, WIDE_BPS = 1e6, 4e6
@@ -108,7 +108,7 @@ def test_a_bucket_is_known_by_the_second_time_where_the_first_was_no_bucket() ->
 
 def test_a_way_that_got_narrower_without_being_full_carries_less() -> None:
     width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), NARROW_BPS, 10)
-    assert looked(width, 0.5 * NARROW_BPS, 3).bps == pytest.approx(0.5 * NARROW_BPS)
+    assert looked(width, 0.5 * NARROW_BPS, 3, received_bps=450_000.0).bps == pytest.approx(0.5 * NARROW_BPS)
 
 
 def test_what_is_promised_is_learned_in_the_first_seconds_alone() -> None:
@@ -132,3 +132,18 @@ def test_it_never_carries_less_than_nothing_nor_more_than_trains_and_what_came_s
             most = max([item.bits / max(1e-9, item.seconds) for item in width.trains] + [width.full_bps])
             assert 0.0 < width.bps <= most * (1 + 1e-9)
         assert len(width.promises) <= 2
+
+
+def test_trains_are_not_believed_for_a_minute_after_more_came_without_a_queue_than_they_allow() -> None:
+    width = looked(UNKNOWN_WIDTH, NARROW_BPS, 5, received_bps=1.3 * NARROW_BPS)
+    assert not width.told, "jitter, or a publisher's narrow way, spaces packets too"
+    assert width.bps is None
+    width = looked(width, NARROW_BPS, DOUBTED_S - 1)
+    assert not width.told
+    assert looked(width, NARROW_BPS).bps == pytest.approx(NARROW_BPS)
+
+
+def test_as_much_as_trains_allow_may_come() -> None:
+    assert looked(UNKNOWN_WIDTH, NARROW_BPS, 5, received_bps=1.2 * NARROW_BPS).told
+    full = filled(UNKNOWN_WIDTH, 2 * NARROW_BPS)
+    assert looked(full, NARROW_BPS, 1, received_bps=2 * NARROW_BPS).doubted_s == 0, "the queue went just now"

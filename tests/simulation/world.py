@@ -99,6 +99,7 @@ class World:
     round_trip_s: float = 2 * PROPAGATION_S
     weights: tuple[float, ...] = ()
     flattery: float = 1.0
+    jitter_s: float = 0.0
     tracks: list[Track] = field(init=False)
     server: Server = field(init=False)
     snapshots: dict[str, TrackSnapshot] = field(init=False)
@@ -262,7 +263,7 @@ class World:
     def _assemble(self, track: Track, frames: float, lost: float, delay: float) -> None:
         """The packets of a frame arrive as far apart as the link sends them; one that is lost comes a round trip later.
 
-        With `flattery` they come closer by so much, as through a bucket of tokens.
+        With `flattery` they come closer by so much, as through a bucket of tokens; `jitter_s` spaces them further.
         """
         if self.tick % round(1 / TICK_S) == 0:
             track.measured = math.exp(track.measuring.gauss(0.0, ASSEMBLY_DEVIATION))
@@ -272,7 +273,7 @@ class World:
                 spaced_s = size * (packets - 1) / packets / rate * track.measured
                 repaired_s = (1.0 - (1.0 - lost) ** packets) * (2 * PROPAGATION_S + delay)
                 track.assembled += frames * share
-                track.assembly_s += frames * share * (spaced_s + repaired_s)
+                track.assembly_s += frames * share * (spaced_s + repaired_s + self.jitter_s)
 
     def _thaw(self, track: Track) -> None:
         gap = self.now - track.broken_since
