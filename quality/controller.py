@@ -103,13 +103,13 @@ def step(
         return state, ()
     if evidence.trouble:
         return _in_trouble(state, evidence, now)
-    if evidence.withheld:
-        # What is held down comes back in time only where a wider way is noticed.
-        if (not probes or state.width.told) and (steady := _steady(state, evidence, now))[1]:
-            return steady
-        return _withheld(state, evidence, now, probes=probes, proved=proved)
     room_bps = state.width.bps
     roomy = room_bps is not None and RAISE_FITS * room_bps >= state.wanted_bps
+    if evidence.withheld:
+        # What is held down comes back in time only where a wider way is noticed, and need not be where it is wide.
+        if (not probes or state.width.told) and not roomy and (steady := _steady(state, evidence, now))[1]:
+            return steady
+        return _withheld(state, evidence, now, probes=probes, proved=proved)
     return _raise(state, evidence, now, proved=proved, roomy=roomy)
 
 
