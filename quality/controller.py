@@ -318,7 +318,7 @@ def _share(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
         for choice in found.choices
         if choice.layer and (own := judged.get(choice.track_sid)) and choice.utility < own.worth
     }
-    reason = f"{evidence.received_bps / 1000:.0f} kb/s are worth {worth:.2f} otherwise shared, {evidence.worth:.2f} now"
+    reason = f"{_kbps(evidence.received_bps)} are worth {worth:.2f} otherwise shared, {evidence.worth:.2f} now"
     return _try(state, Kind.SHARE, held, now, reason, f"a worth of {SHARE_GAIN * evidence.worth:.2f}")
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quality.way_width import CALIBRATED_S, DOUBTED_S, NO_TRAIN, SETTLED_S, UNKNOWN_WIDTH, Train, WayWidth, train
+from quality.window import Window
 from tests.quality.controller_room import HIGH, LOW, window
 
 NARROW_BPS, WIDE_BPS = 1e6, 4e6
@@ -44,8 +45,8 @@ def test_a_train_is_what_came_behind_the_first_packets_in_the_time_that_it_took(
     ],
     ids=["one packet a frame", "no more packets than frames", "nothing came"],
 )
-def test_frames_of_one_packet_tell_nothing(seen: object) -> None:
-    assert train(seen) is NO_TRAIN  # type: ignore[arg-type]
+def test_frames_of_one_packet_tell_nothing(seen: Window) -> None:
+    assert train(seen) is NO_TRAIN
 
 
 def test_nothing_is_known_at_first_and_after_too_few_packets() -> None:

@@ -8,6 +8,7 @@ stream of its own, the same number of times at every tick.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from random import Random
 
 from quality.allocation import Layer, Subscription, utility
@@ -33,6 +34,23 @@ PING_S = 2.0  # the SDK measures its round trip this often
 GIVEN_UP = 0.5
 REPEAT_S = 0.1  # a packet asked for that has not come by now is asked for again
 FREEZE_S = 0.25  # W3C: average + 150 ms, at 20 frames a second and more
+
+
+FrameSize = tuple[float, float, int]  # of the frames of a temporal layer: their share, their bits, their packets
+
+
+@cache
+def frame_sizes(item: Subscription, quality: VideoQuality | None, temporal: int) -> tuple[FrameSize, ...]:
+    """Of a layer with so many temporal layers."""
+    whole = next(layer for layer in item.layers if layer.quality is quality)
+    found = []
+    below_bits = below_frames = 0.0
+    for bits, frames in zip(TEMPORAL_BITS[: temporal + 1], TEMPORAL_FRAMES[: temporal + 1], strict=True):
+        size = (bits - below_bits) * whole.bitrate_bps / ((frames - below_frames) * whole.fps)
+        share = (frames - below_frames) / TEMPORAL_FRAMES[temporal]
+        found.append((share, size, math.ceil(size / LARGEST_PACKET_BITS)))
+        below_bits, below_frames = bits, frames
+    return tuple(found)
 
 
 @dataclass(slots=True)
@@ -217,7 +235,8 @@ class World:
         packets = bits / PACKET_BITS
         fresh = bits - track.again_bits
         came = bits * (1.0 - loss) * through
-        packet_bits = self._packet_bits(track)
+        sizes = frame_sizes(track.subscription, track.forwarded, track.temporal)
+        packet_bits = sum(share * size for share, size, _ in sizes) / sum(share * number for share, _, number in sizes)
         track.packets += came / packet_bits
         track.lost += bits / packet_bits * lost
         track.bytes += came / 8
@@ -240,27 +259,11 @@ class World:
         frames = layer.fps * TICK_S * arrived
         track.frames += frames
         track.buffer_s += frames * (0.04 + delay)
-        self._assemble(track, frames, lost, delay)
+        self._assemble(track, sizes, frames, lost, delay)
         weight = self.weights[self.tracks.index(track)] if self.weights else 1.0
         return weight * arrived * utility(layer, track.subscription)
 
-    def _sizes(self, track: Track) -> list[tuple[float, float, int]]:
-        """Of the frames of each temporal layer that is forwarded: their share, their bits, their packets."""
-        whole = next(layer for layer in track.subscription.layers if layer.quality is track.forwarded)
-        found = []
-        below_bits = below_frames = 0.0
-        for bits, frames in zip(TEMPORAL_BITS, TEMPORAL_FRAMES, strict=True):
-            size = (bits - below_bits) * whole.bitrate_bps / ((frames - below_frames) * whole.fps)
-            share = (frames - below_frames) / TEMPORAL_FRAMES[track.temporal]
-            found.append((share, size, math.ceil(size / LARGEST_PACKET_BITS)))
-            below_bits, below_frames = bits, frames
-        return found[: track.temporal + 1]
-
-    def _packet_bits(self, track: Track) -> float:
-        sizes = self._sizes(track)
-        return sum(share * size for share, size, _ in sizes) / sum(share * packets for share, _, packets in sizes)
-
-    def _assemble(self, track: Track, frames: float, lost: float, delay: float) -> None:
+    def _assemble(self, track: Track, sizes: tuple[FrameSize, ...], frames: float, lost: float, delay: float) -> None:
         """The packets of a frame arrive as far apart as the link sends them; one that is lost comes a round trip later.
 
         With `flattery` they come closer by so much, as through a bucket of tokens; `jitter_s` spaces them further.
@@ -268,7 +271,7 @@ class World:
         if self.tick % round(1 / TICK_S) == 0:
             track.measured = math.exp(track.measuring.gauss(0.0, ASSEMBLY_DEVIATION))
         rate = min(self.flattery * self.trace.capacity_bps[self.tick], ACCESS_BPS)
-        for share, size, packets in self._sizes(track):
+        for share, size, packets in sizes:
             if packets > 1:
                 spaced_s = size * (packets - 1) / packets / rate * track.measured
                 repaired_s = (1.0 - (1.0 - lost) ** packets) * (2 * PROPAGATION_S + delay)
