@@ -12,6 +12,7 @@ from quality.stats import VideoQuality
 from quality.way_width import UNKNOWN_WIDTH, WayWidth
 
 IDLE_QUEUE_S = 0.04
+ROOMY = 0.9  # of what the way carries may be asked for: scenes vary, sound and repairs come besides
 SWITCH_WINDOW_S = 60.0
 ROUND_TRIP_RISE = 0.002  # a second: the least round trip seen is forgotten this slowly
 
@@ -60,7 +61,7 @@ class ControllerState:
         """
         state = self
         if trains:
-            full = bool(evidence.tracks) and (evidence.broken or not self.is_idle(evidence))
+            full = self.is_full(evidence)
             state = replace(self, width=self.width.after(evidence.trains, evidence.received_bps, full=full))
         trouble, withheld = bool(evidence.trouble), evidence.withheld
         given = {item.track_sid: item.quality for item in self.before.tracks} if self.before else {}
@@ -151,6 +152,15 @@ class ControllerState:
         assert self.inputs is not None
         limits = self.inputs[1]
         return replace(limits, bandwidth_bps=min(limits.bandwidth_bps, bandwidth_bps))
+
+    @property
+    def is_roomy(self) -> bool:
+        """Whether trains of packets say that the way carries all that is wanted."""
+        return self.width.bps is not None and ROOMY * self.width.bps >= self.wanted_bps
+
+    def is_full(self, evidence: Evidence) -> bool:
+        """Whether a queue stands on the way, or a picture broke, which is seen sooner."""
+        return bool(evidence.tracks) and (evidence.broken or not self.is_idle(evidence))
 
     def is_idle(self, evidence: Evidence) -> bool:
         """Whether no queue stands on the way, as far as the round trip tells."""

@@ -132,3 +132,8 @@ def named(quality: VideoQuality | None) -> str:
 def lower(one: VideoQuality | None, other: VideoQuality | None) -> VideoQuality | None:
     """The lower of two qualities."""
     return one if height(one) <= height(other) else other
+
+
+def above(quality: VideoQuality | None, most: int) -> VideoQuality | None:
+    """The layer that is `most` above, or the highest."""
+    return quality if most == 0 else VideoQuality(min(VideoQuality.HIGH, height(quality) + most))

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     """Why something is asked for."""
 
     LIMIT = "limit"
+    FIT = "fit"
     RELIEVE = "relieve"
     SHARE = "share"
     PROBE = "probe"

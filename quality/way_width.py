@@ -23,6 +23,8 @@ SETTLED_S = 3  # since the way was full: what was looked at is of later
 CALIBRATED_S = 4  # seconds of it: the way seldom changes in them
 WIDER = 1.5  # times the most that was promised: the way has become wider
 NARROWER = 0.67  # times the mean of it
+UNSURE = 2.0  # times what came when it was full, promised after the first time
+JUMP = 1.5  # times what trains promised so far: the way becomes wider, and that is no promise
 DOUBTED = 1.25  # times what trains say, or more, came without a queue
 DOUBTED_S = 60  # they are not believed for so long after that
 MOST_PROMISED = 6.0  # of what came: more tells nothing, short frames pass a shaper at once
@@ -68,13 +70,14 @@ class Promise:
 class WayWidth:
     """What the seconds so far say of the way. Begin with `UNKNOWN_WIDTH`.
 
-    `full_bps` is what came when the way was last seen full (0: never), `idle_s` for how many seconds it has not been.
-    `promises` are of the last two times: one may be of a way that became wider in that moment, two are a bucket of
-    tokens. `doubted_s` is for how many seconds trains are not believed.
+    `full_bps` is what came when the way was last seen full (0: never). For `full_s` seconds on end it has been full,
+    for `idle_s` it has not. `promises` are of the last two times: one may be of a way that became wider in that moment,
+    two are a bucket of tokens. `doubted_s` is for how many seconds trains are not believed.
     """
 
     trains: tuple[Train, ...] = ()
     full_bps: float = 0.0
+    full_s: int = 0
     idle_s: int = 0
     promises: tuple[Promise, ...] = ()
     calibrated: bool = True
@@ -84,9 +87,10 @@ class WayWidth:
         """With a second more: its trains, all that came in it, and whether the way was full."""
         state = replace(self, trains=(*self.trains, latest)[-LOOKED_S:])
         if full:
-            most = max(received_bps, self.full_bps if self.idle_s == 0 else 0.0)
-            return replace(state, full_bps=most, idle_s=0, calibrated=False)
-        return replace(state, idle_s=self.idle_s + 1)._doubted(received_bps)._calibrated()
+            # In the first of these seconds the way may still have been wider.
+            most = max(received_bps, self.full_bps if self.full_s > 1 else 0.0)
+            return replace(state, full_bps=most, full_s=self.full_s + 1, idle_s=0, calibrated=False)
+        return replace(state, full_s=0, idle_s=self.idle_s + 1)._doubted(received_bps)._calibrated()
 
     @property
     def was_full(self) -> bool:
@@ -114,6 +118,16 @@ class WayWidth:
         return self.full_bps
 
     @property
+    def wider(self) -> bool:
+        """Whether it carries more now than when it was last full."""
+        return self.bps is not None and self.bps > self.full_bps > 0
+
+    @property
+    def unsure(self) -> bool:
+        """Whether it was full once, and trains promised so much after it that it may have become wider just then."""
+        return len(self.promises) == 1 and self.promises[0].most >= UNSURE
+
+    @property
     def _seen_bps(self) -> float | None:
         bits = sum(item.bits for item in self.trains)
         return bits / max(LEAST_S, sum(item.seconds for item in self.trains)) if bits >= LEAST_BITS else None
@@ -133,6 +147,8 @@ class WayWidth:
         latest = self.promises[-1]
         if latest.seconds >= CALIBRATED_S:
             return self
+        if ratio > JUMP * latest.mean:
+            return replace(self, promises=(*self.promises[:-1], replace(latest, seconds=CALIBRATED_S)))
         return replace(self, promises=(*self.promises[:-1], latest.with_look(ratio)))
 
 

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quality.allocation import Limits, Subscription, decode_cores
-from quality.controller import SETTLE_S, TROUBLE_S, UNANSWERED_S, UNPROVEN_S, adopt, step
+from quality.asking import SETTLE_S
+from quality.controller import TROUBLE_S, adopt, step
 from quality.controller_state import ControllerState
 from quality.layer_steps import measured
 from quality.layer_trials import FIRST_WAIT_S, Action, Kind
+from quality.raising import UNANSWERED_S, UNPROVEN_S
 from quality.stats import Direction, TrackKind, VideoQuality
 from quality.window import Window
 from tests.quality.controller_room import (

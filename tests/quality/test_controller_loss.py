@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from quality.controller import SETTLE_S, TROUBLE_S, adopt, step
+from quality.asking import SETTLE_S
+from quality.controller import TROUBLE_S, adopt, step
 from quality.controller_state import ControllerState
 from quality.layer_trials import FIRST_WAIT_S, Kind
 from quality.stats import VideoQuality

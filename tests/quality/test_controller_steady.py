@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from quality.controller import PROVED_UNANSWERED_S, SWUNG, TROUBLE_S, UNANSWERED_S, UNPROVEN_S, step
+from quality.controller import TROUBLE_S, step
 from quality.controller_state import ControllerState
 from quality.layer_trials import Kind
+from quality.lowering import SWUNG
+from quality.raising import PROVED_UNANSWERED_S, UNANSWERED_S, UNPROVEN_S
 from quality.stats import VideoQuality
 from tests.quality.controller_room import EPOCH, HIGH, LAYERS, LOW, MEDIUM, ROOM, Room, window
 

@@ -78,8 +78,16 @@ def test_a_way_that_was_full_carries_what_came_then_until_trains_say_much_more()
 
 
 def test_the_most_that_came_while_it_was_full_counts() -> None:
-    width = filled(filled(UNKNOWN_WIDTH, NARROW_BPS, 1), 0.6 * NARROW_BPS, 1)
+    width = filled(filled(UNKNOWN_WIDTH, NARROW_BPS, 2), 0.6 * NARROW_BPS, 1)
     assert looked(width, NARROW_BPS, 4).bps == NARROW_BPS
+
+
+def test_what_came_in_the_second_in_which_it_became_full_is_partly_of_a_wider_way() -> None:
+    width = filled(UNKNOWN_WIDTH, 1.7 * NARROW_BPS, 1)
+    assert width.full_bps == 1.7 * NARROW_BPS, "nothing else is known yet"
+    assert looked(filled(width, NARROW_BPS, 1), NARROW_BPS, 4).bps == NARROW_BPS
+    again = filled(looked(filled(width, NARROW_BPS, 2), NARROW_BPS, 4), 1.7 * NARROW_BPS, 1)
+    assert filled(again, NARROW_BPS, 1).full_bps == NARROW_BPS, "so too the next time"
 
 
 def test_a_bucket_of_tokens_that_lets_short_frames_pass_does_not_look_like_a_wider_way() -> None:
@@ -98,6 +106,28 @@ def test_a_way_that_got_wider_in_the_moment_after_it_was_full_is_told_by_the_tim
     width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 1.1 * NARROW_BPS, 10)
     width = looked(filled(width, NARROW_BPS), WIDE_BPS, SETTLED_S)
     assert width.bps == pytest.approx(WIDE_BPS / 1.1, rel=0.01)
+
+
+def test_a_way_that_gets_wider_while_it_is_calibrated_is_no_bucket() -> None:
+    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 1.1 * NARROW_BPS, SETTLED_S)
+    width = looked(width, WIDE_BPS, 10)
+    assert width.bps is not None
+    assert width.bps > 0.75 * WIDE_BPS, "a second of both counts for the promise"
+
+
+def test_wider_is_what_carries_more_than_came_when_it_was_full() -> None:
+    assert not looked(UNKNOWN_WIDTH, WIDE_BPS, 5).wider, "it was never full"
+    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), NARROW_BPS, 10)
+    assert not width.wider
+    assert looked(width, WIDE_BPS, 3).wider
+    assert not looked(width, 0.5 * NARROW_BPS, 3, received_bps=450_000.0).wider
+
+
+def test_a_first_promise_of_much_leaves_it_unsure_whether_it_became_wider() -> None:
+    assert not looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 1.9 * NARROW_BPS, 10).unsure
+    once = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 2.1 * NARROW_BPS, 10)
+    assert once.unsure
+    assert not looked(filled(once, NARROW_BPS), 2.1 * NARROW_BPS, 10).unsure, "so it is a bucket"
 
 
 def test_a_bucket_is_known_by_the_second_time_where_the_first_was_no_bucket() -> None:

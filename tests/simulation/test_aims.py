@@ -20,7 +20,7 @@ def test_nineteen_twentieths_of_what_the_link_allows(trace: Trace) -> None:
     assert run(trace, THREE, Ours, 100).share(instant(trace, THREE)) >= 0.95
 
 
-@pytest.mark.parametrize("trace", DEVELOPMENT, ids=lambda trace: trace.name)
+@pytest.mark.parametrize("trace", [*DEVELOPMENT, *HELD_OUT], ids=lambda trace: trace.name)
 def test_six_switches_a_minute_at_most_and_trials_that_cost_a_tenth_of_what_is_seen_at_most(trace: Trace) -> None:
     ours = run(trace, THREE, Ours, 100)
     assert ours.busiest_minute() <= 6, "of one track, the server's own among them"

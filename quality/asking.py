@@ -1,0 +1,71 @@
+"""How the layer controller asks for layers: at once or as a trial, and what is the best use of a bandwidth."""
+
+from dataclasses import replace
+
+from quality.allocation import Allocation, allocate
+from quality.controller_state import ControllerState, recent
+from quality.evidence import Evidence
+from quality.layer_steps import Ceilings
+from quality.layer_trials import Action, Kind, Trial
+from quality.stats import VideoQuality
+
+SETTLE_S = 3  # a switch takes 0.3 to 1.3 s, and then the queue has to drain
+MAX_SWITCHES = 6  # asked for in a minute, of a track; limits excepted
+LOWERING = frozenset({Kind.FIT, Kind.RELIEVE, Kind.SHARE})
+
+Stepped = tuple[ControllerState, tuple[Action, ...]]
+
+
+def ask(state: ControllerState, before: Ceilings, now: float, kind: Kind, reason: str, expects: str) -> Stepped:
+    """Ask for what `state` holds down and no more, where that is not what was asked for `before`."""
+    wanted = state.asked
+    actions = tuple(
+        Action(sid, before[sid], wanted[sid], kind, reason, expects)
+        for sid in sorted(wanted)
+        if wanted[sid] != before[sid]
+    )
+    if not actions:
+        return state, ()
+    return replace(
+        state,
+        quiet_until=now + SETTLE_S,
+        troubled=0,
+        suffered=(),
+        unanswered=0,
+        clean=0,
+        unbroken=0,
+        switches=recent(state.switches, now) + tuple((action.track_sid, now) for action in actions),
+    ), actions
+
+
+def attempt(
+    state: ControllerState, kind: Kind, changed: dict[str, VideoQuality], now: float, reason: str, expects: str
+) -> Stepped:
+    """Hold those tracks down to those layers, as a trial."""
+    before = state.asked
+    if kind in LOWERING:
+        restless = state.restless(now, MAX_SWITCHES - 1)
+        changed = {sid: quality for sid, quality in changed.items() if sid not in restless}
+    trial = Trial(kind, now, state.held, state.recent, gains=kind is not Kind.RAISE)
+    state = replace(state, raised_at=now if trial.raised else state.raised_at)
+    holding = state.holding({**dict(state.held), **changed})
+    tried, actions = ask(holding, before, now, kind, reason, expects)
+    if not actions:
+        return replace(state, quiet_until=now + SETTLE_S), ()
+    return replace(tried, trial=replace(trial, changed=frozenset(action.track_sid for action in actions))), actions
+
+
+def shared_out(state: ControllerState, evidence: Evidence, bandwidth_bps: float) -> tuple[Allocation, float]:
+    """The best use of a bandwidth for what can be judged, with no track disabled, and what it is worth."""
+    found = allocate(state.judged(evidence), state.within(bandwidth_bps), keep_all=True)
+    return found, sum(choice.utility for choice in found.choices)
+
+
+def asked_of(found: Allocation) -> dict[str, VideoQuality]:
+    """The layers of an allocation that keeps all tracks."""
+    return {sid: quality for sid, quality in found.qualities.items() if quality is not None}
+
+
+def kbps(bps: float) -> str:
+    """For reasons."""
+    return f"{bps / 1000:.0f} kb/s"

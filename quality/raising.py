@@ -1,0 +1,129 @@
+"""What the layer controller asks for more for: what the server withholds, and what was lowered."""
+
+from dataclasses import replace
+
+from quality.asking import MAX_SWITCHES, Stepped, ask, asked_of, attempt, kbps, shared_out
+from quality.controller_state import ROOMY, ControllerState
+from quality.evidence import Evidence
+from quality.layer_steps import above, bitrate_bps, lower, steps_up
+from quality.layer_trials import BETTER, NO_WORSE, Kind, Trial, waits
+from quality.stats import VideoQuality
+
+WITHHELD_S = 3  # a switch that is under way is over
+UNANSWERED_S = 30  # the server's own probes come every 3 to 4 s at first, but it may not know that it is lacking
+KNOWN_UNANSWERED_S = 45  # the same where trains of packets say that the way carries no more
+PROVED_UNANSWERED_S = 10  # the same where the way has proved to carry all: two of the server's probes had their answer
+PROBE_FITS = 0.75  # of what the way carries, what a probe asks for: scenes vary, sound and repairs come besides
+PROBE_GAIN = 1.1  # of the worth that is seen, what a probe for what the way carries has to promise
+WIDER = 1.3  # times what comes: what a probe, and what comes after one that worked, asks for at most
+CLEAN_S = 4
+PROVED_S = 2  # clean for so long where it is known what the way carries
+WIDENED_S = 3  # clean for so long after a raise that worked
+UNPROVEN_S = 15  # clean for so long where this end's estimate does not cover the step
+KNOWN_UNPROVEN_S = 45  # the same where trains say that the way does not carry it
+PROVEN = 0.9  # of a step's bits, or more: the estimate covers it
+
+
+def probe(state: ControllerState, evidence: Evidence, now: float, *, proved: bool) -> Stepped:
+    """What the server withholds though the way may carry it. `proved`: it is known to carry all.
+
+    All that is lacking is lowered for a second: the server grants what is asked for only where it withholds nothing.
+    """
+    width = state.width
+    withheld = {item.track_sid for item in evidence.tracks if item.withheld}
+    # Two are asked for, and one more should it fail.
+    restless = state.restless(now, MAX_SWITCHES - 3)
+    if withheld & restless or not state.is_idle(evidence):
+        return state, ()
+    if waits(state.waits, Kind.PROBE, now) and not width.wider:
+        return state, ()
+    # Where the way was never full, fewer frames are a publisher's own.
+    if width.bps is not None and (width.full_bps or any(item.below for item in evidence.tracks)):
+        lacking = withheld | {item.track_sid for item in evidence.tracks if item.short}
+        found, worth = shared_out(state, evidence, PROBE_FITS * width.bps)
+        if worth >= PROBE_GAIN * evidence.worth and not lacking & restless:
+            return _lower(state, evidence, now, lacking, asked_of(found), why=f" that carries {kbps(width.bps)}")
+    if proved and state.unanswered >= PROVED_UNANSWERED_S:
+        wanted = {sid: each for sid, each in state.asked.items() if sid in withheld and each is not None}
+        return _lower(state, evidence, now, withheld, wanted)
+    if not proved and state.unanswered >= (KNOWN_UNANSWERED_S if width.told else UNANSWERED_S):
+        wanted, gains = _a_little_more(state, evidence)
+        return _lower(state, evidence, now, withheld, wanted, gains=gains)
+    return state, ()
+
+
+def probe_on(state: ControllerState, probe: Trial, now: float) -> Stepped:
+    """All was lowered: now ask for what is to be tried."""
+    asked = state.asked
+    wanted = dict(probe.wanted)
+    held = {sid: quality for sid, quality in state.held if sid not in probe.changed} | wanted
+    state = replace(state.holding(held), probing=None, trial=replace(probe, began=now), raised_at=now)
+    least = (BETTER if probe.gains else NO_WORSE) * probe.worth
+    return ask(state, asked, now, Kind.PROBE, "all was lowered", f"a worth of {least:.2f}")
+
+
+def bring_back(state: ControllerState, evidence: Evidence, now: float, *, proved: bool) -> Stepped:
+    """The most useful steps of those that are held down. `proved`: the way is known to carry all that is wanted."""
+    width, lossy = state.width, bool(evidence.trouble)
+    room_bps = None if lossy else width.bps
+    known_s = PROVED_S if proved or room_bps is not None else WIDENED_S if state.widened else CLEAN_S
+    if not state.held or not (lossy or state.clean >= known_s):
+        return state, ()
+    if (waits(state.waits, Kind.RAISE, now) and not width.wider) or (width.was_full and not lossy):
+        return state, ()
+    assert state.inputs is not None
+    asked, videos = state.asked, state.judged(evidence)
+    # One is asked for, one more should it fail, and the server may need one; and it goes up layer by layer.
+    spare = 1 if proved else 2 if state.is_roomy else 3
+    none, one = state.restless(now, MAX_SWITCHES - spare), state.restless(now, MAX_SWITCHES - spare - 1)
+    top = {sid: above(asked[sid], most=0 if sid in none else 1 if sid in one else 2) for sid in asked}
+    top = {sid: lower(top[sid], quality) for sid, quality in state.allowed}
+    budget_bps = WIDER * evidence.received_bps if state.widened else 0.0
+    if room_bps is not None:
+        budget_bps = ROOMY * room_bps
+    wanted = steps_up(videos, asked, top, state.inputs[1], budget_bps)
+    covered = wanted != asked
+    if not covered:
+        wanted = steps_up(videos, asked, top, state.inputs[1], 0.0, least=1)
+    needed_bps = bitrate_bps(videos, wanted)
+    known = evidence.available_bps
+    proven = known is not None and known >= PROVEN * (evidence.received_bps + needed_bps - bitrate_bps(videos, asked))
+    patience_s = UNPROVEN_S
+    if room_bps is not None and room_bps < needed_bps:
+        proven, patience_s = False, UNPROVEN_S if width.unsure else KNOWN_UNPROVEN_S
+    if wanted == asked or not (proven or covered or lossy or state.clean >= patience_s):
+        return state, ()
+    held = {sid: quality for sid, quality in wanted.items() if quality is not None}
+    calm = f"no picture broke for {state.unbroken} s" if lossy else f"clean for {state.clean} s"
+    reason = calm + (f", {kbps(known)} estimated" if known is not None else "")
+    reason += f", on a way that carries {kbps(room_bps)}" if room_bps is not None else ""
+    return attempt(state, Kind.RAISE, held, now, reason, "the higher layer, and no trouble")
+
+
+def _lower(
+    state: ControllerState,
+    evidence: Evidence,
+    now: float,
+    lacking: set[str],
+    wanted: dict[str, VideoQuality],
+    *,
+    gains: bool = True,
+    why: str = "",
+) -> Stepped:
+    """Have all that is `lacking` lowered, to ask for what is `wanted` in a second."""
+    below = {item.track_sid: max(0, item.quality - 1) for item in evidence.tracks if item.track_sid in lacking}
+    asked = state.asked
+    held = dict(state.held) | {sid: VideoQuality(quality) for sid, quality in below.items()}
+    changed = frozenset(below) | frozenset(wanted)
+    trial = Trial(Kind.PROBE, now, state.held, state.recent, changed, wanted=tuple(wanted.items()), gains=gains)
+    reason = f"less than was asked for, for {state.unanswered} s, on an idle way{why}"
+    lowered = replace(state.holding(held), probing=trial)
+    return ask(lowered, asked, now, Kind.PROBE, reason, "that the server tries more")
+
+
+def _a_little_more(state: ControllerState, evidence: Evidence) -> tuple[dict[str, VideoQuality], bool]:
+    """What would be worth more, for a little more than what comes; else what comes (False), to be raised from there."""
+    found, worth = shared_out(state, evidence, WIDER * evidence.received_bps)
+    if worth < BETTER * evidence.worth:
+        return {item.track_sid: item.quality for item in evidence.tracks}, False
+    return asked_of(found), True

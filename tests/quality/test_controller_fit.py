@@ -1,0 +1,134 @@
+"""The layer controller where the way becomes full: what is asked for fits at once, and loss is no full way."""
+
+from dataclasses import replace
+
+import pytest
+
+from quality.controller import step
+from quality.layer_trials import FIRST_WAIT_S, Kind
+from quality.lowering import LOSSY_S
+from quality.stats import VideoQuality
+from tests.quality.controller_room import EPOCH, FULL_S, HIGH, IDLE_S, LOW, MEDIUM, ROOM, Room, window
+
+WIDE_BPS = 10e6
+
+
+def filled(link_bps: float, *, told: bool = True, probes: bool = True) -> Room:
+    """All was well for some seconds; from the next on the link carries no more than that."""
+    room = Room(probes=probes)
+    room.width_bps = WIDE_BPS if told else None
+    room.pass_seconds(4)
+    room.link_bps = link_bps
+    return room
+
+
+class Breaking(Room):
+    """Pictures can break, and half comes of what the layers take, whatever they are; with a queue, or by loss."""
+
+    def __init__(self, round_trip_s: float = IDLE_S) -> None:
+        super().__init__()
+        self.broken = False
+        self.round_trip_s = round_trip_s
+
+    def second(self) -> None:
+        self.now += 1.0
+        seen = []
+        for sid, quality in self.asked.items():
+            assert quality is not None
+            own = window(sid, quality, width_bps=WIDE_BPS)
+            if self.broken:
+                halved = own.bytes // 2
+                own = replace(own, freeze_count=1, freeze_s=0.5, bytes=halved, round_trip_time_s=self.round_trip_s)
+            seen.append(own)
+        self.state, actions = step(self.state, ROOM, tuple(seen), self.now)
+        self.asked |= {action.track_sid: action.to_quality for action in actions}
+        self.actions.extend((self.now - EPOCH, action) for action in actions)
+
+
+@pytest.mark.parametrize(
+    ("link_bps", "asked"),
+    [(2.5e6, (HIGH, MEDIUM)), (1e6, (MEDIUM, MEDIUM)), (0.7e6, (MEDIUM, LOW)), (0.4e6, (LOW, LOW))],
+)
+def test_what_a_full_way_carries_is_asked_for_in_the_first_second(
+    link_bps: float, asked: tuple[VideoQuality, VideoQuality]
+) -> None:
+    room = filled(link_bps)
+    actions = room.pass_seconds(1)
+    assert {action.kind for action in actions} == {Kind.FIT}
+    assert (room.asked["TR_a"], room.asked["TR_b"]) == asked
+    assert actions[0].reason == f"a queue stands, and {link_bps / 1000:.0f} kb/s come"
+
+
+def test_what_fits_stays_asked_for_while_the_way_is_as_narrow() -> None:
+    room = filled(1e6)
+    room.pass_seconds(1)
+    room.width_bps = 1e6
+    room.pass_seconds(40)
+    assert {action.kind for _, action in room.actions} == {Kind.FIT}
+
+
+def test_it_comes_back_in_seconds_once_the_way_is_wide_again() -> None:
+    room = filled(1e6)
+    room.width_bps = 1e6
+    room.pass_seconds(20)
+    assert room.asked == {"TR_a": MEDIUM, "TR_b": MEDIUM}
+    room.link_bps, room.width_bps = 10e6, WIDE_BPS
+    room.pass_seconds(2)
+    assert room.times(Kind.RAISE) == [26], "more than came when it was full is known to fit"
+    room.pass_seconds(6)
+    assert room.asked == {"TR_a": HIGH, "TR_b": HIGH}
+
+
+def test_a_raise_that_fills_the_way_gives_place_and_waits_longer() -> None:
+    room = Breaking(round_trip_s=FULL_S)
+    room.second()
+    room.lower(MEDIUM)
+    for _ in range(3):
+        room.second()
+    room.broken = True
+    for _ in range(3):
+        room.second()
+    (raised_at,) = room.times(Kind.RAISE)
+    assert room.times(Kind.FIT) == [raised_at + 3], "a switch takes a second or so, and the queue has to grow"
+    (wait,) = (wait for wait in room.state.waits if wait.kind is Kind.RAISE)
+    assert wait.wait_s == FIRST_WAIT_S
+
+
+@pytest.mark.parametrize(("told", "probes"), [(False, True), (True, False)], ids=["nothing tells", "a recording"])
+def test_what_tells_nothing_of_the_way_and_recordings_leave_it_to_the_server(told: bool, probes: bool) -> None:
+    room = filled(1e6, told=told, probes=probes)
+    room.pass_seconds(7)
+    assert room.actions == []
+
+
+def test_less_frames_of_what_is_asked_for_are_no_full_way() -> None:
+    room = filled(3.4e6)  # as much as is asked for
+    room.queue_stands = True
+    room.pass_seconds(7)
+    assert room.times(Kind.FIT) == []
+
+
+def test_where_pictures_go_on_to_break_without_a_queue_it_is_undone_and_not_tried_again_soon() -> None:
+    room = Breaking()
+    for _ in range(4):
+        room.second()
+    room.broken = True
+    for _ in range(25):
+        room.second()
+    kinds = [(at, action.kind) for at, action in room.actions if action.track_sid == "TR_a"]
+    assert kinds[:2] == [(5, Kind.FIT), (5 + LOSSY_S, Kind.UNDO)]
+    assert room.times(Kind.FIT) == [5]
+    assert room.asked["TR_a"] == HIGH
+
+
+def test_a_picture_that_is_whole_again_keeps_what_fits() -> None:
+    room = Breaking()
+    for _ in range(4):
+        room.second()
+    room.broken = True
+    room.second()
+    room.broken = False
+    for _ in range(5):
+        room.second()
+    assert room.times(Kind.FIT) == [5]
+    assert room.times(Kind.UNDO) == []
