@@ -70,13 +70,14 @@ class Evidence:
     """One second of all videos that can be judged.
 
     `available_bps` is this end's estimate of the way, `round_trip_s` the time there and back; None where not measured.
-    `trains` is what the spacing of packets says of it.
+    `trains` is what the spacing of packets says of it, `lost_ratio` the share of all packets that did not come.
     """
 
     tracks: tuple[Seen, ...]
     available_bps: float | None
     round_trip_s: float | None
     trains: Train = NO_TRAIN
+    lost_ratio: float = 0.0
 
     @property
     def sids(self) -> frozenset[str]:
@@ -141,7 +142,9 @@ def gather(
     )
     round_trips = [window.round_trip_time_s for window in judged if window.round_trip_time_s is not None]
     trains = reduce(Train.plus, (train(window) for window in judged), NO_TRAIN)
-    return Evidence(tracks, max(estimates, default=None), max(round_trips, default=None), trains)
+    expected = sum(window.packets_expected for window in judged)
+    lost_ratio = sum(window.packets_lost for window in judged) / expected if expected else 0.0
+    return Evidence(tracks, max(estimates, default=None), max(round_trips, default=None), trains, lost_ratio)
 
 
 def learned(rates: Rates, before: Evidence | None, evidence: Evidence) -> dict[tuple[str, VideoQuality], LayerRate]:

@@ -8,10 +8,11 @@ from quality.evidence import Evidence
 from quality.layer_steps import bitrate_bps, most_worth, worth_of
 from quality.layer_trials import BETTER, Kind, Trial, longer, longer_after_all, shorter, waits
 from quality.stats import VideoQuality
+from quality.way_width import LEAST_BITS
 
 FITS = 0.95  # of what comes through a full way: the queue has to drain
-OVER = 1.05  # times what comes, and more than that is asked for: scenes vary
-BROKEN_OVER = 1.25  # the same where a picture broke and no queue is known of: it may be loss, or a publisher
+OVER = 1.25  # times what comes, and more than that is asked for: scenes vary
+LOST = 0.2  # of the packets, where no queue is known of: a fifth of what is asked for did not come
 FIT_JUDGED_S = 4  # the queue is gone by then
 LOSSY_S = 8  # pictures that break for so long without a queue break by loss
 THROUGH = 0.85  # of what came while there was trouble: the queue has to drain, and scenes vary
@@ -26,22 +27,35 @@ def fit(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
 
     The server finds out later, lowers one by one, and does not bring back what it is made to withhold.
     """
-    idle = state.is_idle(evidence)
     fitting = state.trial is not None and state.trial.kind is Kind.FIT
-    if now < state.quiet_until or not state.is_full(evidence):
+    if now < state.quiet_until or not _is_too_narrow(state, evidence):
         return state, ()
-    # A picture breaks before the round trip is measured anew; but it may be loss, which is not tried twice.
+    # Without a queue that is known of it may be loss, which is not tried twice.
+    idle = state.is_idle(evidence)
     if idle and (fitting or waits(state.waits, Kind.FIT, now)):
         return state, ()
     comes_bps = state.width.full_bps
-    over = BROKEN_OVER if idle else OVER
-    if bitrate_bps(state.judged(evidence), state.asked) <= over * comes_bps:
-        return state, ()
     fits = asked_of(shared_out(state, evidence, FITS * comes_bps)[0])
     if state.trial is not None and not fitting:
         state = replace(state, waits=longer(state.waits, state.trial.kind, now), widened=False)
-    reason = f"{'a picture broke' if idle else 'a queue stands'}, and {kbps(comes_bps)} come"
+    reason = f"{f'{evidence.lost_ratio:.0%} lost' if idle else 'a queue stands'}, and {kbps(comes_bps)} come"
     return attempt(replace(state, trial=None), Kind.FIT, fits, now, reason, "neither from then on")
+
+
+def _is_too_narrow(state: ControllerState, evidence: Evidence) -> bool:
+    """Whether the way is full, and of less than is asked for.
+
+    A way that became longer is no narrower: packets come as close as before. Loss of a few percent is the way's own.
+    """
+    asked_bps = bitrate_bps(state.judged(evidence), state.asked)
+    if not state.is_full(evidence) or asked_bps <= OVER * state.width.full_bps:
+        return False
+    if not (evidence.broken or state.width.full_s > 1):
+        return False
+    if state.is_idle(evidence):  # round trips are measured every few seconds
+        return evidence.lost_ratio >= LOST
+    trains = evidence.trains
+    return trains.bits < max(LEAST_BITS, asked_bps * trains.seconds)
 
 
 def judge_fit(state: ControllerState, trial: Trial, evidence: Evidence, now: float) -> Stepped:

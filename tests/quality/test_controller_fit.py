@@ -1,5 +1,6 @@
 """The layer controller where the way becomes full: what is asked for fits at once, and loss is no full way."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from quality.controller import step
 from quality.layer_trials import FIRST_WAIT_S, Kind
 from quality.lowering import LOSSY_S
 from quality.stats import VideoQuality
+from quality.window import Window
 from tests.quality.controller_room import EPOCH, FULL_S, HIGH, IDLE_S, LOW, MEDIUM, ROOM, Room, window
 
 WIDE_BPS = 10e6
@@ -23,26 +25,30 @@ def filled(link_bps: float, *, told: bool = True, probes: bool = True) -> Room:
 
 
 class Breaking(Room):
-    """Pictures can break, and half comes of what the layers take, whatever they are; with a queue, or by loss."""
+    """Pictures can break, and half comes of what the layers take, whatever they are."""
 
-    def __init__(self, round_trip_s: float = IDLE_S) -> None:
+    def __init__(self, *, lost: float = 0.0, round_trip_s: float = IDLE_S, width_bps: float = WIDE_BPS) -> None:
         super().__init__()
         self.broken = False
-        self.round_trip_s = round_trip_s
+        self.seen_then = lost, round_trip_s, width_bps
 
-    def second(self) -> None:
-        self.now += 1.0
-        seen = []
+    def seconds(self, count: int) -> None:
+        for _ in range(count):
+            self.now += 1.0
+            self.state, actions = step(self.state, ROOM, tuple(self._windows()), self.now)
+            self.asked |= {action.track_sid: action.to_quality for action in actions}
+            self.actions.extend((self.now - EPOCH, action) for action in actions)
+
+    def _windows(self) -> Iterator[Window]:
         for sid, quality in self.asked.items():
             assert quality is not None
-            own = window(sid, quality, width_bps=WIDE_BPS)
-            if self.broken:
-                halved = own.bytes // 2
-                own = replace(own, freeze_count=1, freeze_s=0.5, bytes=halved, round_trip_time_s=self.round_trip_s)
-            seen.append(own)
-        self.state, actions = step(self.state, ROOM, tuple(seen), self.now)
-        self.asked |= {action.track_sid: action.to_quality for action in actions}
-        self.actions.extend((self.now - EPOCH, action) for action in actions)
+            if not self.broken:
+                yield window(sid, quality, width_bps=WIDE_BPS)
+                continue
+            lost, round_trip_s, width_bps = self.seen_then
+            own = window(sid, quality, round_trip_s=round_trip_s, width_bps=width_bps)
+            missing = round(own.packets * lost / (1.0 - lost))
+            yield replace(own, packets_lost=missing, bytes=own.bytes // 2, freeze_count=1, freeze_s=0.5)
 
 
 @pytest.mark.parametrize(
@@ -80,14 +86,12 @@ def test_it_comes_back_in_seconds_once_the_way_is_wide_again() -> None:
 
 
 def test_a_raise_that_fills_the_way_gives_place_and_waits_longer() -> None:
-    room = Breaking(round_trip_s=FULL_S)
-    room.second()
+    room = Breaking(round_trip_s=FULL_S, width_bps=1e6)
+    room.seconds(1)
     room.lower(MEDIUM)
-    for _ in range(3):
-        room.second()
+    room.seconds(3)
     room.broken = True
-    for _ in range(3):
-        room.second()
+    room.seconds(3)
     (raised_at,) = room.times(Kind.RAISE)
     assert room.times(Kind.FIT) == [raised_at + 3], "a switch takes a second or so, and the queue has to grow"
     (wait,) = (wait for wait in room.state.waits if wait.kind is Kind.RAISE)
@@ -108,27 +112,39 @@ def test_less_frames_of_what_is_asked_for_are_no_full_way() -> None:
     assert room.times(Kind.FIT) == []
 
 
-def test_where_pictures_go_on_to_break_without_a_queue_it_is_undone_and_not_tried_again_soon() -> None:
-    room = Breaking()
-    for _ in range(4):
-        room.second()
+def test_a_way_that_became_longer_is_no_narrow_one() -> None:
+    room = Breaking(round_trip_s=FULL_S, width_bps=WIDE_BPS)
+    room.seconds(4)
     room.broken = True
-    for _ in range(25):
-        room.second()
+    room.seconds(7)
+    assert room.times(Kind.FIT) == [], "packets come as close as before, whatever the publisher sends"
+
+
+@pytest.mark.parametrize(("lost", "fitted_at"), [(0.19, []), (0.21, [5])])
+def test_without_a_queue_a_fifth_of_the_packets_has_to_be_lost(lost: float, fitted_at: list[int]) -> None:
+    room = Breaking(lost=lost)
+    room.seconds(4)
+    room.broken = True
+    room.seconds(1)
+    assert room.times(Kind.FIT) == fitted_at
+
+
+def test_where_pictures_go_on_to_break_without_a_queue_it_is_undone_and_not_tried_again_soon() -> None:
+    room = Breaking(lost=0.4)
+    room.seconds(4)
+    room.broken = True
+    room.seconds(25)
     kinds = [(at, action.kind) for at, action in room.actions if action.track_sid == "TR_a"]
     assert kinds[:2] == [(5, Kind.FIT), (5 + LOSSY_S, Kind.UNDO)]
     assert room.times(Kind.FIT) == [5]
-    assert room.asked["TR_a"] == HIGH
 
 
 def test_a_picture_that_is_whole_again_keeps_what_fits() -> None:
-    room = Breaking()
-    for _ in range(4):
-        room.second()
+    room = Breaking(lost=0.4)
+    room.seconds(4)
     room.broken = True
-    room.second()
+    room.seconds(1)
     room.broken = False
-    for _ in range(5):
-        room.second()
+    room.seconds(5)
     assert room.times(Kind.FIT) == [5]
     assert room.times(Kind.UNDO) == []
