@@ -5,7 +5,7 @@ from dataclasses import replace
 from quality.asking import MAX_SWITCHES, Stepped, ask, asked_of, attempt, kbps, shared_out
 from quality.controller_state import ControllerState
 from quality.evidence import Evidence
-from quality.layer_steps import bitrate_bps, most_worth, worth_of
+from quality.layer_steps import bitrate_bps, height, most_worth, worth_of
 from quality.layer_trials import BETTER, Kind, Trial, longer, longer_after_all, shorter, waits
 from quality.stats import VideoQuality
 from quality.way_width import LEAST_BITS
@@ -36,10 +36,11 @@ def fit(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
         return state, ()
     comes_bps = state.width.full_bps
     fits = asked_of(shared_out(state, evidence, FITS * comes_bps)[0])
+    less = {sid: quality for sid, quality in fits.items() if height(quality) < height(state.asked[sid])}
     if state.trial is not None and not fitting:
         state = replace(state, waits=longer(state.waits, state.trial.kind, now), widened=False)
     reason = f"{f'{evidence.lost_ratio:.0%} lost' if idle else 'a queue stands'}, and {kbps(comes_bps)} come"
-    return attempt(replace(state, trial=None), Kind.FIT, fits, now, reason, "neither from then on")
+    return attempt(replace(state, trial=None), Kind.FIT, less, now, reason, "neither from then on")
 
 
 def _is_too_narrow(state: ControllerState, evidence: Evidence) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from quality.controller import step
+from quality.controller import adopt, step
 from quality.layer_trials import FIRST_WAIT_S, Kind
 from quality.lowering import LOSSY_S
 from quality.stats import VideoQuality
@@ -71,6 +71,14 @@ def test_what_fits_stays_asked_for_while_the_way_is_as_narrow() -> None:
     room.width_bps = 1e6
     room.pass_seconds(40)
     assert {action.kind for _, action in room.actions} == {Kind.FIT}
+
+
+def test_a_full_way_is_asked_for_less_and_of_nothing_for_more() -> None:
+    room = filled(1.3e6)
+    room.state = adopt(room.state, {"TR_b": LOW})
+    room.asked["TR_b"] = LOW
+    room.pass_seconds(1)
+    assert room.asked == {"TR_a": MEDIUM, "TR_b": LOW}, "medium of both would fit"
 
 
 def test_it_comes_back_in_seconds_once_the_way_is_wide_again() -> None:
