@@ -48,8 +48,7 @@ def attempt(
         changed = {sid: quality for sid, quality in changed.items() if sid not in restless}
     trial = Trial(kind, now, state.held, state.recent, gains=kind is not Kind.RAISE)
     state = replace(state, raised_at=now if trial.raised else state.raised_at)
-    holding = state.holding({**dict(state.held), **changed})
-    tried, actions = ask(holding, before, now, kind, reason, expects)
+    tried, actions = ask(state.holding_also(changed), before, now, kind, reason, expects)
     if not actions:
         return replace(state, quiet_until=now + SETTLE_S), ()
     return replace(tried, trial=replace(trial, changed=frozenset(action.track_sid for action in actions))), actions
@@ -59,11 +58,6 @@ def shared_out(state: ControllerState, evidence: Evidence, bandwidth_bps: float)
     """The best use of a bandwidth for what can be judged, with no track disabled, and what it is worth."""
     found = allocate(state.judged(evidence), state.within(bandwidth_bps), keep_all=True)
     return found, sum(choice.utility for choice in found.choices)
-
-
-def asked_of(found: Allocation) -> dict[str, VideoQuality]:
-    """The layers of an allocation that keeps all tracks."""
-    return {sid: quality for sid, quality in found.qualities.items() if quality is not None}
 
 
 def kbps(bps: float) -> str:

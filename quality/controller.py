@@ -99,7 +99,7 @@ def adopt(state: ControllerState, asked: Ceilings) -> ControllerState:
         for sid, quality in asked.items()
         if quality is not None and sid in own and height(quality) < height(own[sid])
     }
-    return state.holding({**dict(state.held), **lowered})
+    return state.holding_also(lowered)
 
 
 def _limit(state: ControllerState, inputs: tuple[tuple[Subscription, ...], Limits], now: float) -> Stepped:
@@ -137,10 +137,10 @@ def _dropped(state: ControllerState, now: float) -> ControllerState:
 
 def _judge(state: ControllerState, trial: Trial, evidence: Evidence, now: float) -> Stepped:
     """Did the last trial bring what was expected?"""
+    if trial.kind is Kind.FIT:
+        return judge_fit(state, trial, evidence, now)
     if evidence.tracks:  # a second without statistics says nothing
         trial = replace(trial, after=(*trial.after, evidence))
-    if trial.kind is Kind.FIT:
-        return judge_fit(replace(state, trial=trial), trial, evidence, now)
     state, outcome = replace(state, trial=trial), trial.outcome()
     if outcome is None:
         if now - trial.began < JUDGED_S:

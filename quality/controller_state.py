@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from quality.allocation import Limits, Subscription
 from quality.evidence import Evidence, LayerRate, learned
-from quality.layer_steps import bitrate_bps, lower, measured
+from quality.layer_steps import bitrate_bps, enabled, lower, measured
 from quality.layer_trials import SEEN_S, Trial, Wait
 from quality.stats import VideoQuality
 from quality.way_width import UNKNOWN_WIDTH, WayWidth
@@ -100,6 +100,10 @@ class ControllerState:
         kept = ((sid, quality) for sid, quality in held.items() if sid in allowed and quality != allowed[sid])
         return replace(self, held=tuple(sorted(kept)))
 
+    def holding_also(self, held: dict[str, VideoQuality]) -> "ControllerState":
+        """This with `held` besides what is held down of other tracks."""
+        return self.holding({**dict(self.held), **held})
+
     def held_before(self, trial: Trial) -> dict[str, VideoQuality]:
         """What is held down without what `trial` changed, which is as it was before."""
         others = {sid: quality for sid, quality in self.held if sid not in trial.changed}
@@ -118,7 +122,7 @@ class ControllerState:
         given = {item.track_sid: VideoQuality(max(0, item.quality - (item.track_sid in few))) for item in last.tracks}
         asked = before.asked
         whole = {sid: lower(asked.get(sid), given[sid]) for sid in trial.changed & given.keys()}
-        return before.holding(dict(before.held) | {sid: each for sid, each in whole.items() if each is not None})
+        return before.holding_also(enabled(whole))
 
     def restless(self, now: float, most: int) -> set[str]:
         """Tracks that were switched more than `most` times in the last minute, as asked or as seen."""

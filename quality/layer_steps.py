@@ -134,6 +134,11 @@ def lower(one: VideoQuality | None, other: VideoQuality | None) -> VideoQuality 
     return one if height(one) <= height(other) else other
 
 
+def enabled(asked: Ceilings) -> dict[str, VideoQuality]:
+    """Those that are not disabled."""
+    return {sid: quality for sid, quality in asked.items() if quality is not None}
+
+
 def above(quality: VideoQuality | None, most: int) -> VideoQuality | None:
     """The layer that is `most` above, or the highest."""
     return quality if most == 0 else VideoQuality(min(VideoQuality.HIGH, height(quality) + most))

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from quality.asking import MAX_SWITCHES, Stepped, ask, asked_of, attempt, kbps, shared_out
+from quality.asking import MAX_SWITCHES, Stepped, ask, attempt, kbps, shared_out
 from quality.controller_state import ControllerState
 from quality.evidence import Evidence
-from quality.layer_steps import bitrate_bps, height, most_worth, worth_of
+from quality.layer_steps import bitrate_bps, enabled, height, most_worth, worth_of
 from quality.layer_trials import BETTER, Kind, Trial, longer, longer_after_all, shorter, waits
 from quality.stats import VideoQuality
 from quality.way_width import LEAST_BITS
@@ -35,7 +35,7 @@ def fit(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     if idle and (fitting or waits(state.waits, Kind.FIT, now)):
         return state, ()
     comes_bps = state.width.full_bps
-    fits = asked_of(shared_out(state, evidence, FITS * comes_bps)[0])
+    fits = enabled(shared_out(state, evidence, FITS * comes_bps)[0].qualities)
     less = {sid: quality for sid, quality in fits.items() if height(quality) < height(state.asked[sid])}
     if state.trial is not None and not fitting:
         state = replace(state, waits=longer(state.waits, state.trial.kind, now), widened=False)
@@ -48,10 +48,10 @@ def _is_too_narrow(state: ControllerState, evidence: Evidence) -> bool:
 
     A way that became longer is no narrower: packets come as close as before. Loss of a few percent is the way's own.
     """
-    asked_bps = bitrate_bps(state.judged(evidence), state.asked)
-    if not state.is_full(evidence) or asked_bps <= OVER * state.width.full_bps:
+    if not state.is_full(evidence) or not (evidence.broken or state.width.full_s > 1):
         return False
-    if not (evidence.broken or state.width.full_s > 1):
+    asked_bps = bitrate_bps(state.judged(evidence), state.asked)
+    if asked_bps <= OVER * state.width.full_bps:
         return False
     if state.is_idle(evidence):  # round trips are measured every few seconds
         return evidence.lost_ratio >= LOST
@@ -107,7 +107,7 @@ def steady(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     }
     before = state.asked
     reason = f"switched {SWUNG} times or more in a minute"
-    return ask(state.holding({**dict(state.held), **held}), before, now, Kind.STEADY, reason, "no more switches in it")
+    return ask(state.holding_also(held), before, now, Kind.STEADY, reason, "no more switches in it")
 
 
 def share(state: ControllerState, evidence: Evidence, now: float) -> Stepped:

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from quality.asking import MAX_SWITCHES, Stepped, ask, asked_of, attempt, kbps, shared_out
+from quality.asking import MAX_SWITCHES, Stepped, ask, attempt, kbps, shared_out
 from quality.controller_state import ROOMY, ControllerState
 from quality.evidence import Evidence
-from quality.layer_steps import above, bitrate_bps, lower, steps_up
+from quality.layer_steps import above, bitrate_bps, enabled, lower, steps_up
 from quality.layer_trials import BETTER, NO_WORSE, Kind, Trial, waits
 from quality.stats import VideoQuality
 
@@ -42,9 +42,11 @@ def probe(state: ControllerState, evidence: Evidence, now: float, *, proved: boo
         lacking = withheld | {item.track_sid for item in evidence.tracks if item.short}
         found, worth = shared_out(state, evidence, PROBE_FITS * width.bps)
         if worth >= PROBE_GAIN * evidence.worth and not lacking & restless:
-            return _lower(state, evidence, now, lacking, asked_of(found), why=f" that carries {kbps(width.bps)}")
+            return _lower(
+                state, evidence, now, lacking, enabled(found.qualities), why=f" that carries {kbps(width.bps)}"
+            )
     if proved and state.unanswered >= PROVED_UNANSWERED_S:
-        wanted = {sid: each for sid, each in state.asked.items() if sid in withheld and each is not None}
+        wanted = {sid: each for sid, each in enabled(state.asked).items() if sid in withheld}
         return _lower(state, evidence, now, withheld, wanted)
     if not proved and state.unanswered >= (KNOWN_UNANSWERED_S if width.told else UNANSWERED_S):
         wanted, gains = _a_little_more(state, evidence)
@@ -93,11 +95,10 @@ def bring_back(state: ControllerState, evidence: Evidence, now: float, *, proved
         proven, patience_s = False, UNPROVEN_S if width.unsure else KNOWN_UNPROVEN_S
     if wanted == asked or not (proven or covered or lossy or state.clean >= patience_s):
         return state, ()
-    held = {sid: quality for sid, quality in wanted.items() if quality is not None}
     calm = f"no picture broke for {state.unbroken} s" if lossy else f"clean for {state.clean} s"
     reason = calm + (f", {kbps(known)} estimated" if known is not None else "")
     reason += f", on a way that carries {kbps(room_bps)}" if room_bps is not None else ""
-    return attempt(state, Kind.RAISE, held, now, reason, "the higher layer, and no trouble")
+    return attempt(state, Kind.RAISE, enabled(wanted), now, reason, "the higher layer, and no trouble")
 
 
 def _lower(
@@ -111,14 +112,13 @@ def _lower(
     why: str = "",
 ) -> Stepped:
     """Have all that is `lacking` lowered, to ask for what is `wanted` in a second."""
-    below = {item.track_sid: max(0, item.quality - 1) for item in evidence.tracks if item.track_sid in lacking}
-    asked = state.asked
-    held = dict(state.held) | {sid: VideoQuality(quality) for sid, quality in below.items()}
+    lacks = (item for item in evidence.tracks if item.track_sid in lacking)
+    below = {item.track_sid: VideoQuality(max(0, item.quality - 1)) for item in lacks}
     changed = frozenset(below) | frozenset(wanted)
     trial = Trial(Kind.PROBE, now, state.held, state.recent, changed, wanted=tuple(wanted.items()), gains=gains)
     reason = f"less than was asked for, for {state.unanswered} s, on an idle way{why}"
-    lowered = replace(state.holding(held), probing=trial)
-    return ask(lowered, asked, now, Kind.PROBE, reason, "that the server tries more")
+    lowered = replace(state.holding_also(below), probing=trial)
+    return ask(lowered, state.asked, now, Kind.PROBE, reason, "that the server tries more")
 
 
 def _a_little_more(state: ControllerState, evidence: Evidence) -> tuple[dict[str, VideoQuality], bool]:
@@ -126,4 +126,4 @@ def _a_little_more(state: ControllerState, evidence: Evidence) -> tuple[dict[str
     found, worth = shared_out(state, evidence, WIDER * evidence.received_bps)
     if worth < BETTER * evidence.worth:
         return {item.track_sid: item.quality for item in evidence.tracks}, False
-    return asked_of(found), True
+    return enabled(found.qualities), True

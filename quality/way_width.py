@@ -147,9 +147,9 @@ class WayWidth:
         latest = self.promises[-1]
         if latest.seconds >= CALIBRATED_S:
             return self
-        if ratio > JUMP * latest.mean:
-            return replace(self, promises=(*self.promises[:-1], replace(latest, seconds=CALIBRATED_S)))
-        return replace(self, promises=(*self.promises[:-1], latest.with_look(ratio)))
+        over = ratio > JUMP * latest.mean
+        looked = replace(latest, seconds=CALIBRATED_S) if over else latest.with_look(ratio)
+        return replace(self, promises=(*self.promises[:-1], looked))
 
 
 UNKNOWN_WIDTH = WayWidth()
