@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from quality.publish_ladder import Limit, Published, Settings, least_bps
+from quality.allocation import SIZE_EXPONENT
+from quality.publish_ladder import Limit, Move, Published, Settings, least_bps
 from quality.sent_layers import SentLayer
 from quality.stats import QualityLimitationReason
-from quality.video_model import VideoCodec
+from quality.video_model import VideoCodec, fps_points
 from quality.window import Window
 
 FEW_FRAMES = 0.75  # of those captured: encoders drop single frames also where all is well
@@ -13,15 +14,18 @@ COARSE = 0.75  # of the codec's scale: libwebrtc lets VP8 go to 106 of 127
 BUSY = 0.6  # of the time spent encoding: up to that there is room
 SWAMPED = 0.75  # libwebrtc makes the picture smaller from 0.85 on, and is content below
 LINK_FULL = 1.5  # the highest layer's target times this is over what the way carries
+_RIDS = ("", "q", "h", "f")  # lowest layer first; empty where there is only one stream
 _QP_SCALE = {VideoCodec.VP8: 127.0, VideoCodec.H264: 51.0, VideoCodec.VP9: 255.0, VideoCodec.AV1: 255.0}
 
 
 @dataclass(frozen=True, slots=True)
 class Signs:
     """`trouble` by limit, as sentences; without one all is well. `delivered` is the share of captured frames that the
-    highest sent layer has, `captured` the share of the frames to be published that are captured, `coarse` the layer's
-    quantizer as a share of the scale, `load` the share of time spent encoding.
+    highest sent layer has, `captured` the share of the frames to be published that are captured, `size` the share of
+    the video's lines that the layer has, `fps` its frames a second, `coarse` its quantizer as a share of the
+    scale, `load` the share of time spent encoding.
 
+    `reduced`: libwebrtc makes the picture smaller than it is published, for want of CPU.
     `highest_sent` is False where the encoder leaves out the highest layer that is wanted. `unsent`: none of those that
     are wanted is sent, and nothing limits it.
     """
@@ -29,20 +33,32 @@ class Signs:
     trouble: dict[Limit, str]
     delivered: float
     captured: float
+    size: float
+    fps: float
     coarse: float
     load: float
     cpu_limited: bool
+    reduced: bool
     highest_sent: bool
     unsent: bool
     sent_bps: float
     available_bps: float | None
 
-    def measure(self, limit: Limit) -> float:
-        """How well it goes as to `limit`: more is better, 0 to about 2."""
-        if limit is Limit.CPU:
-            # Where the processor is short, fewer frames are captured too: all of few is not better than most of many.
-            return self.delivered * self.captured + 1.0 - min(1.0, self.load)
-        return self.delivered + 1.0 - self.coarse
+    def measure(self, limit: Limit, move: Move) -> float:
+        """How well it goes as to what `move` is to help against `limit`: more is better, 0 to about 2."""
+        if limit is Limit.BANDWIDTH:
+            return self.delivered + 1.0 - self.coarse
+        seen = 1.0 - fps_points(self.fps) / 100.0
+        # libwebrtc makes the picture smaller by itself, each codec's in its own time. Time left over shows nobody more.
+        return seen * self.size ** (2 * SIZE_EXPONENT) if move is Move.CODEC else seen + 1.0 - min(1.0, self.load)
+
+    @property
+    def frames(self) -> float:
+        """The share of the frames to be published that go out.
+
+        Where the processor is short, fewer frames are captured too: all of few is not better than most of many.
+        """
+        return self.delivered * self.captured
 
 
 def read_signs(published: Published, settings: Settings, window: Window) -> Signs | None:
@@ -54,17 +70,24 @@ def read_signs(published: Published, settings: Settings, window: Window) -> Sign
     highest = sent[-1] if sent else None
     captured, wanted_fps = window.captured_fps, min(published.fps, settings.max_fps or published.fps)
     delivered = min(1.0, highest.fps / captured) if highest else 0.0
+    lines = min(published.lines, settings.lines or published.lines)
+    sent_lines = min(highest.width, highest.height) if highest else 0
+    whole = max((layer.rid for layer in window.layers), key=_RIDS.index) in {layer.rid for layer in wanted}
     codec = settings.codec or published.codec
     coarse = min(1.0, (highest.qp or 0.0) / _QP_SCALE.get(codec, 255.0)) if highest and highest.fps else 1.0
     load = max(layer.encode_load for layer in wanted)
     reasons = {layer.quality_limitation_reason for layer in wanted}
+    cpu_limited = QualityLimitationReason.CPU in reasons
     signs = Signs(
         trouble={},
         delivered=delivered,
         captured=min(1.0, captured / wanted_fps),
+        size=sent_lines / published.lines,
+        fps=highest.fps if highest else 0.0,
         coarse=coarse,
         load=load,
-        cpu_limited=QualityLimitationReason.CPU in reasons,
+        cpu_limited=cpu_limited,
+        reduced=cpu_limited and whole and 0 < sent_lines < lines,
         highest_sent=len(sent) == len(wanted) or QualityLimitationReason.BANDWIDTH not in reasons,
         unsent=not sent and QualityLimitationReason.BANDWIDTH not in reasons,
         sent_bps=window.bitrate_bps,

@@ -6,11 +6,23 @@ a highest layer that is kept alive on a tenth of its bitrate, highest layers tha
 dropped at random, and an encoder that is busy all the time. Each change is watched, and undone where it did not help.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from statistics import fmean
 
-from quality.publish_ladder import Limit, Move, Published, Rung, Settings, combined, fitting_lines, needed_bps, rungs
+from quality.publish_choice import cheaper, cost_ratio, fitting, higher, reduced
+from quality.publish_ladder import (
+    Limit,
+    Move,
+    Published,
+    Rung,
+    Settings,
+    combined,
+    fitting_lines,
+    needed_bps,
+    rungs,
+)
 from quality.publish_signs import BUSY, Signs, read_signs
 from quality.stats import Direction, TrackKind
 from quality.window import Window
@@ -27,10 +39,9 @@ PROVEN_S = 60.0  # a change up that held for so long ends the back-off
 BARRED_S = 60.0  # what did not help is not tried again for so long, twice as long each time
 MAX_BARRED_S = 600.0
 REPUBLISH_EVERY_S = 30.0  # two in a minute at most: each costs whoever watches a key frame
-BETTER = 0.1  # of a measure of about 0 to 2: less is noise
+BETTER = 0.1  # of a measure of 0 to about 2: less is noise
 CODEC_BETTER = 0.02  # going back to the dearer codec would cost whoever watches another key frame
 SEEN_S = 5  # seconds whose mean counts as "before" and "after": an encoder in need does well for one now and then
-DOWN_MARGIN = 1.15  # times the least for the highest layer: where it only just fits, a second step down follows
 ROOM_MARGIN = 1.5  # times the least for the highest layer: more than what it is given up at
 FLAPS, FLAPPING_S = 3, 60.0  # the highest layer went so often in so long
 
@@ -68,18 +79,24 @@ class _Watch:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """What is remembered of one limit. `recent` are the last seconds' measures since it changed something; `barred`:
-    until when each rung is not tried, and how often it failed."""
+    """What is remembered of one limit. `trouble` is the last one seen, `trouble_s` counts seconds with it, those
+    without it off; `recent` are the last seconds, both since it changed something. `barred`: until when each rung is
+    not tried, and how often it failed."""
 
     limit: Limit
     up_after_s: float
     applied: tuple[Rung, ...] = ()
+    trouble: str = ""
     trouble_s: float = 0.0
     room_s: float = 0.0
-    recent: tuple[float, ...] = ()
+    recent: tuple[Signs, ...] = ()
     watch: _Watch | None = None
     raised_at: float | None = None
     barred: tuple[tuple[Rung, float, int], ...] = ()
+
+    def measure(self, move: Move) -> float:
+        """How well it went lately as to what `move` is to help."""
+        return fmean(signs.measure(self.limit, move) for signs in self.recent)
 
 
 def _side(limit: Limit) -> _Side:
@@ -169,14 +186,17 @@ def _note_flaps(state: PublishState, signs: Signs, now: float) -> PublishState:
 
 def _counted(state: PublishState, signs: Signs, duration_s: float, now: float) -> PublishState:
     def count(side: _Side) -> _Side:
-        trouble = side.limit in signs.trouble or (side.limit is Limit.BANDWIDTH and _flapping(state))
+        trouble = signs.trouble.get(side.limit, "")
+        if not trouble and side.limit is Limit.BANDWIDTH and _flapping(state):
+            trouble = f"the highest layer went {len(state.flaps)} times in a minute"
         room = bool(side.applied) and _room(state, side, signs)
         proven = side.raised_at is not None and now - side.raised_at >= PROVEN_S and not trouble
         return replace(
             side,
+            trouble=trouble or side.trouble,
             trouble_s=max(0.0, side.trouble_s + (duration_s if trouble else -duration_s)),
             room_s=side.room_s + duration_s if room and not trouble else 0.0,
-            recent=(*side.recent, signs.measure(side.limit))[-SEEN_S:],
+            recent=(*side.recent, signs)[-SEEN_S:],
             up_after_s=UP_AFTER_S[side.limit] if proven else side.up_after_s,
             raised_at=None if proven else side.raised_at,
         )
@@ -196,12 +216,15 @@ def _judge(
     if watch is None or now < watch.until:
         return None
     side = replace(side, watch=None)
-    gained = fmean(side.recent) - watch.before
-    enough = CODEC_BETTER if watch.rung.move is Move.CODEC else BETTER
-    if side.limit not in signs.trouble or gained >= enough or watch.rung not in side.applied:
+    gained, is_codec = side.measure(watch.rung.move) - watch.before, watch.rung.move is Move.CODEC
+    enough = CODEC_BETTER if is_codec else BETTER
+    if not side.trouble_s:
+        # Encoded in time, but by fewer frames of a smaller picture than before.
+        enough = -BETTER if is_codec else -math.inf
+    if gained >= enough or watch.rung not in side.applied:
         return _with(state, side), None
     side = replace(_bar(side, watch.rung, now), applied=watch.kept)
-    reason = f"it did not help: {signs.trouble[side.limit]}"
+    reason = f"it did not help: {side.trouble if side.trouble_s else 'less is seen than before'}"
     return _changed(state, side, watch.rung, Course.UNDONE, reason, "as before it", now)
 
 
@@ -219,12 +242,14 @@ def _down(
     rung = _next_rung(state, side, signs, now)
     if rung is None:
         return _with(state, replace(side, trouble_s=0.0)), None
-    reason = signs.trouble.get(side.limit) or f"the highest layer went {len(state.flaps)} times in a minute"
     kept = tuple(each for each in side.applied if each.move is not rung.move)
+    if rung.move is Move.CODEC and (small := reduced(state.published, signs)):
+        # Of a new track libwebrtc begins with the whole picture, and may take minutes to make it as small again.
+        kept = (*(each for each in kept if each.move is not Move.LINES), small)
     watch_s = REPUBLISH_EVERY_S if rung.move is Move.CODEC else WATCH_S
-    watch = _Watch(rung, now + watch_s, fmean(side.recent), side.applied)
+    watch = _Watch(rung, now + watch_s, side.measure(rung.move), side.applied)
     side = replace(side, applied=(*kept, rung), watch=watch)
-    return _changed(replace(state, flaps=()), side, rung, Course.DOWN, reason, _expected(side.limit, rung), now)
+    return _changed(replace(state, flaps=()), side, rung, Course.DOWN, side.trouble, _expected(side.limit, rung), now)
 
 
 def _useless(state: PublishState, signs: Signs) -> tuple[str, str] | None:
@@ -255,13 +280,11 @@ def _next_rung(state: PublishState, side: _Side, signs: Signs, now: float) -> Ru
     ]
     if now - state.republished_at < REPUBLISH_EVERY_S:
         lower = [rung for rung in lower if rung.move is not Move.CODEC]
-    if side.limit is not Limit.BANDWIDTH or not state.published.layered or signs.available_bps is None:
+    if side.limit is Limit.CPU:
+        return cheaper(lower, current.lines or state.published.lines, state.published, side.recent)
+    if not state.published.layered or signs.available_bps is None:
         return lower[0] if lower else None
-    fits = fitting_lines(state.published, signs.available_bps, margin=DOWN_MARGIN)
-    fits = fits or fitting_lines(state.published, signs.available_bps)
-    if fits is None:
-        return None
-    return next((rung for rung in lower if (rung.settings.lines or 0) <= fits), None)
+    return fitting(lower, state.published, signs.available_bps)
 
 
 def _expected(limit: Limit, rung: Rung) -> str:
@@ -285,44 +308,26 @@ def _up(
     rung = side.applied[-1]
     if rung.move is Move.CODEC and now - state.republished_at < REPUBLISH_EVERY_S:
         return None
-    higher = _higher(state, side, rung)
-    applied = (*side.applied[:-1], *((higher,) if higher else ()))
+    above = higher(state.published, side.limit, rung)
+    applied = (*side.applied[:-1], *((above,) if above else ()))
     reason = f"room for it for {side.room_s:.0f} s"
     side = replace(side, applied=applied, watch=None, raised_at=now)
     return _changed(state, side, rung, Course.UP, reason, "no trouble from it", now)
 
 
-def _higher(state: PublishState, side: _Side, rung: Rung) -> Rung | None:
-    """The rung of the same kind one above; None is as published."""
-    same = [each for each in rungs(state.published, side.limit) if each.move is rung.move]
-    return same[same.index(rung) - 1] if rung in same and same.index(rung) > 0 else None
-
-
 def _room(state: PublishState, side: _Side, signs: Signs) -> bool:
     rung = side.applied[-1]
-    higher = _higher(state, side, rung)
+    above = higher(state.published, side.limit, rung)
     if side.limit is Limit.CPU:
-        return not signs.cpu_limited and signs.load * _cost_ratio(state.published, rung, higher) < BUSY
+        return not signs.cpu_limited and signs.load * cost_ratio(state.published, rung, above) < BUSY
     if signs.available_bps is None:
         return True
     if state.published.layered:
-        lines = higher.settings.lines if higher and higher.settings.lines else state.published.lines
+        lines = above.settings.lines if above and above.settings.lines else state.published.lines
         enough = needed_bps(state.published, lines, margin=ROOM_MARGIN) <= signs.available_bps
         # A way that is never filled is never known to be wider.
         return enough or signs.sent_bps < IDLE * signs.available_bps
     return signs.sent_bps < signs.available_bps / ROOM_MARGIN and signs.delivered > 0.9
-
-
-def _cost_ratio(published: Published, rung: Rung, higher: Rung | None) -> float:
-    """How much more encoding takes one rung up."""
-    above = higher.settings if higher else Settings()
-    match rung.move:
-        case Move.FPS:
-            return (above.max_fps or published.fps) / (rung.settings.max_fps or published.fps)
-        case Move.LINES:
-            return ((above.lines or published.lines) / (rung.settings.lines or published.lines)) ** 2
-        case Move.CODEC:
-            return 3.0  # VP9's and AV1's time for a frame beside VP8's, as measured
 
 
 def _longer(side: _Side) -> float:

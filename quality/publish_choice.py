@@ -1,0 +1,60 @@
+"""Which step down helps a video that machine or way out cannot carry, and what the step back up would take. Pure."""
+
+from statistics import fmean
+
+from quality.publish_ladder import Limit, Move, Published, Rung, Settings, fitting_lines, rungs, smaller_lines
+from quality.publish_signs import Signs
+
+DOWN_MARGIN = 1.15  # times the least for the highest layer: where it only just fits, a second step down follows
+
+
+def cheaper(lower: list[Rung], lines: int, published: Published, recent: tuple[Signs, ...]) -> Rung | None:
+    """The first of `lower` that takes work off an encoder of `lines`; for fewer, as many as it has the time for.
+
+    More frames a second than it manages anyway do not, nor a picture as large as libwebrtc has come to by itself.
+    """
+    fps, frames = fmean(signs.fps for signs in recent), fmean(signs.frames for signs in recent)
+    load, coded_lines = fmean(signs.load for signs in recent), float(lines)
+    useless = {rung for rung in lower if rung.move is Move.FPS and (rung.settings.max_fps or 0.0) >= fps}
+    if recent[-1].reduced:
+        coded_lines = recent[-1].size * published.lines
+        useless |= {rung for rung in lower if rung.move is Move.LINES and (rung.settings.lines or 0) >= coded_lines}
+    lower = [rung for rung in lower if rung not in useless]
+    if not lower or lower[0].move is not Move.LINES:
+        return lower[0] if lower else None
+    smaller = [rung for rung in lower if rung.move is Move.LINES]
+    takes = ((rung, load * ((rung.settings.lines or 0) / coded_lines) ** 2) for rung in smaller)
+    return next((rung for rung, load in takes if load <= frames), smaller[-1])
+
+
+def fitting(lower: list[Rung], published: Published, available_bps: float) -> Rung | None:
+    """The first of `lower` that the way out carries, with some room if it can be; None where none does."""
+    fits = fitting_lines(published, available_bps, margin=DOWN_MARGIN) or fitting_lines(published, available_bps)
+    if fits is None:
+        return None
+    return next((rung for rung in lower if (rung.settings.lines or 0) <= fits), None)
+
+
+def reduced(published: Published, signs: Signs) -> Rung | None:
+    """The rung of the size that libwebrtc has come to by itself, or of the next larger one; None where it has not."""
+    sent_lines = signs.size * published.lines
+    lines = min((each for each in smaller_lines(published) if each >= sent_lines), default=None)
+    return None if lines is None or not signs.reduced else Rung(Move.LINES, Settings(lines=lines))
+
+
+def higher(published: Published, limit: Limit, rung: Rung) -> Rung | None:
+    """The rung of the same kind one above; None is as published."""
+    same = [each for each in rungs(published, limit) if each.move is rung.move]
+    return same[same.index(rung) - 1] if rung in same and same.index(rung) > 0 else None
+
+
+def cost_ratio(published: Published, rung: Rung, above: Rung | None) -> float:
+    """How much more encoding takes one rung up."""
+    wanted = above.settings if above else Settings()
+    match rung.move:
+        case Move.FPS:
+            return (wanted.max_fps or published.fps) / (rung.settings.max_fps or published.fps)
+        case Move.LINES:
+            return ((wanted.lines or published.lines) / (rung.settings.lines or published.lines)) ** 2
+        case Move.CODEC:
+            return 3.0  # VP9's and AV1's time for a frame beside VP8's, as measured
