@@ -94,6 +94,7 @@ class RoomAgent:
             request, settings, self._session, self._subscriber, tap, self._clock, export_queue, self._tell
         )
         self._counted: Counter[str] = Counter()
+        self._switches: Counter[str] = Counter()
         self._connected_before = False
         self._room_sid = ""
         self._tasks = Tasks("agent")
@@ -358,7 +359,7 @@ class RoomAgent:
         """Totals for metrics, of this agent's whole life."""
         mine = RoomCounters(
             connection_events={key: self._counted[key] for key in _CONNECTION_EVENTS},
-            layer_switches={key: self._counted[key] for key in ("up", "down")},
+            layer_switches=dict(self._switches),
         )
         parts = (self._recordings, self._quality, self._restarter, self._publishing, self._publisher)
         return sum((part.counters() for part in parts), mine)
@@ -380,7 +381,8 @@ class RoomAgent:
 
     def _tell(self, event: object) -> None:
         if isinstance(event, LayerChanged):
-            self._counted["up" if height(event.to_quality) > height(event.from_quality) else "down"] += 1
+            direction = "up" if height(event.to_quality) > height(event.from_quality) else "down"
+            self._switches[f"{event.connection}/{event.kind}/{direction}"] += 1
         for listener in tuple(self._listeners):
             try:
                 listener(event)

@@ -19,6 +19,8 @@ from agent.service.supervision import Phase
 from media.errors import DiskFull, DiskReadOnly, StorageError
 from media.export.job import ExportFormat, ExportState
 from media.record.entries import RecordingState
+from media.record.retention import RetentionReason
+from quality.layer_trials import Kind
 from quality.participants import Agreement
 from quality.patterns import Pattern
 from quality.pre_encoded import Told
@@ -31,6 +33,7 @@ OTHER = "other"
 KINDS = ("audio", "video")
 CONNECTIONS = ("participant", "tap")
 CONNECTION_EVENTS = ("connected", "reconnecting", "reconnected", "disconnected")
+DECISIONS = tuple(kind.value for kind in Kind)
 DIRECTIONS = ("up", "down")
 HANDOFF_RESULTS = ("ok", "failed")
 UNDECRYPTABLE_REASONS = ("missing_key", "wrong_key", "unsupported")
@@ -44,6 +47,7 @@ LIMITS = tuple(limit.value for limit in Limit)
 MOVES = tuple(move.value for move in Move)
 PRE_ENCODED_EVENTS = (*(told.value for told in Told), "frames_left_out", "frames_refused", "encoder_dropped")
 STORAGE_ERRORS = tuple(error.code for error in (StorageError, DiskFull, DiskReadOnly))
+RETENTION_REASONS = tuple(reason.value for reason in RetentionReason)
 COURSES = tuple(course.value for course in Course)
 AGREEMENTS = tuple(result.value for result in Agreement)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -123,7 +127,10 @@ class Metrics:
             registry=registry,
         )
         self.layer_switches = Counter(
-            "roomhand_layer_switches_total", "Layers asked for in place of others.", ["direction"], registry=registry
+            "roomhand_layer_switches_total",
+            "Layers asked for in place of others, by the kind of decision.",
+            ["connection", "kind", "direction"],
+            registry=registry,
         )
 
     def _declare_quality(self, registry: CollectorRegistry) -> None:
@@ -256,7 +263,7 @@ class Metrics:
             _bear(counter, KINDS, CONNECTIONS)
         for counter in (self.nack, self.pli, self.freezes):
             _bear(counter, CONNECTIONS)
-        _bear(self.layer_switches, DIRECTIONS)
+        _bear(self.layer_switches, CONNECTIONS, DECISIONS, DIRECTIONS)
         _bear(self.quality_patterns, PATTERNS)
         _bear(self.quality_agreement, AGREEMENTS)
         _bear(self.track_restarts, PROBLEMS, REMEDIES, RESTART_OUTCOMES)
@@ -265,6 +272,7 @@ class Metrics:
         _bear(self.recording_frames, KINDS)
         _bear(self.recording_frames_lost, KINDS)
         _bear(self.recording_storage_errors, STORAGE_ERRORS)
+        _bear(self.recordings_deleted, RETENTION_REASONS)
         _bear(self.handoffs, HANDOFF_RESULTS)
 
     def apply(self, room: str, process: int, sample: RoomMetrics) -> None:
@@ -330,7 +338,8 @@ class Metrics:
         _add_each(self.pre_encoded, PRE_ENCODED_EVENTS, old.pre_encoded, new.pre_encoded)
         decision_labels = LIMITS, MOVES, COURSES
         _add_by_labels(self.publish_decisions, decision_labels, old.publish_decisions, new.publish_decisions)
-        _add_each(self.layer_switches, DIRECTIONS, old.layer_switches, new.layer_switches)
+        switch_labels = CONNECTIONS, DECISIONS, DIRECTIONS
+        _add_by_labels(self.layer_switches, switch_labels, old.layer_switches, new.layer_switches)
         _add_each(self.recording_frames, KINDS, old.recording_frames, new.recording_frames)
         _add_each(self.recording_frames_lost, KINDS, old.recording_frames_lost, new.recording_frames_lost)
         _add_each(self.recording_storage_errors, tuple(EXIT_CODES), old.storage_errors, new.storage_errors)

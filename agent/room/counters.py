@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 class RoomCounters:
     """Totals since the agent was created; they never fall, whatever leaves the room. All keys are few and fixed.
 
-    `connection_events`: "connected", "reconnecting", "reconnected", "disconnected". `layer_switches`: "up", "down".
-    `recording_frames`, `recording_frames_lost`: by kind, "audio" or "video". `storage_errors`: by error code.
+    `connection_events`: "connected", "reconnecting", "reconnected", "disconnected". `layer_switches`: by connection,
+    kind of decision and direction, as "tap/raise/up". `recording_frames`, `recording_frames_lost`: by kind, "audio" or
+    "video". `storage_errors`: by error code.
     `handoffs`: "ok", "failed". `quality_patterns`: begun, by pattern. `quality_agreement`: seconds in which our
     word and the server's for this end are the "same", "adjacent" or "further" apart. `track_restarts`: by problem,
     remedy and outcome, as "stuck/restart/begun". `publish_decisions`: by limit, move and course, as "cpu/fps/down".

@@ -103,9 +103,9 @@ def test_a_restarted_process_counts_on(metrics: Metrics) -> None:
     [
         (
             "roomhand_layer_switches_total",
-            ("direction",),
+            ("connection", "kind", "direction"),
             lambda counted: RoomCounters(layer_switches=counted),
-            {"up": 1, "down": 2},
+            {"participant/fit/down": 1, "tap/raise/up": 2},
         ),
         (
             "roomhand_publish_decisions_total",
@@ -173,10 +173,10 @@ def test_unknown_label_values_become_other(metrics: Metrics) -> None:
     metrics.apply("r", 1, RoomMetrics(jitter_s=(Observation("smell", 0.1),), recording_state="confused"))
     assert value(metrics, "roomhand_jitter_seconds_count", kind="other") == 1
     assert value(metrics, "roomhand_recordings", state="other") == 1
-    decided = RoomCounters(publish_decisions={"heat/fps/down": 1}, layer_switches={"sideways": 2})
+    decided = RoomCounters(publish_decisions={"heat/fps/down": 1}, layer_switches={"tap/whim/sideways": 2})
     metrics.apply("r", 1, RoomMetrics(counters=decided))
     assert value(metrics, "roomhand_publish_decisions_total", limit="other", move="fps", course="down") == 1
-    assert value(metrics, "roomhand_layer_switches_total", direction="other") == 2
+    assert value(metrics, "roomhand_layer_switches_total", connection="tap", kind="other", direction="other") == 2
     metrics.observe_request("BREW", "other", 404, 0.1)
     assert value(metrics, "roomhand_api_requests_total", method="other", route="other", status="404") == 1
 

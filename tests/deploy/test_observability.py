@@ -78,6 +78,13 @@ def test_expressions_ask_only_for_declared_metrics() -> None:
     assert len(asked) > 20
 
 
+def test_every_metric_is_in_the_dashboard_or_an_alert() -> None:
+    asked = {series.name for expression in expressions() for series in selected_series(expression)}
+    families = {name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") for name in declared_series()}
+    shown = {name.removesuffix("_bucket").removesuffix("_count") for name in asked}
+    assert families - shown == set()
+
+
 def test_expressions_ask_only_for_declared_labels() -> None:
     declared = declared_series()
     for expression in expressions():
