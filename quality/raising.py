@@ -5,7 +5,7 @@ from dataclasses import replace
 from quality.asking import MAX_SWITCHES, Stepped, ask, attempt, kbps, shared_out
 from quality.controller_state import ROOMY, ControllerState
 from quality.evidence import Evidence
-from quality.layer_steps import above, bitrate_bps, enabled, lower, steps_up
+from quality.layer_steps import above, bitrate_bps, enabled, lower, steps_up, worth_of
 from quality.layer_trials import BETTER, NO_WORSE, Kind, Trial, waits
 from quality.stats import VideoQuality
 
@@ -14,6 +14,7 @@ UNANSWERED_S = 30  # the server's own probes come every 3 to 4 s at first, but i
 KNOWN_UNANSWERED_S = 45  # the same where trains of packets say that the way carries no more
 PROVED_UNANSWERED_S = 10  # the same where the way has proved to carry all: two of the server's probes had their answer
 PROBE_FITS = 0.75  # of what the way carries, what a probe asks for: scenes vary, sound and repairs come besides
+NOT_GRANTED_S = 8  # since a raise whose layers do not come: the server withholds something, and grants nothing
 PROBE_GAIN = 1.1  # of the worth that is seen, what a probe for what the way carries has to promise
 WIDER = 1.3  # times what comes: what a probe, and what comes after one that worked, asks for at most
 CLEAN_S = 4
@@ -40,6 +41,8 @@ def probe(state: ControllerState, evidence: Evidence, now: float, *, proved: boo
     # Where the way was never full, fewer frames are a publisher's own.
     if width.bps is not None and (width.full_bps or any(item.below for item in evidence.tracks)):
         lacking = withheld | {item.track_sid for item in evidence.tracks if item.short}
+        if now - state.raised_at < NOT_GRANTED_S and (again := _ask_again(state, evidence, now, width.bps))[1]:
+            return again
         found, worth = shared_out(state, evidence, PROBE_FITS * width.bps)
         if worth >= PROBE_GAIN * evidence.worth and not lacking & restless:
             return _lower(
@@ -92,13 +95,28 @@ def bring_back(state: ControllerState, evidence: Evidence, now: float, *, proved
     proven = known is not None and known >= PROVEN * (evidence.received_bps + needed_bps - bitrate_bps(videos, asked))
     patience_s = UNPROVEN_S
     if room_bps is not None and room_bps < needed_bps:
-        proven, patience_s = False, UNPROVEN_S if width.unsure else KNOWN_UNPROVEN_S
+        proven, patience_s = False, KNOWN_UNPROVEN_S
     if wanted == asked or not (proven or covered or lossy or state.clean >= patience_s):
         return state, ()
     calm = f"no picture broke for {state.unbroken} s" if lossy else f"clean for {state.clean} s"
     reason = calm + (f", {kbps(known)} estimated" if known is not None else "")
     reason += f", on a way that carries {kbps(room_bps)}" if room_bps is not None else ""
     return attempt(state, Kind.RAISE, enabled(wanted), now, reason, "the higher layer, and no trouble")
+
+
+def _ask_again(state: ControllerState, evidence: Evidence, now: float, way_bps: float) -> Stepped:
+    """What was asked for a moment ago and fits, but was not granted. All is lowered for it that can be.
+
+    What that frees lets the server complete what is in the lowest layer already, so that it withholds nothing more.
+    """
+    asked, videos = enabled(state.asked), state.judged(evidence)
+    lowered = {item.track_sid for item in evidence.tracks if item.withheld or item.quality > VideoQuality.LOW}
+    fits = bitrate_bps(videos, state.asked) <= ROOMY * way_bps
+    if not fits or lowered & state.restless(now, MAX_SWITCHES - 3):
+        return state, ()
+    if worth_of(videos, asked) < PROBE_GAIN * evidence.worth:
+        return state, ()
+    return _lower(state, evidence, now, lowered, asked, why=f" that carries {kbps(way_bps)}")
 
 
 def _lower(

@@ -7,8 +7,10 @@ trains: Dovrolis, Ramanathan and Moore, "Packet-Dispersion Techniques and a Capa
 that time, added up.
 
 It errs both ways. A shaper with a bucket of tokens lets short frames pass at once: that is calibrated where the way was
-seen full, as what came then is what it carries. Losses, jitter and a publisher's own narrow way space packets further:
-where more comes without a queue than the trains allow, they are not believed for a while.
+seen full, as what came then is what it carries. A large bucket hides the way, but for when about as much comes as when
+it was full: the bucket is empty then, and packets that come close all the same came over a wider way. Losses, jitter
+and a publisher's own narrow way space packets further: where more comes without a queue than the trains allow, they
+are not believed for a while.
 """
 
 from dataclasses import dataclass, replace
@@ -23,11 +25,14 @@ SETTLED_S = 3  # since the way was full: what was looked at is of later
 CALIBRATED_S = 4  # seconds of it: the way seldom changes in them
 WIDER = 1.5  # times the most that was promised: the way has become wider
 NARROWER = 0.67  # times the mean of it
-UNSURE = 2.0  # times what came when it was full, promised after the first time
+BUCKET = 1.5  # times what came when it was full, promised: some of it is a bucket's
+HIDDEN = 2.0  # the same: a bucket hides what the way carries
+LOADED, LOADED_S = 0.9, 3  # of what came when it was full, and more, comes for so long: a bucket is empty
+PASSED = 3.0  # times what came when it was full, say trains then: the way is wider
+PASSED_MOST = 3.0  # times what comes is what it is held to carry then, at most
 JUMP = 1.5  # times what trains promised so far: the way becomes wider, and that is no promise
 DOUBTED = 1.25  # times what trains say, or more, came without a queue
 DOUBTED_S = 60  # they are not believed for so long after that
-MOST_PROMISED = 6.0  # of what came: more tells nothing, short frames pass a shaper at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +76,26 @@ class WayWidth:
     """What the seconds so far say of the way. Begin with `UNKNOWN_WIDTH`.
 
     `full_bps` is what came when the way was last seen full (0: never). For `full_s` seconds on end it has been full,
-    for `idle_s` it has not. `promises` are of the last two times: one may be of a way that became wider in that moment,
-    two are a bucket of tokens. `doubted_s` is for how many seconds trains are not believed.
+    for `idle_s` it has not; for `loaded_s` about as much came without a queue, in the last one `received_bps`.
+    `promises` are of the last two times: one may be of a way that became wider in that moment, two are a bucket of
+    tokens. `doubted_s` is for how many seconds trains are not believed.
     """
 
     trains: tuple[Train, ...] = ()
     full_bps: float = 0.0
     full_s: int = 0
     idle_s: int = 0
+    loaded_s: int = 0
+    received_bps: float = 0.0
     promises: tuple[Promise, ...] = ()
     calibrated: bool = True
     doubted_s: int = 0
 
     def after(self, latest: Train, received_bps: float, *, full: bool) -> "WayWidth":
         """With a second more: its trains, all that came in it, and whether the way was full."""
-        state = replace(self, trains=(*self.trains, latest)[-LOOKED_S:])
+        loaded_s = self.loaded_s + 1 if not full and received_bps >= LOADED * self.full_bps > 0 else 0
+        trains = (*self.trains, latest)[-LOOKED_S:]
+        state = replace(self, trains=trains, loaded_s=loaded_s, received_bps=received_bps)
         if full:
             # In the first of these seconds the way may still have been wider.
             most = max(received_bps, self.full_bps if self.full_s > 1 else 0.0)
@@ -100,8 +110,9 @@ class WayWidth:
     @property
     def told(self) -> bool:
         """Whether enough packets came to tell, and they can be believed."""
-        most = min((promise.most for promise in self.promises), default=1.0)
-        return self._seen_bps is not None and most <= MOST_PROMISED and not self.doubted_s
+        if self._seen_bps is None or self.doubted_s:
+            return False
+        return self._passed_bps is not None or not self.promises or self._promise.most < HIDDEN
 
     @property
     def bps(self) -> float | None:
@@ -111,7 +122,9 @@ class WayWidth:
             return None
         if not self.promises:
             return None if self.full_bps else seen_bps
-        promise = min(self.promises, key=lambda item: item.most)
+        if (passed_bps := self._passed_bps) is not None:
+            return passed_bps
+        promise = self._promise
         ratio = seen_bps / self.full_bps
         if ratio > WIDER * promise.most or ratio < NARROWER * promise.mean:
             return seen_bps / max(1.0, promise.mean)
@@ -123,9 +136,17 @@ class WayWidth:
         return self.bps is not None and self.bps > self.full_bps > 0
 
     @property
-    def unsure(self) -> bool:
-        """Whether it was full once, and trains promised so much after it that it may have become wider just then."""
-        return len(self.promises) == 1 and self.promises[0].most >= UNSURE
+    def _promise(self) -> Promise:
+        """The lesser of the last ones: the other may be of a way that became wider in that moment."""
+        return min(self.promises, key=lambda item: item.most)
+
+    @property
+    def _passed_bps(self) -> float | None:
+        """What it carries at least, where packets come close though a bucket would be empty; None where not."""
+        seen_bps = self._seen_bps
+        if seen_bps is None or self.loaded_s < LOADED_S or not self.promises or self._promise.most < BUCKET:
+            return None
+        return min(seen_bps, PASSED_MOST * self.received_bps) if seen_bps >= PASSED * self.full_bps else None
 
     @property
     def _seen_bps(self) -> float | None:

@@ -2,8 +2,8 @@
 
 And beside somebody who knows its present, which no controller does: what is between them and the optimum is foresight.
 
-Run: `python -m tests.bench.adaptation [links] [one|three|sparse|rich] [sdk|tap] [seeds] [first seed]`, with links of
-development, held-out or untouched.
+Run: `python -m tests.bench.adaptation [links] [one|three|sparse|rich] [sdk|tap] [seeds] [first seed] [kbit] [ms]`, with
+links of development, held-out or untouched, kbit of a shaper's bucket of tokens, and ms of jitter within frames.
 Shares are of the mean utility of the offline optimum, and (in brackets) of the bound that ignores switches, key frames
 and loss. Switches are those of the track with most in its busiest minute, the server's own among them. Recovery is the
 time until 0.95 of what the optimum settles at is held for 3 s, the slowest of the runs, for each time at which the link
@@ -21,7 +21,7 @@ from tests.simulation.optimum import capacities, instant, optimum, settled
 from tests.simulation.present import KnowsPresent
 from tests.simulation.receivers import Receiver, SdkReceiver, TapReceiver
 from tests.simulation.run import Result, run
-from tests.simulation.world import ONE, RICH, SPARSE, THREE
+from tests.simulation.world import ONE, RICH, SPARSE, THREE, Spacing
 
 Make = Callable[[tuple[Subscription, ...]], Controller]
 BASELINES: dict[str, Make] = {"always HIGH": AlwaysHigh, "naive thresholds": NaiveThresholds}
@@ -46,12 +46,17 @@ def recovery(trace: Trace, results: list[Result], best: list[Result]) -> str:
 
 
 def runs(
-    trace: Trace, room: tuple[Subscription, ...], receiver: Callable[[], Receiver], ours: Make, seeds: range
+    trace: Trace,
+    room: tuple[Subscription, ...],
+    receiver: Callable[[], Receiver],
+    ours: Make,
+    seeds: range,
+    spacing: Spacing,
 ) -> dict[str, list[Result]]:
     """All controllers and the optimum on `trace`, a run for each seed."""
     found = {OPTIMUM: [optimum(trace, room, seed, receiver) for seed in seeds]}
     for name, make in [("ours", ours), *BASELINES.items()]:
-        found[name] = [run(trace, room, make, seed, receiver) for seed in seeds]
+        found[name] = [run(trace, room, make, seed, receiver, spacing) for seed in seeds]
     found[PRESENT] = [
         run(trace, room, lambda items: KnowsPresent(items, capacities(trace)), seed, receiver) for seed in seeds
     ]
@@ -75,15 +80,22 @@ def row(trace: Trace, name: str, results: list[Result], best: list[Result], boun
 
 
 def main(
-    links: str = "development", room: str = "three", receiver: str = "sdk", seeds: str = "2", first: str = "100"
+    links: str = "development",
+    room: str = "three",
+    receiver: str = "sdk",
+    seeds: str = "2",
+    first: str = "100",
+    bucket: str = "0",
+    jitter: str = "0",
 ) -> None:
     """Print the table as Markdown."""
+    spacing = Spacing(1000 * float(bucket), float(jitter) / 1000)
     print("| link | controller | share | freezes (s) | switches/min, all | busiest minute | recovery, s |")
     print("|---|---|---|---|---|---|---|")
     shares: dict[str, list[float]] = {}
     for trace in LINKS[links]:
         bound = instant(trace, ROOMS[room])
-        found = runs(trace, ROOMS[room], *RECEIVERS[receiver], range(int(first), int(first) + int(seeds)))
+        found = runs(trace, ROOMS[room], *RECEIVERS[receiver], range(int(first), int(first) + int(seeds)), spacing)
         for name, results in found.items():
             share, line = row(trace, name, results, found[OPTIMUM], bound)
             shares.setdefault(name, []).append(share)

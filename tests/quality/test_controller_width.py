@@ -97,3 +97,30 @@ def test_frames_that_are_missing_are_probed_for_early_only_where_the_way_was_ful
         state, actions = step(state, (ROOM[0],), (seen,), EPOCH + second)
         kinds += [action.kind for action in actions]
     assert (Kind.PROBE in kinds) is was_full, "its publisher may have no more of them"
+
+
+def raised_in_vain(width_bps: float) -> Room:
+    """All that was lowered is asked for again, and the server goes on to withhold one of the two."""
+    room = lowered(None)
+    room.pass_seconds(3)
+    room.width_bps, room.given = width_bps, {"TR_b": MEDIUM}
+    room.pass_seconds(1)
+    assert room.asked == {"TR_a": HIGH, "TR_b": HIGH}
+    return room
+
+
+def test_what_fits_and_was_not_granted_is_asked_for_again_once_all_was_lowered() -> None:
+    room = raised_in_vain(3.9e6)  # three quarters of it are not enough for both
+    actions = [action for action in room.pass_seconds(7) if action.kind is Kind.PROBE]
+    lowered = {action.track_sid: action.to_quality for action in actions[:2]}
+    assert lowered == {"TR_a": MEDIUM, "TR_b": LOW}, "what the other leaves completes what is in its lowest layer"
+    assert {action.track_sid: action.to_quality for action in actions[2:]} == {"TR_a": HIGH, "TR_b": HIGH}
+    raised_at = room.times(Kind.RAISE)[0]
+    assert room.times(Kind.PROBE) == [raised_at + 5, raised_at + 6], "once it is judged"
+
+
+def test_what_was_not_granted_and_does_not_fit_any_more_is_not_asked_for_again() -> None:
+    room = raised_in_vain(3.9e6)
+    room.width_bps = 3e6
+    room.pass_seconds(30)
+    assert room.times(Kind.PROBE) == []

@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quality.way_width import CALIBRATED_S, DOUBTED_S, NO_TRAIN, SETTLED_S, UNKNOWN_WIDTH, Train, WayWidth, train
+from quality.way_width import (
+    CALIBRATED_S,
+    DOUBTED_S,
+    LOADED_S,
+    NO_TRAIN,
+    PASSED_MOST,
+    SETTLED_S,
+    UNKNOWN_WIDTH,
+    Train,
+    WayWidth,
+    train,
+)
 from quality.window import Window
 from tests.quality.controller_room import HIGH, LOW, window
 
@@ -91,15 +102,42 @@ def test_what_came_in_the_second_in_which_it_became_full_is_partly_of_a_wider_wa
 
 
 def test_a_bucket_of_tokens_that_lets_short_frames_pass_does_not_look_like_a_wider_way() -> None:
-    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 2.5 * NARROW_BPS, 30)
+    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 1.8 * NARROW_BPS, 30)
     assert width.bps == NARROW_BPS
-    assert looked(width, 10 * NARROW_BPS, 3).bps == pytest.approx(4 * NARROW_BPS)
+    assert looked(width, 10 * NARROW_BPS, 3).bps == pytest.approx(10 / 1.8 * NARROW_BPS)
 
 
-def test_a_bucket_that_lets_everything_pass_tells_nothing() -> None:
-    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 50 * NARROW_BPS, 30)
+@pytest.mark.parametrize("promised", [2.5, 50.0])
+def test_a_large_bucket_hides_the_way(promised: float) -> None:
+    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), promised * NARROW_BPS, 30)
     assert not width.was_full
+    assert not width.told
     assert width.bps is None
+
+
+def test_packets_that_come_close_where_a_bucket_would_be_empty_came_over_a_wider_way() -> None:
+    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 5 * NARROW_BPS, 30)
+    loaded = looked(width, 5 * NARROW_BPS, LOADED_S - 1, received_bps=0.95 * NARROW_BPS)
+    assert loaded.bps is None, "a moment in which more comes does not empty it"
+    loaded = looked(loaded, 5 * NARROW_BPS, received_bps=0.95 * NARROW_BPS)
+    assert loaded.told
+    assert loaded.wider
+    assert loaded.bps == pytest.approx(PASSED_MOST * 0.95 * NARROW_BPS), "how much wider is not known"
+    more = looked(loaded, 5 * NARROW_BPS, received_bps=2.5 * NARROW_BPS)
+    assert more.bps == pytest.approx(5 * NARROW_BPS), "nor more than the trains say"
+    assert looked(more, 5 * NARROW_BPS, received_bps=0.8 * NARROW_BPS).bps is None
+
+
+def test_packets_that_come_as_far_apart_as_an_empty_bucket_makes_them_tell_of_no_wider_way() -> None:
+    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 5 * NARROW_BPS, 30)
+    assert looked(width, 1.2 * NARROW_BPS, 10, received_bps=0.95 * NARROW_BPS).bps is None
+
+
+def test_where_no_bucket_is_the_trains_are_believed_whatever_comes() -> None:
+    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 1.1 * NARROW_BPS, 30)
+    for received_bps in (0.5 * NARROW_BPS, 0.95 * NARROW_BPS):
+        wide = looked(width, 5 * NARROW_BPS, 5, received_bps=received_bps)
+        assert wide.bps == pytest.approx(5 / 1.1 * NARROW_BPS, rel=0.01)
 
 
 def test_a_way_that_got_wider_in_the_moment_after_it_was_full_is_told_by_the_time_before() -> None:
@@ -123,18 +161,12 @@ def test_wider_is_what_carries_more_than_came_when_it_was_full() -> None:
     assert not looked(width, 0.5 * NARROW_BPS, 3, received_bps=450_000.0).wider
 
 
-def test_a_first_promise_of_much_leaves_it_unsure_whether_it_became_wider() -> None:
-    assert not looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 1.9 * NARROW_BPS, 10).unsure
-    once = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 2.1 * NARROW_BPS, 10)
-    assert once.unsure
-    assert not looked(filled(once, NARROW_BPS), 2.1 * NARROW_BPS, 10).unsure, "so it is a bucket"
-
-
 def test_a_bucket_is_known_by_the_second_time_where_the_first_was_no_bucket() -> None:
     width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), NARROW_BPS, 10)
     for _ in range(2):
+        assert width.told
         width = looked(filled(width, NARROW_BPS), 3 * NARROW_BPS, 10)
-    assert width.bps == NARROW_BPS
+    assert not width.told
 
 
 def test_a_way_that_got_narrower_without_being_full_carries_less() -> None:

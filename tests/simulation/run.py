@@ -8,7 +8,7 @@ from quality.allocation import Subscription, priority
 from tests.simulation.baselines import Controller
 from tests.simulation.links import Trace
 from tests.simulation.receivers import Receiver, SdkReceiver
-from tests.simulation.world import EPOCH, Second, World
+from tests.simulation.world import EPOCH, EVEN, Second, Spacing, World
 
 RECOVERED = 0.95  # of what can be had
 STEADY_S = 3  # held for so long
@@ -64,9 +64,10 @@ def run(
     make: Callable[[tuple[Subscription, ...]], Controller],
     seed: int = 0,
     receiver: Callable[[], Receiver] = SdkReceiver,
+    spacing: Spacing = EVEN,
 ) -> Result:
     weights = tuple(priority(item) for item in subscriptions)
-    world = World(trace, subscriptions, seed, weights=weights, receiver=receiver())
+    world = World(trace, subscriptions, seed, weights=weights, receiver=receiver(), spacing=spacing)
     controller = make(subscriptions)
     seconds = []
     for _ in range(int(trace.seconds)):

@@ -33,6 +33,7 @@ SWITCH_S = (0.3, 1.3)  # from request to the new layer's first key frame, as see
 PING_S = 2.0  # the SDK measures its round trip this often
 GIVEN_UP = 0.5
 REPEAT_S = 0.1  # a packet asked for that has not come by now is asked for again
+USED_LATELY = 0.2  # what a tick counts of
 FREEZE_S = 0.25  # W3C: average + 150 ms, at 20 frames a second and more
 
 
@@ -102,6 +103,21 @@ class Second:
     queue_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Spacing:
+    """How far apart packets of a frame come, beside the link's rate.
+
+    A shaper lets so much pass at once as its bucket of tokens has, which is as empty as the link is used (as measured,
+    docs/performance.md). `jitter_s` comes between the first and the last packet of each frame.
+    """
+
+    bucket_bits: float = 0.0
+    jitter_s: float = 0.0
+
+
+EVEN = Spacing()
+
+
 @dataclass(slots=True)
 class World:
     """Advance with `second()`; tell it what to ask for with `ask()`."""
@@ -116,8 +132,8 @@ class World:
     was_queued_s: float = 0.0
     round_trip_s: float = 2 * PROPAGATION_S
     weights: tuple[float, ...] = ()
-    flattery: float = 1.0
-    jitter_s: float = 0.0
+    spacing: Spacing = EVEN
+    used: float = 0.0  # of the link, lately
     tracks: list[Track] = field(init=False)
     server: Server = field(init=False)
     snapshots: dict[str, TrackSnapshot] = field(init=False)
@@ -180,6 +196,7 @@ class World:
         self.queue_bits = queued - dropped
         congestion = min(1.0, dropped / total) if total else 0.0
         delay = self.queue_bits / capacity
+        self.used += USED_LATELY * (carried / (capacity * TICK_S) - self.used)
         # The queue is first in, first out: what comes out of it is shared as what goes in.
         worth = sum(
             self._receive(track, bits, loss, congestion, delay, carried / total)
@@ -264,19 +281,17 @@ class World:
         return weight * arrived * utility(layer, track.subscription)
 
     def _assemble(self, track: Track, sizes: tuple[FrameSize, ...], frames: float, lost: float, delay: float) -> None:
-        """The packets of a frame arrive as far apart as the link sends them; one that is lost comes a round trip later.
-
-        With `flattery` they come closer by so much, as through a bucket of tokens; `jitter_s` spaces them further.
-        """
+        """Packets of a frame arrive as far apart as the link sends them; one that is lost comes a round trip later."""
         if self.tick % round(1 / TICK_S) == 0:
             track.measured = math.exp(track.measuring.gauss(0.0, ASSEMBLY_DEVIATION))
-        rate = min(self.flattery * self.trace.capacity_bps[self.tick], ACCESS_BPS)
+        rate = min(self.trace.capacity_bps[self.tick], ACCESS_BPS)
+        at_once = self.spacing.bucket_bits * max(0.0, 1.0 - self.used)
         for share, size, packets in sizes:
             if packets > 1:
-                spaced_s = size * (packets - 1) / packets / rate * track.measured
+                spaced_s = max(0.0, size * (packets - 1) / packets - at_once) / rate * track.measured
                 repaired_s = (1.0 - (1.0 - lost) ** packets) * (2 * PROPAGATION_S + delay)
                 track.assembled += frames * share
-                track.assembly_s += frames * share * (spaced_s + repaired_s + self.jitter_s)
+                track.assembly_s += frames * share * (spaced_s + repaired_s + self.spacing.jitter_s)
 
     def _thaw(self, track: Track) -> None:
         gap = self.now - track.broken_since
