@@ -35,7 +35,7 @@ def fitting(lower: list[Rung], published: Published, available_bps: float) -> Ru
     return next((rung for rung in lower if (rung.settings.lines or 0) <= fits), None)
 
 
-def reduced(published: Published, signs: Signs) -> Rung | None:
+def reduced_rung(published: Published, signs: Signs) -> Rung | None:
     """The rung of the size that libwebrtc has come to by itself, or of the next larger one; None where it has not."""
     sent_lines = signs.size * published.lines
     lines = min((each for each in smaller_lines(published) if each >= sent_lines), default=None)

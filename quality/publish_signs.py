@@ -14,7 +14,7 @@ COARSE = 0.75  # of the codec's scale: libwebrtc lets VP8 go to 106 of 127
 BUSY = 0.6  # of the time spent encoding: up to that there is room
 SWAMPED = 0.75  # libwebrtc makes the picture smaller from 0.85 on, and is content below
 LINK_FULL = 1.5  # the highest layer's target times this is over what the way carries
-_RIDS = ("", "q", "h", "f")  # lowest layer first; empty where there is only one stream
+_RIDS = "qhf"  # lowest layer first, as LiveKit's SDKs name them
 _QP_SCALE = {VideoCodec.VP8: 127.0, VideoCodec.H264: 51.0, VideoCodec.VP9: 255.0, VideoCodec.AV1: 255.0}
 
 
@@ -25,7 +25,7 @@ class Signs:
     the video's lines that the layer has, `fps` its frames a second, `coarse` its quantizer as a share of the
     scale, `load` the share of time spent encoding.
 
-    `reduced`: libwebrtc makes the picture smaller than it is published, for want of CPU.
+    `reduced`: libwebrtc makes the picture smaller than is asked for, for want of CPU.
     `highest_sent` is False where the encoder leaves out the highest layer that is wanted. `unsent`: none of those that
     are wanted is sent, and nothing limits it.
     """
@@ -72,7 +72,7 @@ def read_signs(published: Published, settings: Settings, window: Window) -> Sign
     delivered = min(1.0, highest.fps / captured) if highest else 0.0
     lines = min(published.lines, settings.lines or published.lines)
     sent_lines = min(highest.width, highest.height) if highest else 0
-    whole = max((layer.rid for layer in window.layers), key=_RIDS.index) in {layer.rid for layer in wanted}
+    whole = max((layer.rid for layer in window.layers), key=_RIDS.find) in {layer.rid for layer in wanted}
     codec = settings.codec or published.codec
     coarse = min(1.0, (highest.qp or 0.0) / _QP_SCALE.get(codec, 255.0)) if highest and highest.fps else 1.0
     load = max(layer.encode_load for layer in wanted)

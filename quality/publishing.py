@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from statistics import fmean
 
-from quality.publish_choice import cheaper, cost_ratio, fitting, higher, reduced
+from quality.publish_choice import cheaper, cost_ratio, fitting, higher, reduced_rung
 from quality.publish_ladder import (
     Limit,
     Move,
@@ -243,7 +243,7 @@ def _down(
     if rung is None:
         return _with(state, replace(side, trouble_s=0.0)), None
     kept = tuple(each for each in side.applied if each.move is not rung.move)
-    if rung.move is Move.CODEC and (small := reduced(state.published, signs)):
+    if rung.move is Move.CODEC and (small := reduced_rung(state.published, signs)):
         # Of a new track libwebrtc begins with the whole picture, and may take minutes to make it as small again.
         kept = (*(each for each in kept if each.move is not Move.LINES), small)
     watch_s = REPUBLISH_EVERY_S if rung.move is Move.CODEC else WATCH_S

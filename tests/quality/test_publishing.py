@@ -187,6 +187,37 @@ def test_a_single_second_without_trouble_does_not_save_what_did_not_help(calm: i
     assert all("of the time" in item.reason for _, item in run.told), "what was wrong, also in a calm second"
 
 
+@pytest.mark.parametrize(("wanted", "down"), [(True, Move.CODEC), (False, Move.LINES)])
+def test_a_small_picture_that_is_wanted_as_small_is_not_taken_for_one_that_was_made_smaller(
+    wanted: bool, down: Move
+) -> None:
+    """Where viewers want the lower layers only, a smaller picture takes work off the encoder."""
+    published = replace(PUBLISHED, codec=VideoCodec.VP9)
+    run = Run(published).go(WIDE, 20)
+
+    def starved() -> Window:
+        window = Machine().second(published, run.state.settings)
+        layers = [
+            replace(each, fps=5.0, encode_load=1.2, quality_limitation_reason=QualityLimitationReason.CPU)
+            for each in window.layers
+        ]
+        highest = (
+            replace(layers[-1], active=wanted, width=480, height=270) if wanted else replace(layers[-1], active=False)
+        )
+        return replace(window, layers=(*layers[:-1], highest))
+
+    run.see(starved, 10)
+    assert [item.move for _, item in run.told] == [down]
+
+
+def test_a_layer_of_an_unknown_name_is_judged_as_well() -> None:
+    published = replace(PUBLISHED, codec=VideoCodec.VP9)
+    window = Machine(cores=2.0).second(published, Settings())
+    signs = read_signs(published, Settings(), replace(window, layers=(replace(window.layers[-1], rid="x"),)))
+    assert signs is not None
+    assert signs.trouble.keys() == {Limit.CPU}
+
+
 def test_an_encoder_that_is_swamped_gets_at_once_the_picture_that_it_has_the_time_for() -> None:
     """A cap on frames above what it manages takes nothing off it."""
     run = Run(replace(PUBLISHED, width=1920, height=1080)).go(Machine(cores=0.1), 20).go(Machine(cores=2.0), 60)
