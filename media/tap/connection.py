@@ -1,8 +1,9 @@
 """One connection of the tap, from join to loss: signalling, transport and a receiver per track."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -100,9 +101,9 @@ class Connection:
         """Join and start reading; the transport comes up as the server offers it."""
         signal = await SignalClient.connect(url, token)
         connection = cls(signal, owner, receivers, clock, bandwidth_feedback=bandwidth_feedback)
-        connection._start(connection._read_signals(), "tap.signals")
-        connection._start(signal.keep_alive(), "tap.keep_alive")
-        connection._start(connection._repeat_fps(), "tap.fps")
+        connection._start(connection._read_signals, "tap.signals")
+        connection._start(signal.keep_alive, "tap.keep_alive")
+        connection._start(connection._repeat_fps, "tap.fps")
         return connection
 
     async def run(self) -> str:
@@ -181,14 +182,15 @@ class Connection:
 
     # Tasks
 
-    def _start(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(self._guard(coroutine, name), name=name)
+    def _start(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        # A coroutine made here would be left over where the task is cancelled before it begins.
+        task = asyncio.create_task(self._guard(run, name), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _guard(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+    async def _guard(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         try:
-            await coroutine
+            await run()
         except MediaError as error:
             self._end(str(error))
         except Exception as error:  # the border of a task: it ends this connection, and is told
@@ -220,14 +222,14 @@ class Connection:
             self._connecting = True
             for candidate in offer.candidates:
                 await self._transport.add_remote_candidate(candidate)
-            self._start(self._connect(offer), "tap.connect")
+            self._start(partial(self._connect, offer), "tap.connect")
 
     async def _connect(self, offer: Offer) -> None:
         self._first_answer.set()
         await self._transport.connect(offer)
-        self._start(self._read(), "tap.read")
+        self._start(self._read, "tap.read")
         silence_s = ICE_LITE_SILENCE_S if offer.ice_lite else MEDIA_SILENCE_S
-        self._start(self._report(silence_s), "tap.report")
+        self._start(partial(self._report, silence_s), "tap.report")
 
     async def _read(self) -> None:
         """One wake-up for everything: read, hand on what is complete, look at timers, send feedback.

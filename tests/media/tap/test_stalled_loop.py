@@ -1,6 +1,7 @@
 """A loop that stood still: what waits in the socket is neither lost nor asked for."""
 
 import asyncio
+import gc
 import time
 from pathlib import Path
 from typing import cast
@@ -67,7 +68,7 @@ async def test_a_hole_is_not_given_up_while_its_packet_waits_in_the_socket(monke
     receivers.configure(OFFER, clock.now())
     with loopback(stamped=True) as (receiving, sending):
         connection._transport._readers.append(DatagramReader(receiving, Protocol(), SrtpReceiver(receiver), clock.now))
-        connection._start(connection._read(), "tap.read")
+        connection._start(connection._read, "tap.read")
         await asyncio.sleep(0.1)
         datagrams = [sender.protect(sound(number)) for number in range(3 * BATCH)]
         datagrams.append(datagrams.pop(5))
@@ -80,3 +81,18 @@ async def test_a_hole_is_not_given_up_while_its_packet_waits_in_the_socket(monke
     assert [frame.data[1] for frame in owner.frames] == list(range(3 * BATCH))
     assert not any(frame.discontinuity for frame in owner.frames)
     assert stats.nack_count == 0
+
+
+async def test_a_connection_that_is_closed_as_its_media_path_comes_up_leaves_nothing_over() -> None:
+    """What was started in the same turn of the loop never begins; a coroutine left over is a warning, an error here."""
+    connection = Connection(
+        cast(SignalClient, Signal()),
+        Owner(),
+        Receivers(local_ssrc=7, cname="c"),
+        SteadyClock(),
+        bandwidth_feedback=False,
+    )
+    connection._start(connection._read, "tap.read")
+    await connection.aclose()
+    assert connection._tasks == set()
+    gc.collect()
