@@ -156,12 +156,22 @@ def utility(layer: Layer, subscription: Subscription) -> float:
     LiveKit's presets spend, frames up to 24 a second (`quality.video_model`). A screen is not judged by the latter two.
     """
     wanted = _wanted_height(subscription)
-    size = min(1.0, layer.height / wanted) ** (2 * SIZE_EXPONENT) if wanted > 0 else 1.0
+    size = size_worth(layer.height / wanted) if wanted > 0 else 1.0
     steady = subscription.source is not TrackSource.SCREEN_SHARE
     seen = Picture(subscription.codec, layer.width, layer.height, layer.fps, layer.bitrate_bps, steady=steady)
     coding = 1.0 - min(1.0, coding_points(seen) / 100.0)
-    frames = 1.0 - fps_points(layer.fps) / 100.0 if steady else 1.0
+    frames = frames_worth(layer.fps) if steady else 1.0
     return size * coding * frames
+
+
+def size_worth(share: float) -> float:
+    """What a picture with that share of the wanted lines is worth, 0..1."""
+    return math.pow(min(1.0, share), 2 * SIZE_EXPONENT)
+
+
+def frames_worth(fps: float) -> float:
+    """What a picture that moves with so many frames a second is worth, 0..1 (`quality.video_model`)."""
+    return 1.0 - fps_points(fps) / 100.0
 
 
 def constrain(subscription: Subscription, limits: Limits) -> tuple[tuple[Layer, ...], Limit]:

@@ -8,22 +8,22 @@ from quality.publish_signs import Signs
 DOWN_MARGIN = 1.15  # times the least for the highest layer: where it only just fits, a second step down follows
 
 
-def cheaper(lower: list[Rung], lines: int, published: Published, recent: tuple[Signs, ...]) -> Rung | None:
+def cheaper(lower: list[Rung], lines: int, recent: tuple[Signs, ...]) -> Rung | None:
     """The first of `lower` that takes work off an encoder of `lines`; for fewer, as many as it has the time for.
 
     More frames a second than it manages anyway do not, nor a picture as large as libwebrtc has come to by itself.
     """
     fps, frames = fmean(signs.fps for signs in recent), fmean(signs.frames for signs in recent)
-    load, coded_lines = fmean(signs.load for signs in recent), float(lines)
+    load = fmean(signs.load for signs in recent)
     useless = {rung for rung in lower if rung.move is Move.FPS and (rung.settings.max_fps or 0.0) >= fps}
     if recent[-1].reduced:
-        coded_lines = recent[-1].size * published.lines
-        useless |= {rung for rung in lower if rung.move is Move.LINES and (rung.settings.lines or 0) >= coded_lines}
+        lines = recent[-1].lines
+        useless |= {rung for rung in lower if rung.move is Move.LINES and (rung.settings.lines or 0) >= lines}
     lower = [rung for rung in lower if rung not in useless]
     if not lower or lower[0].move is not Move.LINES:
         return lower[0] if lower else None
     smaller = [rung for rung in lower if rung.move is Move.LINES]
-    takes = ((rung, load * ((rung.settings.lines or 0) / coded_lines) ** 2) for rung in smaller)
+    takes = ((rung, load * ((rung.settings.lines or 0) / lines) ** 2) for rung in smaller)
     return next((rung for rung, load in takes if load <= frames), smaller[-1])
 
 
@@ -37,9 +37,10 @@ def fitting(lower: list[Rung], published: Published, available_bps: float) -> Ru
 
 def reduced_rung(published: Published, signs: Signs) -> Rung | None:
     """The rung of the size that libwebrtc has come to by itself, or of the next larger one; None where it has not."""
-    sent_lines = signs.size * published.lines
-    lines = min((each for each in smaller_lines(published) if each >= sent_lines), default=None)
-    return None if lines is None or not signs.reduced else Rung(Move.LINES, Settings(lines=lines))
+    if not signs.reduced:
+        return None
+    lines = min((each for each in smaller_lines(published) if each >= signs.lines), default=None)
+    return None if lines is None else Rung(Move.LINES, Settings(lines=lines))
 
 
 def higher(published: Published, limit: Limit, rung: Rung) -> Rung | None:

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from quality.allocation import SIZE_EXPONENT
+from quality.allocation import frames_worth, size_worth
 from quality.publish_ladder import Limit, Move, Published, Settings, least_bps
 from quality.sent_layers import SentLayer
 from quality.stats import QualityLimitationReason
-from quality.video_model import VideoCodec, fps_points
+from quality.video_model import VideoCodec
 from quality.window import Window
 
 FEW_FRAMES = 0.75  # of those captured: encoders drop single frames also where all is well
@@ -21,9 +21,9 @@ _QP_SCALE = {VideoCodec.VP8: 127.0, VideoCodec.H264: 51.0, VideoCodec.VP9: 255.0
 @dataclass(frozen=True, slots=True)
 class Signs:
     """`trouble` by limit, as sentences; without one all is well. `delivered` is the share of captured frames that the
-    highest sent layer has, `captured` the share of the frames to be published that are captured, `size` the share of
-    the video's lines that the layer has, `fps` its frames a second, `coarse` its quantizer as a share of the
-    scale, `load` the share of time spent encoding.
+    highest sent layer has, `captured` the share of the frames to be published that are captured, `lines` the
+    layer's, of `published_lines`, `fps` its frames a second, `coarse` its quantizer as a share of the scale, `load` the
+    share of time spent encoding.
 
     `reduced`: libwebrtc makes the picture smaller than is asked for, for want of CPU.
     `highest_sent` is False where the encoder leaves out the highest layer that is wanted. `unsent`: none of those that
@@ -33,7 +33,8 @@ class Signs:
     trouble: dict[Limit, str]
     delivered: float
     captured: float
-    size: float
+    lines: int
+    published_lines: int
     fps: float
     coarse: float
     load: float
@@ -48,9 +49,11 @@ class Signs:
         """How well it goes as to what `move` is to help against `limit`: more is better, 0 to about 2."""
         if limit is Limit.BANDWIDTH:
             return self.delivered + 1.0 - self.coarse
-        seen = 1.0 - fps_points(self.fps) / 100.0
+        seen = frames_worth(self.fps)
         # libwebrtc makes the picture smaller by itself, each codec's in its own time. Time left over shows nobody more.
-        return seen * self.size ** (2 * SIZE_EXPONENT) if move is Move.CODEC else seen + 1.0 - min(1.0, self.load)
+        if move is Move.CODEC:
+            return seen * size_worth(self.lines / self.published_lines)
+        return seen + 1.0 - min(1.0, self.load)
 
     @property
     def frames(self) -> float:
@@ -70,7 +73,6 @@ def read_signs(published: Published, settings: Settings, window: Window) -> Sign
     highest = sent[-1] if sent else None
     captured, wanted_fps = window.captured_fps, min(published.fps, settings.max_fps or published.fps)
     delivered = min(1.0, highest.fps / captured) if highest else 0.0
-    lines = min(published.lines, settings.lines or published.lines)
     sent_lines = min(highest.width, highest.height) if highest else 0
     whole = max((layer.rid for layer in window.layers), key=_RIDS.find) in {layer.rid for layer in wanted}
     codec = settings.codec or published.codec
@@ -82,12 +84,13 @@ def read_signs(published: Published, settings: Settings, window: Window) -> Sign
         trouble={},
         delivered=delivered,
         captured=min(1.0, captured / wanted_fps),
-        size=sent_lines / published.lines,
+        lines=sent_lines,
+        published_lines=published.lines,
         fps=highest.fps if highest else 0.0,
         coarse=coarse,
         load=load,
         cpu_limited=cpu_limited,
-        reduced=cpu_limited and whole and 0 < sent_lines < lines,
+        reduced=cpu_limited and whole and 0 < sent_lines < min(published.lines, settings.lines or published.lines),
         highest_sent=len(sent) == len(wanted) or QualityLimitationReason.BANDWIDTH not in reasons,
         unsent=not sent and QualityLimitationReason.BANDWIDTH not in reasons,
         sent_bps=window.bitrate_bps,
@@ -104,8 +107,7 @@ def read_signs(published: Published, settings: Settings, window: Window) -> Sign
 def _starving(published: Published, sent: list[SentLayer], signs: Signs) -> str:
     if not sent:
         return ""
-    highest = sent[-1]
-    lines = min(highest.width, highest.height)
+    highest, lines = sent[-1], signs.lines
     suffers = signs.delivered < FEW_FRAMES or signs.coarse > COARSE
     if published.layered and len(sent) > 1 and suffers and highest.target_bitrate_bps < least_bps(lines):
         return (

@@ -281,7 +281,7 @@ def _next_rung(state: PublishState, side: _Side, signs: Signs, now: float) -> Ru
     if now - state.republished_at < REPUBLISH_EVERY_S:
         lower = [rung for rung in lower if rung.move is not Move.CODEC]
     if side.limit is Limit.CPU:
-        return cheaper(lower, current.lines or state.published.lines, state.published, side.recent)
+        return cheaper(lower, current.lines or state.published.lines, side.recent)
     if not state.published.layered or signs.available_bps is None:
         return lower[0] if lower else None
     return fitting(lower, state.published, signs.available_bps)

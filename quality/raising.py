@@ -41,7 +41,10 @@ def probe(state: ControllerState, evidence: Evidence, now: float, *, proved: boo
     # Where the way was never full, fewer frames are a publisher's own.
     if width.bps is not None and (width.full_bps or any(item.below for item in evidence.tracks)):
         lacking = withheld | {item.track_sid for item in evidence.tracks if item.short}
-        if now - state.raised_at < NOT_GRANTED_S and (again := _ask_again(state, evidence, now, width.bps))[1]:
+        if (
+            now - state.raised_at < NOT_GRANTED_S
+            and (again := _ask_again(state, evidence, now, width.bps, restless))[1]
+        ):
             return again
         found, worth = shared_out(state, evidence, PROBE_FITS * width.bps)
         if worth >= PROBE_GAIN * evidence.worth and not lacking & restless:
@@ -104,7 +107,7 @@ def bring_back(state: ControllerState, evidence: Evidence, now: float, *, proved
     return attempt(state, Kind.RAISE, enabled(wanted), now, reason, "the higher layer, and no trouble")
 
 
-def _ask_again(state: ControllerState, evidence: Evidence, now: float, way_bps: float) -> Stepped:
+def _ask_again(state: ControllerState, evidence: Evidence, now: float, way_bps: float, restless: set[str]) -> Stepped:
     """What was asked for a moment ago and fits, but was not granted. All is lowered for it that can be.
 
     What that frees lets the server complete what is in the lowest layer already, so that it withholds nothing more.
@@ -112,9 +115,7 @@ def _ask_again(state: ControllerState, evidence: Evidence, now: float, way_bps: 
     asked, videos = enabled(state.asked), state.judged(evidence)
     lowered = {item.track_sid for item in evidence.tracks if item.withheld or item.quality > VideoQuality.LOW}
     fits = bitrate_bps(videos, state.asked) <= ROOMY * way_bps
-    if not fits or lowered & state.restless(now, MAX_SWITCHES - 3):
-        return state, ()
-    if worth_of(videos, asked) < PROBE_GAIN * evidence.worth:
+    if lowered & restless or not fits or worth_of(videos, asked) < PROBE_GAIN * evidence.worth:
         return state, ()
     return _lower(state, evidence, now, lowered, asked, why=f" that carries {kbps(way_bps)}")
 

@@ -1,9 +1,9 @@
 """The monitoring files: they parse, mean what they say, and ask only for metrics that the service has."""
 
-import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,8 @@ from tests.deploy.declared_metrics import (
     grouping_labels,
     selected_series,
 )
+from tests.deploy.monitoring_files import DEPLOY, PROMETHEUS, dashboard, filled_in, panels
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
-PROMETHEUS = DEPLOY / "prometheus"
-DASHBOARD = DEPLOY / "grafana" / "roomhand.json"
 PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
 
@@ -41,14 +39,9 @@ def alert_rules() -> list[dict[str, Any]]:
     return [rule for group in load_yaml("alerts.yml")["groups"] for rule in group["rules"]]
 
 
-def panels() -> list[dict[str, Any]]:
-    return list(json.loads(DASHBOARD.read_text())["panels"])
-
-
 def dashboard_expressions() -> list[str]:
-    dashboard = json.loads(DASHBOARD.read_text())
     asked = [target["expr"] for panel in panels() for target in panel.get("targets", [])]
-    return asked + [annotation["expr"] for annotation in dashboard["annotations"]["list"]]
+    return asked + [annotation["expr"] for annotation in dashboard()["annotations"]["list"]]
 
 
 def expressions() -> list[str]:
@@ -79,10 +72,11 @@ def test_expressions_ask_only_for_declared_metrics() -> None:
 
 
 def test_every_metric_is_in_the_dashboard_or_an_alert() -> None:
-    asked = {series.name for expression in expressions() for series in selected_series(expression)}
-    families = {name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") for name in declared_series()}
-    shown = {name.removesuffix("_bucket").removesuffix("_count") for name in asked}
-    assert families - shown == set()
+    def families(names: Iterable[str]) -> set[str]:
+        return {name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") for name in names}
+
+    shown = families(series.name for expression in expressions() for series in selected_series(expression))
+    assert families(declared_series()) - shown == set()
 
 
 def test_expressions_ask_only_for_declared_labels() -> None:
@@ -196,7 +190,7 @@ def test_dashboard_expressions_are_promql(tmp_path: Path) -> None:
     rules = [
         {
             "record": f"roomhand:panel_{number}",
-            "expr": expression.replace("$__rate_interval", "5m").replace("$instance", ".*"),
+            "expr": filled_in(expression, "5m"),
         }
         for number, expression in enumerate(dashboard_expressions())
     ]
@@ -235,8 +229,7 @@ def test_dashboard_panels_do_not_overlap() -> None:
 
 
 def test_dashboard_works_with_any_data_source_and_instance() -> None:
-    dashboard = json.loads(DASHBOARD.read_text())
-    assert {variable["name"] for variable in dashboard["templating"]["list"]} == {"datasource", "instance"}
+    assert {variable["name"] for variable in dashboard()["templating"]["list"]} == {"datasource", "instance"}
     for panel in panels():
         if panel["type"] != "row":
             assert panel["datasource"]["uid"] == "${datasource}", panel["title"]

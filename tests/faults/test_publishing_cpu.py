@@ -11,8 +11,7 @@ import pytest
 
 from agent.credentials import Credentials
 from quality import publishing
-from quality.allocation import SIZE_EXPONENT
-from quality.video_model import fps_points
+from quality.allocation import frames_worth, size_worth
 from tests.faults.adapting import longest_stop_s
 from tests.integration.cpu_quota import CpuGroup, why_not
 from tests.integration.participants import room_name
@@ -103,8 +102,7 @@ def fps(seconds: list[Second]) -> float:
 def worth(seconds: list[Second]) -> float:
     """Of frame rate and size together: libwebrtc makes pictures smaller by itself, each codec's in its own time."""
     tracks = [track for second in seconds if (track := second.track(SENDER))]
-    seen = ((1 - fps_points(track.fps) / 100) * (track.height / LINES) ** (2 * SIZE_EXPONENT) for track in tracks)
-    return float(sum(seen)) / len(seconds)
+    return sum(frames_worth(track.fps) * size_worth(track.height / LINES) for track in tracks) / len(seconds)
 
 
 def shown(viewer: WatchedAgent) -> bool:

@@ -1,11 +1,10 @@
 """The monitoring files as they are shipped, with a real Prometheus that scrapes a real service with a room."""
 
 import asyncio
-import json
 import shutil
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,16 @@ import yaml
 
 from agent.credentials import Credentials
 from agent.tokens import ServiceGrants, mint_service_token
+from tests.deploy.monitoring_files import PROMETHEUS, filled_in, panels
 from tests.integration.participants import room_name
-from tests.integration.publishing import Publisher
+from tests.integration.publishing import Publisher, eventually
 from tests.integration.serving import WAIT_S, serving
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
-PROMETHEUS = shutil.which("prometheus")
+PROGRAM = shutil.which("prometheus")
 pytestmark = [
     pytest.mark.server,
     pytest.mark.timeout(240),
-    pytest.mark.skipif(PROMETHEUS is None, reason="prometheus is not installed (Debian: prometheus)"),
+    pytest.mark.skipif(PROGRAM is None, reason="prometheus is not installed (Debian: prometheus)"),
 ]
 
 SCRAPE_S = 1
@@ -38,10 +37,10 @@ SOMETIMES_EMPTY = {"Degradations", "Duration of exports"}
 @asynccontextmanager
 async def prometheus(folder: Path, service: str, token: str) -> AsyncIterator[httpx.AsyncClient]:
     """One with the shipped configuration, but for targets, token and a scrape each second; ended in the end."""
-    assert PROMETHEUS is not None
-    config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    assert PROGRAM is not None
+    config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": f"{SCRAPE_S}s", "evaluation_interval": f"{SCRAPE_S}s"}
-    config["rule_files"] = [str(DEPLOY / "prometheus" / name) for name in config["rule_files"]]
+    config["rule_files"] = [str(PROMETHEUS / name) for name in config["rule_files"]]
     (folder / "token").write_text(token)
     job = next(item for item in config["scrape_configs"] if item["job_name"] == "roomhand")
     job["authorization"]["credentials_file"] = str(folder / "token")
@@ -52,7 +51,7 @@ async def prometheus(folder: Path, service: str, token: str) -> AsyncIterator[ht
         address = f"127.0.0.1:{free.getsockname()[1]}"
     with (folder / "prometheus.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            PROMETHEUS,
+            PROGRAM,
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={folder / 'tsdb'}",
             f"--web.listen-address={address}",
@@ -60,8 +59,8 @@ async def prometheus(folder: Path, service: str, token: str) -> AsyncIterator[ht
             stderr=log,
         )
     try:
+        await eventually(lambda: is_ready(address) or None, timeout_s=WAIT_S)
         async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False, timeout=WAIT_S) as client:
-            await until(lambda: answers(client))
             yield client
     finally:
         if process.returncode is None:
@@ -69,23 +68,17 @@ async def prometheus(folder: Path, service: str, token: str) -> AsyncIterator[ht
         await process.wait()
 
 
-async def answers(client: httpx.AsyncClient) -> bool:
+def is_ready(address: str) -> bool:
     try:
-        return (await client.get("/-/ready")).is_success
+        return httpx.get(f"http://{address}/-/ready", trust_env=False).is_success
     except httpx.TransportError:
         return False
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not await condition():  # noqa: ASYNC110 - it happens in another process
-            await asyncio.sleep(0.2)
 
 
 async def series(client: httpx.AsyncClient, expression: str) -> list[dict[str, Any]]:
     """What a panel would draw of the last seconds."""
     now = time.time()
-    asked = expression.replace("$__rate_interval", RATE_INTERVAL).replace("$instance", ".*")
+    asked = filled_in(expression, RATE_INTERVAL)
     answer = await client.get(
         "/api/v1/query_range", params={"query": asked, "start": now - SHOWN_AFTER_S, "end": now, "step": SCRAPE_S}
     )
@@ -109,10 +102,9 @@ async def test_each_panel_of_the_dashboard_draws_what_a_room_does_and_no_alert_f
         published = await service.client.post(f"/v1/rooms/{name}/publications", json={"source": "pattern"})
         assert published.status_code == 201, published.text
         await asyncio.sleep(SHOWN_AFTER_S)
-        panels = json.loads((DEPLOY / "grafana" / "roomhand.json").read_text())["panels"]
         drawn = {
             panel["title"]: [await series(client, target["expr"]) for target in panel["targets"]]
-            for panel in panels
+            for panel in panels()
             if panel["type"] != "row"
         }
         rules = (await client.get("/api/v1/rules")).json()["data"]["groups"]

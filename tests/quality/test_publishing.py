@@ -201,9 +201,7 @@ def test_a_small_picture_that_is_wanted_as_small_is_not_taken_for_one_that_was_m
             replace(each, fps=5.0, encode_load=1.2, quality_limitation_reason=QualityLimitationReason.CPU)
             for each in window.layers
         ]
-        highest = (
-            replace(layers[-1], active=wanted, width=480, height=270) if wanted else replace(layers[-1], active=False)
-        )
+        highest = replace(layers[-1], active=wanted, width=480, height=270)
         return replace(window, layers=(*layers[:-1], highest))
 
     run.see(starved, 10)
@@ -232,7 +230,7 @@ def short_of_cpu(second: Callable[[bool], tuple[int, float, float]]) -> Run:
     def starved() -> Window:
         cheap = run.state.settings.codec is VideoCodec.VP8
         lines, fps, load = second(cheap)
-        window = Machine().second(published, run.state.settings, captured_fps=15.0)
+        window = Machine().second(published, run.state.settings, captured_fps=15.0 if cheap else fps)
         width, height = scaled_size(1280, 720, lines)
         limited = QualityLimitationReason.CPU
         like = replace(window.layers[-1], width=width, height=height, fps=fps, encode_load=load)
