@@ -22,18 +22,19 @@ choice here is a ceiling over its own. What is left to do:
 
 Fit, relieve, share, probe and raise are trials: each says what it expects and is judged by what is seen after it (a fit
 by whether pictures still break, all others by the worth of what is seen before and after), and is undone where that did
-not come (as far as what was there fitted); it is then tried again later, twice as late each time.
+not come (as far as what was there fitted), and where only trials tell what the way carries, as soon as one fills it; it
+is then tried again later, twice as late each time.
 """
 
 import math
 from dataclasses import replace
 
 from quality.allocation import Limits, Subscription, allocate, constrain
-from quality.asking import Stepped, ask
+from quality.asking import Stepped, ask, kbps
 from quality.controller_state import ControllerState
 from quality.evidence import Evidence, gather
 from quality.layer_steps import Ceilings, height
-from quality.layer_trials import Kind, Trial, longer, shorter
+from quality.layer_trials import FILLED_WAIT_S, FIRST_WAIT_S, Kind, Trial, longer, shorter
 from quality.lowering import fit, judge_fit, relieve, share, steady
 from quality.raising import WITHHELD_S, bring_back, probe, probe_on
 from quality.stats import VideoQuality
@@ -147,7 +148,10 @@ def _judge(state: ControllerState, trial: Trial, evidence: Evidence, now: float)
             return state, ()
         reason = f"nothing is known of what became of the {trial.kind} of {now - trial.began:.0f} s ago"
         return ask(_dropped(state, now), state.asked, now, Kind.UNDO, reason, "what was seen before")
-    broken = trial.raised and len(trial.after) > 1 and outcome.fails
+    raised = trial.raised and len(trial.after) > 1
+    # Where a little too much was asked for, a queue grows for seconds before its end is dropped.
+    filled = raised and not outcome.fails and not state.width.told and state.is_filled(evidence)
+    broken = filled or (raised and outcome.fails)
     if now - trial.began < JUDGED_S and not broken:
         return state, ()
     state = replace(state, trial=None)
@@ -157,11 +161,13 @@ def _judge(state: ControllerState, trial: Trial, evidence: Evidence, now: float)
         return replace(state, waits=waited(state.waits, trial.kind, now), widened=trial.raised), ()
     before = state.asked
     held = state.taken_back(trial)
-    undone = replace(held, waits=longer(state.waits, trial.kind, now), widened=False)
-    reason = (
-        f"{trial.kind} of {now - trial.began:.0f} s ago did not help: "
-        f"{outcome.whole.after:.2f} is seen instead of {outcome.whole.before:.2f}"
-    )
+    first_s = FILLED_WAIT_S if filled else FIRST_WAIT_S
+    undone = replace(held, waits=longer(state.waits, trial.kind, now, first_s), widened=False)
+    reason = f"{trial.kind} of {now - trial.began:.0f} s ago "
+    if filled:
+        reason += f"fills the way: a queue stands, and {kbps(evidence.received_bps)} come"
+    else:
+        reason += f"did not help: {outcome.whole.after:.2f} is seen instead of {outcome.whole.before:.2f}"
     return ask(undone, before, now, Kind.UNDO, reason, "what was seen before")
 
 

@@ -9,11 +9,15 @@ from quality.evidence import Evidence, LayerRate, learned
 from quality.layer_steps import bitrate_bps, enabled, lower, measured
 from quality.layer_trials import SEEN_S, Trial, Wait
 from quality.stats import VideoQuality
-from quality.way_width import UNKNOWN_WIDTH, WayWidth
+from quality.trains import NO_JITTER, Jitter
+from quality.way_width import LEAST_BITS, UNKNOWN_WIDTH, WayWidth
 
 IDLE_QUEUE_S = 0.04
 ROOMY = 0.9  # of what the way carries may be asked for: scenes vary, sound and repairs come besides
 SWITCH_WINDOW_S = 60.0
+WHOLE = 0.01  # of the packets lost, at most: what came, came in its time
+FILLED = 1.5  # times what comes: less than that carries a way that is full of it, and a second's trains vary
+FILLED_S = 2  # a round trip is told every two seconds
 ROUND_TRIP_RISE = 0.002  # a second: the least round trip seen is forgotten this slowly
 
 
@@ -26,7 +30,8 @@ class ControllerState:
     `unbroken` (no queue, and no picture broke, whatever is lost) count seconds on end; `suffered` is the worth of each
     track in the `troubled` ones, added up. `probing` is a probe for which all was lowered; `widened` says that the last
     trial of more worked, `round_trip_s` is the least one. `switches` are those asked for, `seen` those that came, of
-    the last minute. `width` is what trains of packets say that the way carries.
+    the last minute. `width` is what trains of packets say that the way carries, `jitter` what they
+    take besides.
     """
 
     inputs: tuple[tuple[Subscription, ...], Limits] | None = None
@@ -50,6 +55,7 @@ class ControllerState:
     seen: tuple[tuple[str, float], ...] = ()
     muted: frozenset[str] = frozenset()
     width: WayWidth = UNKNOWN_WIDTH
+    jitter: Jitter = NO_JITTER
 
     def counted(
         self, evidence: Evidence, now: float, *, answered: bool, waiting: bool, trains: bool
@@ -62,7 +68,10 @@ class ControllerState:
         state = self
         if trains:
             full = self.is_full(evidence)
-            state = replace(self, width=self.width.after(evidence.trains, evidence.received_bps, full=full))
+            # A lost packet that comes again, and a queue that grows, take their time besides.
+            jitter = self.jitter if full or evidence.lost_ratio > WHOLE else self.jitter.after(evidence.trains)
+            train = evidence.train.without(jitter.seconds)
+            state = replace(self, jitter=jitter, width=self.width.after(train, evidence.received_bps, full=full))
         trouble, withheld = bool(evidence.trouble), evidence.withheld
         given = {item.track_sid: item.quality for item in self.before.tracks} if self.before else {}
         changed = tuple(
@@ -163,8 +172,19 @@ class ControllerState:
         return self.width.bps is not None and ROOMY * self.width.bps >= self.wanted_bps
 
     def is_full(self, evidence: Evidence) -> bool:
-        """Whether a queue stands on the way, or a picture broke, which is seen sooner."""
-        return bool(evidence.tracks) and (evidence.broken or not self.is_idle(evidence))
+        """Whether a queue stands on the way, or a picture broke as packets were lost, which is seen sooner.
+
+        A picture may stay broken after that; one that breaks without loss waited for its first frame, or its sender.
+        """
+        broke = evidence.broken and (self.width.full_s > 0 or evidence.lost_ratio > WHOLE)
+        return bool(evidence.tracks) and (broke or not self.is_idle(evidence))
+
+    def is_filled(self, evidence: Evidence) -> bool:
+        """Whether the way has been full for a while, and trains say that it carries no more than comes."""
+        train = evidence.train.without(self.jitter.seconds)
+        if self.width.full_s < FILLED_S or train.bits < LEAST_BITS:
+            return False
+        return train.bits < FILLED * evidence.received_bps * train.seconds
 
     def is_idle(self, evidence: Evidence) -> bool:
         """Whether no queue stands on the way, as far as the round trip tells."""

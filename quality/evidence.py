@@ -6,7 +6,7 @@ from functools import reduce
 
 from quality.allocation import Layer, Subscription, priority, utility
 from quality.stats import Direction, TrackKind, TrackSource, VideoQuality
-from quality.way_width import NO_TRAIN, Train, train
+from quality.trains import NO_TRAIN, Train, train
 from quality.window import Window
 
 BAD_LOSS_RATIO = 0.06  # the server calls video with more than 6% lost POOR
@@ -70,14 +70,20 @@ class Evidence:
     """One second of all videos that can be judged.
 
     `available_bps` is this end's estimate of the way, `round_trip_s` the time there and back; None where not measured.
-    `trains` is what the spacing of packets says of it, `lost_ratio` the share of all packets that did not come.
+    `trains` are what the spacing of packets says of it, one for each video; `lost_ratio` is the share of all packets
+    that did not come.
     """
 
     tracks: tuple[Seen, ...]
     available_bps: float | None
     round_trip_s: float | None
-    trains: Train = NO_TRAIN
+    trains: tuple[Train, ...] = ()
     lost_ratio: float = 0.0
+
+    @property
+    def train(self) -> Train:
+        """Those of all videos."""
+        return reduce(Train.plus, self.trains, NO_TRAIN)
 
     @property
     def sids(self) -> frozenset[str]:
@@ -141,7 +147,7 @@ def gather(
         if (quality := asked.get(window.track_sid)) is not None
     )
     round_trips = [window.round_trip_time_s for window in judged if window.round_trip_time_s is not None]
-    trains = reduce(Train.plus, (train(window) for window in judged), NO_TRAIN)
+    trains = tuple(train(window) for window in judged)
     expected = sum(window.packets_expected for window in judged)
     lost_ratio = sum(window.packets_lost for window in judged) / expected if expected else 0.0
     return Evidence(tracks, max(estimates, default=None), max(round_trips, default=None), trains, lost_ratio)

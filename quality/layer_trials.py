@@ -9,6 +9,7 @@ from quality.evidence import Evidence
 from quality.stats import VideoQuality
 
 FIRST_WAIT_S = 30.0
+FILLED_WAIT_S = 15.0  # the first after a trial undone before a picture broke, where only trials tell of the way
 MAX_WAIT_S = 480.0
 BETTER = 1.05  # what a trial is to bring at least
 NO_WORSE = 0.95  # what one that need not gain may cost at most: scenes vary by as much
@@ -137,10 +138,10 @@ def waits(all_waits: tuple[Wait, ...], kind: Kind, now: float) -> bool:
     return any(wait.kind is kind and now < wait.until for wait in all_waits)
 
 
-def longer(all_waits: tuple[Wait, ...], kind: Kind, now: float) -> tuple[Wait, ...]:
-    """A trial failed: the next waits twice as long as this one did."""
-    known = next((2 * wait.wait_s for wait in all_waits if wait.kind is kind), FIRST_WAIT_S)
-    wait_s = min(MAX_WAIT_S, max(FIRST_WAIT_S, known))
+def longer(all_waits: tuple[Wait, ...], kind: Kind, now: float, first_s: float = FIRST_WAIT_S) -> tuple[Wait, ...]:
+    """A trial failed: the next waits twice as long as this one did, `first_s` where it is the first."""
+    known = next((2 * wait.wait_s for wait in all_waits if wait.kind is kind), first_s)
+    wait_s = min(MAX_WAIT_S, max(first_s, known))
     return (*_without(all_waits, kind), Wait(kind, now + wait_s, wait_s))
 
 

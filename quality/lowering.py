@@ -55,8 +55,8 @@ def _is_too_narrow(state: ControllerState, evidence: Evidence) -> bool:
         return False
     if state.is_idle(evidence):  # round trips are measured every few seconds
         return evidence.lost_ratio >= LOST
-    trains = evidence.trains
-    return trains.bits < max(LEAST_BITS, asked_bps * trains.seconds)
+    train = evidence.train.without(state.jitter.seconds)
+    return train.bits < max(LEAST_BITS, asked_bps * train.seconds)
 
 
 def judge_fit(state: ControllerState, trial: Trial, evidence: Evidence, now: float) -> Stepped:

@@ -21,7 +21,7 @@ CLEAN_S = 4
 PROVED_S = 2  # clean for so long where it is known what the way carries
 WIDENED_S = 3  # clean for so long after a raise that worked
 UNPROVEN_S = 15  # clean for so long where this end's estimate does not cover the step
-KNOWN_UNPROVEN_S = 45  # the same where trains say that the way does not carry it
+KNOWN_UNPROVEN_S = 90  # the same where trains say that the way does not carry it
 PROVEN = 0.9  # of a step's bits, or more: the estimate covers it
 
 

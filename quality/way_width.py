@@ -1,10 +1,7 @@
 """How much the way carries, from how far apart the packets of a frame arrive.
 
-The packets of a frame leave the server back to back. The narrowest link of the way then spaces them by the time that it
-takes for each, so that a frame's bits behind its first packet, over the time to its last, are that link's rate (packet
-trains: Dovrolis, Ramanathan and Moore, "Packet-Dispersion Techniques and a Capacity-Estimation Methodology", 2004; RFC
-5136 has the terms). It needs nothing to be sent, and tells of a wider link within seconds. W3C's `totalAssemblyTime` is
-that time, added up.
+A frame's bits behind its first packet, over the time to its last, are the rate of the narrowest link (`quality.trains`;
+RFC 5136 has the terms). It needs nothing to be sent, and tells of a wider link within seconds.
 
 It errs both ways. A shaper with a bucket of tokens lets short frames pass at once: that is calibrated where the way was
 seen full, as what came then is what it carries. A large bucket hides the way, but for when about as much comes as when
@@ -15,9 +12,8 @@ are not believed for a while.
 
 from dataclasses import dataclass, replace
 
-from quality.window import Window
+from quality.trains import Train
 
-HEADER_BYTES = 60  # of RTP with its extensions, SRTP, UDP and IP: W3C's bytes leave them out
 LEAST_BITS = 100_000.0  # fewer say nothing
 LOOKED_S = 3  # a second's trains vary by some 15% on a real link
 LEAST_S = 0.001  # the counter's resolution
@@ -33,29 +29,6 @@ PASSED_MOST = 3.0  # times what comes is what it is held to carry then, at most
 JUMP = 1.5  # times what trains promised so far: the way becomes wider, and that is no promise
 DOUBTED = 1.25  # times what trains say, or more, came without a queue
 DOUBTED_S = 60  # they are not believed for so long after that
-
-
-@dataclass(frozen=True, slots=True)
-class Train:
-    """Bits behind the first packets of frames, and the seconds in which they arrived."""
-
-    bits: float = 0.0
-    seconds: float = 0.0
-
-    def plus(self, other: "Train") -> "Train":
-        """Both."""
-        return Train(self.bits + other.bits, self.seconds + other.seconds)
-
-
-NO_TRAIN = Train()
-
-
-def train(window: Window) -> Train:
-    """What a second of a received video tells; nothing where no frame had more than one packet."""
-    behind = window.packets - window.frames
-    if not window.frames_assembled or behind <= 0:
-        return NO_TRAIN
-    return Train(behind * (window.bytes / window.packets + HEADER_BYTES) * 8, window.assembly_s)
 
 
 @dataclass(frozen=True, slots=True)

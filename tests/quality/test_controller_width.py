@@ -1,10 +1,14 @@
 """The layer controller where trains of packets tell what the way carries."""
 
+from dataclasses import replace
+
 import pytest
 
 from quality.controller import step
 from quality.controller_state import ControllerState
+from quality.evidence import gather
 from quality.layer_trials import Kind
+from quality.way_width import UNKNOWN_WIDTH, Promise
 from tests.quality.controller_room import EPOCH, FULL_S, HIGH, IDLE_S, LOW, MEDIUM, ROOM, Room, window
 
 GIVEN = {"TR_a": MEDIUM, "TR_b": MEDIUM}
@@ -65,7 +69,7 @@ def test_of_what_was_lowered_as_much_comes_back_as_the_way_carries() -> None:
     assert room.asked == {"TR_a": HIGH, "TR_b": MEDIUM}
 
 
-@pytest.mark.parametrize(("width_bps", "after_s"), [(None, 4), (1.5e6, 45)], ids=["nothing tells", "it does not fit"])
+@pytest.mark.parametrize(("width_bps", "after_s"), [(None, 4), (1.5e6, 90)], ids=["nothing tells", "it does not fit"])
 def test_what_the_way_does_not_carry_is_tried_late_whatever_the_estimate_says(
     width_bps: float | None, after_s: int
 ) -> None:
@@ -99,6 +103,27 @@ def test_frames_that_are_missing_are_probed_for_early_only_where_the_way_was_ful
     assert (Kind.PROBE in kinds) is was_full, "its publisher may have no more of them"
 
 
+@pytest.mark.parametrize(
+    ("loss", "round_trip_s", "learned"),
+    [(0.0, IDLE_S, True), (0.05, IDLE_S, False), (0.0, FULL_S, False)],
+    ids=["all well", "packets lost", "a queue stands"],
+)
+def test_jitter_is_learned_while_nothing_else_takes_time(loss: float, round_trip_s: float, learned: bool) -> None:
+    subscriptions = ROOM[0], replace(ROOM[1], max_quality=MEDIUM)
+    first = tuple(window(item.track_sid, item.max_quality) for item in subscriptions)
+    state = ControllerState()
+    for second in range(2):
+        state, _ = step(state, subscriptions, first, EPOCH + second)
+    for second in range(2, 20):
+        seen = (
+            window(item.track_sid, item.max_quality, loss=loss, round_trip_s=round_trip_s, width_bps=10e6)
+            for item in subscriptions
+        )
+        late = tuple(replace(each, assembly_s=each.assembly_s + 0.02 * each.frames_assembled) for each in seen)
+        state, _ = step(state, subscriptions, late, EPOCH + second)
+    assert (state.jitter.seconds > 0.01) is learned
+
+
 def raised_in_vain(width_bps: float) -> Room:
     """All that was lowered is asked for again, and the server goes on to withhold one of the two."""
     room = lowered(None)
@@ -124,3 +149,60 @@ def test_what_was_not_granted_and_does_not_fit_any_more_is_not_asked_for_again()
     room.width_bps = 3e6
     room.pass_seconds(30)
     assert room.times(Kind.PROBE) == []
+
+
+HIDDEN = (Promise(5.0, 5.0),)
+
+
+def raised_onto(width_bps: float, promises: tuple[Promise, ...] = HIDDEN) -> Room:
+    """One of them is asked for at HIGH again, and a queue stands from then on; a bucket of tokens hid the way."""
+    room = lowered(None, available_bps=10e6)
+    room.pass_seconds(4)
+    assert room.asked == {"TR_a": HIGH, "TR_b": MEDIUM}
+    room.queue_stands, room.width_bps = True, width_bps
+    room.state = replace(room.state, width=replace(room.state.width, promises=promises))
+    return room
+
+
+def test_a_raise_that_fills_a_way_that_a_bucket_hid_is_undone_before_a_picture_breaks() -> None:
+    room = raised_onto(2.3e6)
+    (undone,) = room.pass_seconds(3)
+    assert (undone.track_sid, undone.kind, undone.to_quality) == ("TR_a", Kind.UNDO, MEDIUM)
+    assert undone.reason == "raise of 3 s ago fills the way: a queue stands, and 2150 kb/s come"
+
+
+@pytest.mark.parametrize(
+    ("width_bps", "promises"), [(10e6, HIDDEN), (2.3e6, ())], ids=["packets come close", "the way was known"]
+)
+def test_a_queue_after_a_raise_is_not_always_its_doing(width_bps: float, promises: tuple[Promise, ...]) -> None:
+    room = raised_onto(width_bps, promises)
+    room.pass_seconds(20)
+    assert room.times(Kind.UNDO) == []
+
+
+def test_what_filled_the_way_and_cost_no_picture_is_tried_again_after_fifteen_seconds_and_then_thirty() -> None:
+    room = raised_onto(2.3e6)
+    room.pass_seconds(3)
+    room.queue_stands, room.width_bps = False, None
+    room.pass_seconds(15)
+    room.queue_stands, room.width_bps = True, 2.3e6
+    room.pass_seconds(4)
+    room.queue_stands, room.width_bps = False, None
+    room.pass_seconds(60)
+    (first, second, *_), (_, again, once_more, *_) = room.times(Kind.UNDO), room.times(Kind.RAISE)
+    assert (again - first, once_more - second) == (15, 30)
+
+
+@pytest.mark.parametrize(
+    ("loss", "full_s", "full"),
+    [(0.0, 0, False), (0.3, 0, True), (0.0, 1, True)],
+    ids=["no loss", "loss", "it was full"],
+)
+def test_a_picture_that_breaks_says_that_the_way_is_full_where_packets_were_lost(
+    loss: float, full_s: int, full: bool
+) -> None:
+    state = replace(ControllerState(), width=replace(UNKNOWN_WIDTH, full_s=full_s))
+    seen = replace(window("TR_a", HIGH, loss=loss), freeze_count=1, freeze_s=0.5)
+    broken = gather((ROOM[0],), (seen,), {"TR_a": HIGH}, {})
+    assert broken.broken
+    assert state.is_full(broken) is full

@@ -1,25 +1,19 @@
 """What trains of packets say of the way: serialised, through a bucket of tokens, where it was full, and where not."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quality.trains import Train
 from quality.way_width import (
     CALIBRATED_S,
     DOUBTED_S,
     LOADED_S,
-    NO_TRAIN,
     PASSED_MOST,
     SETTLED_S,
     UNKNOWN_WIDTH,
-    Train,
     WayWidth,
-    train,
 )
-from quality.window import Window
-from tests.quality.controller_room import HIGH, LOW, window
 
 NARROW_BPS, WIDE_BPS = 1e6, 4e6
 BITS = 500_000.0
@@ -40,24 +34,6 @@ def filled(width: WayWidth, received_bps: float, seconds: int = 2) -> WayWidth:
     for _ in range(seconds):
         width = width.after(spaced(0.3 * received_bps), received_bps, full=True)
     return width
-
-
-def test_a_train_is_what_came_behind_the_first_packets_in_the_time_that_it_took() -> None:
-    seen = replace(window("TR_a", HIGH), packets=200, frames=20, bytes=188_000, frames_assembled=20, assembly_s=0.4)
-    assert train(seen) == Train(180 * (940 + 60) * 8, 0.4)
-
-
-@pytest.mark.parametrize(
-    "seen",
-    [
-        replace(window("TR_a", LOW), packets=20, frames=20, frames_assembled=0),
-        replace(window("TR_a", LOW), packets=20, frames=20, frames_assembled=2, assembly_s=0.1),
-        replace(window("TR_a", LOW), packets=0, frames=0),
-    ],
-    ids=["one packet a frame", "no more packets than frames", "nothing came"],
-)
-def test_frames_of_one_packet_tell_nothing(seen: Window) -> None:
-    assert train(seen) is NO_TRAIN
 
 
 def test_nothing_is_known_at_first_and_after_too_few_packets() -> None:

@@ -10,7 +10,7 @@ from tests.simulation.links import DEVELOPMENT, HELD_OUT, Trace, burst_loss, con
 from tests.simulation.optimum import instant, optimum
 from tests.simulation.receivers import TapReceiver
 from tests.simulation.run import run
-from tests.simulation.world import THREE
+from tests.simulation.world import THREE, Spacing
 
 CONSTANT_S = 600
 
@@ -48,11 +48,14 @@ def test_on_the_tap_what_a_link_took_is_back_within_ten_seconds_of_it(trace: Tra
         assert recovery_s <= 10.0
 
 
+@pytest.mark.parametrize("jitter_s", [0.0, 0.005])
 @pytest.mark.parametrize("trace", STEPS, ids=lambda trace: trace.name)
-def test_over_the_sdk_too_a_wider_link_is_noticed_within_seconds(trace: Trace) -> None:
+def test_over_the_sdk_too_a_wider_link_is_noticed_within_seconds(trace: Trace, jitter_s: float) -> None:
     (wider_at,) = trace.recoveries
+    spacing = Spacing(jitter_s=jitter_s)
     for seed in (100, 101, 102):
-        recovery_s = run(trace, THREE, Ours, seed).recovery_s(instant(trace, THREE)[-1], wider_at)
+        ours = run(trace, THREE, Ours, seed, spacing=spacing)
+        recovery_s = ours.recovery_s(instant(trace, THREE)[-1], wider_at)
         assert recovery_s is not None
         assert recovery_s <= 15.0, "13 at most; the aim is 10"
 
