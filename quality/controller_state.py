@@ -30,8 +30,7 @@ class ControllerState:
     `unbroken` (no queue, and no picture broke, whatever is lost) count seconds on end; `suffered` is the worth of each
     track in the `troubled` ones, added up. `probing` is a probe for which all was lowered; `widened` says that the last
     trial of more worked, `round_trip_s` is the least one. `switches` are those asked for, `seen` those that came, of
-    the last minute. `width` is what trains of packets say that the way carries, `jitter` what they
-    take besides.
+    the last minute. `width` is what trains of packets say that the way carries, `jitter` what they take besides.
     """
 
     inputs: tuple[tuple[Subscription, ...], Limits] | None = None

@@ -73,7 +73,7 @@ class Jitter:
         mean_bits = math.fsum(weight * bits for weight, (bits, _) in zip(weights, points, strict=True)) / total
         mean_s = math.fsum(weight * seconds for weight, (_, seconds) in zip(weights, points, strict=True)) / total
         apart = [(weight * (bits - mean_bits), bits, s) for weight, (bits, s) in zip(weights, points, strict=True)]
-        spread = math.fsum(each * bits for each, bits, _ in apart)
+        spread = math.fsum(each * (bits - mean_bits) for each, bits, _ in apart)
         together = math.fsum(each * seconds for each, _, seconds in apart)
         found_s = mean_s - together / spread * mean_bits
         precision = 1.0 / (1.0 / total + mean_bits**2 / spread)

@@ -1,5 +1,6 @@
 """What a second's packets say: bits behind first packets, and jitter told apart by frames of unlike size."""
 
+import math
 from dataclasses import replace
 from random import Random
 
@@ -51,6 +52,19 @@ def seconds_of(
 def test_jitter_is_found_whatever_the_way_carries(bps: float, jitter_s: float, size: float, times: float) -> None:
     found = came(bps, jitter_s, size, times * size)
     assert found.weighted_s / found.precision == pytest.approx(jitter_s, abs=1e-6)
+
+
+ANY_TRAIN = st.builds(Train, st.floats(0.0, 1e8), st.floats(0.0, 1e4), st.integers(0, 1000))
+
+
+@given(st.lists(st.tuples(ANY_TRAIN, ANY_TRAIN, ANY_TRAIN), max_size=20))
+def test_whatever_comes_no_frame_is_held_to_have_come_in_less_than_no_time(seconds: list[tuple[Train, ...]]) -> None:
+    jitter = NO_JITTER
+    for trains in seconds:
+        jitter = jitter.after(trains)
+        assert math.isfinite(jitter.seconds)
+        assert jitter.seconds >= 0.0
+        assert all(0.0 <= item.without(jitter.seconds).seconds <= item.seconds for item in trains)
 
 
 def test_where_seconds_vary_it_is_found_over_time_and_the_rate_without_it() -> None:
