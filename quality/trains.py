@@ -91,4 +91,4 @@ NO_JITTER = Jitter()
 
 
 def _tells(item: Train) -> bool:
-    return item.frames >= LEAST_FRAMES and item.bits > 0
+    return item.frames >= LEAST_FRAMES and item.bits >= item.frames
