@@ -180,10 +180,10 @@ class ControllerState:
 
     def is_filled(self, evidence: Evidence) -> bool:
         """Whether the way has been full for a while, and trains say that it carries no more than comes."""
-        train = evidence.train.without(self.jitter.seconds)
-        if self.width.full_s < FILLED_S or train.bits < LEAST_BITS:
+        if self.width.full_s < FILLED_S:
             return False
-        return train.bits < FILLED * evidence.received_bps * train.seconds
+        train = self.width.trains[-1]
+        return LEAST_BITS <= train.bits < FILLED * evidence.received_bps * train.seconds
 
     def is_idle(self, evidence: Evidence) -> bool:
         """Whether no queue stands on the way, as far as the round trip tells."""

@@ -55,7 +55,7 @@ def _is_too_narrow(state: ControllerState, evidence: Evidence) -> bool:
         return False
     if state.is_idle(evidence):  # round trips are measured every few seconds
         return evidence.lost_ratio >= LOST
-    train = evidence.train.without(state.jitter.seconds)
+    train = state.width.trains[-1]
     return train.bits < max(LEAST_BITS, asked_bps * train.seconds)
 
 

@@ -68,13 +68,12 @@ class Jitter:
         sizes = [bits for bits, _ in points]
         if len(points) < 2 or max(sizes) < UNLIKE * min(sizes):
             return kept
-        weights = [(DEVIATION * seconds + RESOLUTION_S) ** -2 for _, seconds in points]
-        total = math.fsum(weights)
-        mean_bits = math.fsum(weight * bits for weight, (bits, _) in zip(weights, points, strict=True)) / total
-        mean_s = math.fsum(weight * seconds for weight, (_, seconds) in zip(weights, points, strict=True)) / total
-        apart = [(weight * (bits - mean_bits), bits, s) for weight, (bits, s) in zip(weights, points, strict=True)]
-        spread = math.fsum(each * (bits - mean_bits) for each, bits, _ in apart)
-        together = math.fsum(each * seconds for each, _, seconds in apart)
+        weighted = [((DEVIATION * seconds + RESOLUTION_S) ** -2, bits, seconds) for bits, seconds in points]
+        total = math.fsum(weight for weight, _, _ in weighted)
+        mean_bits = math.fsum(weight * bits for weight, bits, _ in weighted) / total
+        mean_s = math.fsum(weight * seconds for weight, _, seconds in weighted) / total
+        spread = math.fsum(weight * (bits - mean_bits) ** 2 for weight, bits, _ in weighted)
+        together = math.fsum(weight * (bits - mean_bits) * seconds for weight, bits, seconds in weighted)
         found_s = mean_s - together / spread * mean_bits
         precision = 1.0 / (1.0 / total + mean_bits**2 / spread)
         return Jitter(kept.precision + precision, kept.weighted_s + precision * found_s)

@@ -33,9 +33,9 @@ def test_frames_of_one_packet_tell_nothing(seen: Window) -> None:
     assert train(seen) is NO_TRAIN
 
 
-def came(bps: float, jitter_s: float, *sizes: float, frames: int = 20, deviations: tuple[float, ...] = ()) -> Jitter:
+def came(bps: float, jitter_s: float, *sizes: float) -> Jitter:
     """What a second says of videos whose frames have those bits behind their first packets."""
-    return NO_JITTER.after(seconds_of(bps, jitter_s, sizes, frames, deviations))
+    return NO_JITTER.after(seconds_of(bps, jitter_s, sizes))
 
 
 def seconds_of(
