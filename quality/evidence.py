@@ -15,16 +15,21 @@ LEAST_FPS_RATIO = 0.2  # of three temporal layers the lowest has a quarter of th
 FELL_RATIO = 0.95  # of the estimate a second before
 LIMITED_RATIO = 1.4  # of what comes: an estimate of less may be all that there is; libwebrtc's goes to 1.5 at most
 USUAL_FPS_FALL = 0.98  # a second: a publisher's lower rate is taken for usual after 18 s (0.98^18 = 0.7)
+CONFIRMED_FPS_RATIO = 0.85  # of what is taken for usual, and more: it was seen, not just announced
 FRAMES_BITS = 0.7  # half of the frames take 0.6 of the bits, a quarter 0.4
 USUAL_FPS_RISE = 0.3  # a burst after a stall must not raise what is usual in one second
 
 
 @dataclass(frozen=True, slots=True)
 class LayerRate:
-    """What a track's layer takes, as measured: bits and frames per second, 0 where it was not seen yet."""
+    """What a track's layer takes, as measured: bits and frames per second, 0 where it was not seen yet.
+
+    `confirmed` is whether so many frames were seen, and not just announced.
+    """
 
     bps: float = 0.0
     fps: float = 0.0
+    confirmed: bool = False
 
 
 Rates = Mapping[tuple[str, VideoQuality], LayerRate]
@@ -156,10 +161,16 @@ def gather(
 def learned(rates: Rates, before: Evidence | None, evidence: Evidence) -> dict[tuple[str, VideoQuality], LayerRate]:
     """`rates` with a second more, of layers that were there before as well.
 
-    Where temporal layers are missing the bits of all are inferred from those that come.
+    Where temporal layers are missing the bits of all are inferred from those that come. What is usual is forgotten as
+    fewer frames come, but for what was seen while this end's estimate says that the server may withhold the others.
     """
     steady = {(item.track_sid, item.quality) for item in before.tracks} if before else set()
-    found = {key: replace(rate, fps=rate.fps * USUAL_FPS_FALL) for key, rate in rates.items()}
+    known_bps = evidence.available_bps
+    limited = known_bps is not None and known_bps < LIMITED_RATIO * evidence.received_bps
+    found = {
+        key: rate if limited and rate.confirmed else replace(rate, fps=rate.fps * USUAL_FPS_FALL)
+        for key, rate in rates.items()
+    }
     for item in evidence.tracks:
         key = item.track_sid, item.quality
         if key not in steady or item.trouble:
@@ -171,7 +182,7 @@ def learned(rates: Rates, before: Evidence | None, evidence: Evidence) -> dict[t
             starved = item.fps < STARVED_FPS_RATIO * fps
             whole = item.received_bps * ((fps / item.fps) ** FRAMES_BITS if starved else 1.0)
             bps += (whole - bps) * (USUAL_FPS_RISE if bps else 1.0)
-        found[key] = LayerRate(bps, fps)
+        found[key] = LayerRate(bps, fps, rate.confirmed or item.fps >= CONFIRMED_FPS_RATIO * fps)
     return found
 
 

@@ -12,6 +12,7 @@ from quality.way_width import LEAST_BITS
 
 FITS = 0.95  # of what comes through a full way: the queue has to drain
 OVER = 1.25  # times what comes, and more than that is asked for: scenes vary
+OVER_ALONE = 1.6  # the same of one video: half of its frames, with 0.6 of its bits, are worth more than a layer below
 LOST = 0.2  # of the packets, where no queue is known of: a fifth of what is asked for did not come
 FIT_JUDGED_S = 4  # the queue is gone by then
 LOSSY_S = 8  # pictures that break for so long without a queue break by loss
@@ -51,7 +52,7 @@ def _is_too_narrow(state: ControllerState, evidence: Evidence) -> bool:
     if not state.is_full(evidence) or not (evidence.broken or state.width.full_s > 1):
         return False
     asked_bps = bitrate_bps(state.judged(evidence), state.asked)
-    if asked_bps <= OVER * state.width.full_bps:
+    if asked_bps <= (OVER if len(evidence.tracks) > 1 else OVER_ALONE) * state.width.full_bps:
         return False
     if state.is_idle(evidence):  # round trips are measured every few seconds
         return evidence.lost_ratio >= LOST

@@ -32,9 +32,9 @@ def probe(state: ControllerState, evidence: Evidence, now: float, *, proved: boo
     """
     width = state.width
     withheld = {item.track_sid for item in evidence.tracks if item.withheld}
-    # Two are asked for, and one more should it fail.
-    restless = state.restless(now, MAX_SWITCHES - 3)
-    if withheld & restless or not state.is_idle(evidence):
+    # Two are asked for, one more should it fail, and the server may need one.
+    restless = state.restless(now, MAX_SWITCHES - 4)
+    if withheld & restless or not state.is_idle(evidence) or width.rises:
         return state, ()
     if waits(state.waits, Kind.PROBE, now) and not width.wider:
         return state, ()
@@ -75,7 +75,7 @@ def bring_back(state: ControllerState, evidence: Evidence, now: float, *, proved
     width, lossy = state.width, bool(evidence.trouble)
     room_bps = None if lossy else width.bps
     known_s = PROVED_S if proved or room_bps is not None else WIDENED_S if state.widened else CLEAN_S
-    if not state.held or not (lossy or state.clean >= known_s):
+    if not state.held or not (lossy or state.clean >= known_s) or (width.rises and not lossy):
         return state, ()
     if (waits(state.waits, Kind.RAISE, now) and not width.wider) or (width.was_full and not lossy):
         return state, ()

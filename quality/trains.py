@@ -18,7 +18,6 @@ UNLIKE = 1.5  # times the bits of another video's frames: jitter can be told apa
 DEVIATION = 0.15  # of a second's mean, as seen on a real link
 RESOLUTION_S = 0.0003  # of a second's mean: the counter has milliseconds, of many frames
 KEPT = 0.98  # of what was learned, a second: half of it is of the last 35
-BIAS_S = 0.001  # packets are not of one size, as they are taken to be: where there is no jitter, this much is found
 LEAST_LEFT = 0.2  # of the seconds, without jitter: what is left is as uncertain as the jitter
 
 
@@ -83,7 +82,7 @@ class Jitter:
         """What jitter adds to a frame at least: what was found, less what it may err by."""
         if not self.precision:
             return 0.0
-        return max(0.0, self.weighted_s / self.precision - math.sqrt(1.0 / self.precision) - BIAS_S)
+        return max(0.0, self.weighted_s / self.precision - math.sqrt(1.0 / self.precision))
 
 
 NO_JITTER = Jitter()

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from quality.controller import adopt, step
+from quality.controller_state import ControllerState
 from quality.layer_trials import FIRST_WAIT_S, Kind
 from quality.lowering import LOSSY_S
 from quality.stats import VideoQuality
@@ -63,6 +64,21 @@ def test_what_a_full_way_carries_is_asked_for_in_the_first_second(
     assert {action.kind for action in actions} == {Kind.FIT}
     assert (room.asked["TR_a"], room.asked["TR_b"]) == asked
     assert actions[0].reason == f"a queue stands, and {link_bps / 1000:.0f} kb/s come"
+
+
+@pytest.mark.parametrize(("link_bps", "asked"), [(1.2e6, HIGH), (1e6, MEDIUM), (0.4e6, LOW)])
+def test_a_single_video_keeps_its_layer_where_half_of_its_frames_fit(link_bps: float, asked: VideoQuality) -> None:
+    """The frames of two of three temporal layers take 0.6 of the 1.7 Mb/s."""
+    state, now = ControllerState(), EPOCH
+    for _ in range(4):
+        now += 1.0
+        state, actions = step(state, ROOM[:1], (window("TR_a", HIGH, width_bps=WIDE_BPS),), now)
+        assert not actions
+    for _ in range(2):
+        now += 1.0
+        full = window("TR_a", HIGH, fps=0.0, loss=0.3, round_trip_s=FULL_S, width_bps=WIDE_BPS)
+        state, _ = step(state, ROOM[:1], (replace(full, bytes=round(link_bps / 8)),), now)
+    assert state.asked["TR_a"] == asked
 
 
 def test_what_fits_stays_asked_for_while_the_way_is_as_narrow() -> None:

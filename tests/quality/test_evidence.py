@@ -80,7 +80,7 @@ def test_what_a_layer_takes_is_learned_from_seconds_that_are_whole() -> None:
     full = evidence(window("TR_a", HIGH))
     assert learned({}, None, full) == {}, "the first second of a layer has less"
     rates = learned({}, full, full)
-    assert rates == {("TR_a", HIGH): LayerRate(FULL_BPS, FULL_FPS)}
+    assert rates == {("TR_a", HIGH): LayerRate(FULL_BPS, FULL_FPS, confirmed=True)}
     half = evidence(replace(window("TR_a", HIGH), bytes=round(FULL_BPS / 16)))
     assert learned(rates, full, half)["TR_a", HIGH].bps == pytest.approx(0.85 * FULL_BPS), "three tenths of the way"
     few = evidence(window("TR_a", HIGH, fps=0.19 * FULL_FPS))
@@ -112,6 +112,28 @@ def test_a_lower_frame_rate_becomes_usual_slowly_and_a_higher_one_within_seconds
         usual.append(rates["TR_a", HIGH].fps)
     assert usual == sorted(usual)
     assert 28.0 < usual[-1] <= 30.0
+
+
+@pytest.mark.parametrize(
+    ("available_bps", "seen", "remembered"),
+    [
+        pytest.param(1.1, True, True, id="the server may withhold them"),
+        pytest.param(1.5, True, False, id="it has room for them"),
+        pytest.param(None, True, False, id="no limit is known"),
+        pytest.param(1.1, False, False, id="they were never seen"),
+    ],
+)
+def test_frames_that_were_seen_are_not_forgotten_while_the_server_may_withhold_them(
+    available_bps: float | None, seen: bool, remembered: bool
+) -> None:
+    """`available_bps` is over what comes."""
+    few = window("TR_a", HIGH, fps=15.0)
+    few = replace(few, available_bandwidth_bps=available_bps and available_bps * few.bitrate_bps)
+    rates = {("TR_a", HIGH): LayerRate(FULL_BPS, FULL_FPS, confirmed=seen)}
+    for _ in range(30):
+        second = evidence(few, rates)
+        rates = learned(rates, second, second)
+    assert evidence(few, rates).withheld == remembered
 
 
 def outcome(whole: float, own: float, latest: float = 1.0, *, gains: bool = True) -> Outcome:

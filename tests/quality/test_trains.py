@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quality.trains import BIAS_S, LEAST_LEFT, NO_JITTER, NO_TRAIN, Jitter, Train, train
+from quality.trains import LEAST_LEFT, NO_JITTER, NO_TRAIN, Jitter, Train, train
 from quality.window import Window
 from tests.quality.controller_room import HIGH, LOW, window
 
@@ -82,7 +82,6 @@ def test_where_seconds_vary_it_is_found_over_time_and_the_rate_without_it() -> N
 def test_one_look_is_not_enough_to_believe_in_a_jitter_that_may_be_none() -> None:
     assert came(1e6, 0.0, LARGE, SMALL).seconds == 0.0
     assert came(1e6, 0.003, LARGE, SMALL).seconds == 0.0, "less than what a second may err by"
-    assert came(1e7, BIAS_S, LARGE, SMALL).seconds == 0.0
 
 
 def test_a_bucket_of_tokens_lets_frames_come_sooner_which_is_no_jitter() -> None:

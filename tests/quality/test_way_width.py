@@ -64,6 +64,44 @@ def test_a_way_that_was_full_carries_what_came_then_until_trains_say_much_more()
     assert width.bps == pytest.approx(WIDE_BPS / 1.1, rel=0.01), "as much less as trains promised too much before"
 
 
+def test_a_way_that_became_wider_is_known_after_two_seconds_whatever_was_seen_before() -> None:
+    width = looked(looked(UNKNOWN_WIDTH, NARROW_BPS, 5), WIDE_BPS)
+    assert width.bps is not None
+    assert width.bps < 0.5 * WIDE_BPS, "a second may err"
+    assert looked(width, WIDE_BPS).bps == pytest.approx(WIDE_BPS)
+    slightly = looked(looked(UNKNOWN_WIDTH, NARROW_BPS, 5), 1.3 * NARROW_BPS, 2)
+    assert slightly.bps == pytest.approx(3 / (1 + 2 / 1.3) * NARROW_BPS), "that may be chance: three seconds count"
+
+
+def test_a_way_rises_until_a_whole_second_of_the_wider_one_is_over() -> None:
+    width = looked(UNKNOWN_WIDTH, NARROW_BPS, 5)
+    assert not width.rises
+    partly = looked(width, 2 * NARROW_BPS)
+    assert partly.rises
+    assert looked(partly, WIDE_BPS).rises, "the second before was partly of the narrow one"
+    assert not looked(partly, WIDE_BPS, 2).rises
+    assert not looked(width, 0.25 * NARROW_BPS).rises
+    assert not UNKNOWN_WIDTH.rises
+
+
+def test_a_way_that_became_narrower_while_it_was_full_carries_what_comes_now() -> None:
+    width = filled(filled(UNKNOWN_WIDTH, WIDE_BPS, 5), NARROW_BPS, 3)
+    assert width.full_bps == NARROW_BPS
+
+
+def test_a_way_that_carries_more_than_when_it_was_full_was_not_full_then() -> None:
+    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 1.4 * NARROW_BPS, 10)
+    width = looked(width, 1.4 * NARROW_BPS, LOADED_S - 1, received_bps=1.05 * NARROW_BPS)
+    assert width.bps == NARROW_BPS
+    assert looked(width, 1.4 * NARROW_BPS, received_bps=1.05 * NARROW_BPS).bps == pytest.approx(1.4 / 1.1 * NARROW_BPS)
+
+
+def test_what_trains_promise_of_a_way_that_becomes_wider_is_not_held_against_them_later() -> None:
+    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 1.4 * NARROW_BPS, 10)
+    assert width.bps == NARROW_BPS
+    assert looked(width, WIDE_BPS, 3).bps == pytest.approx(WIDE_BPS / 1.1), "less than a bucket's promise"
+
+
 def test_the_most_that_came_while_it_was_full_counts() -> None:
     width = filled(filled(UNKNOWN_WIDTH, NARROW_BPS, 2), 0.6 * NARROW_BPS, 1)
     assert looked(width, NARROW_BPS, 4).bps == NARROW_BPS
@@ -91,17 +129,40 @@ def test_a_large_bucket_hides_the_way(promised: float) -> None:
     assert width.bps is None
 
 
-def test_packets_that_come_close_where_a_bucket_would_be_empty_came_over_a_wider_way() -> None:
-    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 5 * NARROW_BPS, 30)
-    loaded = looked(width, 5 * NARROW_BPS, LOADED_S - 1, received_bps=0.95 * NARROW_BPS)
-    assert loaded.bps is None, "a moment in which more comes does not empty it"
-    loaded = looked(loaded, 5 * NARROW_BPS, received_bps=0.95 * NARROW_BPS)
-    assert loaded.told
-    assert loaded.wider
-    assert loaded.bps == pytest.approx(PASSED_MOST * 0.95 * NARROW_BPS), "how much wider is not known"
-    more = looked(loaded, 5 * NARROW_BPS, received_bps=2.5 * NARROW_BPS)
+def hidden() -> WayWidth:
+    """A bucket lets five times as much seem to come, much or little of what had come when it was full."""
+    return looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 5 * NARROW_BPS, 30)
+
+
+def test_packets_that_come_close_though_as_much_comes_as_when_it_was_full_came_over_a_wider_way() -> None:
+    brim = looked(hidden(), 5 * NARROW_BPS, LOADED_S - 1, received_bps=1.05 * NARROW_BPS)
+    assert brim.bps is None, "a moment in which more comes does not empty a bucket"
+    brim = looked(brim, 5 * NARROW_BPS, received_bps=1.05 * NARROW_BPS)
+    assert brim.told
+    assert brim.wider
+    assert brim.bps == pytest.approx(PASSED_MOST * 1.05 * NARROW_BPS), "how much wider is not known"
+    more = looked(brim, 5 * NARROW_BPS, received_bps=2.5 * NARROW_BPS)
     assert more.bps == pytest.approx(5 * NARROW_BPS), "nor more than the trains say"
-    assert looked(more, 5 * NARROW_BPS, received_bps=0.8 * NARROW_BPS).bps is None
+    assert looked(more, 5 * NARROW_BPS, received_bps=0.6 * NARROW_BPS).bps is None
+
+
+@pytest.mark.parametrize(("times", "wider"), [(1.4, False), (3.5, True)])
+def test_packets_that_come_far_closer_than_they_did_where_much_comes_came_over_a_wider_way(
+    times: float, wider: bool
+) -> None:
+    much_bps = 0.8 * NARROW_BPS
+    loaded = looked(hidden(), 4 * NARROW_BPS, 10, received_bps=much_bps)
+    assert not loaded.told, "that much of the bucket is left"
+    assert not looked(loaded, times * 4 * NARROW_BPS, 3, received_bps=0.5 * NARROW_BPS).told
+    later = looked(loaded, times * 4 * NARROW_BPS, 3, received_bps=much_bps)
+    assert later.told == wider
+    assert later.bps == (pytest.approx(PASSED_MOST * much_bps) if wider else None)
+
+
+def test_what_packets_promise_where_much_comes_is_learned_anew_once_the_way_was_full() -> None:
+    loaded = looked(hidden(), 4 * NARROW_BPS, 10, received_bps=0.8 * NARROW_BPS)
+    again = looked(filled(loaded, NARROW_BPS), 14 * NARROW_BPS, 10, received_bps=0.8 * NARROW_BPS)
+    assert not again.told
 
 
 def test_packets_that_come_as_far_apart_as_an_empty_bucket_makes_them_tell_of_no_wider_way() -> None:
@@ -186,3 +247,9 @@ def test_as_much_as_trains_allow_may_come() -> None:
     assert looked(UNKNOWN_WIDTH, NARROW_BPS, 5, received_bps=1.2 * NARROW_BPS).told
     full = filled(UNKNOWN_WIDTH, 2 * NARROW_BPS)
     assert looked(full, NARROW_BPS, 1, received_bps=2 * NARROW_BPS).doubted_s == 0, "the queue went just now"
+
+
+def test_trains_are_believed_again_once_they_allow_what_came() -> None:
+    doubted = looked(UNKNOWN_WIDTH, NARROW_BPS, 5, received_bps=1.3 * NARROW_BPS)
+    assert not looked(doubted, WIDE_BPS, 3, received_bps=0.9 * NARROW_BPS).told, "less came than they allowed before"
+    assert looked(doubted, WIDE_BPS, 3, received_bps=1.2 * NARROW_BPS).told, "jitter is told apart by now"

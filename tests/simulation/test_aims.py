@@ -48,16 +48,18 @@ def test_on_the_tap_what_a_link_took_is_back_within_ten_seconds_of_it(trace: Tra
         assert recovery_s <= 10.0
 
 
-@pytest.mark.parametrize("jitter_s", [0.0, 0.005])
+@pytest.mark.parametrize(("jitter_s", "within_s"), [(0.0, 10.0), (0.005, 20.0)])
 @pytest.mark.parametrize("trace", STEPS, ids=lambda trace: trace.name)
-def test_over_the_sdk_too_a_wider_link_is_noticed_within_seconds(trace: Trace, jitter_s: float) -> None:
+def test_over_the_sdk_too_what_a_link_took_is_back_within_seconds(
+    trace: Trace, jitter_s: float, within_s: float
+) -> None:
     (wider_at,) = trace.recoveries
     spacing = Spacing(jitter_s=jitter_s)
     for seed in (100, 101, 102):
         ours = run(trace, THREE, Ours, seed, spacing=spacing)
         recovery_s = ours.recovery_s(instant(trace, THREE)[-1], wider_at)
         assert recovery_s is not None
-        assert recovery_s <= 15.0, "13 at most; the aim is 10"
+        assert recovery_s <= within_s, "the aim is 10"
 
 
 @pytest.mark.parametrize("bps", [3e6, 6e6])

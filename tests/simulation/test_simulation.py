@@ -1,6 +1,7 @@
 """The simulated world keeps its books, and the controller in it is deterministic and bounded."""
 
 from dataclasses import replace
+from functools import reduce
 from statistics import fmean
 
 import pytest
@@ -11,6 +12,7 @@ from agent.room.layer_subscriptions import layer_subscription
 from agent.room.state import TrackState
 from quality.allocation import priority
 from quality.stats import VideoLayer, VideoQuality
+from quality.trains import NO_TRAIN, Train, train
 from tests.simulation.baselines import AlwaysHigh, NaiveThresholds, Ours, as_rooms_tell
 from tests.simulation.links import DEVELOPMENT, TICK_S, Trace, constant, lte, rfc8867, step
 from tests.simulation.optimum import instant, planned, settled
@@ -51,6 +53,19 @@ def test_a_wide_link_shows_everything_and_loses_nothing() -> None:
         assert seen.freezes == 0
         if second > 0:
             assert seen.utility == pytest.approx(instant(constant(8e6, 1), THREE)[0])
+
+
+@pytest.mark.parametrize("bps", [1e6, 2e6, 6e6])
+def test_packets_of_a_frame_come_as_far_apart_as_the_link_sends_them_also_as_its_queue_drains(bps: float) -> None:
+    world = World(constant(bps, 90), THREE, 100)
+    for _ in range(30):
+        world.second()
+    world.ask({item.track_sid: VideoQuality.LOW if bps < 2e6 else VideoQuality.MEDIUM for item in THREE})
+    for _ in range(5):
+        world.second()
+    seconds = [train(window) for _ in range(50) for window in world.second()[0]]
+    seen = reduce(Train.plus, seconds, NO_TRAIN)
+    assert seen.bits / seen.seconds == pytest.approx(bps, rel=0.1)
 
 
 def test_what_is_asked_for_is_forwarded_about_a_second_later() -> None:

@@ -41,15 +41,15 @@ FrameSize = tuple[float, float, int]  # of the frames of a temporal layer: their
 
 
 @cache
-def frame_sizes(item: Subscription, quality: VideoQuality | None, temporal: int) -> tuple[FrameSize, ...]:
-    """Of a layer with so many temporal layers."""
+def usual_frames(item: Subscription, quality: VideoQuality | None, temporal: int) -> tuple[tuple[float, float], ...]:
+    """Of a layer with so many temporal layers: each one's share of the frames, and the bits of one."""
     whole = next(layer for layer in item.layers if layer.quality is quality)
     found = []
     below_bits = below_frames = 0.0
     for bits, frames in zip(TEMPORAL_BITS[: temporal + 1], TEMPORAL_FRAMES[: temporal + 1], strict=True):
         size = (bits - below_bits) * whole.bitrate_bps / ((frames - below_frames) * whole.fps)
         share = (frames - below_frames) / TEMPORAL_FRAMES[temporal]
-        found.append((share, size, math.ceil(size / LARGEST_PACKET_BITS)))
+        found.append((share, size))
         below_bits, below_frames = bits, frames
     return tuple(found)
 
@@ -63,6 +63,7 @@ class Track:
     forwarded: VideoQuality | None = VideoQuality.HIGH
     switch_to: VideoQuality | None = VideoQuality.HIGH
     temporal: int = TEMPORAL_LAYERS - 1
+    key_frame_bits: float = 0.0
     switch_at: float | None = None
     scene: float = 0.0
     key_frame: bool = True
@@ -85,11 +86,22 @@ class Track:
     measuring: Random = field(default_factory=Random)
     measured: float = 1.0
 
+    @property
+    def activity(self) -> float:
+        """Of the scene: times the usual bits."""
+        return max(0.5, 1.0 + self.scene)
+
     def layer(self) -> Layer | None:
         """What is forwarded, with the bits and frames of its temporal layers."""
         if self.forwarded is None:
             return None
         return [layer for layer in rungs(self.subscription) if layer.quality is self.forwarded][self.temporal]
+
+    def frame_sizes(self) -> tuple[FrameSize, ...]:
+        """Of the frames that are forwarded, as active as the scene is."""
+        usual = usual_frames(self.subscription, self.forwarded, self.temporal)
+        sizes = [(share, bits * self.activity) for share, bits in usual]
+        return tuple((share, bits, math.ceil(bits / LARGEST_PACKET_BITS)) for share, bits in sizes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +248,9 @@ class World:
         track.again_bits, track.lost_bits = track.lost_bits, 0.0
         if layer is None:
             return 0.0
-        key_frame = KEY_FRAME_S * layer.bitrate_bps if track.key_frame else 0.0
+        track.key_frame_bits = KEY_FRAME_S * layer.bitrate_bps if track.key_frame else 0.0
         track.key_frame = False
-        return layer.bitrate_bps * max(0.5, 1.0 + track.scene) * TICK_S + key_frame + track.again_bits
+        return layer.bitrate_bps * track.activity * TICK_S + track.key_frame_bits + track.again_bits
 
     def _receive(
         self, track: Track, bits: float, loss: float, congestion: float, delay: float, through: float
@@ -252,7 +264,7 @@ class World:
         packets = bits / PACKET_BITS
         fresh = bits - track.again_bits
         came = bits * (1.0 - loss) * through
-        sizes = frame_sizes(track.subscription, track.forwarded, track.temporal)
+        sizes = track.frame_sizes()
         packet_bits = sum(share * size for share, size, _ in sizes) / sum(share * number for share, _, number in sizes)
         track.packets += came / packet_bits
         track.lost += bits / packet_bits * lost
@@ -273,7 +285,7 @@ class World:
                 return 0.0
             track.key_frame = True
             self._thaw(track)
-        frames = layer.fps * TICK_S * arrived
+        frames = layer.fps * TICK_S * came / fresh  # more than are sent, where a queue drains
         track.frames += frames
         track.buffer_s += frames * (0.04 + delay)
         self._assemble(track, sizes, frames, lost, delay)
@@ -286,6 +298,7 @@ class World:
             track.measured = math.exp(track.measuring.gauss(0.0, ASSEMBLY_DEVIATION))
         rate = min(self.trace.capacity_bps[self.tick], ACCESS_BPS)
         at_once = self.spacing.bucket_bits * max(0.0, 1.0 - self.used)
+        track.assembly_s += track.key_frame_bits / rate * track.measured
         for share, size, packets in sizes:
             if packets > 1:
                 spaced_s = max(0.0, size * (packets - 1) / packets - at_once) / rate * track.measured
