@@ -54,7 +54,7 @@ class Promise:
 class WayWidth:
     """What the seconds so far say of the way. Begin with `UNKNOWN_WIDTH`.
 
-    `full_bps` is what came when the way was last seen full (0: never). For `full_s` seconds on end it has been full,
+    `full_bps` is what came when the way was last seen full (0: never). For `full_s` seconds on end it has been full
     (`filled_bps` is of the last ones), for `idle_s` it has not. For `loaded_s` much of that came without a queue, for
     `brim_s` as much, in the last one `received_bps`. `promises` are of the last two times: one may be of a way that
     became wider in that moment, two are a bucket of tokens; `loaded` is that of the seconds in which much comes.
@@ -124,9 +124,14 @@ class WayWidth:
 
     @property
     def rises(self) -> bool:
-        """Whether it becomes wider just now: the second before the latest is partly of the time before."""
-        before, latest = (NO_TRAIN, *self.trains)[-2:] if self.trains else (NO_TRAIN, NO_TRAIN)
-        return latest.bits * before.seconds > CHANGED * before.bits * latest.seconds
+        """Whether it becomes wider just now: the second before the latest is partly of the time before.
+
+        False where trains do not tell what it carries: a bucket's vary by more.
+        """
+        if self.bps is None or self._passed_bps is not None or len(self.trains) < 2:
+            return False
+        before, latest = self.trains[-2:]
+        return _is_wider(latest, before)
 
     @property
     def _promise(self) -> Promise:
@@ -150,8 +155,7 @@ class WayWidth:
     def _seen_bps(self) -> float | None:
         before = reduce(Train.plus, self.trains[:-CHANGED_S], NO_TRAIN)
         latest = reduce(Train.plus, self.trains[-CHANGED_S:], NO_TRAIN)
-        wider = latest.bits * before.seconds > CHANGED * before.bits * latest.seconds
-        looked = latest if wider and latest.bits >= LEAST_BITS else latest.plus(before)
+        looked = latest if latest.bits >= LEAST_BITS and _is_wider(latest, before) else latest.plus(before)
         return looked.bits / max(LEAST_S, looked.seconds) if looked.bits >= LEAST_BITS else None
 
     def _doubted(self, received_bps: float) -> "WayWidth":
@@ -190,3 +194,7 @@ class WayWidth:
 
 
 UNKNOWN_WIDTH = WayWidth()
+
+
+def _is_wider(latest: Train, before: Train) -> bool:
+    return latest.bits * before.seconds > CHANGED * before.bits * latest.seconds

@@ -82,6 +82,7 @@ def test_a_way_rises_until_a_whole_second_of_the_wider_one_is_over() -> None:
     assert not looked(partly, WIDE_BPS, 2).rises
     assert not looked(width, 0.25 * NARROW_BPS).rises
     assert not UNKNOWN_WIDTH.rises
+    assert not looked(hidden(), 50 * NARROW_BPS).rises, "a bucket's seconds vary by more"
 
 
 def test_a_way_that_became_narrower_while_it_was_full_carries_what_comes_now() -> None:
