@@ -170,6 +170,11 @@ class ControllerState:
         """Whether trains of packets say that the way carries all that is wanted."""
         return self.width.bps is not None and ROOMY * self.width.bps >= self.wanted_bps
 
+    @property
+    def is_rising(self) -> bool:
+        """Whether the way becomes wider just now, and what it carries already is not all that is wanted."""
+        return self.width.rises and not self.is_roomy
+
     def is_full(self, evidence: Evidence) -> bool:
         """Whether a queue stands on the way, or a picture broke as packets were lost, which is seen sooner.
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import reduce
 
 from quality.allocation import Layer, Subscription, priority, utility
 from quality.stats import Direction, TrackKind, TrackSource, VideoQuality
-from quality.trains import NO_TRAIN, Train, train
+from quality.trains import Train, total, train
 from quality.window import Window
 
 BAD_LOSS_RATIO = 0.06  # the server calls video with more than 6% lost POOR
@@ -88,7 +87,7 @@ class Evidence:
     @property
     def train(self) -> Train:
         """Those of all videos."""
-        return reduce(Train.plus, self.trains, NO_TRAIN)
+        return total(self.trains)
 
     @property
     def sids(self) -> frozenset[str]:

@@ -34,7 +34,7 @@ def probe(state: ControllerState, evidence: Evidence, now: float, *, proved: boo
     withheld = {item.track_sid for item in evidence.tracks if item.withheld}
     # Two are asked for, one more should it fail, and the server may need one.
     restless = state.restless(now, MAX_SWITCHES - 4)
-    if withheld & restless or not state.is_idle(evidence) or (width.rises and not state.is_roomy):
+    if withheld & restless or not state.is_idle(evidence) or state.is_rising:
         return state, ()
     if waits(state.waits, Kind.PROBE, now) and not width.wider:
         return state, ()
@@ -79,7 +79,7 @@ def bring_back(state: ControllerState, evidence: Evidence, now: float, *, proved
         return state, ()
     if (waits(state.waits, Kind.RAISE, now) and not width.wider) or (width.was_full and not lossy):
         return state, ()
-    if room_bps is not None and width.rises and not state.is_roomy:
+    if room_bps is not None and state.is_rising:
         return state, ()
     assert state.inputs is not None
     asked, videos = state.asked, state.judged(evidence)

@@ -8,7 +8,9 @@ apart by videos whose frames are of unlike size: seconds a frame are bits a fram
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 from quality.window import Window
 
@@ -41,6 +43,11 @@ class Train:
 NO_TRAIN = Train()
 
 
+def total(trains: Iterable[Train]) -> Train:
+    """All of them together."""
+    return reduce(Train.plus, trains, NO_TRAIN)
+
+
 def train(window: Window) -> Train:
     """What a second of a received video tells; nothing where no frame had more than one packet."""
     behind = window.packets - window.frames
@@ -68,13 +75,13 @@ class Jitter:
         if len(points) < 2 or max(sizes) < UNLIKE * min(sizes):
             return kept
         weighted = [((DEVIATION * seconds + RESOLUTION_S) ** -2, bits, seconds) for bits, seconds in points]
-        total = math.fsum(weight for weight, _, _ in weighted)
-        mean_bits = math.fsum(weight * bits for weight, bits, _ in weighted) / total
-        mean_s = math.fsum(weight * seconds for weight, _, seconds in weighted) / total
+        weights = math.fsum(weight for weight, _, _ in weighted)
+        mean_bits = math.fsum(weight * bits for weight, bits, _ in weighted) / weights
+        mean_s = math.fsum(weight * seconds for weight, _, seconds in weighted) / weights
         spread = math.fsum(weight * (bits - mean_bits) ** 2 for weight, bits, _ in weighted)
         together = math.fsum(weight * (bits - mean_bits) * seconds for weight, bits, seconds in weighted)
         found_s = mean_s - together / spread * mean_bits
-        precision = 1.0 / (1.0 / total + mean_bits**2 / spread)
+        precision = 1.0 / (1.0 / weights + mean_bits**2 / spread)
         return Jitter(kept.precision + precision, kept.weighted_s + precision * found_s)
 
     @property

@@ -11,9 +11,8 @@ queue than the trains allow, they are not believed for a while.
 """
 
 from dataclasses import dataclass, replace
-from functools import reduce
 
-from quality.trains import NO_TRAIN, Train
+from quality.trains import Train, total
 
 LEAST_BITS = 100_000.0  # fewer say nothing
 LEAST_S = 0.001  # the counter's resolution
@@ -153,8 +152,8 @@ class WayWidth:
 
     @property
     def _seen_bps(self) -> float | None:
-        before = reduce(Train.plus, self.trains[:-CHANGED_S], NO_TRAIN)
-        latest = reduce(Train.plus, self.trains[-CHANGED_S:], NO_TRAIN)
+        before = total(self.trains[:-CHANGED_S])
+        latest = total(self.trains[-CHANGED_S:])
         looked = latest if latest.bits >= LEAST_BITS and _is_wider(latest, before) else latest.plus(before)
         return looked.bits / max(LEAST_S, looked.seconds) if looked.bits >= LEAST_BITS else None
 

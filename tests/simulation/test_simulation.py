@@ -1,7 +1,6 @@
 """The simulated world keeps its books, and the controller in it is deterministic and bounded."""
 
 from dataclasses import replace
-from functools import reduce
 from statistics import fmean
 
 import pytest
@@ -12,7 +11,7 @@ from agent.room.layer_subscriptions import layer_subscription
 from agent.room.state import TrackState
 from quality.allocation import priority
 from quality.stats import VideoLayer, VideoQuality
-from quality.trains import NO_TRAIN, Train, train
+from quality.trains import total, train
 from tests.simulation.baselines import AlwaysHigh, NaiveThresholds, Ours, as_rooms_tell
 from tests.simulation.links import DEVELOPMENT, TICK_S, Trace, constant, lte, rfc8867, step
 from tests.simulation.optimum import instant, planned, settled
@@ -63,8 +62,7 @@ def test_packets_of_a_frame_come_as_far_apart_as_the_link_sends_them_also_as_its
     world.ask({item.track_sid: VideoQuality.LOW if bps < 2e6 else VideoQuality.MEDIUM for item in THREE})
     for _ in range(5):
         world.second()
-    seconds = [train(window) for _ in range(50) for window in world.second()[0]]
-    seen = reduce(Train.plus, seconds, NO_TRAIN)
+    seen = total(train(window) for _ in range(50) for window in world.second()[0])
     assert seen.bits / seen.seconds == pytest.approx(bps, rel=0.1)
 
 
