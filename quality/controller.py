@@ -43,6 +43,7 @@ from quality.window import Window
 TROUBLE_S = 8  # the server acts within 3 s, and forgets to bring back what is lowered while it withholds
 UNBROKEN_S = 10  # of loss: more of it does not break more pictures by itself
 JUDGED_S = 4  # by then the effect is there, or not
+WHOLE_S = 2  # what was raised came whole for so long, on a way that is known: it has worked
 
 
 def step(
@@ -79,10 +80,12 @@ def step(
     state = state.counted(evidence, now, answered=answered, waiting=probes or proved, trains=probes)
     if state.probing is not None:
         return probe_on(state, state.probing, now)
-    if probes and state.width.told and (fitted := fit(state, evidence, now))[1]:
+    if probes and (fitted := fit(state, evidence, now))[1]:
         return fitted
     if state.trial is not None:
-        return _judge(state, state.trial, evidence, now)
+        state, actions = _judge(state, state.trial, evidence, now)
+        if actions or state.trial is not None:
+            return state, actions
     if now < state.quiet_until or not evidence.tracks:
         return state, ()
     if evidence.trouble:
@@ -152,7 +155,8 @@ def _judge(state: ControllerState, trial: Trial, evidence: Evidence, now: float)
     # Where a little too much was asked for, a queue grows for seconds before its end is dropped.
     filled = raised and not outcome.fails and not state.width.told and state.is_filled(evidence)
     broken = filled or (raised and outcome.fails)
-    if now - trial.began < JUDGED_S and not broken:
+    whole = trial.raised and outcome.helped and state.clean >= WHOLE_S and state.width.bps is not None
+    if now - trial.began < JUDGED_S and not broken and not whole:
         return state, ()
     state = replace(state, trial=None)
     if outcome.helped and not broken:

@@ -14,6 +14,7 @@ from quality.way_width import LEAST_BITS, UNKNOWN_WIDTH, WayWidth
 
 IDLE_QUEUE_S = 0.04
 ROOMY = 0.9  # of what the way carries may be asked for: scenes vary, sound and repairs come besides
+WIDE = 0.5  # of what the way carries: a raise does not fail for want of it
 SWITCH_WINDOW_S = 60.0
 WHOLE = 0.01  # of the packets lost, at most: what came, came in its time
 FILLED = 1.5  # times what comes: less than that carries a way that is full of it, and a second's trains vary
@@ -169,6 +170,11 @@ class ControllerState:
     def is_roomy(self) -> bool:
         """Whether trains of packets say that the way carries all that is wanted."""
         return self.width.bps is not None and ROOMY * self.width.bps >= self.wanted_bps
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether they say that it carries far more than that."""
+        return self.width.bps is not None and WIDE * self.width.bps >= self.wanted_bps
 
     @property
     def is_rising(self) -> bool:

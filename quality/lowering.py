@@ -13,6 +13,8 @@ from quality.way_width import LEAST_BITS
 FITS = 0.95  # of what comes through a full way: the queue has to drain
 OVER = 1.25  # times what comes, and more than that is asked for: scenes vary
 OVER_ALONE = 1.6  # the same of one video: half of its frames, with 0.6 of its bits, are worth more than a layer below
+SOON_S = 6.0  # a way that is full within this time of a raise is so by it, even where it came whole at first
+BRIM_S = 5  # a queue that stands for so long: a little more than comes is asked for
 LOST = 0.2  # of the packets, where no queue is known of: a fifth of what is asked for did not come
 FIT_JUDGED_S = 4  # the queue is gone by then
 LOSSY_S = 8  # pictures that break for so long without a queue break by loss
@@ -29,7 +31,8 @@ def fit(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     The server finds out later, lowers one by one, and does not bring back what it is made to withhold.
     """
     fitting = state.trial is not None and state.trial.kind is Kind.FIT
-    if now < state.quiet_until or not _is_too_narrow(state, evidence):
+    brimming = _is_brimming(state, evidence, now)
+    if now < state.quiet_until or not (brimming or _is_too_narrow(state, evidence)):
         return state, ()
     # Without a queue that is known of it may be loss, which is not tried twice.
     idle = state.is_idle(evidence)
@@ -40,6 +43,8 @@ def fit(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     less = {sid: quality for sid, quality in fits.items() if height(quality) < height(state.asked[sid])}
     if state.trial is not None and not fitting:
         state = replace(state, waits=longer(state.waits, state.trial.kind, now), widened=False)
+    elif brimming or now - state.raised_at < SOON_S:
+        state = replace(state, waits=longer_after_all(state.waits, Kind.RAISE, now), widened=False)
     reason = f"{f'{evidence.lost_ratio:.0%} lost' if idle else 'a queue stands'}, and {kbps(comes_bps)} come"
     return attempt(replace(state, trial=None), Kind.FIT, less, now, reason, "neither from then on")
 
@@ -49,7 +54,7 @@ def _is_too_narrow(state: ControllerState, evidence: Evidence) -> bool:
 
     A way that became longer is no narrower: packets come as close as before. Loss of a few percent is the way's own.
     """
-    if not state.is_full(evidence) or not (evidence.broken or state.width.full_s > 1):
+    if not state.width.told or not state.is_full(evidence) or not (evidence.broken or state.width.full_s > 1):
         return False
     asked_bps = bitrate_bps(state.judged(evidence), state.asked)
     if asked_bps <= (OVER if len(evidence.tracks) > 1 else OVER_ALONE) * state.width.full_bps:
@@ -58,6 +63,12 @@ def _is_too_narrow(state: ControllerState, evidence: Evidence) -> bool:
         return evidence.lost_ratio >= LOST
     train = state.width.trains[-1]
     return train.bits < max(LEAST_BITS, asked_bps * train.seconds)
+
+
+def _is_brimming(state: ControllerState, evidence: Evidence, now: float) -> bool:
+    """Whether a raise fills a way that a bucket hides, so slowly that it was taken for one that worked."""
+    late = state.width.full_s >= BRIM_S and now - state.raised_at < LATE_S
+    return late and not state.width.told and not evidence.broken and state.is_filled(evidence)
 
 
 def judge_fit(state: ControllerState, trial: Trial, evidence: Evidence, now: float) -> Stepped:

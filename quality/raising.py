@@ -32,8 +32,8 @@ def probe(state: ControllerState, evidence: Evidence, now: float, *, proved: boo
     """
     width = state.width
     withheld = {item.track_sid for item in evidence.tracks if item.withheld}
-    # Two are asked for, one more should it fail, and the server may need one.
-    restless = state.restless(now, MAX_SWITCHES - 4)
+    # Two are asked for; one more should it fail, and the server may need one, but on a wide way.
+    restless = state.restless(now, MAX_SWITCHES - (2 if state.is_wide else 4))
     if withheld & restless or not state.is_idle(evidence) or state.is_rising:
         return state, ()
     if waits(state.waits, Kind.PROBE, now) and not width.wider:
@@ -84,7 +84,7 @@ def bring_back(state: ControllerState, evidence: Evidence, now: float, *, proved
     assert state.inputs is not None
     asked, videos = state.asked, state.judged(evidence)
     # One is asked for, one more should it fail, and the server may need one; and it goes up layer by layer.
-    spare = 1 if proved else 2 if state.is_roomy else 3
+    spare = 1 if proved or state.is_wide else 2 if state.is_roomy else 3
     none, one = state.restless(now, MAX_SWITCHES - spare), state.restless(now, MAX_SWITCHES - spare - 1)
     top = {sid: above(asked[sid], most=0 if sid in none else 1 if sid in one else 2) for sid in asked}
     top = {sid: lower(top[sid], quality) for sid, quality in state.allowed}

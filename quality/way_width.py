@@ -27,7 +27,7 @@ BUCKET = 1.5  # times what came when it was full, promised: some of it is a buck
 OVER = 1.1  # of what is promised where it is no bucket's, what is too much; the rest is a way that became wider
 HIDDEN = 2.0  # the same: a bucket hides what the way carries
 LOADED, LOADED_S = 0.7, 3  # of what came when it was full, and more, comes for so long: not all passes a bucket
-LOADED_MOST = 20  # looks then, that count
+LOADED_LEAST, LOADED_MOST = 5, 20  # looks then, that count: one is of three seconds
 PASSED = 3.0  # times what they say then, or, where as much comes as when it was full, that: the way is wider
 PASSED_MOST = 3.0  # times what comes is what it is held to carry then, at most
 JUMP = 1.5  # times what trains promised so far: the way becomes wider, and that is no promise
@@ -108,13 +108,14 @@ class WayWidth:
             return None
         if not self.promises:
             return None if self.full_bps else seen_bps
-        if (passed_bps := self._passed_bps) is not None:
+        promise, passed_bps = self._promise, self._passed_bps or 0.0
+        if promise.most >= HIDDEN:
             return passed_bps
-        promise = self._promise
         ratio = seen_bps / self.full_bps
         if self.brim_s >= LOADED_S or ratio > WIDER * promise.most or ratio < NARROWER * promise.mean:
-            return seen_bps / max(1.0, promise.mean if promise.most >= BUCKET else min(OVER, promise.mean))
-        return self.full_bps
+            known_bps = seen_bps / max(1.0, promise.mean if promise.most >= BUCKET else min(OVER, promise.mean))
+            return max(known_bps, passed_bps)
+        return max(self.full_bps, passed_bps)
 
     @property
     def wider(self) -> bool:
@@ -146,7 +147,7 @@ class WayWidth:
         most = min(seen_bps, PASSED_MOST * self.received_bps)
         if self.brim_s >= LOADED_S and seen_bps >= PASSED * self.full_bps:
             return most
-        if self.loaded_s < LOADED_S or loaded is None or loaded.seconds < LOADED_S:
+        if self.loaded_s < LOADED_S or loaded is None or loaded.seconds < LOADED_LEAST:
             return None
         return most if seen_bps >= PASSED * loaded.mean * self.full_bps else None
 

@@ -1,10 +1,10 @@
 """A room agent with the quality loop on a real server, behind a link whose rate changes; a table second by second.
 
 Run as root: python -m tests.bench.live_adaptation 10:20 1.2:40 10:40 [--no-loop] [--loss PERCENT] [--delay MS]
-[--jitter MS] [--queue MS] [--cameras N] [--tcp]. Each phase is Mb/s:seconds, and where wanted :percent lost. A speaker
-(720p, sound) and cameras (540p) publish through the SDK, three layers each: at less than 960 pixels the SDK makes no
-smaller picture. Delay is one way; the bottleneck's queue stands before it. With `--tcp` media come over TCP where the
-SDK prefers it.
+[--jitter MS] [--queue MS] [--bucket BYTES] [--cameras N] [--tcp]. Each phase is Mb/s:seconds, and where wanted :percent
+lost. A speaker (720p, sound) and cameras (540p) publish through the SDK, three layers each: at less than 960 pixels the
+SDK makes no smaller picture. Delay is one way; the bottleneck's queue stands before it. A bucket of 1600 bytes is
+almost a wire; shapers have larger ones. With `--tcp` media come over TCP where the SDK prefers it.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from agent.service.local_server import LocalServer, find_server
 from quality.allocation import Layer, Subscription, priority, utility
 from quality.presets import simulcast_layers
 from quality.stats import VideoQuality
-from tests.integration.narrow_link import QUEUE_MS, NarrowLink, why_not
+from tests.integration.narrow_link import BUCKET_BYTES, QUEUE_MS, NarrowLink, why_not
 from tests.integration.publishing import FPS, Publisher
 from tests.integration.watched_agent import Second, TrackSecond, WatchedAgent
 
@@ -75,6 +75,7 @@ class Room:
     delay_ms: float
     jitter_ms: float
     queue_ms: int
+    bucket_bytes: int
     log: Path | None
     tcp: bool
 
@@ -84,7 +85,7 @@ async def run(room: Room) -> tuple[list[Row], WatchedAgent]:
     binary = find_server(load_settings().cache_dir, print)
     async with AsyncExitStack() as stack:
         link = stack.enter_context(NarrowLink(delayed=True))
-        link.limit(round(room.phases[0].rate_bps), queue_ms=room.queue_ms)
+        link.limit(round(room.phases[0].rate_bps), queue_ms=room.queue_ms, bucket_bytes=room.bucket_bytes)
         link.delay(room.delay_ms, jitter_ms=room.jitter_ms)
         running = await stack.enter_async_context(LocalServer(binary, log_file=room.log, address=link.address))
         if not room.tcp:
@@ -127,7 +128,9 @@ async def _watch(link: NarrowLink, agent: WatchedAgent, room: Room) -> list[Row]
     told = 0
     print(HEADER, flush=True)
     for number, phase in enumerate(room.phases):
-        await asyncio.to_thread(link.limit, round(phase.rate_bps), queue_ms=room.queue_ms)
+        await asyncio.to_thread(
+            link.limit, round(phase.rate_bps), queue_ms=room.queue_ms, bucket_bytes=room.bucket_bytes
+        )
         await asyncio.to_thread(link.lose, phase.loss)
         print(f"--- {agent.now - began:6.1f} s: {phase}", flush=True)
         until = time.monotonic() + phase.seconds
@@ -286,6 +289,7 @@ def main() -> None:
     parser.add_argument("--delay", type=float, default=25.0, help="milliseconds, one way")
     parser.add_argument("--jitter", type=float, default=0.0, help="milliseconds at most, each way")
     parser.add_argument("--queue", type=int, default=QUEUE_MS, help="milliseconds that the bottleneck holds")
+    parser.add_argument("--bucket", type=int, default=BUCKET_BYTES, help="bytes that pass at once after a pause")
     parser.add_argument("--cameras", type=int, default=2)
     parser.add_argument("--tcp", action="store_true", help="let media come over TCP too")
     parser.add_argument("--log", type=Path, default=None, help="where the server writes its log")
@@ -299,6 +303,7 @@ def main() -> None:
         options.delay,
         options.jitter,
         options.queue,
+        options.bucket,
         options.log,
         options.tcp,
     )

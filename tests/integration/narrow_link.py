@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 _numbers = itertools.count()
-BURST_BYTES = 6_000  # four packets: what a shaper lets through at once
+BUCKET_BYTES = 6_000  # four packets: what a shaper lets through at once
 QUEUE_MS = 300  # RFC 8867 section 5.1
 _ROOT = Path(__file__).parents[2]
 _TUN = Path("/dev/net/tun")
@@ -31,6 +31,11 @@ def why_not(*, delayed: bool = False) -> str | None:
 
 def _run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def _shape(bits_per_s: int, queue_ms: int, bucket_bytes: int) -> tuple[str, ...]:
+    burst = max(bucket_bytes, bits_per_s // 8 // 250)  # a timer's tick at high rates
+    return ("tbf", "rate", f"{bits_per_s}bit", "burst", f"{burst}b", "latency", f"{queue_ms}ms")
 
 
 class NarrowLink:
@@ -99,11 +104,12 @@ class NarrowLink:
     def __exit__(self, _kind: type[BaseException] | None, _error: object, _trace: TracebackType | None) -> None:
         self._remove()
 
-    def limit(self, bits_per_s: int, *, queue_ms: int = QUEUE_MS) -> None:
-        """From now on this much gets through to the other side; more waits up to `queue_ms`, and then is lost."""
-        burst = max(BURST_BYTES, bits_per_s // 8 // 250)  # a timer's tick at high rates
-        shape = ("tbf", "rate", f"{bits_per_s}bit", "burst", f"{burst}b", "latency", f"{queue_ms}ms")
-        _run("tc", "qdisc", "replace", "dev", self._near, "root", *shape)
+    def limit(self, bits_per_s: int, *, queue_ms: int = QUEUE_MS, bucket_bytes: int = BUCKET_BYTES) -> None:
+        """From now on this much gets through to the other side; more waits up to `queue_ms`, and then is lost.
+
+        After a while with less, `bucket_bytes` (one packet at least) pass at once.
+        """
+        _run("tc", "qdisc", "replace", "dev", self._near, "root", *_shape(bits_per_s, queue_ms, bucket_bytes))
         self._limited = True
 
     def limit_uplink(self, bits_per_s: int | None, *, queue_ms: int = QUEUE_MS) -> None:
@@ -111,8 +117,7 @@ class NarrowLink:
         if bits_per_s is None:
             # A limit that never binds: to take one away that is not there would be an error.
             bits_per_s = 10**9
-        burst = max(BURST_BYTES, bits_per_s // 8 // 250)
-        shape = ("tbf", "rate", f"{bits_per_s}bit", "burst", f"{burst}b", "latency", f"{queue_ms}ms")
+        shape = _shape(bits_per_s, queue_ms, BUCKET_BYTES)
         _run(*self.inside, "tc", "qdisc", "replace", "dev", self._far, "root", *shape)
 
     def lose(self, percent: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 from quality.controller import step
 from quality.controller_state import ControllerState
 from quality.evidence import gather
-from quality.layer_trials import Kind
+from quality.layer_trials import FIRST_WAIT_S, Kind
 from quality.way_width import UNKNOWN_WIDTH, Promise
 from tests.quality.controller_room import EPOCH, FULL_S, HIGH, IDLE_S, LOW, MEDIUM, ROOM, Room, window
 
@@ -141,7 +141,7 @@ def test_what_fits_and_was_not_granted_is_asked_for_again_once_all_was_lowered()
     assert lowered == {"TR_a": MEDIUM, "TR_b": LOW}, "what the other leaves completes what is in its lowest layer"
     assert {action.track_sid: action.to_quality for action in actions[2:]} == {"TR_a": HIGH, "TR_b": HIGH}
     raised_at = room.times(Kind.RAISE)[0]
-    assert room.times(Kind.PROBE) == [raised_at + 5, raised_at + 6], "once it is judged"
+    assert room.times(Kind.PROBE) == [raised_at + 4, raised_at + 5], "once it is judged"
 
 
 def test_what_was_not_granted_and_does_not_fit_any_more_is_not_asked_for_again() -> None:
@@ -149,6 +149,38 @@ def test_what_was_not_granted_and_does_not_fit_any_more_is_not_asked_for_again()
     room.width_bps = 3e6
     room.pass_seconds(30)
     assert room.times(Kind.PROBE) == []
+
+
+@pytest.mark.parametrize(("width_bps", "after_s"), [(10e6, 3), (None, 4)], ids=["the way is known", "it is not"])
+def test_what_was_raised_and_came_whole_has_worked_and_more_comes_in_the_same_second(
+    width_bps: float | None, after_s: int
+) -> None:
+    room = lowered(None, available_bps=2e6)
+    room.pass_seconds(4)
+    (raised_at,) = room.times(Kind.RAISE)
+    assert room.asked == {"TR_a": HIGH, "TR_b": MEDIUM}, "as much as the estimate covers"
+    room.width_bps, room.available_bps = width_bps, 10e6
+    room.pass_seconds(after_s)
+    assert room.times(Kind.RAISE) == [raised_at, raised_at + after_s]
+    assert room.asked == {"TR_a": HIGH, "TR_b": HIGH}
+
+
+@pytest.mark.parametrize(("width_bps", "raised"), [(10e6, True), (6e6, False)], ids=["far more", "just enough"])
+def test_on_a_way_that_carries_twice_what_is_wanted_a_raise_is_not_expected_to_fail(
+    width_bps: float, raised: bool
+) -> None:
+    room = lowered(width_bps)
+    room.state = replace(room.state, switches=room.state.switches + (("TR_a", room.now),) * 5)
+    room.pass_seconds(10)
+    assert (room.asked["TR_a"] == HIGH) is raised, "one of six switches is left"
+
+
+@pytest.mark.parametrize(("width_bps", "probed"), [(10e6, True), (5e6, False)], ids=["far more", "just enough"])
+def test_a_probe_leaves_switches_for_its_failure_where_it_may_fail(width_bps: float, probed: bool) -> None:
+    room = withheld(width_bps)
+    room.state = replace(room.state, seen=(("TR_a", room.now),) * 4)
+    room.pass_seconds(10)
+    assert bool(room.times(Kind.PROBE)) is probed, "two of six switches are left"
 
 
 HIDDEN = (Promise(5.0, 5.0),)
@@ -191,6 +223,18 @@ def test_what_filled_the_way_and_cost_no_picture_is_tried_again_after_fifteen_se
     room.pass_seconds(60)
     (first, second, *_), (_, again, once_more, *_) = room.times(Kind.UNDO), room.times(Kind.RAISE)
     assert (again - first, once_more - second) == (15, 30)
+
+
+def test_a_raise_that_fills_a_hidden_way_slowly_gives_place_as_the_queue_goes_on_to_stand() -> None:
+    room = raised_onto(10e6)
+    room.pass_seconds(4)
+    assert room.state.trial is None, "packets came close: taken for a raise that worked"
+    room.width_bps = 2.3e6
+    room.pass_seconds(3)
+    assert room.times(Kind.FIT)
+    assert room.asked == {"TR_a": HIGH, "TR_b": LOW}, "less than comes"
+    (wait,) = (wait for wait in room.state.waits if wait.kind is Kind.RAISE)
+    assert wait.wait_s == FIRST_WAIT_S
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from quality.trains import Train
 from quality.way_width import (
     CALIBRATED_S,
     DOUBTED_S,
+    LOADED_LEAST,
     LOADED_S,
     PASSED_MOST,
     SETTLED_S,
@@ -169,6 +170,18 @@ def test_what_packets_promise_where_much_comes_is_learned_anew_once_the_way_was_
 def test_packets_that_come_as_far_apart_as_an_empty_bucket_makes_them_tell_of_no_wider_way() -> None:
     width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 5 * NARROW_BPS, 30)
     assert looked(width, 1.2 * NARROW_BPS, 10, received_bps=0.95 * NARROW_BPS).bps is None
+
+
+@pytest.mark.parametrize(("looks", "told"), [(LOADED_LEAST - 2, False), (LOADED_LEAST, True)])
+def test_one_moment_in_which_much_comes_is_nothing_to_hold_packets_against(looks: int, told: bool) -> None:
+    loaded = looked(hidden(), 4 * NARROW_BPS, LOADED_S - 1 + looks, received_bps=0.8 * NARROW_BPS)
+    assert looked(loaded, 20 * NARROW_BPS, 2, received_bps=0.8 * NARROW_BPS).told is told
+
+
+def test_a_small_bucket_bounds_what_a_wider_way_is_held_to_carry_by_its_promise_not_by_what_comes() -> None:
+    width = looked(filled(UNKNOWN_WIDTH, NARROW_BPS), 1.7 * NARROW_BPS, 30)
+    wide = looked(width, 17 * NARROW_BPS, 5, received_bps=1.2 * NARROW_BPS)
+    assert wide.bps == pytest.approx(10 * NARROW_BPS)
 
 
 def test_where_no_bucket_is_the_trains_are_believed_whatever_comes() -> None:
