@@ -14,7 +14,7 @@ from quality.way_width import LEAST_BITS, UNKNOWN_WIDTH, WayWidth
 
 IDLE_QUEUE_S = 0.04
 ROOMY = 0.9  # of what the way carries may be asked for: scenes vary, sound and repairs come besides
-WIDE = 0.5  # of what the way carries: a raise does not fail for want of it
+WIDE = 0.5  # the same of a wide way
 SWITCH_WINDOW_S = 60.0
 WHOLE = 0.01  # of the packets lost, at most: what came, came in its time
 FILLED = 1.5  # times what comes: less than that carries a way that is full of it, and a second's trains vary
@@ -173,7 +173,7 @@ class ControllerState:
 
     @property
     def is_wide(self) -> bool:
-        """Whether they say that it carries far more than that."""
+        """Whether they say that it carries twice that: no raise fails for want of it."""
         return self.width.bps is not None and WIDE * self.width.bps >= self.wanted_bps
 
     @property

@@ -83,7 +83,7 @@ def bring_back(state: ControllerState, evidence: Evidence, now: float, *, proved
         return state, ()
     assert state.inputs is not None
     asked, videos = state.asked, state.judged(evidence)
-    # One is asked for, one more should it fail, and the server may need one; and it goes up layer by layer.
+    # One is asked for; one more should it fail, and the server may need one, but on a wide way; it goes up by layers.
     spare = 1 if proved or state.is_wide else 2 if state.is_roomy else 3
     none, one = state.restless(now, MAX_SWITCHES - spare), state.restless(now, MAX_SWITCHES - spare - 1)
     top = {sid: above(asked[sid], most=0 if sid in none else 1 if sid in one else 2) for sid in asked}
