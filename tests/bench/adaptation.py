@@ -10,7 +10,7 @@ time until 0.95 of what the optimum settles at is held for 3 s, the slowest of t
 got better.
 """
 
-import sys
+import argparse
 from collections.abc import Callable
 from statistics import fmean
 
@@ -79,23 +79,27 @@ def row(trace: Trace, name: str, results: list[Result], best: list[Result], boun
     return share, f"| {' | '.join(cells)} |"
 
 
-def main(
-    links: str = "development",
-    room: str = "three",
-    receiver: str = "sdk",
-    seeds: str = "2",
-    first: str = "100",
-    bucket: str = "0",
-    jitter: str = "0",
-) -> None:
+def main() -> None:
     """Print the table as Markdown."""
-    spacing = Spacing(1000 * float(bucket), float(jitter) / 1000)
+    parser = argparse.ArgumentParser(description="Layer controllers on simulated links, as a table")
+    parser.add_argument("links", nargs="?", choices=LINKS, default="development")
+    parser.add_argument("room", nargs="?", choices=ROOMS, default="three")
+    parser.add_argument("receiver", nargs="?", choices=RECEIVERS, default="sdk")
+    parser.add_argument("seeds", nargs="?", type=int, default=2, help="how many")
+    parser.add_argument("first", nargs="?", type=int, default=100, help="the first of them")
+    parser.add_argument("kbit", nargs="?", type=float, default=0.0, help="of a shaper's bucket of tokens")
+    parser.add_argument("ms", nargs="?", type=float, default=0.0, help="of jitter within frames")
+    options = parser.parse_args()
+    if options.seeds < 1:
+        parser.error("give one seed at least")
+    room, seeds = ROOMS[options.room], range(options.first, options.first + options.seeds)
+    spacing = Spacing(1000 * options.kbit, options.ms / 1000)
     print("| link | controller | share | freezes (s) | switches/min, all | busiest minute | recovery, s |")
     print("|---|---|---|---|---|---|---|")
     shares: dict[str, list[float]] = {}
-    for trace in LINKS[links]:
-        bound = instant(trace, ROOMS[room])
-        found = runs(trace, ROOMS[room], *RECEIVERS[receiver], range(int(first), int(first) + int(seeds)), spacing)
+    for trace in LINKS[options.links]:
+        bound = instant(trace, room)
+        found = runs(trace, room, *RECEIVERS[options.receiver], seeds, spacing)
         for name, results in found.items():
             share, line = row(trace, name, results, found[OPTIMUM], bound)
             shares.setdefault(name, []).append(share)
@@ -105,4 +109,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
