@@ -153,7 +153,7 @@ def _judge(state: ControllerState, trial: Trial, evidence: Evidence, now: float)
         return ask(_dropped(state, now), state.asked, now, Kind.UNDO, reason, "what was seen before")
     raised = trial.raised and len(trial.after) > 1
     # Where a little too much was asked for, a queue grows for seconds before its end is dropped.
-    filled = raised and not outcome.fails and not state.width.told and state.is_filled(evidence)
+    filled = raised and not outcome.fails and state.is_filled(evidence)
     broken = filled or (raised and outcome.fails)
     whole = trial.raised and outcome.helped and state.clean >= WHOLE_S and state.width.bps is not None
     if now - trial.began < JUDGED_S and not broken and not whole:

@@ -14,7 +14,7 @@ from quality.way_width import LEAST_BITS, UNKNOWN_WIDTH, WayWidth
 
 IDLE_QUEUE_S = 0.04
 ROOMY = 0.9  # of what the way carries may be asked for: scenes vary, sound and repairs come besides
-WIDE = 0.5  # the same of a wide way
+WIDE = 0.5  # of what a wide way carries is all that is wanted
 SWITCH_WINDOW_S = 60.0
 WHOLE = 0.01  # of the packets lost, at most: what came, came in its time
 FILLED = 1.5  # times what comes: less than that carries a way that is full of it, and a second's trains vary
@@ -169,17 +169,20 @@ class ControllerState:
     @property
     def is_roomy(self) -> bool:
         """Whether trains of packets say that the way carries all that is wanted."""
-        return self.width.bps is not None and ROOMY * self.width.bps >= self.wanted_bps
+        return self._carries_wanted(ROOMY)
 
     @property
     def is_wide(self) -> bool:
-        """Whether they say that it carries twice that: no raise fails for want of it."""
-        return self.width.bps is not None and WIDE * self.width.bps >= self.wanted_bps
+        """Whether trains of packets say that the way carries twice what is wanted: no raise fails for want of it."""
+        return self._carries_wanted(WIDE)
 
     @property
     def is_rising(self) -> bool:
         """Whether the way becomes wider just now, and what it carries already is not all that is wanted."""
         return self.width.rises and not self.is_roomy
+
+    def _carries_wanted(self, share: float) -> bool:
+        return self.width.bps is not None and share * self.width.bps >= self.wanted_bps
 
     def is_full(self, evidence: Evidence) -> bool:
         """Whether a queue stands on the way, or a picture broke as packets were lost, which is seen sooner.
@@ -190,8 +193,8 @@ class ControllerState:
         return bool(evidence.tracks) and (broke or not self.is_idle(evidence))
 
     def is_filled(self, evidence: Evidence) -> bool:
-        """Whether the way has been full for a while, and trains say that it carries no more than comes."""
-        if self.width.full_s < FILLED_S:
+        """Whether a way of which only trials tell has been full for a while, and of no more than comes."""
+        if self.width.told or self.width.full_s < FILLED_S:
             return False
         train = self.width.trains[-1]
         return LEAST_BITS <= train.bits < FILLED * evidence.received_bps * train.seconds

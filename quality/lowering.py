@@ -68,7 +68,7 @@ def _is_too_narrow(state: ControllerState, evidence: Evidence) -> bool:
 def _is_brimming(state: ControllerState, evidence: Evidence, now: float) -> bool:
     """Whether a raise fills a way that a bucket hides, so slowly that it was taken for one that worked."""
     late = state.width.full_s >= BRIM_S and now - state.raised_at < LATE_S
-    return late and not state.width.told and not evidence.broken and state.is_filled(evidence)
+    return late and not evidence.broken and state.is_filled(evidence)
 
 
 def judge_fit(state: ControllerState, trial: Trial, evidence: Evidence, now: float) -> Stepped:

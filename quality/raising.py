@@ -32,7 +32,7 @@ def probe(state: ControllerState, evidence: Evidence, now: float, *, proved: boo
     """
     width = state.width
     withheld = {item.track_sid for item in evidence.tracks if item.withheld}
-    # Two are asked for; one more should it fail, and the server may need one, but on a wide way.
+    # Two are asked for, one more should it fail, and the server may need one; neither is expected on a wide way.
     restless = state.restless(now, MAX_SWITCHES - (2 if state.is_wide else 4))
     if withheld & restless or not state.is_idle(evidence) or state.is_rising:
         return state, ()
@@ -83,7 +83,8 @@ def bring_back(state: ControllerState, evidence: Evidence, now: float, *, proved
         return state, ()
     assert state.inputs is not None
     asked, videos = state.asked, state.judged(evidence)
-    # One is asked for; one more should it fail, and the server may need one, but on a wide way; it goes up by layers.
+    # One is asked for, one more should it fail, and the server may need one; neither is expected on a wide way. It
+    # goes up layer by layer.
     spare = 1 if proved or state.is_wide else 2 if state.is_roomy else 3
     none, one = state.restless(now, MAX_SWITCHES - spare), state.restless(now, MAX_SWITCHES - spare - 1)
     top = {sid: above(asked[sid], most=0 if sid in none else 1 if sid in one else 2) for sid in asked}

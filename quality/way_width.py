@@ -111,11 +111,10 @@ class WayWidth:
         promise, passed_bps = self._promise, self._passed_bps or 0.0
         if promise.most >= HIDDEN:
             return passed_bps
-        ratio = seen_bps / self.full_bps
+        known_bps, ratio = self.full_bps, seen_bps / self.full_bps
         if self.brim_s >= LOADED_S or ratio > WIDER * promise.most or ratio < NARROWER * promise.mean:
             known_bps = seen_bps / max(1.0, promise.mean if promise.most >= BUCKET else min(OVER, promise.mean))
-            return max(known_bps, passed_bps)
-        return max(self.full_bps, passed_bps)
+        return max(known_bps, passed_bps)
 
     @property
     def wider(self) -> bool:

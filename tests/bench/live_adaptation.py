@@ -85,7 +85,7 @@ async def run(room: Room) -> tuple[list[Row], WatchedAgent]:
     binary = find_server(load_settings().cache_dir, print)
     async with AsyncExitStack() as stack:
         link = stack.enter_context(NarrowLink(delayed=True))
-        link.limit(round(room.phases[0].rate_bps), queue_ms=room.queue_ms, bucket_bytes=room.bucket_bytes)
+        _limit(link, room.phases[0], room)
         link.delay(room.delay_ms, jitter_ms=room.jitter_ms)
         running = await stack.enter_async_context(LocalServer(binary, log_file=room.log, address=link.address))
         if not room.tcp:
@@ -122,15 +122,17 @@ def _all_there(agent: WatchedAgent, videos: int) -> bool | None:
     return len(shown) == videos or None
 
 
+def _limit(link: NarrowLink, phase: Phase, room: Room) -> None:
+    link.limit(round(phase.rate_bps), queue_ms=room.queue_ms, bucket_bytes=room.bucket_bytes)
+
+
 async def _watch(link: NarrowLink, agent: WatchedAgent, room: Room) -> list[Row]:
     rows: list[Row] = []
     began = agent.now
     told = 0
     print(HEADER, flush=True)
     for number, phase in enumerate(room.phases):
-        await asyncio.to_thread(
-            link.limit, round(phase.rate_bps), queue_ms=room.queue_ms, bucket_bytes=room.bucket_bytes
-        )
+        await asyncio.to_thread(_limit, link, phase, room)
         await asyncio.to_thread(link.lose, phase.loss)
         print(f"--- {agent.now - began:6.1f} s: {phase}", flush=True)
         until = time.monotonic() + phase.seconds
