@@ -104,6 +104,7 @@ async def run(room: Room) -> tuple[list[Row], WatchedAgent]:
                 simulcast=True,
                 identity=SPEAKER if speaks else f"camera-{number}",
                 audio=speaks,
+                pauses=True,
             )
             await stack.enter_async_context(publisher)
         await asyncio.sleep(WARM_UP_S)

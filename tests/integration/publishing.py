@@ -43,7 +43,8 @@ async def eventually(probe: Callable[[], T | None], *, timeout_s: float = 10.0) 
 class Publisher:
     """`async with` publishes a camera, and with `audio` a microphone, in `room`.
 
-    `noise` 0 to 255 makes the picture hard to code; `clip` is shown instead, again and again.
+    `noise` 0 to 255 makes the picture hard to code; `clip` is shown instead, again and again. With `pauses` the sound
+    is still for one second of three, as speech is: a server tells who joins later of a speaker only as it changes.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Publisher:
         identity: str = "publisher",
         encryption: rtc.E2EEOptions | None = None,
         audio: bool = True,
+        pauses: bool = False,
         fps: int = FPS,
     ) -> None:
         self._server = server
@@ -74,6 +76,7 @@ class Publisher:
         self._identity = identity
         self._encryption = encryption
         self._with_audio = audio
+        self._pauses = pauses
         self._fps = fps
         self._tasks: list[asyncio.Task[None]] = []
         self.room = rtc.Room()
@@ -150,5 +153,6 @@ class Publisher:
         while True:
             wave = np.sin(2 * np.pi * 440 * (np.arange(AUDIO_CHUNK) + at) / SAMPLE_RATE)
             at += AUDIO_CHUNK
-            samples = (wave * 8000).astype(np.int16).tobytes()
+            loud = not self._pauses or at // SAMPLE_RATE % 3 < 2
+            samples = (wave * 8000 * loud).astype(np.int16).tobytes()
             await self._audio.capture_frame(rtc.AudioFrame(samples, SAMPLE_RATE, 1, AUDIO_CHUNK))
