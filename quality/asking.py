@@ -5,7 +5,7 @@ from dataclasses import replace
 from quality.allocation import Allocation, allocate
 from quality.controller_state import ControllerState, recent
 from quality.evidence import Evidence
-from quality.layer_steps import Ceilings
+from quality.layer_steps import Ceilings, height
 from quality.layer_trials import Action, Kind, Trial
 from quality.stats import VideoQuality
 
@@ -19,11 +19,8 @@ Stepped = tuple[ControllerState, tuple[Action, ...]]
 def ask(state: ControllerState, before: Ceilings, now: float, kind: Kind, reason: str, expects: str) -> Stepped:
     """Ask for what `state` holds down and no more, where that is not what was asked for `before`."""
     wanted = state.asked
-    actions = tuple(
-        Action(sid, before[sid], wanted[sid], kind, reason, expects)
-        for sid in sorted(wanted)
-        if wanted[sid] != before[sid]
-    )
+    changed = sorted((sid for sid in wanted if wanted[sid] != before[sid]), key=lambda sid: _turn(before, wanted, sid))
+    actions = tuple(Action(sid, before[sid], wanted[sid], kind, reason, expects) for sid in changed)
     if not actions:
         return state, ()
     return replace(
@@ -36,6 +33,16 @@ def ask(state: ControllerState, before: Ceilings, now: float, kind: Kind, reason
         unbroken=0,
         switches=recent(state.switches, now) + tuple((action.track_sid, now) for action in actions),
     ), actions
+
+
+def _turn(before: Ceilings, wanted: Ceilings, sid: str) -> tuple[bool, int, str]:
+    """When to ask for it: for less before more, and for the least last.
+
+    What is freed goes to those that lack what was asked for before: were that lowered after it, to what is given by
+    then, the server would go on to hold it for lacking, and grant nothing.
+    """
+    to = height(wanted[sid])
+    return to > height(before[sid]), -to, sid
 
 
 def attempt(

@@ -4,9 +4,9 @@ The server shares out bandwidth by an estimate that it and this end agree on, fr
 choice here is a ceiling over its own. What is left to do:
 
 - *Limits* (policy, size, capability, CPU, a budget): `quality.allocation` over all videos, at once.
-- *Fit*: where the way has become full, it is asked at once for no more than comes through, as far as the spacing of
-  packets tells of the way (`quality.way_width`), so that what is lowered can come back: what is asked for is granted
-  only where nothing is withheld.
+- *Fit*: where the way is full for a second and more and the server does not act on it yet, it is asked for no more than
+  comes through, as far as the spacing of packets tells of the way (`quality.way_width`). What it lowers itself it
+  lowers better, and is left to it.
 - *Relieve*: what stays in trouble for longer than the server needs to act is lowered to what comes through, where whole
   pictures of that are worth more than what is seen.
 - *Share*: where the server withholds, and the same bits would be worth more in other layers, the ceilings of those
@@ -72,7 +72,7 @@ def step(
         state, actions = _limit(state, inputs, now)
         if actions:
             return state, actions
-    evidence = gather(inputs[0], windows, state.asked, state.layer_rates)
+    evidence = gather(inputs[0], windows, state.asked, state.layer_rates, state.before)
     # An estimate that falls is this end's own answer to the trouble: the server is to have time for it.
     answered = not probes and evidence.estimate_fell(state.before)
     known_bps = evidence.available_bps

@@ -16,6 +16,7 @@ IDLE_QUEUE_S = 0.04
 ROOMY = 0.9  # of what the way carries may be asked for: scenes vary, sound and repairs come besides
 WIDE = 0.5  # of what a wide way carries is all that is wanted
 SWITCH_WINDOW_S = 60.0
+DRAINED = 0.7  # of what a full way carries, and less, comes: no queue stands any more
 WHOLE = 0.01  # of the packets lost, at most: what came, came in its time
 FILLED = 1.5  # times what comes: less than that carries a way that is full of it, and a second's trains vary
 FILLED_S = 2  # a round trip is told every two seconds
@@ -190,7 +191,8 @@ class ControllerState:
         A picture may stay broken after that; one that breaks without loss waited for its first frame, or its sender.
         """
         broke = evidence.broken and (self.width.full_s > 0 or evidence.lost_ratio > WHOLE)
-        return bool(evidence.tracks) and (broke or not self.is_idle(evidence))
+        full = (broke and not self._is_drained(evidence)) or not self.is_idle(evidence)
+        return bool(evidence.tracks) and full
 
     def is_filled(self, evidence: Evidence) -> bool:
         """Whether a way of which only trials tell has been full for a while, and of no more than comes."""
@@ -200,8 +202,17 @@ class ControllerState:
         return LEAST_BITS <= train.bits < FILLED * evidence.received_bps * train.seconds
 
     def is_idle(self, evidence: Evidence) -> bool:
-        """Whether no queue stands on the way, as far as the round trip tells."""
-        return evidence.round_trip_s is None or evidence.round_trip_s - self.round_trip_s <= IDLE_QUEUE_S
+        """Whether no queue stands on the way, as far as the round trip tells.
+
+        One that was measured seconds ago is of a queue that may be gone.
+        """
+        if evidence.round_trip_s is None or evidence.round_trip_s - self.round_trip_s <= IDLE_QUEUE_S:
+            return True
+        return not evidence.is_measured_anew and self._is_drained(evidence)
+
+    def _is_drained(self, evidence: Evidence) -> bool:
+        """Whether far less comes than while a queue stood, and whole: what comes through one is all that fits."""
+        return evidence.lost_ratio <= WHOLE and evidence.received_bps < DRAINED * self.width.full_bps
 
 
 def recent(entries: tuple[tuple[str, float], ...], now: float) -> tuple[tuple[str, float], ...]:

@@ -74,6 +74,7 @@ class Evidence:
     """One second of all videos that can be judged.
 
     `available_bps` is this end's estimate of the way, `round_trip_s` the time there and back; None where not measured.
+    `is_measured_anew`: that time is not the one of the second before, as most are (the SDK measures it every 2 s).
     `trains` are what the spacing of packets says of it, one for each video; `lost_ratio` is the share of all packets
     that did not come.
     """
@@ -83,6 +84,7 @@ class Evidence:
     round_trip_s: float | None
     trains: tuple[Train, ...] = ()
     lost_ratio: float = 0.0
+    is_measured_anew: bool = True
 
     @property
     def train(self) -> Train:
@@ -140,8 +142,12 @@ def gather(
     windows: tuple[Window, ...],
     asked: Mapping[str, VideoQuality | None],
     rates: Rates,
+    before: Evidence | None = None,
 ) -> Evidence:
-    """The evidence of `windows`. Nothing is said of what is muted, paused, disabled, unknown or not measured."""
+    """The evidence of `windows`, and of the second `before`.
+
+    Nothing is said of what is muted, paused, disabled, unknown or not measured.
+    """
     known = {item.track_sid: item for item in subscriptions}
     judged = [window for window in windows if _can_judge(window) and window.track_sid in known]
     estimates = [window.available_bandwidth_bps for window in judged if window.available_bandwidth_bps is not None]
@@ -154,7 +160,9 @@ def gather(
     trains = tuple(train(window) for window in judged)
     expected = sum(window.packets_expected for window in judged)
     lost_ratio = sum(window.packets_lost for window in judged) / expected if expected else 0.0
-    return Evidence(tracks, max(estimates, default=None), max(round_trips, default=None), trains, lost_ratio)
+    round_trip_s = max(round_trips, default=None)
+    anew = before is None or round_trip_s != before.round_trip_s
+    return Evidence(tracks, max(estimates, default=None), round_trip_s, trains, lost_ratio, anew)
 
 
 def learned(rates: Rates, before: Evidence | None, evidence: Evidence) -> dict[tuple[str, VideoQuality], LayerRate]:

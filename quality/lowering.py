@@ -13,6 +13,7 @@ from quality.way_width import LEAST_BITS
 FITS = 0.95  # of what comes through a full way: the queue has to drain
 OVER = 1.25  # times what comes, and more than that is asked for: scenes vary
 OVER_ALONE = 1.6  # the same of one video: half of its frames, with 0.6 of its bits, are worth more than a layer below
+SURE_S = 2  # a way is full: what comes in the first of them is partly of the time before
 SOON_S = 6.0  # a way that is full within this time of a raise is so by it, even where it came whole at first
 BRIM_S = 5  # a queue that stands for so long: a little more than comes is asked for
 LOST = 0.2  # of the packets, where no queue is known of: a fifth of what is asked for did not come
@@ -26,10 +27,7 @@ SWUNG = 3  # down, up and down again
 
 
 def fit(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
-    """Where the way has become full, ask at once for no more than comes through.
-
-    The server finds out later, lowers one by one, and does not bring back what it is made to withhold.
-    """
+    """Where the way has become full and the server does not act on it yet, ask for no more than comes through."""
     fitting = state.trial is not None and state.trial.kind is Kind.FIT
     brimming = _is_brimming(state, evidence, now)
     if now < state.quiet_until or not (brimming or _is_too_narrow(state, evidence)):
@@ -54,7 +52,7 @@ def _is_too_narrow(state: ControllerState, evidence: Evidence) -> bool:
 
     A way that became longer is no narrower: packets come as close as before. Loss of a few percent is the way's own.
     """
-    if not state.width.told or not state.is_full(evidence) or not (evidence.broken or state.width.full_s > 1):
+    if not state.width.told or not state.is_full(evidence) or state.width.full_s < SURE_S or _server_acts(evidence):
         return False
     asked_bps = bitrate_bps(state.judged(evidence), state.asked)
     if asked_bps <= (OVER if len(evidence.tracks) > 1 else OVER_ALONE) * state.width.full_bps:
@@ -63,6 +61,15 @@ def _is_too_narrow(state: ControllerState, evidence: Evidence) -> bool:
         return evidence.lost_ratio >= LOST
     train = state.width.trains[-1]
     return train.bits < max(LEAST_BITS, asked_bps * train.seconds)
+
+
+def _server_acts(evidence: Evidence) -> bool:
+    """Whether the server gives less than it is asked for: it lowers better than it can be asked to.
+
+    Until a lower layer's key frame it sends nothing more of a video that it lowers itself, and nothing of it again;
+    where less is asked for it goes on with both, and the way stays full for seconds (livekit-server, `forwarder.go`).
+    """
+    return any(item.below or (item.starved and not evidence.broken) for item in evidence.tracks)
 
 
 def _is_brimming(state: ControllerState, evidence: Evidence, now: float) -> bool:

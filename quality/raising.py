@@ -22,6 +22,7 @@ PROVED_S = 2  # clean for so long where it is known what the way carries
 WIDENED_S = 3  # clean for so long after a raise that worked
 UNPROVEN_S = 15  # clean for so long where this end's estimate does not cover the step
 KNOWN_UNPROVEN_S = 90  # the same where trains say that the way does not carry it
+TIGHT = 0.95  # of what it carries, and more: it hardly does
 PROVEN = 0.9  # of a step's bits, or more: the estimate covers it
 
 
@@ -100,7 +101,7 @@ def bring_back(state: ControllerState, evidence: Evidence, now: float, *, proved
     known = evidence.available_bps
     proven = known is not None and known >= PROVEN * (evidence.received_bps + needed_bps - bitrate_bps(videos, asked))
     patience_s = UNPROVEN_S
-    if room_bps is not None and room_bps < needed_bps:
+    if room_bps is not None and TIGHT * room_bps < needed_bps:
         proven, patience_s = False, KNOWN_UNPROVEN_S
     if wanted == asked or not (proven or covered or lossy or state.clean >= patience_s):
         return state, ()

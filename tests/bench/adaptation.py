@@ -3,11 +3,11 @@
 And beside somebody who knows its present, which no controller does: what is between them and the optimum is foresight.
 
 Run: `python -m tests.bench.adaptation [links] [one|three|sparse|rich] [sdk|tap] [seeds] [first seed] [kbit] [ms]`, with
-links of development, held-out or untouched, kbit of a shaper's bucket of tokens, and ms of jitter within frames.
-Shares are of the mean utility of the offline optimum, and (in brackets) of the bound that ignores switches, key frames
-and loss. Switches are those of the track with most in its busiest minute, the server's own among them. Recovery is the
-time until 0.95 of what the optimum settles at is held for 3 s, the slowest of the runs, for each time at which the link
-got better.
+links of development, held-out, looked-at or untouched, kbit of a shaper's bucket of tokens, and ms of jitter within
+frames. Shares are of the mean utility of the offline optimum, and (in brackets) of the bound that ignores
+switches, key frames and loss. Switches are those of the track with most in its busiest minute, the server's own among
+them. Recovery is the time until 0.95 of what the optimum settles at is held for 3 s, the slowest of the runs, for each
+time at which the link got better.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from statistics import fmean
 
 from quality.allocation import Subscription
 from tests.simulation.baselines import AlwaysHigh, Controller, NaiveThresholds, Ours, ours_on_the_tap
-from tests.simulation.links import DEVELOPMENT, HELD_OUT, UNTOUCHED, Trace
+from tests.simulation.links import DEVELOPMENT, HELD_OUT, LOOKED_AT, UNTOUCHED, Trace
 from tests.simulation.optimum import capacities, instant, optimum, settled
 from tests.simulation.present import KnowsPresent
 from tests.simulation.receivers import Receiver, SdkReceiver, TapReceiver
@@ -25,7 +25,7 @@ from tests.simulation.world import ONE, RICH, SPARSE, THREE, Spacing
 
 Make = Callable[[tuple[Subscription, ...]], Controller]
 BASELINES: dict[str, Make] = {"always HIGH": AlwaysHigh, "naive thresholds": NaiveThresholds}
-LINKS = {"development": DEVELOPMENT, "held-out": HELD_OUT, "untouched": UNTOUCHED}
+LINKS = {"development": DEVELOPMENT, "held-out": HELD_OUT, "looked-at": LOOKED_AT, "untouched": UNTOUCHED}
 ROOMS = {"one": ONE, "three": THREE, "sparse": SPARSE, "rich": RICH}
 RECEIVERS: dict[str, tuple[Callable[[], Receiver], Make]] = {
     "sdk": (SdkReceiver, Ours),

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from quality.asking import ask
 from quality.controller import adopt, step
 from quality.controller_state import ControllerState
 from quality.layer_trials import FIRST_WAIT_S, Kind
@@ -56,10 +57,11 @@ class Breaking(Room):
     ("link_bps", "asked"),
     [(2.5e6, (HIGH, MEDIUM)), (1e6, (MEDIUM, MEDIUM)), (0.7e6, (MEDIUM, LOW)), (0.4e6, (LOW, LOW))],
 )
-def test_what_a_full_way_carries_is_asked_for_in_the_first_second(
+def test_what_a_full_way_carries_is_asked_for_in_its_second_second(
     link_bps: float, asked: tuple[VideoQuality, VideoQuality]
 ) -> None:
     room = filled(link_bps)
+    assert room.pass_seconds(1) == [], "some of it may be of the time before"
     actions = room.pass_seconds(1)
     assert {action.kind for action in actions} == {Kind.FIT}
     assert (room.asked["TR_a"], room.asked["TR_b"]) == asked
@@ -81,9 +83,28 @@ def test_a_single_video_keeps_its_layer_where_half_of_its_frames_fit(link_bps: f
     assert state.asked["TR_a"] == asked
 
 
-def test_what_fits_stays_asked_for_while_the_way_is_as_narrow() -> None:
+def test_what_comes_is_that_of_the_last_second() -> None:
+    room = filled(1.7e6)
+    room.pass_seconds(1)
+    room.link_bps = 1e6
+    (low, *_) = room.pass_seconds(1)
+    assert low.reason == "a queue stands, and 1000 kb/s come"
+
+
+@pytest.mark.parametrize(("given", "fitted"), [(HIGH, True), (MEDIUM, False)], ids=["it does not", "it does"])
+def test_what_the_server_lowers_itself_is_asked_for_as_before(given: VideoQuality, fitted: bool) -> None:
+    """It leaves a layer at once then, and sends nothing of it again; where less is asked for it does both."""
     room = filled(1e6)
     room.pass_seconds(1)
+    room.given = {"TR_a": given}
+    room.queue_stands = True
+    room.pass_seconds(1)
+    assert bool(room.times(Kind.FIT)) is fitted
+
+
+def test_what_fits_stays_asked_for_while_the_way_is_as_narrow() -> None:
+    room = filled(1e6)
+    room.pass_seconds(2)
     room.width_bps = 1e6
     room.pass_seconds(40)
     assert {action.kind for _, action in room.actions} == {Kind.FIT}
@@ -93,8 +114,24 @@ def test_a_full_way_is_asked_for_less_and_of_nothing_for_more() -> None:
     room = filled(1.3e6)
     room.state = adopt(room.state, {"TR_b": LOW})
     room.asked["TR_b"] = LOW
-    room.pass_seconds(1)
+    room.pass_seconds(2)
     assert room.asked == {"TR_a": MEDIUM, "TR_b": LOW}, "medium of both would fit"
+
+
+@pytest.mark.parametrize(
+    ("held", "before", "order"),
+    [
+        ({"TR_a": LOW, "TR_b": MEDIUM}, {"TR_a": HIGH, "TR_b": HIGH}, ["TR_b", "TR_a"]),
+        ({"TR_b": LOW}, {"TR_a": LOW, "TR_b": HIGH}, ["TR_b", "TR_a"]),
+    ],
+    ids=["the least last", "less before more"],
+)
+def test_what_is_freed_goes_to_what_is_asked_for_less_already(
+    held: dict[str, VideoQuality], before: dict[str, VideoQuality], order: list[str]
+) -> None:
+    state = replace(ControllerState(), allowed=(("TR_a", HIGH), ("TR_b", HIGH))).holding(held)
+    _, actions = ask(state, before, EPOCH, Kind.FIT, "full", "less")
+    assert [action.track_sid for action in actions] == order
 
 
 def test_it_comes_back_in_seconds_once_the_way_is_wide_again() -> None:
@@ -117,7 +154,7 @@ def test_a_raise_that_fills_the_way_gives_place_and_waits_longer() -> None:
     room.broken = True
     room.seconds(3)
     (raised_at,) = room.times(Kind.RAISE)
-    assert room.times(Kind.FIT) == [raised_at + 3], "a switch takes a second or so, and the queue has to grow"
+    assert room.times(Kind.FIT) == [raised_at + 4], "a switch takes a second or so, and the queue has to grow"
     (wait,) = (wait for wait in room.state.waits if wait.kind is Kind.RAISE)
     assert wait.wait_s == FIRST_WAIT_S
 
@@ -144,12 +181,12 @@ def test_a_way_that_became_longer_is_no_narrow_one() -> None:
     assert room.times(Kind.FIT) == [], "packets come as close as before, whatever the publisher sends"
 
 
-@pytest.mark.parametrize(("lost", "fitted_at"), [(0.19, []), (0.21, [5])])
+@pytest.mark.parametrize(("lost", "fitted_at"), [(0.19, []), (0.21, [6])])
 def test_without_a_queue_a_fifth_of_the_packets_has_to_be_lost(lost: float, fitted_at: list[int]) -> None:
     room = Breaking(lost=lost)
     room.seconds(4)
     room.broken = True
-    room.seconds(1)
+    room.seconds(2)
     assert room.times(Kind.FIT) == fitted_at
 
 
@@ -159,16 +196,16 @@ def test_where_pictures_go_on_to_break_without_a_queue_it_is_undone_and_not_trie
     room.broken = True
     room.seconds(25)
     kinds = [(at, action.kind) for at, action in room.actions if action.track_sid == "TR_a"]
-    assert kinds[:2] == [(5, Kind.FIT), (5 + LOSSY_S, Kind.UNDO)]
-    assert room.times(Kind.FIT) == [5]
+    assert kinds[:2] == [(6, Kind.FIT), (6 + LOSSY_S, Kind.UNDO)]
+    assert room.times(Kind.FIT) == [6]
 
 
 def test_a_picture_that_is_whole_again_keeps_what_fits() -> None:
     room = Breaking(lost=0.4)
     room.seconds(4)
     room.broken = True
-    room.seconds(1)
+    room.seconds(2)
     room.broken = False
     room.seconds(5)
-    assert room.times(Kind.FIT) == [5]
+    assert room.times(Kind.FIT) == [6]
     assert room.times(Kind.UNDO) == []

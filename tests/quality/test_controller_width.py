@@ -214,9 +214,9 @@ def test_a_queue_after_a_raise_is_not_always_its_doing(width_bps: float, promise
 
 def test_what_filled_the_way_and_cost_no_picture_is_tried_again_after_fifteen_seconds_and_then_thirty() -> None:
     room = raised_onto(2.3e6)
-    room.pass_seconds(3)
+    room.pass_seconds(2)
     room.queue_stands, room.width_bps = False, None
-    room.pass_seconds(15)
+    room.pass_seconds(16)
     room.queue_stands, room.width_bps = True, 2.3e6
     room.pass_seconds(4)
     room.queue_stands, room.width_bps = False, None

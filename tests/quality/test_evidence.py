@@ -9,6 +9,7 @@ from quality.controller_state import ControllerState
 from quality.evidence import Evidence, LayerRate, Rates, Seen, gather, learned
 from quality.layer_trials import Gain, Outcome
 from quality.stats import TrackSource
+from quality.way_width import UNKNOWN_WIDTH
 from quality.window import Window
 from tests.quality.controller_room import HIGH, LAYERS, LOW, MEDIUM, window
 
@@ -74,6 +75,24 @@ def test_an_estimate_falls_by_a_twentieth_or_more(ratio: float, fell: bool) -> N
 def test_a_queue_of_forty_milliseconds_is_one(queue_s: float, idle: bool) -> None:
     state = replace(ControllerState(), round_trip_s=0.05)
     assert state.is_idle(evidence(window("TR_a", HIGH, round_trip_s=0.05 + queue_s))) is idle
+
+
+@pytest.mark.parametrize(
+    ("share", "lost_ratio", "later_s", "idle"),
+    [(0.69, 0.0, 0.0, True), (0.71, 0.0, 0.0, False), (0.69, 0.02, 0.0, False), (0.69, 0.0, 0.001, False)],
+    ids=["far less comes", "about as much", "some is lost", "measured just now"],
+)
+def test_a_queue_that_was_measured_seconds_ago_is_gone_where_far_less_comes_than_through_it(
+    share: float, lost_ratio: float, later_s: float, idle: bool
+) -> None:
+    state = replace(ControllerState(), round_trip_s=0.05, width=replace(UNKNOWN_WIDTH, full_bps=FULL_BPS))
+    before = evidence(window("TR_a", HIGH, round_trip_s=0.35))
+    second = replace(window("TR_a", HIGH, round_trip_s=0.35 + later_s), bytes=round(share * FULL_BPS / 8))
+    after = gather((CAMERA,), (second,), {"TR_a": HIGH}, {}, before)
+    assert after.is_measured_anew is (later_s > 0)
+    assert state.is_idle(replace(after, lost_ratio=lost_ratio)) is idle
+    broken = replace(after, tracks=tuple(replace(item, broken=True) for item in after.tracks), lost_ratio=lost_ratio)
+    assert replace(state, width=replace(state.width, full_s=1)).is_full(broken) is not idle
 
 
 def test_what_a_layer_takes_is_learned_from_seconds_that_are_whole() -> None:

@@ -23,6 +23,7 @@ HELD_S = 2.0
 PASSED = 1.15  # of what came when the link was full: it has become wider
 NEAR_BPS = 15_000.0  # seen: 10 to 20 kb/s a second
 SLOW_BPS = 4_000.0  # seen: none for half a minute, or 10 kb/s
+MOST_NACKS = 12  # in a tick, of three videos: seen on a real link
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,12 @@ class SdkReceiver:
             self.held_until = arrival.now + HELD_S
         elif third < 0.05 and arrival.now >= self.held_until:
             self.bps = min(self.bps + self._growth_bps(rate) * TICK_S, max(self.bps, 1.5 * rate + 10_000.0))
-        if self.bps >= 0.97 * before and arrival.now - self.sent_at < SDK_REMB_S - 1e-9:
+        # Each NACK goes with the estimate: a server that lowers with each does so at once, as far as it can.
+        nacks = min(MOST_NACKS, math.ceil(arrival.lost))
+        if not nacks and self.bps >= 0.97 * before and arrival.now - self.sent_at < SDK_REMB_S - 1e-9:
             return []
         self.sent_at = arrival.now
-        return [self.bps]
+        return [self.bps] * max(1, nacks)
 
     def _growth_bps(self, rate: float) -> float:
         """Bits per second, a second."""

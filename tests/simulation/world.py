@@ -1,8 +1,9 @@
 """One subscriber's room in steps of 0.1 s: publishers, server, link with a queue, receiver. Yields a window a second.
 
-A fluid model: rates, not packets. Pictures break where packets are lost for good and stay so until the key frame that
-was asked for has come (W3C counts that as a freeze), and are late where the queue grows. Each track draws from a seeded
-stream of its own, the same number of times at every tick.
+A fluid model: rates, not packets. Pictures wait for what a full queue dropped, a round trip for each time that it is
+dropped again; where packets are lost for good they stand still until a key frame has come (W3C counts that as a
+freeze): of a layer that is switched to, or one that was asked for. They are late where the queue grows. Each track
+draws from a seeded stream of its own, the same number of times at every tick.
 """
 
 import math
@@ -12,6 +13,7 @@ from functools import cache
 from random import Random
 
 from quality.allocation import Layer, Subscription, utility
+from quality.layer_steps import height
 from quality.stats import InboundRtp, TrackKind, TrackSnapshot, TrackSource, VideoLayer, VideoQuality
 from quality.window import Window, delta
 from tests.simulation.links import TICK_S, Trace
@@ -29,11 +31,13 @@ AUDIO_BPS = 96_000.0  # of the whole room
 REPAIRED = 0.97  # of packets lost at random come again in time
 KEY_FRAME_S = 0.2  # a key frame is as many bits as this much of its layer
 PLI_THROTTLE_S = 1.0  # the server asks a publisher for key frames no oftener
+REPEATS = 3  # of a lost packet, by the server
+UNDECODED_S = 3.0  # without a frame, and libwebrtc asks for a key frame, as seen live
+BUFFERED_S = 0.1  # of pictures wait in the jitter buffer
 SWITCH_S = (0.3, 1.3)  # from request to the new layer's first key frame, as seen live
 PING_S = 2.0  # the SDK measures its round trip this often
-GIVEN_UP = 0.5
-REPEAT_S = 0.1  # a packet asked for that has not come by now is asked for again
 USED_LATELY = 0.2  # what a tick counts of
+NOTHING_AGAIN = (0.0,) * REPEATS
 FREEZE_S = 0.25  # W3C: average + 150 ms, at 20 frames a second and more
 
 
@@ -69,10 +73,10 @@ class Track:
     key_frame: bool = True
     broken_until: float | None = None
     broken_since: float = 0.0
+    asked_key_frame: bool = False
     asked_key_frame_at: float = -PLI_THROTTLE_S
     requested: VideoQuality = VideoQuality.HIGH
-    lost_bits: float = 0.0
-    again_bits: float = 0.0
+    again_bits: tuple[float, ...] = (0.0,) * REPEATS  # sent for the second time, the third and the last
     packets: float = 0.0
     lost: float = 0.0
     bytes: float = 0.0
@@ -235,7 +239,8 @@ class World:
             if track.switch_at is not None and self.now >= track.switch_at:
                 track.key_frame = track.switch_to is not None and track.forwarded != track.switch_to
                 track.forwarded, track.switch_at = track.switch_to, None
-                track.lost_bits = 0.0  # the new layer's key frame needs none of it
+                if track.key_frame and track.broken_until is not None:
+                    self._thaw(track)
             if track.switch_at is None:
                 self.server.switching.discard(sid)
             else:
@@ -245,12 +250,23 @@ class World:
         """Bits that the server sends of the track in this tick, retransmissions among them."""
         track.scene += -0.1 * track.scene + track.random.gauss(0.0, 0.03)
         layer = track.layer()
-        track.again_bits, track.lost_bits = track.lost_bits, 0.0
-        if layer is None:
+        if layer is None or self._is_lowered_by_server(track):
+            track.again_bits = NOTHING_AGAIN
             return 0.0
         track.key_frame_bits = KEY_FRAME_S * layer.bitrate_bps if track.key_frame else 0.0
         track.key_frame = False
-        return layer.bitrate_bps * track.activity * TICK_S + track.key_frame_bits + track.again_bits
+        if track.asked_key_frame and self.now >= track.asked_key_frame_at:
+            track.again_bits = NOTHING_AGAIN  # the server sends nothing again until the key frame is there
+        return layer.bitrate_bps * track.activity * TICK_S + track.key_frame_bits + sum(track.again_bits)
+
+    def _is_lowered_by_server(self, track: Track) -> bool:
+        """Whether the server waits for a lower layer's key frame for want of bandwidth.
+
+        Until then it sends nothing of the track, nor anything again. It does not do so where less is asked for.
+        """
+        sid = track.subscription.track_sid
+        awaits_less = track.switch_at is not None and height(track.switch_to) < height(track.forwarded)
+        return awaits_less and sid in self.server.lacking
 
     def _receive(
         self, track: Track, bits: float, loss: float, congestion: float, delay: float, through: float
@@ -258,11 +274,14 @@ class World:
         chance = track.random.random()
         layer = track.layer()
         if layer is None:
-            track.broken_until = None
+            track.broken_until, track.asked_key_frame = None, False
             return 0.0
         lost = min(1.0, loss + congestion)
+        if not bits:  # the server waits for a key frame
+            self._stand_still(track, self.now + TICK_S)
+            return 0.0
         packets = bits / PACKET_BITS
-        fresh = bits - track.again_bits
+        fresh = bits - sum(track.again_bits)
         came = bits * (1.0 - loss) * through
         sizes = track.frame_sizes()
         packet_bits = sum(share * size for share, size, _ in sizes) / sum(share * number for share, _, number in sizes)
@@ -270,20 +289,12 @@ class World:
         track.lost += bits / packet_bits * lost
         track.bytes += came / 8
         arrived = min(1.0, bits * through / fresh)
-        track.lost_bits = min(bits * lost, layer.bitrate_bps * TICK_S * 0.5)
-        # What a full queue drops is asked for again and mostly meets it again; what radio drops mostly comes.
-        for_good = loss * (1.0 - REPAIRED) + congestion**2
-        if track.broken_until is None and chance < 1.0 - (1.0 - for_good) ** packets:
-            track.pli += 1
-            track.broken_since = self.now
-            asked_at = max(self.now, track.asked_key_frame_at + PLI_THROTTLE_S)
-            track.asked_key_frame_at = asked_at
-            track.broken_until = asked_at + 2 * PROPAGATION_S + delay + KEY_FRAME_S
+        track.again_bits = fresh * lost, *(again * lost for again in track.again_bits[:-1])
+        self._break(track, packets, loss, congestion, delay, chance)
         if track.broken_until is not None:
-            track.lost_bits *= GIVEN_UP  # what came before the key frame that was asked for is not needed any more
             if self.now < track.broken_until:
                 return 0.0
-            track.key_frame = True
+            track.key_frame = track.asked_key_frame
             self._thaw(track)
         frames = layer.fps * TICK_S * came / fresh  # more than are sent, where a queue drains
         track.frames += frames
@@ -291,6 +302,33 @@ class World:
         self._assemble(track, sizes, frames, lost, delay)
         weight = self.weights[self.tracks.index(track)] if self.weights else 1.0
         return weight * arrived * utility(layer, track.subscription)
+
+    def _break(self, track: Track, packets: float, loss: float, congestion: float, delay: float, chance: float) -> None:
+        """The picture stands still for what is missing: until it comes again, or, where it does not, a key frame."""
+        round_trip = 2 * PROPAGATION_S + delay
+        # Where others than the base layer's are missing it shows fewer frames, and goes on.
+        needed = packets * TEMPORAL_BITS[0]
+        # What radio drops mostly comes again.
+        whole = (1.0 - loss * (1.0 - REPAIRED)) ** packets
+        gone = 1.0 - whole * (1.0 - congestion ** (REPEATS + 1)) ** needed
+        if track.asked_key_frame and track.broken_until is not None:
+            return
+        if chance < gone:
+            waited_s = UNDECODED_S if chance >= 1.0 - whole else 0.0
+            track.pli += 1
+            track.asked_key_frame = True
+            track.asked_key_frame_at = max(self.now + waited_s, track.asked_key_frame_at + PLI_THROTTLE_S)
+            self._stand_still(track, track.asked_key_frame_at + round_trip + KEY_FRAME_S)
+            return
+        again = next((at for at in range(REPEATS, 0, -1) if chance < 1.0 - (1.0 - congestion**at) ** needed), 0)
+        late_s = again * round_trip - BUFFERED_S
+        if late_s > TICK_S / 2:
+            self._stand_still(track, self.now + late_s)
+
+    def _stand_still(self, track: Track, until: float) -> None:
+        if track.broken_until is None:
+            track.broken_since, track.broken_until = self.now, until
+        track.broken_until = max(track.broken_until, until)
 
     def _assemble(self, track: Track, sizes: tuple[FrameSize, ...], frames: float, lost: float, delay: float) -> None:
         """Packets of a frame arrive as far apart as the link sends them; one that is lost comes a round trip later."""
@@ -311,14 +349,14 @@ class World:
         if gap >= FREEZE_S:
             track.freezes += 1
             track.frozen_s += gap
-        track.broken_until = None
+        track.broken_until, track.asked_key_frame = None, False
 
     def _feed_back(self, carried: float, delay: float, total: float, lost: float) -> None:
         """The receiver's estimate and its NACKs, to the server. Sound is in neither."""
         padding = (self.server.padding_bps + self.receiver.asked_bps) * TICK_S
         video = total - AUDIO_BPS * TICK_S
-        again = sum(track.again_bits for track in self.tracks) / PACKET_BITS
-        self.server.count(video / PACKET_BITS, again * (1.0 if delay > REPEAT_S else lost))
+        repeated = sum(sum(track.again_bits[1:]) for track in self.tracks) / PACKET_BITS
+        self.server.count(video / PACKET_BITS, repeated)
         arrival = Arrival(
             self.now,
             carried * video / total / TICK_S,
