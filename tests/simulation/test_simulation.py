@@ -15,7 +15,7 @@ from quality.trains import total, train
 from tests.simulation.baselines import AlwaysHigh, NaiveThresholds, Ours, as_rooms_tell
 from tests.simulation.links import DEVELOPMENT, TICK_S, Trace, constant, lte, rfc8867, step
 from tests.simulation.optimum import instant, planned, settled
-from tests.simulation.receivers import SdkReceiver, TapReceiver
+from tests.simulation.receivers import MOST_NACKS, Arrival, SdkReceiver, TapReceiver
 from tests.simulation.run import run
 from tests.simulation.world import AUDIO_BPS, LAYERS, ONE, QUEUE_S, SPARSE, THREE, World
 
@@ -80,6 +80,42 @@ def test_the_server_gives_less_on_a_narrow_link_than_is_asked_for() -> None:
     world = World(constant(0.8e6, 20), ONE)
     distances = [world.second()[0][0].layer_distance for _ in range(20)]
     assert max(distances[:5]) > 0
+
+
+def broken_s(asks: bool, seed: int) -> float:
+    """Seconds without pictures, of all tracks, as a link gets narrow; asked for less a second later, or never."""
+    world = World(step(low=1.2e6, down=5.0, up=30.0, seconds=30), THREE, seed)
+    for second in range(15):
+        _, seen = world.second()
+        if asks and second == 5:
+            world.ask({"TR_speaker": VideoQuality.MEDIUM, "TR_b": VideoQuality.LOW, "TR_c": VideoQuality.LOW})
+    return seen.frozen_s
+
+
+def test_a_full_queue_is_empty_sooner_where_the_server_lowers_than_where_less_is_asked_for() -> None:
+    """It leaves a layer at once then, and sends nothing of it again; seen on a real link."""
+    asked, left = (fmean(broken_s(asks, seed) for seed in range(8)) for asks in (True, False))
+    assert asked > 1.2 * left
+
+
+def test_what_a_full_queue_drops_comes_again_three_times_and_pictures_wait_for_it() -> None:
+    world = World(step(high=4e6, low=0.3e6, down=2.0, up=9.0, seconds=10), ONE, 1)
+    for _ in range(2):
+        world.second()
+    (speaker,) = world.tracks
+    assert speaker.again_bits == (0.0, 0.0, 0.0)
+    world.second()
+    first, second, third = speaker.again_bits
+    assert first > second > third > 0.0
+    _, seen = world.second()
+    assert seen.utility < 0.1
+
+
+@pytest.mark.parametrize(("lost", "told"), [(0.0, 0), (0.2, 1), (5.0, 5), (100.0, MOST_NACKS)])
+def test_each_nack_tells_the_estimate_too(lost: float, told: int) -> None:
+    receiver = SdkReceiver()
+    assert len(receiver.receive(Arrival(0.0, 1e6, 0.0, 0.0, 100.0, 0.0))) == 1
+    assert len(receiver.receive(Arrival(TICK_S, 1e6, 0.0, 0.0, 100.0, lost))) == told
 
 
 @settings(max_examples=10, deadline=None)
