@@ -34,7 +34,7 @@ def probe(state: ControllerState, evidence: Evidence, now: float, *, proved: boo
     width = state.width
     withheld = {item.track_sid for item in evidence.tracks if item.withheld}
     # Two are asked for, one more should it fail, and the server may need one; neither is expected on a wide way.
-    restless = state.restless(now, MAX_SWITCHES - (2 if state.is_wide else 4))
+    restless = state.restless(now, MAX_SWITCHES - (2 if state.is_wide else 3 if state.is_roomy else 4))
     if withheld & restless or not state.is_idle(evidence) or state.is_rising:
         return state, ()
     if waits(state.waits, Kind.PROBE, now) and not width.wider:
