@@ -188,7 +188,7 @@ def _withheld(state: ControllerState, evidence: Evidence, now: float, *, probes:
     noticed = (not probes or state.width.told) and not state.is_roomy
     if noticed and (steadied := steady(state, evidence, now))[1]:
         return steadied
-    if state.unanswered < WITHHELD_S or not (evidence.limited or any(item.below for item in evidence.tracks)):
+    if state.unanswered < WITHHELD_S or not (evidence.limited or evidence.below):
         return state, ()
     if probes and (shared := share(state, evidence, now))[1]:
         return shared

@@ -121,6 +121,11 @@ class Evidence:
         return any(item.broken for item in self.tracks)
 
     @property
+    def below(self) -> bool:
+        """Whether the server gives a lower layer than was asked for."""
+        return any(item.below for item in self.tracks)
+
+    @property
     def withheld(self) -> bool:
         """Whether the server gives less than was asked for."""
         return any(item.withheld for item in self.tracks)

@@ -13,7 +13,7 @@ from quality.way_width import LEAST_BITS
 FITS = 0.95  # of what comes through a full way: the queue has to drain
 OVER = 1.25  # times what comes, and more than that is asked for: scenes vary
 OVER_ALONE = 1.6  # the same of one video: half of its frames, with 0.6 of its bits, are worth more than a layer below
-SURE_S = 2  # a way is full: what comes in the first of them is partly of the time before
+SURE_S = 2  # a way is full for so long before less is asked for: its first second is partly of the time before
 SOON_S = 6.0  # a way that is full within this time of a raise is so by it, even where it came whole at first
 BRIM_S = 5  # a queue that stands for so long: a little more than comes is asked for
 LOST = 0.2  # of the packets, where no queue is known of: a fifth of what is asked for did not come
@@ -69,7 +69,8 @@ def _server_acts(evidence: Evidence) -> bool:
     Until a lower layer's key frame it sends nothing more of a video that it lowers itself, and nothing of it again;
     where less is asked for it goes on with both, and the way stays full for seconds (livekit-server, `forwarder.go`).
     """
-    return any(item.below or (item.starved and not evidence.broken) for item in evidence.tracks)
+    # Frames that are missing where a picture broke may have been lost.
+    return evidence.below or (evidence.withheld and not evidence.broken)
 
 
 def _is_brimming(state: ControllerState, evidence: Evidence, now: float) -> bool:

@@ -33,14 +33,14 @@ def probe(state: ControllerState, evidence: Evidence, now: float, *, proved: boo
     """
     width = state.width
     withheld = {item.track_sid for item in evidence.tracks if item.withheld}
-    # Two are asked for, one more should it fail, and the server may need one; neither is expected on a wide way.
-    restless = state.restless(now, MAX_SWITCHES - (2 if state.is_wide else 3 if state.is_roomy else 4))
+    # All is lowered before more is asked for.
+    restless = state.restless(now, MAX_SWITCHES - 1 - _spare(state))
     if withheld & restless or not state.is_idle(evidence) or state.is_rising:
         return state, ()
     if waits(state.waits, Kind.PROBE, now) and not width.wider:
         return state, ()
     # Where the way was never full, fewer frames are a publisher's own.
-    if width.bps is not None and (width.full_bps or any(item.below for item in evidence.tracks)):
+    if width.bps is not None and (width.full_bps or evidence.below):
         lacking = withheld | {item.track_sid for item in evidence.tracks if item.short}
         if (
             now - state.raised_at < NOT_GRANTED_S
@@ -84,9 +84,8 @@ def bring_back(state: ControllerState, evidence: Evidence, now: float, *, proved
         return state, ()
     assert state.inputs is not None
     asked, videos = state.asked, state.judged(evidence)
-    # One is asked for, one more should it fail, and the server may need one; neither is expected on a wide way. It
-    # goes up layer by layer.
-    spare = 1 if proved or state.is_wide else 2 if state.is_roomy else 3
+    # It goes up layer by layer.
+    spare = 1 if proved else _spare(state)
     none, one = state.restless(now, MAX_SWITCHES - spare), state.restless(now, MAX_SWITCHES - spare - 1)
     top = {sid: above(asked[sid], most=0 if sid in none else 1 if sid in one else 2) for sid in asked}
     top = {sid: lower(top[sid], quality) for sid, quality in state.allowed}
@@ -109,6 +108,14 @@ def bring_back(state: ControllerState, evidence: Evidence, now: float, *, proved
     reason = calm + (f", {kbps(known)} estimated" if known is not None else "")
     reason += f", on a way that carries {kbps(room_bps)}" if room_bps is not None else ""
     return attempt(state, Kind.RAISE, enabled(wanted), now, reason, "the higher layer, and no trouble")
+
+
+def _spare(state: ControllerState) -> int:
+    """Switches of the minute that have to be left for more to be asked for.
+
+    One is that itself, one more is for its failure, and the server may need one; neither is expected on a wide way.
+    """
+    return 1 if state.is_wide else 2 if state.is_roomy else 3
 
 
 def _ask_again(state: ControllerState, evidence: Evidence, now: float, way_bps: float, restless: set[str]) -> Stepped:

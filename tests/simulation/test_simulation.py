@@ -92,7 +92,7 @@ def broken_s(asks: bool, seed: int) -> float:
     return seen.frozen_s
 
 
-def test_a_full_queue_is_empty_sooner_where_the_server_lowers_than_where_less_is_asked_for() -> None:
+def test_pictures_are_back_sooner_where_the_server_lowers_than_where_less_is_asked_for() -> None:
     """It leaves a layer at once then, and sends nothing of it again; seen on a real link."""
     asked, left = (fmean(broken_s(asks, seed) for seed in range(8)) for asks in (True, False))
     assert asked > 1.2 * left

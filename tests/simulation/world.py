@@ -76,7 +76,7 @@ class Track:
     asked_key_frame: bool = False
     asked_key_frame_at: float = -PLI_THROTTLE_S
     requested: VideoQuality = VideoQuality.HIGH
-    again_bits: tuple[float, ...] = (0.0,) * REPEATS  # sent for the second time, the third and the last
+    again_bits: tuple[float, ...] = NOTHING_AGAIN  # sent for the second time, the third and the last
     packets: float = 0.0
     lost: float = 0.0
     bytes: float = 0.0
@@ -276,10 +276,10 @@ class World:
         if layer is None:
             track.broken_until, track.asked_key_frame = None, False
             return 0.0
-        lost = min(1.0, loss + congestion)
         if not bits:  # the server waits for a key frame
             self._stand_still(track, self.now + TICK_S)
             return 0.0
+        lost = min(1.0, loss + congestion)
         packets = bits / PACKET_BITS
         fresh = bits - sum(track.again_bits)
         came = bits * (1.0 - loss) * through
@@ -305,14 +305,14 @@ class World:
 
     def _break(self, track: Track, packets: float, loss: float, congestion: float, delay: float, chance: float) -> None:
         """The picture stands still for what is missing: until it comes again, or, where it does not, a key frame."""
+        if track.asked_key_frame:
+            return
         round_trip = 2 * PROPAGATION_S + delay
         # Where others than the base layer's are missing it shows fewer frames, and goes on.
         needed = packets * TEMPORAL_BITS[0]
         # What radio drops mostly comes again.
         whole = (1.0 - loss * (1.0 - REPAIRED)) ** packets
         gone = 1.0 - whole * (1.0 - congestion ** (REPEATS + 1)) ** needed
-        if track.asked_key_frame and track.broken_until is not None:
-            return
         if chance < gone:
             waited_s = UNDECODED_S if chance >= 1.0 - whole else 0.0
             track.pli += 1
