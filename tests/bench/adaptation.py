@@ -1,6 +1,7 @@
 """Layer controllers on simulated links, beside what somebody who knows the link's future has through the same server.
 
-And beside somebody who knows its present, which no controller does: what is between them and the optimum is foresight.
+And beside somebody who knows its present, which no controller does, by one policy, and by the one of many that turned
+out best in each run: what is between that and the optimum is mostly foresight.
 
 Run: `python -m tests.bench.adaptation [links] [one|three|sparse|rich] [sdk|tap] [seeds] [first seed] [kbit] [ms]`, with
 links of development, held-out, looked-at or untouched, kbit of a shaper's bucket of tokens, and ms of jitter within
@@ -18,7 +19,7 @@ from quality.allocation import Subscription
 from tests.simulation.baselines import AlwaysHigh, Controller, NaiveThresholds, Ours, ours_on_the_tap
 from tests.simulation.links import DEVELOPMENT, HELD_OUT, LOOKED_AT, UNTOUCHED, Trace
 from tests.simulation.optimum import capacities, instant, optimum, settled
-from tests.simulation.present import KnowsPresent
+from tests.simulation.present import KnowsPresent, best_of_present
 from tests.simulation.receivers import Receiver, SdkReceiver, TapReceiver
 from tests.simulation.run import Result, run
 from tests.simulation.world import ONE, RICH, SPARSE, THREE, Spacing
@@ -33,6 +34,7 @@ RECEIVERS: dict[str, tuple[Callable[[], Receiver], Make]] = {
 }
 OPTIMUM = "optimum"
 PRESENT = "knows the present"
+BEST_PRESENT = "knows the present, best policy"
 
 
 def recovery(trace: Trace, results: list[Result], best: list[Result]) -> str:
@@ -60,6 +62,7 @@ def runs(
     found[PRESENT] = [
         run(trace, room, lambda items: KnowsPresent(items, capacities(trace)), seed, receiver) for seed in seeds
     ]
+    found[BEST_PRESENT] = [best_of_present(trace, room, seed, receiver) for seed in seeds]
     return found
 
 

@@ -4,13 +4,16 @@ Run as root: python -m tests.bench.live_adaptation 10:20 1.2:40 10:40 [--no-loop
 [--jitter MS] [--queue MS] [--bucket BYTES] [--cameras N] [--tcp]. Each phase is Mb/s:seconds, and where wanted :percent
 lost. A speaker (720p, sound) and cameras (540p) publish through the SDK, three layers each: at less than 960 pixels the
 SDK makes no smaller picture. Delay is one way; the bottleneck's queue stands before it. A bucket of 1600 bytes is
-almost a wire; shapers have larger ones. With `--tcp` media come over TCP where the SDK prefers it.
+almost a wire (less lets no packet pass); shapers have larger ones. With `--tcp` media come over TCP where the SDK
+prefers it.
 """
 
 import argparse
 import asyncio
+import re
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import pairwise
@@ -35,6 +38,8 @@ CAMERA_FPS = 20  # three encoders and the receiver share the machine
 RECOVERED_RATIO = 0.95  # of the mean utility before the link got narrow
 RECOVERED_S = 3.0
 JOIN_S = 40.0
+PACKET_BYTES = 1_600  # a bucket of less lets no packet of full size pass
+MOST_LOSS = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +51,15 @@ class Phase:
     loss: int
 
     @classmethod
-    def parse(cls, text: str, loss: int) -> "Phase":
-        """From "1.2:40" or "1.2:40:8"."""
-        rate, seconds, *lost = text.split(":")
-        return cls(float(rate) * 1e6, float(seconds), int(lost[0]) if lost else loss)
+    def parse(cls, text: str, loss: int = 0) -> "Phase":
+        """From "1.2:40", with `loss`, or "1.2:40:8"; ValueError with what to give."""
+        number = r"(\d+(?:\.\d+)?)"
+        found = re.fullmatch(rf"{number}:{number}(?::(\d+))?", text)
+        rate, seconds, lost = found.groups() if found else ("0", "0", None)
+        phase = cls(float(rate) * 1e6, float(seconds), loss if lost is None else int(lost))
+        if not (phase.rate_bps > 0 and phase.seconds > 0 and phase.loss <= MOST_LOSS):
+            raise ValueError(f"{text!r} is no phase; give Mb/s:seconds[:percent lost, {MOST_LOSS} at most], as 1.2:40")
+        return phase
 
     def __str__(self) -> str:
         return f"{self.rate_bps / 1e6:g} Mb/s" + (f", {self.loss}% lost" if self.loss else "")
@@ -65,7 +75,7 @@ class Row:
     drops: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
     """How everything is set up."""
 
@@ -283,33 +293,55 @@ def _recovery(seconds: list[Second], aim: float) -> float | None:
     return None
 
 
-def main() -> None:
-    """Measure and print."""
+def at_least(least: float) -> Callable[[str], int]:
+    """A whole number of an option."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, {least:g} or more")
+        return int(text)
+
+    return number
+
+
+def options(arguments: list[str]) -> Room:
+    """What is to be measured; ends the process with what to give instead where it is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("phases", nargs="+", metavar="MBPS:SECONDS[:LOSS]")
     parser.add_argument("--no-loop", action="store_true", help="every video pinned at HIGH: the server alone decides")
-    parser.add_argument("--loss", type=int, default=0, help="percent of datagrams lost at random")
-    parser.add_argument("--delay", type=float, default=25.0, help="milliseconds, one way")
-    parser.add_argument("--jitter", type=float, default=0.0, help="milliseconds at most, each way")
-    parser.add_argument("--queue", type=int, default=QUEUE_MS, help="milliseconds that the bottleneck holds")
-    parser.add_argument("--bucket", type=int, default=BUCKET_BYTES, help="bytes that pass at once after a pause")
-    parser.add_argument("--cameras", type=int, default=2)
+    parser.add_argument("--loss", type=at_least(0), default=0, help="percent of datagrams lost at random")
+    parser.add_argument("--delay", type=at_least(0), default=25, help="milliseconds, one way")
+    parser.add_argument("--jitter", type=at_least(0), default=0, help="milliseconds at most, each way")
+    parser.add_argument("--queue", type=at_least(1), default=QUEUE_MS, help="milliseconds that the bottleneck holds")
+    parser.add_argument(
+        "--bucket", type=at_least(PACKET_BYTES), default=BUCKET_BYTES, help="bytes that pass at once after a pause"
+    )
+    parser.add_argument("--cameras", type=at_least(0), default=2)
     parser.add_argument("--tcp", action="store_true", help="let media come over TCP too")
     parser.add_argument("--log", type=Path, default=None, help="where the server writes its log")
-    options = parser.parse_args()
+    given = parser.parse_args(arguments)
+    try:
+        phases = tuple(Phase.parse(text, given.loss) for text in given.phases)
+    except ValueError as error:
+        parser.error(str(error))
+    return Room(
+        phases=phases,
+        loop=not given.no_loop,
+        cameras=given.cameras,
+        delay_ms=given.delay,
+        jitter_ms=given.jitter,
+        queue_ms=given.queue,
+        bucket_bytes=given.bucket,
+        log=given.log,
+        tcp=given.tcp,
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    room = options(sys.argv[1:])
     if reason := why_not(delayed=True):
         sys.exit(reason)
-    room = Room(
-        tuple(Phase.parse(text, options.loss) for text in options.phases),
-        not options.no_loop,
-        options.cameras,
-        options.delay,
-        options.jitter,
-        options.queue,
-        options.bucket,
-        options.log,
-        options.tcp,
-    )
     rows, agent = asyncio.run(run(room))
     print(summary(rows, agent, room))
 
