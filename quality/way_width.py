@@ -12,93 +12,88 @@ queue than the trains allow, they are not believed for a while.
 
 from dataclasses import dataclass, replace
 
+from quality.promises import NO_PROMISES, Promises
 from quality.trains import Train, total
+from quality.way_load import NO_LOAD, WayLoad
 
 LEAST_BITS = 100_000.0  # fewer say nothing
 LEAST_S = 0.001  # the counter's resolution
 LOOKED_S = 3  # a second's trains vary by some 15% on a real link
 CHANGED_S, CHANGED = 2, 1.6  # the latest seconds say this much more than those before: these are of a narrower way
-FULL_S = 3  # the way may change while it is full; what comes in one second need not fill it
-SETTLED_S = 3  # since the way was full: what was looked at is of later
-CALIBRATED_S = 4  # seconds of it: the way seldom changes in them
 WIDER = 1.5  # times the most that was promised: the way has become wider
 NARROWER = 0.67  # times the mean of it
 BUCKET = 1.5  # times what came when it was full, promised: some of it is a bucket's
 OVER = 1.1  # of what is promised where it is no bucket's, what is too much; the rest is a way that became wider
 HIDDEN = 2.0  # the same: a bucket hides what the way carries
-LOADED, LOADED_S = 0.7, 3  # of what came when it was full, and more, comes for so long: not all passes a bucket
-LOADED_LEAST, LOADED_MOST = 5, 20  # looks then, that count: one is of three seconds
-PASSED = 3.0  # times what they say then, or, where as much comes as when it was full, that: the way is wider
+PASSED = 3.0  # times what they say while much comes, or, where as much comes as when it was full, that: it is wider
 PASSED_MOST = 3.0  # times what comes is what it is held to carry then, at most
-JUMP = 1.5  # times what trains promised so far: the way becomes wider, and that is no promise
 DOUBTED = 1.25  # times what trains say, or more, came without a queue
 DOUBTED_S = 60  # they are not believed for so long after that
 CLEARED = 0.8  # of what came then comes, and trains say that it fits: they are believed again
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
-    """What trains promised after the way was full, over what had come: the mean of `seconds` looks, and the most."""
+class Doubt:
+    """For how many `seconds` trains are not believed, since `bps` came and they said less."""
 
-    mean: float
-    most: float
-    seconds: int = 1
+    seconds: int = 0
+    bps: float = 0.0
 
-    def with_look(self, ratio: float) -> "Promise":
-        """One look more."""
-        return Promise((self.seconds * self.mean + ratio) / (self.seconds + 1), max(self.most, ratio), self.seconds + 1)
+    def after(self, said_bps: float | None, received_bps: float) -> "Doubt":
+        """With a second more, and what trains say in it."""
+        if said_bps is not None and received_bps >= DOUBTED * said_bps:
+            return Doubt(DOUBTED_S, max(received_bps, self.bps if self.seconds else 0.0))
+        cleared = said_bps is not None and said_bps >= received_bps >= CLEARED * self.bps
+        return replace(self, seconds=0 if cleared else max(0, self.seconds - 1))
+
+
+NO_DOUBT = Doubt()
 
 
 @dataclass(frozen=True, slots=True)
 class WayWidth:
     """What the seconds so far say of the way. Begin with `UNKNOWN_WIDTH`.
 
-    `full_bps` is what came when the way was last seen full (0: never). For `full_s` seconds on end it has been full
-    (`filled_bps` is of the last ones), for `idle_s` it has not. For `loaded_s` much of that came without a queue, for
-    `brim_s` as much, in the last one `received_bps`. `promises` are of the last two times: one may be of a way that
-    became wider in that moment, two are a bucket of tokens; `loaded` is that of the seconds in which much comes.
-    `doubted_s` is for how many seconds trains are not believed, since `doubted_bps` came.
+    `trains` are of the last ones; `load` is what came, `promises` what trains say beside that, `doubt` whether they are
+    to be believed.
     """
 
     trains: tuple[Train, ...] = ()
-    full_bps: float = 0.0
-    full_s: int = 0
-    filled_bps: tuple[float, ...] = ()
-    idle_s: int = 0
-    loaded_s: int = 0
-    brim_s: int = 0
-    received_bps: float = 0.0
-    promises: tuple[Promise, ...] = ()
-    calibrated: bool = True
-    loaded: Promise | None = None
-    doubted_s: int = 0
-    doubted_bps: float = 0.0
+    load: WayLoad = NO_LOAD
+    promises: Promises = NO_PROMISES
+    doubt: Doubt = NO_DOUBT
 
     def after(self, latest: Train, received_bps: float, *, full: bool) -> "WayWidth":
         """With a second more: its trains, all that came in it, and whether the way was full."""
-        idle_bps = 0.0 if full or not self.full_bps else received_bps
-        loaded_s = self.loaded_s + 1 if idle_bps > LOADED * self.full_bps else 0
-        brim_s = self.brim_s + 1 if idle_bps > self.full_bps else 0
         trains = (*self.trains, latest)[-LOOKED_S:]
-        state = replace(self, trains=trains, loaded_s=loaded_s, brim_s=brim_s, received_bps=received_bps)
+        state = replace(self, trains=trains, load=self.load.after(received_bps, full=full))
         if full:
-            # In the first of these seconds the way may still have been wider.
-            filled = (*(self.filled_bps if self.full_s > 1 else ()), received_bps)[-FULL_S:]
-            state = replace(state, filled_bps=filled, full_bps=max(filled), full_s=self.full_s + 1)
-            return replace(state, idle_s=0, calibrated=False, loaded=None)
-        return replace(state, full_s=0, idle_s=self.idle_s + 1)._doubted(received_bps)._calibrated()._looked_loaded()
+            return replace(state, promises=self.promises.after_full())
+        said_bps = None if state.load.was_full else state._seen_bps
+        return replace(state, doubt=self.doubt.after(said_bps, received_bps), promises=state._compared(said_bps))
+
+    @property
+    def full_bps(self) -> float:
+        """What came when the way was last full; 0 where it never was."""
+        return self.load.full_bps
+
+    @property
+    def full_s(self) -> int:
+        """For how many seconds on end it has been full."""
+        return self.load.full_s
 
     @property
     def was_full(self) -> bool:
         """Whether it was full just now."""
-        return self.full_bps > 0 and self.idle_s < SETTLED_S
+        return self.load.was_full
 
     @property
     def told(self) -> bool:
         """Whether enough packets came to tell, and they can be believed."""
-        if self._seen_bps is None or self.doubted_s:
+        if self._seen_bps is None or self.doubt.seconds:
             return False
-        return self._passed_bps is not None or not self.promises or self._promise.most < HIDDEN
+        least = self.promises.least
+        return self._passed_bps is not None or least is None or least.most < HIDDEN
 
     @property
     def bps(self) -> float | None:
@@ -106,13 +101,14 @@ class WayWidth:
         seen_bps = self._seen_bps
         if seen_bps is None or not self.told or self.was_full:
             return None
-        if not self.promises:
+        promise = self.promises.least
+        if promise is None:
             return None if self.full_bps else seen_bps
-        promise, passed_bps = self._promise, self._passed_bps or 0.0
+        passed_bps = self._passed_bps or 0.0
         if promise.most >= HIDDEN:
             return passed_bps
         known_bps, ratio = self.full_bps, seen_bps / self.full_bps
-        if self.brim_s >= LOADED_S or ratio > WIDER * promise.most or ratio < NARROWER * promise.mean:
+        if self.load.brims or ratio > WIDER * promise.most or ratio < NARROWER * promise.mean:
             known_bps = seen_bps / max(1.0, promise.mean if promise.most >= BUCKET else min(OVER, promise.mean))
         return max(known_bps, passed_bps)
 
@@ -133,22 +129,16 @@ class WayWidth:
         return _is_wider(latest, before)
 
     @property
-    def _promise(self) -> Promise:
-        """The lesser of the last ones: the other may be of a way that became wider in that moment."""
-        return min(self.promises, key=lambda item: item.most)
-
-    @property
     def _passed_bps(self) -> float | None:
         """What it carries at least, where packets come closer than a bucket would let them; None where they do not."""
-        seen_bps, loaded = self._seen_bps, self.loaded
-        if seen_bps is None or not self.promises or self._promise.most < BUCKET:
+        seen_bps, promise = self._seen_bps, self.promises.least
+        if seen_bps is None or promise is None or promise.most < BUCKET:
             return None
-        most = min(seen_bps, PASSED_MOST * self.received_bps)
-        if self.brim_s >= LOADED_S and seen_bps >= PASSED * self.full_bps:
+        most = min(seen_bps, PASSED_MOST * self.load.received_bps)
+        if self.load.brims and seen_bps >= PASSED * self.full_bps:
             return most
-        if self.loaded_s < LOADED_S or loaded is None or loaded.seconds < LOADED_LEAST:
-            return None
-        return most if seen_bps >= PASSED * loaded.mean * self.full_bps else None
+        mean = self.promises.under_load_mean if self.load.is_loaded else None
+        return most if mean is not None and seen_bps >= PASSED * mean * self.full_bps else None
 
     @property
     def _seen_bps(self) -> float | None:
@@ -157,39 +147,12 @@ class WayWidth:
         looked = latest if latest.bits >= LEAST_BITS and _is_wider(latest, before) else latest.plus(before)
         return looked.bits / max(LEAST_S, looked.seconds) if looked.bits >= LEAST_BITS else None
 
-    def _doubted(self, received_bps: float) -> "WayWidth":
-        seen_bps = self._seen_bps
-        known_bps = None if self.was_full else seen_bps
-        if known_bps is not None and received_bps >= DOUBTED * known_bps:
-            most = max(received_bps, self.doubted_bps if self.doubted_s else 0.0)
-            return replace(self, doubted_s=DOUBTED_S, doubted_bps=most)
-        cleared = known_bps is not None and known_bps >= received_bps >= CLEARED * self.doubted_bps
-        return replace(self, doubted_s=0 if cleared else max(0, self.doubted_s - 1))
-
-    def _calibrated(self) -> "WayWidth":
-        seen_bps = self._seen_bps
-        if not self.full_bps or self.idle_s < SETTLED_S or seen_bps is None:
-            return self
-        ratio = seen_bps / self.full_bps
-        if not self.calibrated:
-            return replace(self, promises=(*self.promises[-1:], Promise(ratio, ratio)), calibrated=True)
-        latest = self.promises[-1]
-        if latest.seconds >= CALIBRATED_S:
-            return self
-        over = ratio > JUMP * latest.mean
-        looked = replace(latest, seconds=CALIBRATED_S) if over else latest.with_look(ratio)
-        return replace(self, promises=(*self.promises[:-1], looked))
-
-    def _looked_loaded(self) -> "WayWidth":
-        seen_bps, loaded = self._seen_bps, self.loaded
-        if self.loaded_s < LOADED_S or self.was_full or seen_bps is None or not self.promises:
-            return self
-        ratio = seen_bps / self.full_bps
-        if loaded is None:
-            return replace(self, loaded=Promise(ratio, ratio))
-        if ratio > JUMP * loaded.mean:
-            return self
-        return replace(self, loaded=replace(loaded, seconds=min(LOADED_MOST, loaded.seconds)).with_look(ratio))
+    def _compared(self, said_bps: float | None) -> Promises:
+        """What is promised, with what trains say now beside what came when the way was full."""
+        if said_bps is None or not self.full_bps:
+            return self.promises
+        promises = self.promises.settled(said_bps / self.full_bps)
+        return promises.under_load(said_bps / self.full_bps) if self.load.is_loaded else promises
 
 
 UNKNOWN_WIDTH = WayWidth()

@@ -8,7 +8,9 @@ from quality.controller import step
 from quality.controller_state import ControllerState
 from quality.evidence import gather
 from quality.layer_trials import FIRST_WAIT_S, Kind
-from quality.way_width import UNKNOWN_WIDTH, Promise
+from quality.promises import NO_PROMISES, Promise, Promises
+from quality.way_load import WayLoad
+from quality.way_width import WayWidth
 from tests.quality.controller_room import EPOCH, FULL_S, HIGH, IDLE_S, LOW, MEDIUM, ROOM, Room, window
 
 GIVEN = {"TR_a": MEDIUM, "TR_b": MEDIUM}
@@ -189,10 +191,10 @@ def test_a_probe_leaves_switches_for_its_failure_where_it_may_fail(
     assert bool(room.times(Kind.PROBE)) is probed
 
 
-HIDDEN = (Promise(5.0, 5.0),)
+HIDDEN = Promises((Promise(5.0, 5.0),))
 
 
-def raised_onto(width_bps: float, promises: tuple[Promise, ...] = HIDDEN) -> Room:
+def raised_onto(width_bps: float, promises: Promises = HIDDEN) -> Room:
     """One of them is asked for at HIGH again, and a queue stands from then on; a bucket of tokens hid the way."""
     room = lowered(None, available_bps=10e6)
     room.pass_seconds(4)
@@ -210,9 +212,9 @@ def test_a_raise_that_fills_a_way_that_a_bucket_hid_is_undone_before_a_picture_b
 
 
 @pytest.mark.parametrize(
-    ("width_bps", "promises"), [(10e6, HIDDEN), (2.3e6, ())], ids=["packets come close", "the way was known"]
+    ("width_bps", "promises"), [(10e6, HIDDEN), (2.3e6, NO_PROMISES)], ids=["packets come close", "the way was known"]
 )
-def test_a_queue_after_a_raise_is_not_always_its_doing(width_bps: float, promises: tuple[Promise, ...]) -> None:
+def test_a_queue_after_a_raise_is_not_always_its_doing(width_bps: float, promises: Promises) -> None:
     room = raised_onto(width_bps, promises)
     room.pass_seconds(20)
     assert room.times(Kind.UNDO) == []
@@ -251,7 +253,7 @@ def test_a_raise_that_fills_a_hidden_way_slowly_gives_place_as_the_queue_goes_on
 def test_a_picture_that_breaks_says_that_the_way_is_full_where_packets_were_lost(
     loss: float, full_s: int, full: bool
 ) -> None:
-    state = replace(ControllerState(), width=replace(UNKNOWN_WIDTH, full_s=full_s))
+    state = replace(ControllerState(), width=WayWidth(load=WayLoad(full_s=full_s)))
     seen = replace(window("TR_a", HIGH, loss=loss), freeze_count=1, freeze_s=0.5)
     broken = gather((ROOM[0],), (seen,), {"TR_a": HIGH}, {})
     assert broken.broken

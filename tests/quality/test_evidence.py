@@ -9,7 +9,8 @@ from quality.controller_state import ControllerState
 from quality.evidence import Evidence, LayerRate, Rates, Seen, gather, learned
 from quality.layer_trials import Gain, Outcome
 from quality.stats import TrackSource
-from quality.way_width import UNKNOWN_WIDTH
+from quality.way_load import WayLoad
+from quality.way_width import WayWidth
 from quality.window import Window
 from tests.quality.controller_room import HIGH, LAYERS, LOW, MEDIUM, window
 
@@ -85,14 +86,14 @@ def test_a_queue_of_forty_milliseconds_is_one(queue_s: float, idle: bool) -> Non
 def test_a_queue_that_was_measured_seconds_ago_is_gone_where_far_less_comes_than_through_it(
     share: float, lost_ratio: float, later_s: float, idle: bool
 ) -> None:
-    state = replace(ControllerState(), round_trip_s=0.05, width=replace(UNKNOWN_WIDTH, full_bps=FULL_BPS))
+    state = replace(ControllerState(), round_trip_s=0.05, width=WayWidth(load=WayLoad(FULL_BPS)))
     before = evidence(window("TR_a", HIGH, round_trip_s=0.35))
     second = replace(window("TR_a", HIGH, round_trip_s=0.35 + later_s), bytes=round(share * FULL_BPS / 8))
     after = gather((CAMERA,), (second,), {"TR_a": HIGH}, {}, before)
     assert after.is_measured_anew is (later_s > 0)
     assert state.is_idle(replace(after, lost_ratio=lost_ratio)) is idle
     broken = replace(after, tracks=tuple(replace(item, broken=True) for item in after.tracks), lost_ratio=lost_ratio)
-    assert replace(state, width=replace(state.width, full_s=1)).is_full(broken) is not idle
+    assert replace(state, width=WayWidth(load=WayLoad(FULL_BPS, full_s=1))).is_full(broken) is not idle
 
 
 def test_what_a_layer_takes_is_learned_from_seconds_that_are_whole() -> None:

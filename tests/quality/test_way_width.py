@@ -4,17 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quality.promises import CALIBRATED_S, LOADED_LEAST
 from quality.trains import Train
-from quality.way_width import (
-    CALIBRATED_S,
-    DOUBTED_S,
-    LOADED_LEAST,
-    LOADED_S,
-    PASSED_MOST,
-    SETTLED_S,
-    UNKNOWN_WIDTH,
-    WayWidth,
-)
+from quality.way_load import LOADED_S, SETTLED_S
+from quality.way_width import DOUBTED_S, PASSED_MOST, UNKNOWN_WIDTH, WayWidth
 
 NARROW_BPS, WIDE_BPS = 1e6, 4e6
 BITS = 500_000.0
@@ -230,7 +223,7 @@ def test_what_is_promised_is_learned_in_the_first_seconds_alone() -> None:
     slowly = width
     for step in range(1, 30):
         slowly = looked(slowly, NARROW_BPS * (1 + step / 10))
-    assert slowly.promises == width.promises
+    assert slowly.promises.times == width.promises.times
     assert slowly.bps is not None
     assert slowly.bps > 3 * NARROW_BPS
 
@@ -245,7 +238,7 @@ def test_it_never_carries_less_than_nothing_nor_more_than_trains_and_what_came_s
         if width.bps is not None:
             most = max([item.bits / max(1e-9, item.seconds) for item in width.trains] + [width.full_bps])
             assert 0.0 < width.bps <= most * (1 + 1e-9)
-        assert len(width.promises) <= 2
+        assert len(width.promises.times) <= 2
 
 
 def test_trains_are_not_believed_for_a_minute_after_more_came_without_a_queue_than_they_allow() -> None:
@@ -260,7 +253,7 @@ def test_trains_are_not_believed_for_a_minute_after_more_came_without_a_queue_th
 def test_as_much_as_trains_allow_may_come() -> None:
     assert looked(UNKNOWN_WIDTH, NARROW_BPS, 5, received_bps=1.2 * NARROW_BPS).told
     full = filled(UNKNOWN_WIDTH, 2 * NARROW_BPS)
-    assert looked(full, NARROW_BPS, 1, received_bps=2 * NARROW_BPS).doubted_s == 0, "the queue went just now"
+    assert looked(full, NARROW_BPS, 1, received_bps=2 * NARROW_BPS).doubt.seconds == 0, "the queue went just now"
 
 
 def test_trains_are_believed_again_once_they_allow_what_came() -> None:
