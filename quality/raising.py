@@ -73,22 +73,13 @@ def probe_on(state: ControllerState, probe: Trial, now: float) -> Stepped:
 
 def bring_back(state: ControllerState, evidence: Evidence, now: float, *, proved: bool) -> Stepped:
     """The most useful steps of those that are held down. `proved`: the way is known to carry all that is wanted."""
-    width, lossy = state.width, bool(evidence.trouble)
-    room_bps = None if lossy else width.bps
-    known_s = PROVED_S if proved or room_bps is not None else WIDENED_S if state.widened else CLEAN_S
-    if not state.held or not (lossy or state.clean >= known_s):
-        return state, ()
-    if (waits(state.waits, Kind.RAISE, now) and not width.wider) or (width.was_full and not lossy):
-        return state, ()
-    if room_bps is not None and state.is_rising:
+    lossy = bool(evidence.trouble)
+    room_bps = None if lossy else state.width.bps
+    if not _may_raise(state, now, known=proved or room_bps is not None, lossy=lossy):
         return state, ()
     assert state.inputs is not None
     asked, videos = state.asked, state.judged(evidence)
-    # It goes up layer by layer.
-    spare = 1 if proved else _spare(state)
-    none, one = state.restless(now, MAX_SWITCHES - spare), state.restless(now, MAX_SWITCHES - spare - 1)
-    top = {sid: above(asked[sid], most=0 if sid in none else 1 if sid in one else 2) for sid in asked}
-    top = {sid: lower(top[sid], quality) for sid, quality in state.allowed}
+    top = _one_up(state, now, 1 if proved else _spare(state))
     budget_bps = WIDER * evidence.received_bps if state.widened else 0.0
     if room_bps is not None:
         budget_bps = ROOMY * room_bps
@@ -96,18 +87,40 @@ def bring_back(state: ControllerState, evidence: Evidence, now: float, *, proved
     covered = wanted != asked
     if not covered:
         wanted = steps_up(videos, asked, top, state.inputs[1], 0.0, least=1)
-    needed_bps = bitrate_bps(videos, wanted)
-    known = evidence.available_bps
-    proven = known is not None and known >= PROVEN * (evidence.received_bps + needed_bps - bitrate_bps(videos, asked))
-    patience_s = UNPROVEN_S
-    if room_bps is not None and TIGHT * room_bps < needed_bps:
-        proven, patience_s = False, KNOWN_UNPROVEN_S
-    if wanted == asked or not (proven or covered or lossy or state.clean >= patience_s):
+    if wanted == asked:
+        return state, ()
+    more_bps = bitrate_bps(videos, wanted) - bitrate_bps(videos, asked)
+    fits = room_bps is None or TIGHT * room_bps >= bitrate_bps(videos, wanted)
+    known_bps = evidence.available_bps
+    proven = fits and known_bps is not None and known_bps >= PROVEN * (evidence.received_bps + more_bps)
+    patience_s = UNPROVEN_S if fits else KNOWN_UNPROVEN_S
+    if not (covered or proven or lossy or state.clean >= patience_s):
         return state, ()
     calm = f"no picture broke for {state.unbroken} s" if lossy else f"clean for {state.clean} s"
-    reason = calm + (f", {kbps(known)} estimated" if known is not None else "")
+    reason = calm + (f", {kbps(known_bps)} estimated" if known_bps is not None else "")
     reason += f", on a way that carries {kbps(room_bps)}" if room_bps is not None else ""
     return attempt(state, Kind.RAISE, enabled(wanted), now, reason, "the higher layer, and no trouble")
+
+
+def _may_raise(state: ControllerState, now: float, *, known: bool, lossy: bool) -> bool:
+    """Whether something is held down, and all was well for long enough; `known`: what the way carries."""
+    width = state.width
+    clean_s = PROVED_S if known else WIDENED_S if state.widened else CLEAN_S
+    if not state.held or not (lossy or state.clean >= clean_s):
+        return False
+    if (waits(state.waits, Kind.RAISE, now) and not width.wider) or (width.was_full and not lossy):
+        return False
+    return lossy or not state.is_rising
+
+
+def _one_up(state: ControllerState, now: float, spare: int) -> dict[str, VideoQuality | None]:
+    """How far each may go up: layer by layer, as far as the minute's switches go, with `spare` of them left."""
+    none, one = state.restless(now, MAX_SWITCHES - spare), state.restless(now, MAX_SWITCHES - spare - 1)
+    allowed = dict(state.allowed)
+    return {
+        sid: lower(above(quality, most=0 if sid in none else 1 if sid in one else 2), allowed[sid])
+        for sid, quality in state.asked.items()
+    }
 
 
 def _spare(state: ControllerState) -> int:
