@@ -145,10 +145,12 @@ def longer(all_waits: tuple[Wait, ...], kind: Kind, now: float, first_s: float =
     return (*_without(all_waits, kind), Wait(kind, now + wait_s, wait_s))
 
 
-def longer_after_all(all_waits: tuple[Wait, ...], kind: Kind, now: float) -> tuple[Wait, ...]:
+def longer_after_all(
+    all_waits: tuple[Wait, ...], kind: Kind, now: float, first_s: float = FIRST_WAIT_S
+) -> tuple[Wait, ...]:
     """A trial that was taken for one that worked (`shorter`) failed late: as if it had failed at once."""
-    failed = longer(all_waits, kind, now)
-    return longer(failed, kind, now) if any(wait.kind is kind for wait in all_waits) else failed
+    failed = longer(all_waits, kind, now, first_s)
+    return longer(failed, kind, now, first_s) if any(wait.kind is kind for wait in all_waits) else failed
 
 
 def shorter(all_waits: tuple[Wait, ...], kind: Kind, now: float) -> tuple[Wait, ...]:

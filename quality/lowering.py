@@ -6,7 +6,17 @@ from quality.asking import MAX_SWITCHES, Stepped, ask, attempt, kbps, shared_out
 from quality.controller_state import ControllerState
 from quality.evidence import Evidence
 from quality.layer_steps import bitrate_bps, enabled, height, most_worth, worth_of
-from quality.layer_trials import BETTER, Kind, Trial, longer, longer_after_all, shorter, waits
+from quality.layer_trials import (
+    BETTER,
+    FILLED_WAIT_S,
+    FIRST_WAIT_S,
+    Kind,
+    Trial,
+    longer,
+    longer_after_all,
+    shorter,
+    waits,
+)
 from quality.stats import VideoQuality
 from quality.way_width import LEAST_BITS
 
@@ -42,7 +52,8 @@ def fit(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
     if state.trial is not None and not fitting:
         state = replace(state, waits=longer(state.waits, state.trial.kind, now), widened=False)
     elif brimming or now - state.raised_at < SOON_S:
-        state = replace(state, waits=longer_after_all(state.waits, Kind.RAISE, now), widened=False)
+        first_s = FILLED_WAIT_S if brimming else FIRST_WAIT_S
+        state = replace(state, waits=longer_after_all(state.waits, Kind.RAISE, now, first_s), widened=False)
     reason = f"{f'{evidence.lost_ratio:.0%} lost' if idle else 'a queue stands'}, and {kbps(comes_bps)} come"
     return attempt(replace(state, trial=None), Kind.FIT, less, now, reason, "neither from then on")
 

@@ -7,7 +7,7 @@ import pytest
 from quality.controller import step
 from quality.controller_state import ControllerState
 from quality.evidence import gather
-from quality.layer_trials import FIRST_WAIT_S, Kind
+from quality.layer_trials import FILLED_WAIT_S, Kind
 from quality.promises import NO_PROMISES, Promise, Promises
 from quality.way_load import WayLoad
 from quality.way_width import WayWidth
@@ -242,7 +242,7 @@ def test_a_raise_that_fills_a_hidden_way_slowly_gives_place_as_the_queue_goes_on
     assert room.times(Kind.FIT)
     assert room.asked == {"TR_a": HIGH, "TR_b": LOW}, "less than comes"
     (wait,) = (wait for wait in room.state.waits if wait.kind is Kind.RAISE)
-    assert wait.wait_s == FIRST_WAIT_S
+    assert wait.wait_s == FILLED_WAIT_S
 
 
 @pytest.mark.parametrize(
