@@ -79,7 +79,7 @@ def bring_back(state: ControllerState, evidence: Evidence, now: float, *, proved
         return state, ()
     assert state.inputs is not None
     asked, videos = state.asked, state.judged(evidence)
-    top = _one_up(state, now, 1 if proved else _spare(state))
+    top = _highest(state, now, 1 if proved else _spare(state))
     budget_bps = WIDER * evidence.received_bps if state.widened else 0.0
     if room_bps is not None:
         budget_bps = ROOMY * room_bps
@@ -113,8 +113,8 @@ def _may_raise(state: ControllerState, now: float, *, known: bool, lossy: bool) 
     return lossy or not state.is_rising
 
 
-def _one_up(state: ControllerState, now: float, spare: int) -> dict[str, VideoQuality | None]:
-    """How far each may go up: layer by layer, as far as the minute's switches go, with `spare` of them left."""
+def _highest(state: ControllerState, now: float, spare: int) -> dict[str, VideoQuality | None]:
+    """How far up each may go: each layer is a switch, and `spare` of the minute's are to be left."""
     none, one = state.restless(now, MAX_SWITCHES - spare), state.restless(now, MAX_SWITCHES - spare - 1)
     allowed = dict(state.allowed)
     return {

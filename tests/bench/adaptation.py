@@ -1,7 +1,7 @@
 """Layer controllers on simulated links, beside what somebody who knows the link's future has through the same server.
 
 And beside somebody who knows its present, which no controller does, by one policy, and by the one of many that turned
-out best in each run: what is between that and the optimum is mostly foresight.
+out best in each run: what is between that and the optimum is foresight, and what none of these policies does.
 
 Run: `python -m tests.bench.adaptation [links] [one|three|sparse|rich] [sdk|tap] [seeds] [first seed] [kbit] [ms]`, with
 links of development, held-out, looked-at or untouched, kbit of a shaper's bucket of tokens, and ms of jitter within

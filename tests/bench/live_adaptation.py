@@ -293,12 +293,12 @@ def _recovery(seconds: list[Second], aim: float) -> float | None:
     return None
 
 
-def at_least(least: float) -> Callable[[str], int]:
+def at_least(least: int) -> Callable[[str], int]:
     """A whole number of an option."""
 
     def number(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, {least:g} or more")
+            raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, {least} or more")
         return int(text)
 
     return number

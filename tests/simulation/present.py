@@ -2,7 +2,7 @@
 
 And what publishers send: the best that the server could forward within the link decides which layers are asked for.
 `best_of_present` takes of many policies, for each run, the one that turned out best: what is between it and the
-optimum is mostly foresight.
+optimum is foresight, and what none of these policies does.
 """
 
 from collections import deque
