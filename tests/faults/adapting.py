@@ -28,6 +28,14 @@ class Scene:
     link: NarrowLink
     agent: WatchedAgent
 
+    @property
+    def decided(self) -> str:
+        """All decisions in words: of a list, pytest shows the beginning."""
+        return "; ".join(
+            f"{item['at']:.0f} s {item['track']} {item['from_quality']} to {item['to_quality']}: {item['reason']}"
+            for item in self.agent.decisions
+        )
+
     async def phase(self, seconds: float, *, rate_bps: int | None = None, loss: int | None = None) -> list[Second]:
         """Let `seconds` pass, at another rate or loss where given; what came in them."""
         if rate_bps is not None:

@@ -69,7 +69,7 @@ def hearing(seconds: list[Second]) -> float:
 def assert_calm(scene: Scene) -> None:
     """No video's layers were asked for more often than may be."""
     for name in VIDEOS:
-        assert busiest_minute(scene.agent.decisions, name) <= SWITCHES_A_MINUTE, scene.agent.decisions
+        assert busiest_minute(scene.agent.decisions, name) <= SWITCHES_A_MINUTE, scene.decided
 
 
 async def test_a_link_that_gets_narrow_has_smaller_pictures_that_come_and_the_large_ones_afterwards(
@@ -101,7 +101,7 @@ async def test_on_a_link_that_stays_narrow_nothing_swings(server_binary: Path, t
         seconds = await scene.phase(75)
         for name in VIDEOS:
             assert longest_stop_s(seconds, name) <= LONGEST_STOP_S, name
-            assert taken_back(scene.agent.decisions[settled:], name) <= 3, scene.agent.decisions
+            assert taken_back(scene.agent.decisions[settled:], name) <= 3, scene.decided
         assert_calm(scene)
         await assert_told(scene.agent)
 
@@ -130,7 +130,7 @@ async def test_where_a_lower_layer_loses_as_much_the_higher_one_is_asked_for_aga
     async with adapting(server_binary, tmp_path) as scene:
         await scene.phase(60, loss=LOSS_PERCENT)
         last = scene.agent.seconds[-1]
-        assert {asked(last, name) for name in VIDEOS} == {"high"}, scene.agent.decisions
+        assert {asked(last, name) for name in VIDEOS} == {"high"}, scene.decided
         kinds = [item["decision"] for item in scene.agent.decisions]
         assert kinds.count("relieve") <= kinds.count("undo") + kinds.count("raise"), "what was tried was taken back"
 
@@ -146,7 +146,7 @@ async def test_delay_alone_lowers_no_layer_and_shows_in_what_is_judged(server_bi
         for name in VIDEOS:
             wanted = [asked(second, name) for second in far]
             # A busy machine skips frames, and the loop may try what that is about.
-            assert wanted.count("high") >= 0.6 * len(wanted), scene.agent.decisions
+            assert wanted.count("high") >= 0.6 * len(wanted), scene.decided
             assert scores(far, name) > 80, name
         round_trips = [second.round_trip_s for second in far]
         assert min(round_trips) >= 2 * FAR_MS / 1000
