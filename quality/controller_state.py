@@ -13,6 +13,7 @@ from quality.trains import NO_JITTER, Jitter
 from quality.way_width import LEAST_BITS, UNKNOWN_WIDTH, WayWidth
 
 IDLE_QUEUE_S = 0.04
+CLOSER = 2.0  # times what comes: a second's trains vary by less
 ROOMY = 0.9  # of what the way carries may be asked for: scenes vary, sound and repairs come besides
 WIDE = 0.5  # of what a wide way carries is all that is wanted
 SWITCH_WINDOW_S = 60.0
@@ -204,11 +205,18 @@ class ControllerState:
     def is_idle(self, evidence: Evidence) -> bool:
         """Whether no queue stands on the way, as far as the round trip tells.
 
-        One that was measured seconds ago is of a queue that may be gone.
+        One that was measured seconds ago is of a queue that may be gone, and a way that became longer has none.
         """
         if evidence.round_trip_s is None or evidence.round_trip_s - self.round_trip_s <= IDLE_QUEUE_S:
             return True
-        return not evidence.is_measured_anew and self._is_drained(evidence)
+        return self._comes_closer(evidence) or (not evidence.is_measured_anew and self._is_drained(evidence))
+
+    def _comes_closer(self, evidence: Evidence) -> bool:
+        """Whether packets come far closer, two seconds on end, than a way full of what comes would space them."""
+        if evidence.lost_ratio > WHOLE or not self.width.told:
+            return False
+        trains = (self.width.trains[-1], evidence.train.without(self.jitter.seconds))
+        return all(each.bits > max(LEAST_BITS, CLOSER * evidence.received_bps * each.seconds) for each in trains)
 
     def _is_drained(self, evidence: Evidence) -> bool:
         """Whether far less comes than while a queue stood, and whole: what comes through one is all that fits."""

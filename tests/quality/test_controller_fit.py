@@ -181,6 +181,20 @@ def test_a_way_that_became_longer_is_no_narrow_one() -> None:
     assert room.times(Kind.FIT) == [], "packets come as close as before, whatever the publisher sends"
 
 
+@pytest.mark.parametrize(("width_bps", "raised"), [(WIDE_BPS, True), (3e6, False), (None, False)])
+def test_what_was_lowered_comes_back_on_a_way_that_became_longer_where_packets_come_close(
+    width_bps: float | None, raised: bool
+) -> None:
+    room = Room()
+    room.width_bps = width_bps
+    room.pass_seconds(4)
+    room.lower(MEDIUM)
+    room.link_bps, room.queue_stands = WIDE_BPS, True
+    room.pass_seconds(15)
+    assert room.state.round_trip_s < FULL_S - 0.04, "the shorter one is not forgotten"
+    assert (room.asked == {"TR_a": HIGH, "TR_b": HIGH}) is raised
+
+
 @pytest.mark.parametrize(("lost", "fitted_at"), [(0.19, []), (0.21, [6])])
 def test_without_a_queue_a_fifth_of_the_packets_has_to_be_lost(lost: float, fitted_at: list[int]) -> None:
     room = Breaking(lost=lost)
