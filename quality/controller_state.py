@@ -9,8 +9,8 @@ from quality.evidence import Evidence, LayerRate, learned
 from quality.layer_steps import bitrate_bps, enabled, lower, measured
 from quality.layer_trials import SEEN_S, Trial, Wait
 from quality.stats import VideoQuality
-from quality.trains import NO_JITTER, Jitter
-from quality.way_width import LEAST_BITS, UNKNOWN_WIDTH, WayWidth
+from quality.trains import LEAST_BITS, NO_JITTER, Jitter
+from quality.way_width import UNKNOWN_WIDTH, WayWidth
 
 IDLE_QUEUE_S = 0.04
 CLOSER = 2.0  # times what comes: a second's trains vary by less
@@ -200,7 +200,7 @@ class ControllerState:
         if self.width.told or self.width.full_s < FILLED_S:
             return False
         train = self.width.trains[-1]
-        return LEAST_BITS <= train.bits < FILLED * evidence.received_bps * train.seconds
+        return train.bits >= LEAST_BITS and not train.is_closer_than(FILLED * evidence.received_bps)
 
     def is_idle(self, evidence: Evidence) -> bool:
         """Whether no queue stands on the way, as far as the round trip tells.
@@ -216,7 +216,7 @@ class ControllerState:
         if evidence.lost_ratio > WHOLE or not self.width.told:
             return False
         trains = (self.width.trains[-1], evidence.train.without(self.jitter.seconds))
-        return all(each.bits > max(LEAST_BITS, CLOSER * evidence.received_bps * each.seconds) for each in trains)
+        return all(each.is_closer_than(CLOSER * evidence.received_bps) for each in trains)
 
     def _is_drained(self, evidence: Evidence) -> bool:
         """Whether far less comes than while a queue stood, and whole: what comes through one is all that fits."""

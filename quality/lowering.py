@@ -18,7 +18,6 @@ from quality.layer_trials import (
     waits,
 )
 from quality.stats import VideoQuality
-from quality.way_width import LEAST_BITS
 
 FITS = 0.95  # of what comes through a full way: the queue has to drain
 OVER = 1.25  # times what comes, and more than that is asked for: scenes vary
@@ -70,8 +69,7 @@ def _is_too_narrow(state: ControllerState, evidence: Evidence) -> bool:
         return False
     if state.is_idle(evidence):  # round trips are measured every few seconds
         return evidence.lost_ratio >= LOST
-    train = state.width.trains[-1]
-    return train.bits < max(LEAST_BITS, asked_bps * train.seconds)
+    return not state.width.trains[-1].is_closer_than(asked_bps)
 
 
 def _server_acts(evidence: Evidence) -> bool:

@@ -18,6 +18,7 @@ HEADER_BYTES = 60  # of RTP with its extensions, SRTP, UDP and IP: W3C's bytes l
 LEAST_FRAMES = 3  # fewer tell nothing of what a frame takes
 UNLIKE = 1.5  # times the bits of another video's frames: jitter can be told apart
 DEVIATION = 0.15  # of a second's mean, as seen on a real link
+LEAST_BITS = 100_000.0  # behind first packets: fewer say nothing
 RESOLUTION_S = 0.0003  # of a second's mean: the counter has milliseconds, of many frames
 KEPT = 0.98  # of what was learned, a second: half of it is of the last 35
 LEAST_LEFT = 0.2  # of the seconds, without jitter: what is left is as uncertain as the jitter
@@ -38,6 +39,10 @@ class Train:
     def without(self, jitter_s: float) -> "Train":
         """This as it would have come without so much jitter in each frame."""
         return Train(self.bits, max(LEAST_LEFT * self.seconds, self.seconds - jitter_s * self.frames), self.frames)
+
+    def is_closer_than(self, bps: float) -> bool:
+        """Whether enough came, and closer than a way of that width would space it."""
+        return self.bits >= max(LEAST_BITS, bps * self.seconds)
 
 
 NO_TRAIN = Train()

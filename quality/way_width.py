@@ -13,10 +13,9 @@ queue than the trains allow, they are not believed for a while.
 from dataclasses import dataclass, replace
 
 from quality.promises import NO_PROMISES, Promises
-from quality.trains import Train, total
+from quality.trains import LEAST_BITS, Train, total
 from quality.way_load import NO_LOAD, WayLoad
 
-LEAST_BITS = 100_000.0  # fewer say nothing
 LEAST_S = 0.001  # the counter's resolution
 LOOKED_S = 3  # a second's trains vary by some 15% on a real link
 CHANGED_S, CHANGED = 2, 1.6  # the latest seconds say this much more than those before: these are of a narrower way
