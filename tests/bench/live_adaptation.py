@@ -27,7 +27,7 @@ from quality.presets import simulcast_layers
 from quality.stats import VideoQuality
 from tests.integration.narrow_link import BUCKET_BYTES, QUEUE_MS, NarrowLink, why_not
 from tests.integration.publishing import FPS, Publisher
-from tests.integration.watched_agent import Second, TrackSecond, WatchedAgent
+from tests.integration.watched_agent import Second, TrackSecond, WatchedAgent, in_words
 
 WARM_UP_S = 15.0  # the publishers' own estimators let their highest layers out by then
 NOISE = 6  # hard to code, yet not so hard that encoders skip frames of the lower layers
@@ -155,7 +155,7 @@ async def _watch(link: NarrowLink, agent: WatchedAgent, room: Room) -> list[Row]
                 print(line(rows, phase, began), flush=True)
             seen = len(agent.seconds)
             for event in agent.decisions[told:]:
-                print(decision(event, began), flush=True)
+                print(in_words(event, began), flush=True)
             told = len(agent.decisions)
             await asyncio.sleep(0.1)
     return rows
@@ -196,14 +196,6 @@ def _track_line(item: TrackSecond) -> str:
 
 def _ms(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds * 1000:.0f}"
-
-
-def decision(event: dict[str, object], began: float) -> str:
-    """A decision in a line."""
-    at = event["at"]
-    assert isinstance(at, float)
-    step = f"{event['from_quality']} -> {event['to_quality']}"
-    return f"{at - began:6.1f} s  >>> {event['track']}: {step}, {event['reason']}"
 
 
 def worth(item: TrackSecond) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 from agent.service.local_server import LocalServer
 from tests.integration.narrow_link import NarrowLink
 from tests.integration.publishing import Publisher
-from tests.integration.watched_agent import Second, WatchedAgent
+from tests.integration.watched_agent import Second, WatchedAgent, in_words
 
 WIDE_BPS = 10_000_000
 SPEAKER, CAMERA = "speaker", "camera"
@@ -31,10 +31,7 @@ class Scene:
     @property
     def decided(self) -> str:
         """All decisions in words: of a list, pytest shows the beginning."""
-        return "; ".join(
-            f"{item['at']:.0f} s {item['track']} {item['from_quality']} to {item['to_quality']}: {item['reason']}"
-            for item in self.agent.decisions
-        )
+        return "\n".join(map(in_words, self.agent.decisions))
 
     async def phase(self, seconds: float, *, rate_bps: int | None = None, loss: int | None = None) -> list[Second]:
         """Let `seconds` pass, at another rate or loss where given; what came in them."""

@@ -76,6 +76,12 @@ class Second:
         return max(found, key=lambda item: item.fps, default=None)
 
 
+def in_words(decision: dict[str, Any], began: float = 0.0) -> str:
+    """One of `WatchedAgent.decisions` in a line, at seconds from `began`."""
+    step = f"{decision['from_quality']} -> {decision['to_quality']}"
+    return f"{decision['at'] - began:6.1f} s  >>> {decision['track']}: {step}, {decision['reason']}"
+
+
 class WatchedAgent:
     """`async with` starts and ends it. `behind` are words before the command, as those of a network namespace.
 
