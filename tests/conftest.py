@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from tests.hung_tests import pytest_configure
 from tests.second_runs import (
     pytest_handlecrashitem,
     pytest_report_teststatus,
@@ -16,6 +17,7 @@ from tests.second_runs import (
 from tests.whole_files import pytest_xdist_make_scheduler
 
 __all__ = [
+    "pytest_configure",
     "pytest_handlecrashitem",
     "pytest_report_teststatus",
     "pytest_runtest_logreport",

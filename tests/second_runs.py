@@ -4,10 +4,13 @@ One whose worker process died in native code: the SDK sometimes aborts the whole
 a service one room, which it starts again; it shall not cost a test run either. And up to MOST_FAILED tests of those
 that wait for real servers and browsers, where a busy machine can outlast any patience: they are run again at the end,
 when they have it alone.
-A second run that died in native code after its test had passed counts as passed, for the same reason.
+A process that hung counts as one that died (`hung_tests`).
+A second run that died in native code, or hung, after its test had passed counts as passed, for the same reason.
 Only runs that share a machine among workers (`-n`) have second runs, and their output names each one.
 """
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,7 +33,8 @@ _put_off: dict[str, pytest.TestReport] = {}
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport) -> None:
-    """Replace the report of the death by that of the second run."""
+    """Replace the report of the death by that of the second run, which a failure before it waits for no more."""
+    _put_off.pop(crashitem, None)
     _run_again(crashitem, report, "its worker died")
 
 
@@ -68,18 +72,35 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 def _run_again(test: str, report: pytest.TestReport, why: str) -> None:
     _again.add(test)
     with tempfile.TemporaryDirectory() as folder:
-        results = Path(folder) / "results.xml"
+        results, output = Path(folder) / "results.xml", Path(folder) / "output"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", f"--junit-xml={results}", test]
-        try:
-            again = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-        except subprocess.TimeoutExpired:
-            return
-        passed = again.returncode == 0 or (again.returncode < 0 and _passed(results))
-    sys.stderr.write(f"\n{test}: {why}; run again: exit code {again.returncode}\n")
+        code = _end_of(command, output)
+        passed = code == 0 or ((code is None or code < 0) and _passed(results))
+        told = output.read_text(errors="replace")[-4000:]
+    how = f"exit code {code}" if code is not None else f"no end within {TIMEOUT_S} s"
+    sys.stderr.write(f"\n{test}: {why}; run again: {how}\n")
     if passed:
         _pass(report)
     else:
-        report.longrepr = f"{report.longrepr}; and when run again:\n{again.stdout[-4000:]}"
+        report.longrepr = f"{report.longrepr}; and when run again:\n{told}"
+
+
+def _end_of(command: list[str], output: Path) -> int | None:
+    """The command's exit code; None if it had to be ended, with all that it started.
+
+    Its output goes to a file: a pipe would be waited for until the last process that inherited it ends.
+    """
+    with (
+        output.open("wb") as told,
+        subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT, start_new_session=True) as run,
+    ):
+        try:
+            return run.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGKILL)
 
 
 def _passed(results: Path) -> bool:
