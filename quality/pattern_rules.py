@@ -22,7 +22,7 @@ from quality.pattern_series import (
     other_layer,
     within,
 )
-from quality.pattern_silence import is_alive_silence
+from quality.pattern_silence import is_alive_silence, is_reported
 from quality.stats import Direction, QualityLimitationReason, TrackKind, TrackSource
 from quality.window import Window
 
@@ -214,7 +214,7 @@ def freeze(view: View) -> Finding:
 def stuck_track(view: View) -> Finding:
     """An unmuted track gives nothing: no packets, or packets of which no picture comes."""
     latest = view.latest
-    if not _should_flow(latest):
+    if not _should_flow(latest) or _may_stand_still(view):
         return Finding(Presence.ABSENT, "nothing is expected of it")
     without_s = lasting_s(view.samples, _without_packets)
     undecoded_s = lasting_s(view.samples, _without_frames) if _is_moving_video(latest) else 0.0
@@ -321,12 +321,16 @@ def _is_moving_video(window: Window) -> bool:
 
 
 def _should_flow(window: Window) -> bool:
-    """A still screen may send nothing as long as its sender is not known dead."""
     if window.stream_paused:
         return False
-    if window.direction is Direction.OUTBOUND:
-        return window.kind is TrackKind.AUDIO or _should_be_encoded(window)
-    return window.source is not TrackSource.SCREEN_SHARE or window.sender_reports == 0
+    outbound = window.direction is Direction.OUTBOUND
+    return not outbound or window.kind is TrackKind.AUDIO or _should_be_encoded(window)
+
+
+def _may_stand_still(view: View) -> bool:
+    """A received screen may send nothing as long as its sender is not known dead."""
+    screen = view.latest.direction is Direction.INBOUND and view.latest.source is TrackSource.SCREEN_SHARE
+    return screen and is_reported(view) is not False
 
 
 def _should_be_encoded(window: Window) -> bool:

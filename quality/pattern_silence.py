@@ -6,6 +6,7 @@ from quality.window import Window
 
 SILENT_S = 10.0
 SILENT_PACKET_BYTES = 12.0  # digital silence is 3 bytes of Opus, 8 with RED; a quiet room is 20 and more
+REPORTED_S = 7.0  # livekit-server passes a report on every 3 s, and one of them may be lost
 # A microphone that gives nothing has the last of 16 bits at most (-90); a quiet room behind noise suppression is above.
 DEAD_DBFS = -80.0
 ALIVE_DBFS = -70.0
@@ -61,5 +62,11 @@ def _silent_by_packets(view: View, windows: tuple[Window, ...]) -> Finding:
 
 def is_alive_silence(view: View) -> bool:
     """Audio without packets whose sender still reports: silent, not stuck."""
-    recent = within(view.samples, view.now, SILENT_S)
-    return view.latest.kind is TrackKind.AUDIO and any(window.sender_reports for window in recent[-5:])
+    return view.latest.kind is TrackKind.AUDIO and is_reported(view) is True
+
+
+def is_reported(view: View) -> bool | None:
+    """Whether the sender reported lately; None where reports are not counted."""
+    counts = [window.sender_reports for window in within(view.samples, view.now, REPORTED_S)]
+    known = [count for count in counts if count is not None]
+    return any(known) if known else None

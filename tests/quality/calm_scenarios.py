@@ -38,11 +38,12 @@ def calm_audio(random: Random) -> Trace:
 
 
 def calm_screen(random: Random) -> Trace:
-    """A screen that moves, stands still for long, and moves again."""
+    """A screen that moves, stands still for long, and moves again: with a frame now and then, or reports only."""
     seconds = calm(random, SECONDS, Second(fps=15.0))
     still = random.randint(10, 30)
     end = still + random.randint(20, 45)
-    seconds = change(seconds, still, end, lambda s, _: replace(s, fps=1.0, rate=0.01, sent=random.random() < 0.5))
+    frames = random.choice((0.0, 0.5))
+    seconds = change(seconds, still, end, lambda s, _: replace(s, fps=1.0, rate=0.01, sent=random.random() < frames))
     return Trace("calm screen", tuple(Track(random, source=TrackSource.SCREEN_SHARE).windows(seconds)))
 
 

@@ -24,6 +24,7 @@ from quality.window import Window, delta
 from tests.quality.traces import EPOCH
 
 PAYLOAD_BYTES = 1100
+REPORTS_EVERY_S = 3.0  # livekit-server's interval
 MEAN_GAP_FRAMES = 30  # over which W3C averages the time between frames
 LAYERS = (
     VideoLayer(VideoQuality.LOW, 320, 180),
@@ -52,7 +53,7 @@ class Second:
     stalls: tuple[tuple[float, float], ...] = ()  # (begin, length) of pauses of the picture, in seconds
     muted: bool = False
     paused: bool = False
-    reports: int | None = 1
+    reports: int | None = 1  # at a time
     key_frame_requests: int = 0
     key_frames: int = 0  # that nobody asked for
     restarted: bool = False  # the stream begins anew with this second: another SSRC, counters from zero
@@ -106,7 +107,7 @@ class Track:
             if second.sent and not second.muted and not second.paused:
                 self._send(second, length, direction)
             if not second.muted and direction is Direction.INBOUND:
-                self._report(second)
+                self._report(second, length)
             self.at += length
             after = self._snapshot(second, direction)
             result.append((self.at, delta(before, after)))
@@ -128,8 +129,9 @@ class Track:
             layers=LAYERS if video else (),
         )
 
-    def _report(self, second: Second) -> None:
-        reports = None if second.reports is None else (self.inbound.reports_sent or 0) + second.reports
+    def _report(self, second: Second, length: float) -> None:
+        passed_on = int((self.at + length) // REPORTS_EVERY_S - self.at // REPORTS_EVERY_S)
+        reports = None if second.reports is None else (self.inbound.reports_sent or 0) + second.reports * passed_on
         self.inbound = replace(
             self.inbound, reports_sent=reports, pli_count=self.inbound.pli_count + second.key_frame_requests
         )

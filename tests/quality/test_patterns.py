@@ -288,6 +288,16 @@ def test_a_silence_without_reports_is_stuck_and_with_them_silent() -> None:
     assert set(began([SPEECH] * 5 + [replace(quiet, sender_reports=1)] * 20)) == {Pattern.SILENT_TRACK}
 
 
+def test_a_screen_that_stands_still_is_stuck_only_once_two_reports_are_missing() -> None:
+    screen = replace(HD, source=TrackSource.SCREEN_SHARE)
+    still = replace(NOTHING, source=TrackSource.SCREEN_SHARE, sender_reports=0)
+    reported = [still, still, replace(still, sender_reports=1)]
+    assert began([screen] * 5 + reported * 20) == {}
+    told = began([screen] * 5 + reported * 2 + [still] * 20)
+    assert set(told) == {Pattern.STUCK_TRACK}
+    assert 6.0 <= told[Pattern.STUCK_TRACK].at - (EPOCH + 11) <= 8.0
+
+
 def test_longer_windows_tell_the_same() -> None:
     """A poller that ticks every two seconds: the same patterns, at most two windows apart."""
     twice = replace(LOSSY, duration_s=2.0, packets=380, packets_lost=20, bytes=440_000, frames=60)
