@@ -18,6 +18,7 @@ from quality.window import Window, combined, delta
 MODEL_SPAN_S = 5.0  # as long as the server's interval: a freeze of a second must not be all that is seen
 LEAST_SPAN_S = 3.0  # the first second of a stream has few frames
 SPEECH_BPS = 12_000.0  # below, nobody speaks: Opus for speech is sent at 16 kb/s and more (RFC 7587 section 3.1.1)
+UNBROKEN = 0.8  # of a second's packets, or more: the rest may be on its way
 BURST_SPAN_S = 30.0
 
 
@@ -145,7 +146,7 @@ def _audio_path(span: Window, history: Sequence[Window], coding: Coding) -> audi
     """What speech goes through; only this end's leg is known of its delay."""
     legs = () if span.round_trip_time_s is None else (span.round_trip_time_s,)
     # Half of what comes is there twice, whoever mends by it.
-    loudest_bps = max(window.bitrate_bps for window in history) / (2.0 if coding.red else 1.0)
+    loudest_bps = max(map(_unbroken_bps, history)) / (2.0 if coding.red else 1.0)
     return audio_model.AudioPath(
         one_way_delay_s=audio_model.one_way_delay_s(legs, span.jitter_buffer_delay_s),
         loss_ratio=span.loss_ratio,
@@ -153,3 +154,11 @@ def _audio_path(span: Window, history: Sequence[Window], coding: Coding) -> audi
         bitrate_bps=loudest_bps if loudest_bps >= SPEECH_BPS else None,
         red=coding.mends,
     )
+
+
+def _unbroken_bps(window: Window) -> float:
+    """What sound took that came all the time, lost packets too; 0 of a second with a pause, which says less of it."""
+    sounding_s = window.packets_expected * audio_model.PACKET_S
+    if not window.packets or sounding_s < UNBROKEN * window.duration_s:
+        return 0.0
+    return window.bytes * 8 / (window.packets * audio_model.PACKET_S)

@@ -14,7 +14,7 @@ from quality.participants import Agreement, ParticipantJudgement, ServerOpinion,
 from quality.patterns import Pattern
 from quality.samples import participant_sample, track_sample
 from quality.score import ConnectionQuality, Score, mean_opinion_score
-from quality.stats import InboundRtp, TrackKind, TrackSnapshot
+from quality.stats import InboundRtp, TrackKind, TrackSnapshot, TrackSource
 from quality.video_model import VideoCodec
 from quality.window import Window, combined, delta
 from tests.quality.traces import EPOCH, camera_window, received
@@ -151,6 +151,39 @@ def test_the_bitrate_of_speech_is_that_of_its_loudest_second() -> None:
     model = judged((*loud, *after), PLAIN)[-1].model
     assert model is not None
     assert told(model.reasons, "Opus at 32 kb/s")
+
+
+def spoken(seconds: list[tuple[int, int, int]]) -> tuple[TrackSnapshot, ...]:
+    """Seconds of sound: packets that came, that were lost, and bytes of each."""
+    stats = InboundRtp(ssrc=7)
+    snapshots = [TrackSnapshot("TR", TrackKind.AUDIO, TrackSource.MICROPHONE, EPOCH, stats)]
+    for at, (packets, lost, size) in enumerate(seconds, 1):
+        stats = replace(
+            stats,
+            packets_received=stats.packets_received + packets,
+            packets_lost=stats.packets_lost + lost,
+            bytes_received=stats.bytes_received + packets * size,
+        )
+        snapshots.append(TrackSnapshot("TR", TrackKind.AUDIO, TrackSource.MICROPHONE, EPOCH + at, stats))
+    return tuple(snapshots)
+
+
+def test_who_says_a_word_now_and_then_is_not_taken_for_a_low_bitrate() -> None:
+    """With discontinuous transmission, 0.4 s at 32 kb/s among pauses are 13 kb/s in their second."""
+    pause, word, speech = (3, 0, 20), (22, 0, 75), (50, 0, 45)
+    listener = judged(spoken(([word] + [pause] * 9) * 3), PLAIN)[-1].model
+    assert listener is not None
+    assert not told(listener.reasons, "Opus at")
+    speaker = judged(spoken([speech, word, pause] * 3), PLAIN)[-1].model
+    assert speaker is not None
+    assert told(speaker.reasons, "Opus at 18 kb/s"), "of the second without a pause"
+
+
+def test_lost_packets_are_no_lower_bitrate_of_what_is_spoken() -> None:
+    model = judged(spoken([(25, 25, 80)] * 10), PLAIN)[-1].model
+    assert model is not None
+    assert told(model.reasons, "Opus at 32 kb/s")
+    assert told(model.reasons, "50.0% of packets lost")
 
 
 def test_nothing_is_modelled_that_is_muted_paused_sent_or_of_an_unknown_codec() -> None:
