@@ -158,8 +158,8 @@ def growing_jitter(view: View) -> Finding:
 
 
 def bandwidth_collapse(view: View) -> Finding:
-    """A video's bitrate falls to half of its usual or less while the network suffers."""
-    if view.latest.kind is not TrackKind.VIDEO:
+    """A video's bitrate falls to half of its usual or less while the network suffers. Not a screen's: it may stand."""
+    if view.latest.kind is not TrackKind.VIDEO or view.latest.source is TrackSource.SCREEN_SHARE:
         return Finding(Presence.UNCLEAR)
     recent_bps = _bitrate_bps(within(view.samples, view.now, RECENT_S))
     if view.began_at is not None:

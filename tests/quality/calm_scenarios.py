@@ -44,6 +44,7 @@ def calm_screen(random: Random) -> Trace:
     end = still + random.randint(20, 45)
     frames = random.choice((0.0, 0.5))
     seconds = change(seconds, still, end, lambda s, _: replace(s, fps=1.0, rate=0.01, sent=random.random() < frames))
+    seconds[still - 1] = replace(seconds[still - 1], loss=random.uniform(0.04, 0.08))  # of what moved the most
     return Trace("calm screen", tuple(Track(random, source=TrackSource.SCREEN_SHARE).windows(seconds)))
 
 

@@ -298,6 +298,12 @@ def test_a_screen_that_stands_still_is_stuck_only_once_two_reports_are_missing()
     assert 6.0 <= told[Pattern.STUCK_TRACK].at - (EPOCH + 11) <= 8.0
 
 
+def test_a_screen_that_stops_after_a_lossy_second_is_no_collapse() -> None:
+    stops = [HD] * 20 + [replace(HD, packets=180, packets_lost=20)] + [replace(HD, bytes=500)] * 10
+    assert set(began(stops)) == {Pattern.BANDWIDTH_COLLAPSE}
+    assert began([replace(window, source=TrackSource.SCREEN_SHARE) for window in stops]) == {}
+
+
 def test_longer_windows_tell_the_same() -> None:
     """A poller that ticks every two seconds: the same patterns, at most two windows apart."""
     twice = replace(LOSSY, duration_s=2.0, packets=380, packets_lost=20, bytes=440_000, frames=60)
