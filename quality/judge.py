@@ -5,11 +5,13 @@ how it is for people: speech by the E-model (`quality.audio_model`), a picture b
 (`quality.video_model`). Patterns name what is wrong (`quality.patterns`).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from quality import audio_model, patterns, score, video_model
-from quality.pattern_series import covered_s, within
+from quality.pattern_series import covered_s, other_layer, within
 from quality.patterns import ActivePattern, PatternChange, PatternState
 from quality.score import Score, ScoreState
 from quality.stats import Direction, TrackKind, TrackSnapshot
@@ -67,13 +69,14 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class JudgeState:
-    """What `step` remembers of one track. Begin with `start`."""
+    """What `step` remembers of one track. Begin with `start`. `resumed_at`: when it was last muted or paused."""
 
     snapshot: TrackSnapshot
     coding: Coding
     score: ScoreState
     as_server: ScoreState
     patterns: PatternState
+    resumed_at: float = -math.inf
 
 
 def coding_of(mime_type: str, *, repaired: bool = False) -> Coding:
@@ -92,12 +95,22 @@ def start(snapshot: TrackSnapshot, coding: Coding) -> JudgeState:
 def step(state: JudgeState, snapshot: TrackSnapshot, now: float) -> tuple[JudgeState, Judgement]:
     """Take in `snapshot` of the same track, taken at `now`, and judge what happened since the one before."""
     window = delta(state.snapshot, snapshot)
+    rests = window.muted or window.was_muted or window.stream_paused
+    resumed_at = now if rests else state.resumed_at
+    window = _without_the_rest(window, now - resumed_at)
     scored, verdict = score.step(state.score, window, now)
     server_scored, as_server = score.step(state.as_server, _on_the_way(window), now)
     seen, changes = patterns.step(state.patterns, window, now)
-    after = replace(state, snapshot=snapshot, score=scored, as_server=server_scored, patterns=seen)
+    after = replace(
+        state, snapshot=snapshot, score=scored, as_server=server_scored, patterns=seen, resumed_at=resumed_at
+    )
     model = _model(after, window, now)
     return after, Judgement(snapshot.track_sid, now, window, verdict, as_server, model, seen.active, changes)
+
+
+def _without_the_rest(window: Window, awake_s: float) -> Window:
+    """Receivers count the time of a mute or a pause as a freeze once the picture is back."""
+    return replace(window, freeze_count=0, freeze_s=0.0) if window.freeze_s >= awake_s else window
 
 
 def _on_the_way(window: Window) -> Window:
@@ -131,7 +144,8 @@ def _model(state: JudgeState, window: Window, now: float) -> Model | None:
         return None
     span = combined(recent)
     if window.kind is TrackKind.VIDEO:
-        picture = video_model.picture(span, state.coding.video) if state.coding.video else None
+        shown = _as_sized_now(span, len(recent), [sample.window for sample in state.patterns.samples])
+        picture = video_model.picture(shown, state.coding.video) if state.coding.video else None
         if picture is None:
             return None
         seen = video_model.judge(picture)
@@ -140,6 +154,18 @@ def _model(state: JudgeState, window: Window, now: float) -> Model | None:
         return None
     heard = audio_model.judge(_audio_path(span, within(state.patterns.samples, now, BURST_SPAN_S), state.coding))
     return Model(heard.mos, heard.reasons)
+
+
+def _as_sized_now(span: Window, windows: int, history: Sequence[Window]) -> Window:
+    """`span`, of the last `windows`, as if all its frames took what those of the latest size do, which is judged."""
+    area = span.frame_width * span.frame_height
+    same = [*takewhile(lambda each: not other_layer(each.frame_width * each.frame_height, area), reversed(history))]
+    if 1 < len(same) < len(history):
+        same.pop()  # the second of the change has frames of both sizes
+    same = same[:windows]
+    frames = sum(window.frames for window in same)
+    taken = sum(window.bytes for window in same)
+    return replace(span, bytes=round(taken * span.frames / frames)) if frames else span
 
 
 def _audio_path(span: Window, history: Sequence[Window], coding: Coding) -> audio_model.AudioPath:

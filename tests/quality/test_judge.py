@@ -1,6 +1,7 @@
 """One step a second: score, models and patterns together, participants beside the server, samples of some seconds."""
 
 import itertools
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
@@ -184,6 +185,55 @@ def test_lost_packets_are_no_lower_bitrate_of_what_is_spoken() -> None:
     assert model is not None
     assert told(model.reasons, "Opus at 32 kb/s")
     assert told(model.reasons, "50.0% of packets lost")
+
+
+def seconds_of_video(seconds: list[InboundRtp], muted: Collection[int] = ()) -> tuple[TrackSnapshot, ...]:
+    """A camera whose counters rise by those of `seconds`; frame sizes are as they say. It is `muted` at those ends."""
+    total = InboundRtp(ssrc=7, frame_width=seconds[0].frame_width, frame_height=seconds[0].frame_height)
+    snapshots = [TrackSnapshot("TR", TrackKind.VIDEO, TrackSource.CAMERA, EPOCH, total)]
+    for at, second in enumerate(seconds, 1):
+        total = replace(
+            second,
+            packets_received=total.packets_received + second.packets_received,
+            bytes_received=total.bytes_received + second.bytes_received,
+            frames_received=total.frames_received + second.frames_received,
+            freeze_count=total.freeze_count + second.freeze_count,
+            total_freezes_duration=total.total_freezes_duration + second.total_freezes_duration,
+        )
+        camera = TrackSnapshot("TR", TrackKind.VIDEO, TrackSource.CAMERA, EPOCH + at, total, muted=at in muted)
+        snapshots.append(camera)
+    return tuple(snapshots)
+
+
+LOW = InboundRtp(
+    ssrc=7, packets_received=25, bytes_received=20_000, frames_received=30, frame_width=320, frame_height=180
+)
+HIGH = InboundRtp(
+    ssrc=7, packets_received=200, bytes_received=212_500, frames_received=30, frame_width=1280, frame_height=720
+)
+
+
+@pytest.mark.parametrize(("before", "after"), [(LOW, HIGH), (HIGH, LOW)])
+def test_another_layer_is_judged_by_its_own_bits(before: InboundRtp, after: InboundRtp) -> None:
+    """The second of the change has frames of both."""
+    half = (before.bytes_received + after.bytes_received) // 2
+    found = judged(seconds_of_video([before] * 6 + [replace(after, bytes_received=half)] + [after] * 6))
+    settled = found[-1].model
+    assert settled is not None
+    assert [judgement.model for judgement in found[7:]] == [settled] * 6
+
+
+def test_the_time_of_a_mute_is_no_freeze() -> None:
+    """A key frame takes a second to come, and the receiver counts all the time since the picture before."""
+    none = replace(HIGH, packets_received=0, bytes_received=0, frames_received=0)
+    back = replace(HIGH, freeze_count=1, total_freezes_duration=5.2)
+    seconds = [HIGH] * 6 + [none] * 5 + [back] + [HIGH] * 8 + [replace(back, total_freezes_duration=0.7)]
+    found = judged(seconds_of_video(seconds, muted=range(7, 11)))
+    assert [judgement.window.freeze_s for judgement in found[:-1]] == [0.0] * 20
+    assert found[-1].window.freeze_s == pytest.approx(0.7), "what comes later is one"
+    modelled = [judgement.model for judgement in found[:-1] if judgement.model is not None]
+    assert len(modelled) == 11
+    assert min(model.mos for model in modelled) == modelled[0].mos
 
 
 def test_nothing_is_modelled_that_is_muted_paused_sent_or_of_an_unknown_codec() -> None:
