@@ -4,6 +4,7 @@ A remedy is watched: media that flow again end the matter, and where they do not
 each after twice the wait. The last one only tells.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -16,6 +17,7 @@ WATCH_S = 8.0  # a new subscription's first key frame takes up to 2 s, and what 
 MAX_WATCH_S = 60.0
 PROVEN_S = 3.0  # media that flow for so long have come back
 FORGET_S = 60.0  # trouble after so long a peace is a new one
+ALL_STUCK_S = 10.0  # without sound sent in pauses, or a picture that moves, a live track may be quiet for seconds
 RUNAWAY_REQUESTS = 2  # key frames asked for in one second
 
 
@@ -42,6 +44,8 @@ class Outcome(StrEnum):
 
     RECOVERED = "recovered"
     FAILED = "failed"
+    OVERTAKEN = "overtaken"
+    """The track or the connection went before it was known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Health:
     """One track in one second. `flows`: media came or went. `problem` None with `flows` False: nothing is known.
 
     `can_go_lower` counts where there is a problem: a lower layer of the video can be had. `keep_video`: it is never
-    given up (a recording's). `cut_in_vain`: what comes is whole, and a restart would only cut it.
+    given up. `cut_in_vain`: what comes is whole, and a restart would only cut it.
     """
 
     direction: Direction
@@ -102,13 +106,18 @@ class RestartState:
     clear_since: float | None = None
 
 
-def health(judgement: Judgement, *, recorded: bool = False) -> Health:
-    """What a judgement says of a track; `recorded`: by the connection that it comes over."""
+def health(judgement: Judgement, *, recorded: bool = False, encrypted: bool = False) -> Health:
+    """What a judgement says of a track. `recorded`: what comes is, by the connection that it comes over.
+
+    `encrypted`: end to end, so that another key than ours gives no picture either. Neither video is ever given up.
+    """
     window = judgement.window
-    if _may_rest(window):
+    if rests(window):
         return Health(window.direction, window.kind, flows=False)
     flows = window.packets > 0 and (window.frames > 0 or window.kind is TrackKind.AUDIO)
     problem, reason = _problem(judgement, flows=flows)
+    if encrypted and problem is Problem.NO_PICTURE:
+        reason += "; it is encrypted: look whether the key is the room's"
     # Decoded sound that is silent was sent so. Of what else is silent a restart costs nothing unless it is recorded.
     in_vain = problem is Problem.SILENT and flows and (recorded or window.content.sounds > 0)
     return Health(
@@ -117,9 +126,25 @@ def health(judgement: Judgement, *, recorded: bool = False) -> Health:
         flows and problem is None,
         problem,
         reason,
-        keep_video=recorded,
+        keep_video=recorded or encrypted,
         cut_in_vain=in_vain,
     )
+
+
+def rests(window: Window) -> bool:
+    """Nothing is expected of a track: it is muted, withheld by the server, or not to be compared."""
+    return not window.measured or window.muted or window.was_muted or window.stream_paused
+
+
+def is_down(windows: Sequence[Window], stuck: int, quiet_s: float) -> bool:
+    """Whether it is the connection that gives nothing, in `quiet_s` by now: it mends itself.
+
+    `windows` are of all that is received, `stuck` of them known to be. Until all can be known to be it is taken for so.
+    """
+    awake = [window for window in windows if not rests(window)]
+    if len(awake) < 2 or not stuck or any(window.packets for window in windows):
+        return False
+    return stuck == len(awake) or quiet_s < ALL_STUCK_S
 
 
 def gone(direction: Direction, kind: TrackKind) -> Health:
@@ -127,15 +152,15 @@ def gone(direction: Direction, kind: TrackKind) -> Health:
     return Health(direction, kind, flows=False, problem=Problem.GONE, reason="the server has the publication no longer")
 
 
-def vanished(kind: str, *, recorded: bool = False) -> Health:
-    """The health of a received track that was restarted and is not there at all since; `recorded` as in `health`."""
+def vanished(kind: str, *, keep_video: bool = False) -> Health:
+    """The health of a received track that was restarted and is not there at all since."""
     return Health(
         Direction.INBOUND,
         TrackKind(kind),
         flows=False,
         problem=Problem.STUCK,
         reason="nothing came of the restart",
-        keep_video=recorded,
+        keep_video=keep_video,
     )
 
 
@@ -163,6 +188,13 @@ def step(state: RestartState, seen: Health, now: float) -> tuple[RestartState, t
         next_at=now + wait_s,
     )
     return state, (*ended, action)
+
+
+def overtaken(state: RestartState, now: float) -> tuple[Ended, ...]:
+    """What is to be told as a track, or the whole connection, is gone."""
+    if state.watched is not None and state.watched.remedy is Remedy.AUDIO_ONLY:
+        return ()  # it went for that
+    return _ended(state, Outcome.OVERTAKEN, now - state.acted_at)
 
 
 def remedies(seen: Health) -> tuple[Remedy, ...]:
@@ -200,15 +232,10 @@ def _clear(state: RestartState, now: float) -> tuple[RestartState, tuple[Action 
     return replace(state, watched=None), _ended(state, Outcome.RECOVERED, max(0.0, since - state.acted_at))
 
 
-def _ended(state: RestartState, outcome: Outcome, took_s: float) -> tuple[Action | Ended, ...]:
+def _ended(state: RestartState, outcome: Outcome, took_s: float) -> tuple[Ended, ...]:
     if state.watched is None:
         return ()
     return (Ended(state.watched.remedy, state.watched.problem, outcome, took_s),)
-
-
-def _may_rest(window: Window) -> bool:
-    """Nothing is expected of it: muted, withheld by the server, or not to be compared."""
-    return not window.measured or window.muted or window.was_muted or window.stream_paused
 
 
 def _problem(judgement: Judgement, *, flows: bool) -> tuple[Problem | None, str]:

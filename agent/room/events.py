@@ -257,8 +257,8 @@ class QualityPatternChanged:
 class TrackRestarted:
     """A track that should flow and did not was restarted, or given up on.
 
-    `remedy` is one of `quality.restart.Remedy`; `outcome` "begun", and later "recovered" or "failed". `connection` is
-    "participant" or "tap". `problem` is one of `quality.restart.Problem`.
+    `remedy` is one of `quality.restart.Remedy`; `outcome` "begun", and later one of `quality.restart.Outcome`.
+    `connection` is "participant" or "tap". `problem` is one of `quality.restart.Problem`.
     """
 
     track_sid: str

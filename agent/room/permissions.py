@@ -21,11 +21,15 @@ class Permissions:
     hidden: bool = False
     can_publish_sources: tuple[TrackSource, ...] = ()
 
+    def may_publish(self, source: str) -> bool:
+        """Whether a track of `source` may be published."""
+        return self.can_publish and (not self.can_publish_sources or source in self.can_publish_sources)
+
     def require_publish(self, source: TrackSource) -> None:
         """PermissionDenied unless a track of `source` may be published."""
         if not self.can_publish:
             raise PermissionDenied("the access token does not allow publishing; mint one with canPublish")
-        if self.can_publish_sources and source not in self.can_publish_sources:
+        if not self.may_publish(source):
             allowed = ", ".join(self.can_publish_sources)
             raise PermissionDenied(
                 f"the access token allows publishing only {allowed}, not {source}; "

@@ -72,7 +72,7 @@ class RoomRecorder:
         self._quality = RecordingQuality(self._tap, self._decoded, tell)
         self._changed = asyncio.Event()
         hands = TapHands(self._tap, self._layers, self._changed.set)
-        self._restarter = TrackRestarter("tap", hands, tell, recorded=True)
+        self._restarter = TrackRestarter("tap", hands, tell)
         if self._decoded is None:
             self._quality.add_listener(self._restarter.on_tick)
             self._quality.add_listener(self._choose_layers)

@@ -43,13 +43,22 @@ class ParticipantHands:
         intent = self._subscriber.intent(label.track_sid)
         return not intent.pinned and intent.quality > VideoQuality.LOW
 
+    def is_recorded(self, label: TrackLabel) -> bool:
+        """Whether it is decoded for a recording."""
+        return self._subscriber.is_fed(label.track_sid)
+
+    def is_encrypted(self, label: TrackLabel) -> bool:
+        """As its publisher says."""
+        return any(track.sid == label.track_sid and track.encrypted for track in self._session.tracks)
+
     def missing(self) -> dict[TrackLabel, Health]:
-        """What we publish and the server has dropped."""
+        """What we publish and the server has dropped; not what it dropped as we may not publish it any more."""
         return {
             TrackLabel(item.sid, item.name, item.kind, item.source, self._session.identity, ""): restart.gone(
                 Direction.OUTBOUND, TrackKind(item.kind)
             )
             for item in self._publisher.missing()
+            if self._session.permissions.may_publish(item.source)
         }
 
     async def restart(self, label: TrackLabel) -> None:
@@ -93,6 +102,14 @@ class TapHands:
         if found is None or not found[1].simulcasted or self._layers.pinned(label.track_sid) is not None:
             return False
         return asked is not None and asked > LayerQuality.LOW
+
+    def is_recorded(self, label: TrackLabel) -> bool:
+        """It is there for nothing else."""
+        return True
+
+    def is_encrypted(self, label: TrackLabel) -> bool:
+        """A tap's frames are whole whether or not there is a key for them."""
+        return False
 
     def missing(self) -> dict[TrackLabel, Health]:
         """A tap publishes nothing."""

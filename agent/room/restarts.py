@@ -20,6 +20,7 @@ from quality.stats import Direction
 log = structlog.get_logger(__name__)
 
 SETTLED_S = 10.0  # a connection that came back is still subscribing, and its first key frames are under way
+GAP_S = 3.0  # between two seconds' judgements: there was no connection meanwhile
 
 
 class Hands(Protocol):
@@ -34,6 +35,12 @@ class Hands(Protocol):
 
     def can_go_lower(self, label: TrackLabel) -> bool:
         """Whether a lower layer of a received video can be asked for."""
+
+    def is_recorded(self, label: TrackLabel) -> bool:
+        """Whether what comes of a received track over this connection is recorded."""
+
+    def is_encrypted(self, label: TrackLabel) -> bool:
+        """Whether a received track is encrypted end to end, and comes as a picture only with the right key."""
 
     def missing(self) -> dict[TrackLabel, Health]:
         """Publications of ours that the room has no longer."""
@@ -58,59 +65,64 @@ class TrackRestarter:
     """Feed it the ticks of one connection. What is done is logged, told and counted, and so is what became of it.
 
     A received track is known by its SID, one of ours by its name: published anew it has another SID.
-    `recorded`: what comes is recorded. A video is never given up then, and nothing that comes is cut for its silence.
     """
 
-    def __init__(
-        self,
-        connection: str,
-        hands: Hands,
-        tell: Callable[[TrackRestarted], None],
-        *,
-        recorded: bool = False,
-    ) -> None:
+    def __init__(self, connection: str, hands: Hands, tell: Callable[[TrackRestarted], None]) -> None:
         self._connection = connection
         self._hands = hands
         self._tell = tell
-        self._recorded = recorded
         self._watched: dict[str, _Watched] = {}
         self._counted: Counter[str] = Counter()
         self._tasks = Tasks("restarts")
         self._acting: set[str] = set()
         self._connection_id = ""
-        self._connected_at = 0.0
+        self._settles_since = 0.0
+        self._ticked_at = 0.0
+        self._arrived_at = 0.0
 
     def on_tick(self, tick: QualityTick) -> None:
         """Take in one second's judgements."""
-        if not self._settled(tick.at):
+        judged = [(each, self._health(each)) for each in tick.tracks]
+        self._look_at_connection(judged, tick.at)
+        if not self._connection_id or tick.at - self._settles_since < SETTLED_S:
             return
-        seen = {_key(each): (each.label, self._health(each)) for each in tick.tracks}
+        seen = {_key(each): (each.label, health) for each, health in judged}
         seen |= {label.name: (label, health) for label, health in self._hands.missing().items()}
-        inbound = [health for _, health in seen.values() if health.direction is Direction.INBOUND]
-        if len(inbound) > 1 and all(health.problem is Problem.STUCK for health in inbound):
-            return  # that is the connection, which mends itself
         seen |= self._vanished(seen.keys())
-        for key in self._watched.keys() - seen.keys() - self._acting:
-            del self._watched[key]
+        self._forget(self._watched.keys() - seen.keys() - self._acting, tick.at)
         for key, (label, health) in seen.items():
             if key not in self._acting and self._is_ours(label, health):
                 self._step(key, label, health, tick.at)
+
+    def _look_at_connection(self, judged: list[tuple[JudgedTrack, Health]], now: float) -> None:
+        """Whether it is another one, was away, or gives nothing: what comes after that is given its time."""
+        if self._hands.connection_id != self._connection_id:
+            self._forget(set(self._watched), now)
+            self._connection_id, self._settles_since = self._hands.connection_id, now
+        if now - self._ticked_at > GAP_S:
+            self._settles_since = self._arrived_at = now
+        self._ticked_at = now
+        received = [(each, health) for each, health in judged if not _is_sent(each) and self._hands.wants(each.label)]
+        windows = [each.judgement.window for each, _ in received]
+        if any(window.packets for window in windows):
+            self._arrived_at = now
+        stuck = sum(health.problem is Problem.STUCK for _, health in received)
+        if restart.is_down(windows, stuck, now - self._arrived_at):
+            self._settles_since = now
+
+    def _forget(self, keys: Collection[str], now: float) -> None:
+        for watched in [self._watched.pop(key) for key in keys]:
+            for ended in restart.overtaken(watched.state, now):
+                self._ended(watched.label, ended)
 
     def _is_ours(self, label: TrackLabel, health: Health) -> bool:
         """Whether it is for us to restart: what is received and not wanted is on its way out."""
         return health.direction is Direction.OUTBOUND or self._hands.wants(label)
 
-    def _settled(self, now: float) -> bool:
-        """Whether the connection has been there for long enough to judge what comes over it."""
-        if self._hands.connection_id != self._connection_id:
-            self._connection_id, self._connected_at = self._hands.connection_id, now
-            self._watched.clear()
-        return bool(self._connection_id) and now - self._connected_at >= SETTLED_S
-
     def _vanished(self, seen: Collection[str]) -> dict[str, tuple[TrackLabel, Health]]:
         """Tracks that are still wanted, and of which nothing at all is known since they were restarted."""
         return {
-            key: (watched.label, restart.vanished(watched.label.kind, recorded=self._recorded))
+            key: (watched.label, restart.vanished(watched.label.kind, keep_video=self._keeps(watched.label)))
             for key, watched in self._watched.items()
             if key not in seen and watched.state.watched is not None and self._hands.wants(watched.label)
         }
@@ -126,10 +138,15 @@ class TrackRestarter:
                 self._act(key, label, each)
 
     def _health(self, judged: JudgedTrack) -> Health:
-        health = restart.health(judged.judgement, recorded=self._recorded)
-        if health.problem is None or health.direction is Direction.OUTBOUND:
+        health = restart.health(judged.judgement)
+        if health.problem is None or _is_sent(judged):
             return health
+        recorded, encrypted = self._hands.is_recorded(judged.label), self._hands.is_encrypted(judged.label)
+        health = restart.health(judged.judgement, recorded=recorded, encrypted=encrypted)
         return replace(health, can_go_lower=self._hands.can_go_lower(judged.label))
+
+    def _keeps(self, label: TrackLabel) -> bool:
+        return self._hands.is_recorded(label) or self._hands.is_encrypted(label)
 
     def _act(self, key: str, label: TrackLabel, action: Action) -> None:
         bound = self._log(label, action.remedy).bind(
@@ -200,5 +217,8 @@ class TrackRestarter:
 
 
 def _key(judged: JudgedTrack) -> str:
-    outbound = judged.judgement.window.direction is Direction.OUTBOUND
-    return judged.label.name if outbound else judged.label.track_sid
+    return judged.label.name if _is_sent(judged) else judged.label.track_sid
+
+
+def _is_sent(judged: JudgedTrack) -> bool:
+    return judged.judgement.window.direction is Direction.OUTBOUND

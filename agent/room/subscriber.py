@@ -213,6 +213,10 @@ class Subscriber:
         self._apply()
         return lambda: self._end_feed(track_sid, probe)
 
+    def is_fed(self, track_sid: str) -> bool:
+        """Whether a track is subscribed to for a `feed`."""
+        return track_sid in self._feeds
+
     def content(self, track: TrackState) -> ContentCounts | None:
         """What a track that somebody is fed with showed so far; None for the others."""
         feed = self._feeds.get(track.sid)

@@ -6,8 +6,10 @@ import pytest
 
 from quality import judge, restart
 from quality.content import ContentCounts
-from quality.judge import Coding
+from quality.judge import Coding, Judgement
+from quality.patterns import ActivePattern, Pattern
 from quality.restart import Action, Ended, Health, Outcome, Problem, Remedy, RestartState
+from quality.score import ConnectionQuality, Score
 from quality.stats import (
     Direction,
     InboundRtp,
@@ -17,7 +19,7 @@ from quality.stats import (
     TrackSnapshot,
     TrackSource,
 )
-from tests.quality.traces import EPOCH, received
+from tests.quality.traces import EPOCH, camera_window, received
 
 STUCK = Health(Direction.INBOUND, TrackKind.VIDEO, flows=False, problem=Problem.STUCK, reason="nothing comes")
 FLOWS = replace(STUCK, flows=True, problem=None, reason="")
@@ -132,6 +134,16 @@ def healths(snapshots: list[TrackSnapshot], *, recorded: bool = False) -> list[H
         state, judgement = judge.step(state, snapshot, snapshot.timestamp)
         seen.append(restart.health(judgement, recorded=recorded))
     return seen
+
+
+def test_an_encrypted_video_without_a_picture_is_told_to_be_so_and_never_given_up() -> None:
+    good = Score(100.0, ConnectionQuality.EXCELLENT, 4.5)
+    stuck = (ActivePattern(Pattern.STUCK_TRACK, EPOCH),)
+    seen = Judgement("TR", EPOCH, replace(camera_window(), frames=0), good, good, patterns=stuck)
+    health = restart.health(seen, encrypted=True)
+    assert health.reason == "200 packets a second and no picture; it is encrypted: look whether the key is the room's"
+    assert Remedy.AUDIO_ONLY not in restart.remedies(health)
+    assert Remedy.AUDIO_ONLY in restart.remedies(restart.health(seen))
 
 
 def stopped(
@@ -295,5 +307,5 @@ def test_key_frames_that_others_ask_of_us_are_no_reason_to_publish_anew() -> Non
 
 def test_a_recorded_video_that_is_gone_after_its_restart_is_reported_and_never_given_up() -> None:
     twice = (Remedy.RESTART, Remedy.RESTART)
-    assert restart.remedies(restart.vanished("video", recorded=True)) == (*twice, Remedy.REPORT)
+    assert restart.remedies(restart.vanished("video", keep_video=True)) == (*twice, Remedy.REPORT)
     assert restart.remedies(restart.vanished("video")) == (*twice, Remedy.AUDIO_ONLY, Remedy.REPORT)

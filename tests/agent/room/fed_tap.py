@@ -90,7 +90,7 @@ class FedRecording:
         self.tracks = RecordedTracks(tap, None, cast("SteadyClock", SimpleNamespace(now=lambda: self.fed.now)))
         self.quality = RecordingQuality(tap, None, self.told.append)
         layers = cast("RecordedLayers", SimpleNamespace(max_fps=lambda _sid: None))
-        self.restarter = TrackRestarter("tap", TapHands(tap, layers, lambda: None), self.told.append, recorded=True)
+        self.restarter = TrackRestarter("tap", TapHands(tap, layers, lambda: None), self.told.append)
         self.ticks: list[QualityTick] = []
         self.quality.add_listener(self.restarter.on_tick)
         self.quality.add_listener(self.ticks.append)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 from agent.room.events import ParticipantDisconnected, TrackPublished, TrackUnpublished
+from agent.room.permissions import Permissions
 from agent.room.state import ConnectionState, ParticipantState, TrackState
 
 ADA = ParticipantState("ada", "PA_1", "", "", {})
@@ -31,7 +32,7 @@ class Room:
     connection = ConnectionState.CONNECTED
     identity = "hand"
     participants: tuple[ParticipantState, ...] = (ADA,)
-    permissions = SimpleNamespace(require_subscribe=lambda: None)
+    permissions = Permissions()
 
     def __init__(self) -> None:
         self.publications: dict[str, Publication] = {}

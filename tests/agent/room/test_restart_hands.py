@@ -8,13 +8,14 @@ from typing import cast
 import pytest
 
 from agent.room import subscriber as module
+from agent.room.permissions import Permissions
 from agent.room.publisher import Publisher
 from agent.room.quality_monitor import TrackLabel
 from agent.room.recorded_layers import RecordedLayers
 from agent.room.recording_plan import LayerPolicy
 from agent.room.restart_hands import ParticipantHands, TapHands
 from agent.room.session import RoomSession
-from agent.room.state import ConnectionState, PublicationState
+from agent.room.state import ConnectionState, PublicationState, TrackState
 from agent.room.subscriber import Subscriber
 from agent.room.track_settings import LayerIntent
 from media.errors import TapError
@@ -22,14 +23,21 @@ from media.frames import MediaKind
 from media.tap.events import LayerQuality, RemoteParticipant, RemoteTrack
 from media.tap.tap import Tap, TapState
 from quality.restart import Problem
-from quality.stats import Direction, TrackKind, VideoQuality
+from quality.stats import Direction, TrackKind, TrackSource, VideoQuality
 from tests.agent.room.one_publisher import Cameras, Room
 
 LOW, MEDIUM, HIGH = VideoQuality.LOW, VideoQuality.MEDIUM, VideoQuality.HIGH
 SID = "TR_1"
 VIDEO = TrackLabel(SID, "camera", "video", "camera", "ada", "video/VP9")
-OWN = TrackLabel("TR_own", "screen", "video", "screenshare", "hand", "")
+OWN = TrackLabel("TR_own", "screen", "video", TrackSource.SCREEN_SHARE, "hand", "")
 NOBODYS = replace(VIDEO, track_sid="TR_gone")
+
+
+class Encrypted(Room):
+    """A room with end-to-end encryption."""
+
+    def track(self, sid: str) -> TrackState:
+        return replace(super().track(sid), encrypted=True)
 
 
 class Sent:
@@ -101,6 +109,34 @@ async def test_what_is_sent_is_published_anew_and_told_to_be_gone_where_the_room
     assert (health.problem, health.direction, health.kind) == (Problem.GONE, Direction.OUTBOUND, TrackKind.VIDEO)
     await participant.hands.restart(label)
     assert participant.sent.republished == [OWN.name]
+
+
+async def test_what_the_server_dropped_as_it_may_not_be_published_is_not_tried_until_it_may_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    participant = Participant(Room(), monkeypatch)
+    for forbids in (Permissions(can_publish=False), Permissions(can_publish_sources=(TrackSource.CAMERA,))):
+        participant.room.permissions = forbids
+        assert participant.hands.missing() == {}
+    participant.room.permissions = Permissions(can_publish_sources=(TrackSource.SCREEN_SHARE,))
+    assert list(participant.hands.missing()) == [OWN]
+
+
+async def test_what_a_recording_has_decoded_is_recorded_and_a_publisher_says_what_is_encrypted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    participant = Participant(Cameras(), monkeypatch)
+    await participant.publish()
+    assert not participant.hands.is_recorded(VIDEO)
+    end = participant.subscriber.feed(SID, lambda _media: None)
+    assert participant.hands.is_recorded(VIDEO)
+    end()
+    assert not participant.hands.is_recorded(VIDEO)
+    assert not participant.hands.is_encrypted(VIDEO)
+    encrypted = Participant(Encrypted(), monkeypatch)
+    await encrypted.publish()
+    assert encrypted.hands.is_encrypted(VIDEO)
+    assert not encrypted.hands.is_encrypted(NOBODYS)
 
 
 async def test_a_connection_of_the_participant_is_known_by_its_sid_while_it_is_there(

@@ -21,7 +21,7 @@ from quality.restart import Health
 from quality.stats import Direction, TrackKind
 from tests.quality.controller_room import EPOCH, HIGH, window
 
-ADA, BOB, OWN = "TR_ada", "TR_bob", "TR_own"
+ADA, BOB, EVE, OWN = "TR_ada", "TR_bob", "TR_eve", "TR_own"
 SETTLED_S = 10
 LATER_S = 300  # long after the last remedy
 
@@ -37,6 +37,8 @@ class Hands:
     connection_id: str = "PA_1"
     lower: bool = False
     refuses: Exception | None = None
+    recorded: bool = False
+    encrypted: bool = False
     unwanted: set[str] = field(default_factory=set)
     lost: dict[TrackLabel, Health] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
@@ -50,6 +52,12 @@ class Hands:
 
     def can_go_lower(self, _label: TrackLabel) -> bool:
         return self.lower
+
+    def is_recorded(self, _label: TrackLabel) -> bool:
+        return self.recorded
+
+    def is_encrypted(self, _label: TrackLabel) -> bool:
+        return self.encrypted
 
     def missing(self) -> dict[TrackLabel, Health]:
         return self.lost
@@ -74,17 +82,27 @@ class Hands:
 class Connection:
     """A connection that receives the videos of two people, and may send one."""
 
-    def __init__(self, *, recorded: bool = False) -> None:
+    def __init__(self) -> None:
         self.hands = Hands()
         self.told: list[TrackRestarted] = []
-        self.restarter = TrackRestarter("participant", self.hands, self.told.append, recorded=recorded)
+        self.restarter = TrackRestarter("participant", self.hands, self.told.append)
         self.now = EPOCH
 
     async def pass_seconds(
-        self, seconds: int, *, stuck: Collection[str] = (), there: Collection[str] = (ADA, BOB)
+        self,
+        seconds: int,
+        *,
+        stuck: Collection[str] = (),
+        quiet: Collection[str] = (),
+        muted: Collection[str] = (),
+        there: Collection[str] = (ADA, BOB),
     ) -> None:
+        """Of `stuck` nothing comes for long, of `quiet` not for a moment, and `muted` are meant to be quiet."""
         for _ in range(seconds):
-            judged = tuple(JudgedTrack(label(sid), judgement(sid, stuck=sid in stuck)) for sid in there)
+            judged = tuple(
+                JudgedTrack(label(sid), judgement(sid, sid in stuck, sid in {*quiet, *muted}, sid in muted))
+                for sid in there
+            )
             self.restarter.on_tick(QualityTick("participant", self.now, judged, ()))
             self.now += 1.0
             await asyncio.sleep(0)  # what is done is a task
@@ -94,18 +112,18 @@ class Connection:
         return [f"{event.remedy} {event.outcome}" for event in self.told]
 
 
-async def settled(*, recorded: bool = False) -> Connection:
+async def settled() -> Connection:
     """A connection that is there for long enough."""
-    connection = Connection(recorded=recorded)
+    connection = Connection()
     await connection.pass_seconds(SETTLED_S)
     return connection
 
 
-def judgement(sid: str, *, stuck: bool) -> Judgement:
-    seen = window(sid, HIGH)
+def judgement(sid: str, stuck: bool, quiet: bool = False, muted: bool = False) -> Judgement:
+    seen = replace(window(sid, HIGH), muted=muted)
     if sid.startswith(OWN):
         seen = replace(seen, direction=Direction.OUTBOUND)
-    if stuck:
+    if stuck or quiet:
         seen = replace(seen, packets=0, frames=0)
     patterns = (ActivePattern(Pattern.STUCK_TRACK, EPOCH),) if stuck else ()
     return cast("Judgement", SimpleNamespace(window=seen, patterns=patterns))
@@ -126,12 +144,48 @@ async def test_nothing_is_restarted_while_there_is_no_connection() -> None:
     assert connection.told == []
 
 
-async def test_while_all_that_is_received_is_stuck_nothing_is_restarted_though_we_send() -> None:
+async def test_while_all_that_is_received_is_stuck_nothing_is_restarted_though_we_send_nor_just_after_it() -> None:
     connection = await settled()
     await connection.pass_seconds(LATER_S, stuck={ADA, BOB}, there=(ADA, BOB, OWN))
-    assert connection.told == []
+    await connection.pass_seconds(SETTLED_S - 1, stuck={BOB}, there=(ADA, BOB, OWN))
+    assert connection.told == [], "its key frame is on its way"
     await connection.pass_seconds(1, stuck={BOB}, there=(ADA, BOB, OWN))
     assert connection.hands.done == ["restart TR_bob"]
+
+
+async def test_who_is_muted_does_not_hide_that_all_the_others_are_stuck() -> None:
+    connection = await settled()
+    await connection.pass_seconds(LATER_S, stuck={ADA, BOB}, muted={EVE}, there=(ADA, BOB, EVE))
+    assert connection.told == []
+    await connection.pass_seconds(SETTLED_S, muted={EVE}, there=(ADA, BOB, EVE))
+    await connection.pass_seconds(1, stuck={ADA}, muted={BOB, EVE}, there=(ADA, BOB, EVE))
+    assert connection.hands.done == ["restart TR_ada"], "all that is not muted is one track"
+
+
+async def test_until_all_can_be_known_to_be_stuck_nothing_at_all_is_taken_for_the_connection() -> None:
+    """Of sound with pauses nothing comes for moments, and of a screen that stands for long."""
+    connection = await settled()
+    await connection.pass_seconds(9, stuck={ADA}, quiet={BOB})
+    assert connection.told == []
+    await connection.pass_seconds(SETTLED_S + 1, stuck={ADA}, quiet={BOB})
+    assert connection.hands.done == ["restart TR_ada"]
+
+
+async def test_what_comes_back_with_the_connection_is_given_its_time() -> None:
+    connection = await settled()
+    connection.now += 12.0  # no judgements while there is no connection
+    await connection.pass_seconds(SETTLED_S, stuck={ADA})
+    assert connection.told == []
+    await connection.pass_seconds(1, stuck={ADA})
+    assert connection.hands.done == ["restart TR_ada"]
+
+
+async def test_an_encrypted_video_is_never_given_up_as_it_may_want_but_a_key() -> None:
+    connection = await settled()
+    connection.hands.encrypted = True
+    await connection.pass_seconds(LATER_S, stuck={ADA})
+    assert connection.hands.done == ["restart TR_ada", "restart TR_ada"]
+    assert connection.outcomes[-1] == "report begun"
 
 
 async def test_the_only_one_that_is_received_is_restarted() -> None:
@@ -155,7 +209,8 @@ async def test_what_does_not_help_is_followed_by_the_next_remedy_until_the_video
 
 
 async def test_a_lower_layer_is_tried_where_there_is_one_and_a_recorded_video_never_given_up() -> None:
-    connection = await settled(recorded=True)
+    connection = await settled()
+    connection.hands.recorded = True
     connection.hands.lower = True
     with capture_logs() as logs:
         await connection.pass_seconds(LATER_S, stuck={ADA})
@@ -213,7 +268,8 @@ async def test_a_track_of_which_nothing_is_known_since_its_restart_gets_the_next
 
 
 async def test_a_recorded_video_of_which_nothing_is_known_since_its_restart_is_not_given_up() -> None:
-    connection = await settled(recorded=True)
+    connection = await settled()
+    connection.hands.recorded = True
     await connection.pass_seconds(1, stuck={ADA})
     await connection.pass_seconds(LATER_S, there=())
     assert connection.hands.done == ["restart TR_ada", "restart TR_ada"]
@@ -230,7 +286,7 @@ async def test_a_track_that_went_and_is_wanted_no_longer_is_forgotten() -> None:
     connection.hands.unwanted.clear()
     await connection.pass_seconds(1, stuck={ADA})
     assert connection.hands.done[2:] == ["restart TR_ada"], "the first one of a new ladder"
-    assert connection.outcomes[-2:] == ["restart begun", "restart begun"]
+    assert connection.outcomes[-3:] == ["restart begun", "restart overtaken", "restart begun"]
 
 
 async def test_a_track_that_its_restart_takes_away_for_a_while_is_not_forgotten() -> None:
@@ -272,9 +328,9 @@ async def test_another_connection_has_ten_seconds_of_peace_too_and_knows_nothing
     assert connection.outcomes == ["restart begun", "restart failed", "restart begun"]
     connection.hands.connection_id = "PA_2"
     await connection.pass_seconds(SETTLED_S, stuck={ADA})
-    assert len(connection.told) == 3
+    assert connection.outcomes[3:] == ["restart overtaken"]
     await connection.pass_seconds(10, stuck={ADA})
-    assert connection.outcomes[3:] == ["restart begun", "restart failed", "restart begun"]
+    assert connection.outcomes[4:] == ["restart begun", "restart failed", "restart begun"]
     assert connection.hands.done == ["restart TR_ada"] * 4
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -151,7 +150,7 @@ async def test_what_nobody_wants_does_not_begin_anew(monkeypatch: pytest.MonkeyP
 async def test_without_permission_nothing_is_subscribed_to_until_there_is_one() -> None:
     room = Room()
     denied, granted = Permissions(can_subscribe=False), Permissions()
-    room.permissions = SimpleNamespace(require_subscribe=denied.require_subscribe)
+    room.permissions = denied
     subscriber = Subscriber(cast("RoomSession", room))
     with capture_logs() as logs:
         await room.publish("TR_1")
@@ -163,14 +162,14 @@ async def test_without_permission_nothing_is_subscribed_to_until_there_is_one() 
     with pytest.raises(PermissionDenied) as error:
         denied.require_subscribe()
     assert {line["error"] for line in told} == {str(error.value)}
-    room.permissions = SimpleNamespace(require_subscribe=granted.require_subscribe)
+    room.permissions = granted
     await room.tell(PermissionsChanged(granted))
     assert asked(room) == [True]
 
 
 async def test_without_permission_and_anything_to_subscribe_to_there_is_nothing_to_tell() -> None:
     room = Room()
-    room.permissions = SimpleNamespace(require_subscribe=Permissions(can_subscribe=False).require_subscribe)
+    room.permissions = Permissions(can_subscribe=False)
     Subscriber(cast("RoomSession", room), SubscriptionPolicy(default=SubscribeAction.IGNORE))
     with capture_logs() as logs:
         await room.publish("TR_1")
