@@ -54,26 +54,23 @@ def read_quality_report(view: RecordingView) -> QualityReport:
 
     A closed recording's is taken from its quality.json. Raises QualityNotFound where no track was judged, StorageError.
     """
-    return _stored(view) or build_report(view, read_samples(view.path, view.started_at))
+    return stored_report(view) or build_report(view, read_samples(view.path, view.started_at))
 
 
 def read_samples(path: Path, started_at: float, before: float | None = None) -> ReportBuilder:
     """A builder with the recording's samples, of before that Unix time if one is given. Raises StorageError."""
     builder = ReportBuilder(started_at)
     for event in read_lines(path, QUALITY_NAME):
-        if event is None:
-            builder.unreadable_lines += 1
-            continue
-        at = event.get("at")
+        at = event.get("at") if event is not None else None
         if before is None or not isinstance(at, int | float) or at < before:
             add_line(builder, event)
     return builder
 
 
-def add_line(builder: ReportBuilder, event: Mapping[str, JsonValue]) -> None:
-    """Take in a line of quality.jsonl; one that cannot be read is counted."""
+def add_line(builder: ReportBuilder, event: Mapping[str, JsonValue] | None) -> None:
+    """Take in a line of quality.jsonl; one that cannot be read (None) is counted."""
     try:
-        _add(builder, event)
+        _add(builder, event or {})
     except (ValidationError, TypeError, ValueError):
         builder.unreadable_lines += 1
 
@@ -89,7 +86,7 @@ def build_report(view: RecordingView, builder: ReportBuilder) -> QualityReport:
     )
 
 
-def _stored(view: RecordingView) -> QualityReport | None:
+def stored_report(view: RecordingView) -> QualityReport | None:
     """The report that was written when the recording ended; None where there is none, or samples came after it."""
     if view.state is not RecordingState.COMPLETE:
         return None

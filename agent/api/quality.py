@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from agent.api.auth import Grant, GuardedRoute, get_and_head, needs
 from agent.api.recording_files import read_recording_for
 from agent.api.service import ApiService, Caller, Service
-from agent.quality_report import read_quality_report, report_json
+from agent.quality_report import report_json
 from agent.tokens import ServiceGrants
 from media.record.recording_id import RECORDING_ID_PATTERN
 from quality.report import QualityReport
@@ -33,10 +33,11 @@ _JSON_ANSWERS: dict[int | str, dict[str, Any]] = {200: {"model": QualityReport}}
 
 
 @router.get("/v1/recordings/{recording_id}/quality", responses=_JSON_ANSWERS, openapi_extra=needs(Grant.ROOM_RECORD))
-async def recording_quality(recording_id: RecordingId, service: Service, caller: Caller) -> JSONResponse:
+async def recording_quality(recording_id: RecordingId, service: Service, caller: Caller) -> Response:
     """How good a recording is, finished or not: per track, per participant, beside the server's own words."""
     report = await asyncio.to_thread(_report, service, recording_id, caller)
-    return JSONResponse(await asyncio.to_thread(report_json, report))
+    # Of a day in a large room it has megabytes: too much for the event loop.
+    return await asyncio.to_thread(lambda: JSONResponse(report_json(report)))
 
 
 _PAGE = "/v1/recordings/{recording_id}/quality.html"
@@ -51,4 +52,4 @@ async def quality_page(recording_id: RecordingId, service: Service, caller: Call
 
 
 def _report(service: ApiService, recording_id: str, caller: ServiceGrants) -> QualityReport:
-    return read_quality_report(read_recording_for(service.recordings_dir, recording_id, caller))
+    return service.reports.read(read_recording_for(service.recordings_dir, recording_id, caller))

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from agent.api.live_recordings import LiveRecordings
 from agent.credentials import Credentials
 from agent.metrics import Metrics
+from agent.running_reports import RunningReports
 from agent.service.event_log import EventLog
 from agent.service.protocol import Command, Done, RoomOptions, StartRecording
 from agent.service.room_slot import RoomView
@@ -77,6 +78,7 @@ class ApiService:
     sources_dir: Path
     version: str
     live: LiveRecordings = field(default_factory=LiveRecordings)
+    reports: RunningReports = field(default_factory=RunningReports)
 
 
 def _service(request: Request) -> ApiService:

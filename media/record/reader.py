@@ -215,18 +215,37 @@ def read_lines(path: Path, name: str) -> Iterator[dict[str, JsonValue] | None]:
 
     A last one that is not whole is passed over: it is being written, or what a crash left.
     """
-    file = path / name
-    if not file.exists():
-        return
-    with translated(f"read {file}"), file.open("rb") as lines:
-        for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                if not line.endswith(b"\n"):
-                    return
-                event = None
-            yield event if isinstance(event, dict) else None
+    return EventLines(path, name).read()
+
+
+class EventLines:
+    """Such a file, read as it grows: `read` goes on where it ended before."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._file = path / name
+        self._position = 0
+
+    @property
+    def shrank(self) -> bool:
+        """Whether the file is shorter than what was read of it (it was repaired), so that it is another one."""
+        return self._file.exists() and self._file.stat().st_size < self._position
+
+    def read(self) -> Iterator[dict[str, JsonValue] | None]:
+        """As `read_lines`, of the lines that came since."""
+        if not self._file.exists():
+            return
+        with translated(f"read {self._file}"), self._file.open("rb") as lines:
+            lines.seek(self._position)
+            for line in lines:
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    if not line.endswith(b"\n"):
+                        return
+                    event = None
+                self._position += len(line)
+                if line != b"\n":  # the end of one that was whole without it
+                    yield event if isinstance(event, dict) else None
 
 
 def list_recordings(root: Path) -> tuple[RecordingSummary, ...]:
