@@ -17,6 +17,7 @@ from agent.commands.token import token
 from agent.config import load_settings
 from agent.errors import RoomhandError, exit_code
 from agent.logs import configure_logs
+from agent.printable import printable_lines
 from media.errors import MediaError
 
 app = typer.Typer(
@@ -51,7 +52,7 @@ def report_error(error: RoomhandError | MediaError, *, as_json: bool) -> int:
     if as_json:
         line = json.dumps({"error": {"code": error.code, "message": str(error)}})
     else:
-        line = f"roomhand: {error} [{error.code}]"
+        line = printable_lines(f"roomhand: {error} [{error.code}]")
     sys.stderr.write(line + "\n")
     return exit_code(error)
 

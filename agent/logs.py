@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import structlog
 
+from agent.printable import printable, printable_lines
+
 LogFormat = Literal["auto", "json", "console"]
 
 REDACTED = "[redacted]"
@@ -43,6 +45,15 @@ def _redact_event(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> 
     return event
 
 
+def _printable_event(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What a name holds must not control the terminal, nor look like a line of ours. JSON escapes it by itself."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            # The renderer quotes values that have several lines; those of a traceback are wanted.
+            event[key] = printable(value) if key == "event" else printable_lines(value)
+    return event
+
+
 def configure_logs(log_format: LogFormat = "auto", level: str = "info") -> None:
     """Send structlog and the standard library's logging to standard error in one format."""
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
@@ -56,14 +67,16 @@ def configure_logs(log_format: LogFormat = "auto", level: str = "info") -> None:
         structlog.processors.format_exc_info,
         _redact_event,
     ]
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if console else structlog.processors.JSONRenderer()
+    renderers: list[structlog.typing.Processor] = (
+        [_printable_event, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if console
+        else [structlog.processors.JSONRenderer()]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
     root = logging.getLogger()

@@ -10,6 +10,7 @@ from agent.commands.output import JsonOption, Output
 from agent.commands.recordings import recording_path
 from agent.config import load_settings
 from agent.errors import RoomhandError
+from agent.printable import printable
 from media.errors import ExportError, MediaError
 from media.export.job import ExportFormat, ExportRequest, ExportState, ExportStatus, status_to_json
 from media.record.reader import read_recording
@@ -88,7 +89,8 @@ def print_status(output: Output, status: ExportStatus) -> None:
     if status.error:
         output.text(f"  {status.error.code}: {status.error.message}")
     for item in status.result.outputs if status.result else ():
-        output.text(f"  {item.participant_identity} {item.source}: {item.entry}  {item.duration_s:.2f} s")
+        identity = printable(item.participant_identity)
+        output.text(f"  {identity} {item.source}: {item.entry}  {item.duration_s:.2f} s")
         for track in item.tracks:
             reason = f" ({track.reason})" if track.reason else ""
             output.text(

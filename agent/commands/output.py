@@ -1,4 +1,7 @@
-"""What commands print: a result on standard output, progress and errors on standard error."""
+"""What commands print: a result on standard output, progress and errors on standard error.
+
+Text for people may hold what others chose, as participants' names: it is never markup, and never controls a terminal.
+"""
 
 import json
 import sys
@@ -11,6 +14,9 @@ from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
+
+from agent.printable import printable, printable_lines
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document (or line) instead of text.")]
 
@@ -44,28 +50,29 @@ class Output:
     def text(self, line: str) -> None:
         """A line of the result; nothing with `--json`."""
         if not self.as_json:
-            self._out.print(line, markup=False, highlight=False)
+            self._out.print(_plain(line))
             sys.stdout.flush()
 
     def note(self, line: str) -> None:
         """A line about what is going on; nothing with `--json`."""
         if not self.as_json:
-            self._err.print(line, markup=False, highlight=False)
+            self._err.print(_plain(line))
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A table of the result, plain and never folded where nobody's terminal is; nothing with `--json`."""
         if self.as_json:
             return
-        cells = [[str(cell) for cell in row] for row in rows]
+        title, cells = printable(title), [[printable(str(cell)) for cell in row] for row in rows]
         if not self._out.is_terminal:
             for line in (title, *aligned([list(columns), *cells])):
                 self.text(line)
             return
-        table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+        heading = Text(title, style="table.title")
+        table = Table(title=heading, title_justify="left", show_edge=False, pad_edge=False)
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in cells:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))
         self._out.print(table)
 
     @contextmanager
@@ -76,14 +83,15 @@ class Output:
         elif not self._err.is_terminal:
             yield _PlainSteps(self, title)
         else:
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+            said = TextColumn("{task.description}", markup=False)
+            columns = (SpinnerColumn(), said, BarColumn(), TimeElapsedColumn())
             with Progress(*columns, console=self._err, transient=True) as progress:
-                task = progress.add_task(title, total=None)
+                task = progress.add_task(printable(title), total=None)
 
                 def report(text: str, fraction: float | None = None) -> None:
                     progress.update(
                         task,
-                        description=f"{title}: {text}",
+                        description=printable(f"{title}: {text}"),
                         completed=fraction,
                         total=None if fraction is None else 1.0,
                     )
@@ -102,7 +110,12 @@ class _PlainSteps:
     def __call__(self, text: str, fraction: float | None = None) -> None:
         if text != self._last:
             self._last = text
-            self._output.note(f"{self._title}: {text}")
+            self._output.note(printable(f"{self._title}: {text}"))
+
+
+def _plain(line: str) -> Text:
+    """Neither markup nor names of emoji nor numbers are looked for in a Text."""
+    return Text(printable_lines(line))
 
 
 def _silent(text: str, fraction: float | None = None) -> None:

@@ -11,6 +11,7 @@ import typer
 from agent.commands.output import JsonOption, Output
 from agent.config import load_settings
 from agent.errors import InvalidSettings
+from agent.printable import printable
 from media.errors import RecordingDamaged, StorageError
 from media.record.reader import RecordingView, TrackView, list_recordings, read_recording
 
@@ -71,7 +72,7 @@ def show_command(recording: RecordingArgument, directory: DirOption = None, json
         output.document(view)
         return
     ended = _date(view.ended_at) if view.ended_at else "not closed"
-    output.text(f"{view.recording_id}  room {view.room}  {view.state.value}")
+    output.text(f"{view.recording_id}  room {printable(view.room)}  {view.state.value}")
     output.text(f"{_date(view.started_at)} to {ended}, {view.duration_s:.2f} s, in {view.path}")
     output.table("tracks", _TRACK_COLUMNS, track_rows(view))
 

@@ -14,6 +14,7 @@ from agent.commands.track_table import TRACK_COLUMNS, track_row
 from agent.config import Settings
 from agent.errors import ConnectionLost, RecordingConflict
 from agent.logs import bind_context
+from agent.printable import printable
 from agent.request import RoomRequest
 from agent.room.state import RoomState
 from agent.room.undecryptable import ADVICE
@@ -164,7 +165,8 @@ class Visit:
                 f"{recording.bytes / 1e6:.1f} MB in {recording.path} (ended: {recording.ended_reason or 'not yet'})"
             )
             for track in recording.undecryptable:
-                self._output.note(f"{track.kind} {track.name} of {track.participant_identity}: {ADVICE[track.reason]}")
+                whose = printable(f"{track.kind} {track.name} of {track.participant_identity}")
+                self._output.note(f"{whose}: {ADVICE[track.reason]}")
         self._output.note(f"left {before.room}: {reason}")
 
 

@@ -63,7 +63,7 @@ def plan_programs(view: RecordingView, participant_identity: str | None) -> tupl
     tracks = [track for track in view.tracks if track.segments]
     everybody = sorted({track.descriptor.participant_identity for track in tracks})
     if participant_identity is not None and participant_identity not in everybody:
-        names = ", ".join(everybody) or "nobody"
+        names = ", ".join(map(repr, everybody)) or "nobody"
         raise ExportError(f"{participant_identity!r} is not in this recording; it holds {names}")
     if not everybody:
         raise ExportError("the recording holds no media yet")

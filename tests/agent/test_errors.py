@@ -50,3 +50,8 @@ def test_errors_are_reported_for_people_and_for_programs(capsys: pytest.CaptureF
     assert capsys.readouterr().err.strip() == f"roomhand: {error} [recording_not_found]"
     agent.cli.report_error(error, as_json=True)
     assert '"code": "recording_not_found"' in capsys.readouterr().err
+
+
+def test_what_others_say_in_an_error_controls_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    agent.cli.report_error(RoomhandError("its log ends:\n\tbob\x1b[2J\r"), as_json=False)
+    assert capsys.readouterr().err == "roomhand: its log ends:\n\tbob\\x1b[2J\\r [internal]\n"

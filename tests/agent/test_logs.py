@@ -28,6 +28,23 @@ except ValueError:
     log.exception("failed")
 """
 
+# What a participant may call itself and its track, in each way it comes into a line.
+HOSTILE_PROGRAM = """
+import logging
+import structlog
+from agent.logs import bind_context, configure_logs
+configure_logs("console", "info")
+name = "bob" + chr(27) + "[2J" + chr(0x9b) + "31m" + chr(0x202e)
+bind_context(room=name)
+log = structlog.get_logger("ours")
+log.info("joined", identity=name, several=name + chr(10) + "forged", listed=[name])
+logging.getLogger("library").warning("no track of %s" + chr(10) + "forged", name)
+try:
+    raise ValueError(name)
+except ValueError:
+    log.exception("failed")
+"""
+
 
 @pytest.fixture(scope="module")
 def lines() -> list[dict[str, Any]]:
@@ -65,3 +82,17 @@ def test_what_is_no_secret_stays() -> None:
         "bytes": 12,
         "list": ["a", ["b"]],
     }
+
+
+def test_names_control_no_terminal_and_make_no_lines_on_the_console() -> None:
+    run = subprocess.run([sys.executable, "-c", HOSTILE_PROGRAM], capture_output=True, text=True, check=True)
+    first, second, third, *traceback = run.stderr.splitlines()
+    assert all(char.isprintable() for char in run.stderr if char != "\n")
+    shown = r"bob\x1b[2J\x9b31m\u202e"
+    assert f"identity={shown}" in first
+    assert f"room={shown}" in first
+    assert r"\nforged'" in first
+    assert rf"no track of {shown}\nforged" in second
+    assert "failed" in third
+    assert traceback[0] == "Traceback (most recent call last):"
+    assert traceback[-1] == f"ValueError: {shown}"

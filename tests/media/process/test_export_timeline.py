@@ -91,7 +91,7 @@ def test_two_cameras_at_once_are_two_outputs() -> None:
 def test_everybody_gets_an_output_and_a_stranger_an_error_that_names_who_is_there() -> None:
     view = recording(track(1, "camera", 0, 9), track(2, "camera", 0, 9, identity="bob"))
     assert [program.participant_identity for program in plan_programs(view, None)] == ["alice", "bob"]
-    with pytest.raises(ExportError, match="alice, bob"):
+    with pytest.raises(ExportError, match="'alice', 'bob'"):
         plan_programs(view, "mallory")
 
 
