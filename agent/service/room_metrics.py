@@ -5,7 +5,9 @@ adds up what each track gained, so its totals never fall while the process lives
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from agent.room.counters import RoomCounters
 from agent.room.state import ReceiveState, RoomState, TrackState
@@ -21,6 +23,9 @@ _COUNTED = (
     "pli_count",
     "freeze_count",
 )
+
+# A reconnect takes all tracks of a room away at once: this is more than one process can receive, and about 1 MB.
+VANISHED_KEPT = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ class MetricsSampler:
     """Turns states into samples; one for the life of a room process."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, str], ReceiveState] = {}
+        self._seen: dict[str, dict[str, ReceiveState]] = {}  # by SID and connection; what vanished first comes first
         self._totals: dict[tuple[str, str], ReceiveTotals] = {}
 
     def sample(self, state: RoomState, counters: RoomCounters, *, observe: bool = True) -> RoomMetrics:
@@ -89,9 +94,7 @@ class MetricsSampler:
                     jitter.append(Observation(track.kind, receive.jitter))
                 if receive.score is not None:
                     scores.append(Observation(track.kind, receive.score))
-        # A track of which nothing is known for a moment goes on from where it was.
-        there = {track.sid for track in state.tracks}
-        self._seen = {key: value for key, value in self._seen.items() if key[0] in there}
+        self._forget_but(track.sid for track in state.tracks)
         return RoomMetrics(
             participants=len(state.participants),
             publications=dict(Counter(item.kind for item in state.publications)),
@@ -109,19 +112,32 @@ class MetricsSampler:
 
     def _add(self, track: TrackState, connection: str, receive: ReceiveState) -> bool:
         """Add what the track gained; whether packets came."""
-        key = (track.sid, connection)
-        before = self._seen.get(key, ReceiveState())
+        seen = self._seen.setdefault(track.sid, {})
+        before = seen.get(connection, ReceiveState())
         if receive.packets_received < before.packets_received:
             before = ReceiveState()  # a new subscription to the same track counts from nothing
         gained = {name: max(0, getattr(receive, name) - getattr(before, name)) for name in _COUNTED}
         # packets_lost may fall when late packets come (RFC 3550 A.3): remember the highest, or it would count twice.
         highest = {name: max(getattr(receive, name), getattr(before, name)) for name in _COUNTED}
-        self._seen[key] = replace(receive, **highest)
+        seen[connection] = replace(receive, **highest)
         total_key = (track.kind, connection)
         totals = self._totals.get(total_key, ReceiveTotals(*total_key))
         sums = {name: getattr(totals, name) + value for name, value in gained.items()}
         self._totals[total_key] = replace(totals, **sums)
         return receive.packets_received > before.packets_received
+
+    def _forget_but(self, present: Iterable[str]) -> None:
+        """Forget tracks that are not `present`, but for the last VANISHED_KEPT.
+
+        While the participant reconnects its room shows no tracks, and the tap goes on receiving them: what was seen of
+        a track still holds when it is there again.
+        """
+        there = [sid for sid in present if sid in self._seen]
+        for sid in there:
+            self._seen[sid] = self._seen.pop(sid)
+        surplus = len(self._seen) - len(there) - VANISHED_KEPT
+        for sid in tuple(islice(self._seen, max(0, surplus))):
+            del self._seen[sid]
 
 
 def _connections(track: TrackState) -> list[tuple[str, ReceiveState]]:

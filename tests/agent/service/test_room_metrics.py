@@ -1,5 +1,6 @@
 """Samples of a room: totals that never fall, though tracks come and go."""
 
+import tracemalloc
 from dataclasses import replace
 
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from agent.room.state import (
     TrackState,
     UndecryptableTrack,
 )
-from agent.service.room_metrics import MetricsSampler, ReceiveTotals, RoomMetrics
+from agent.service.room_metrics import VANISHED_KEPT, MetricsSampler, ReceiveTotals, RoomMetrics
 
 TRACK = TrackState("TR_1", "cam", "video", "camera", "alice", "video/VP8", False, True, 1280, 720)
 
@@ -54,6 +55,46 @@ def test_a_second_of_which_nothing_is_known_counts_nothing_twice() -> None:
     sampler.sample(state(replace(TRACK, tap=None)), RoomCounters())
     sample = sampler.sample(state(received(packets_received=110, packets_lost=9)), RoomCounters())
     assert (totals(sample).packets_received, totals(sample).packets_lost) == (110, 9)
+
+
+def test_what_the_tap_goes_on_receiving_while_the_participant_reconnects_counts_once() -> None:
+    sampler = MetricsSampler()
+    before, after = received(packets_received=100, packets_lost=9), received(packets_received=110, packets_lost=9)
+    sampler.sample(state(before, received("TR_2", packets_received=7)), RoomCounters())
+    for _ in range(3):
+        away = sampler.sample(state(), RoomCounters())
+    assert totals(away) == ReceiveTotals("video", "tap", 0, packets_received=107, packets_lost=9)
+    sampler.sample(state(after), RoomCounters())
+    sample = sampler.sample(state(after, received("TR_2", packets_received=8)), RoomCounters())
+    assert totals(sample) == ReceiveTotals("video", "tap", 2, packets_received=118, packets_lost=9)
+
+
+def test_all_tracks_of_a_large_room_may_be_away_at_once() -> None:
+    sampler = MetricsSampler()
+    room = [received(f"TR_{number}", packets_received=5) for number in range(VANISHED_KEPT)]
+    for tracks in (room, [], room):
+        sample = sampler.sample(state(*tracks), RoomCounters())
+    assert totals(sample).packets_received == 5 * VANISHED_KEPT
+
+
+def test_many_short_tracks_take_no_more_memory_and_push_out_no_newer_one() -> None:
+    sampler = MetricsSampler()
+    long, unknown = received("TR_long", packets_received=9), received("TR_unknown", packets_received=9)
+    sampler.sample(state(long, unknown), RoomCounters())
+    tracemalloc.start()
+    try:
+        for number in range(4 * VANISHED_KEPT):
+            if number == VANISHED_KEPT:
+                before = tracemalloc.get_traced_memory()[0]
+            short = received(f"TR_{number}", packets_received=1)
+            sampler.sample(state(long, replace(unknown, tap=None), short), RoomCounters())
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown < VANISHED_KEPT * 100  # each takes some hundred bytes
+    newer = [received(f"TR_{number}", packets_received=1) for number in range(3 * VANISHED_KEPT, 4 * VANISHED_KEPT)]
+    sample = sampler.sample(state(long, unknown, *newer), RoomCounters())
+    assert totals(sample).packets_received == 9 + 9 + 4 * VANISHED_KEPT
 
 
 def test_late_packets_take_nothing_back_and_count_no_loss_twice() -> None:
