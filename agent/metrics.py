@@ -136,14 +136,14 @@ class Metrics:
     def _declare_quality(self, registry: CollectorRegistry) -> None:
         self.track_score = Histogram(
             "roomhand_track_score",
-            "Quality score (0 to 100) of each judged track that is received, sampled each second.",
+            "Quality score (0 to 100) of each judged track that is received and not muted, sampled each second.",
             ["kind"],
             buckets=SCORE_BUCKETS,
             registry=registry,
         )
         self.participant_quality = Gauge(
             "roomhand_participant_quality",
-            "Remote participants by the quality of their worst track.",
+            "Remote participants by the quality of their worst track that is not muted; who has none is left out.",
             ["quality"],
             registry=registry,
         )

@@ -240,6 +240,7 @@ class QualityMonitor:
             pli_count=stats.pli_count,
             freeze_count=stats.freeze_count,
             layers_seen=watched.layers_seen,
+            muted=watched.state.snapshot.muted,
         )
         return state if watched.judgement is None else _with_verdict(state, watched.judgement)
 

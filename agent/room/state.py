@@ -32,7 +32,7 @@ class ReceiveState:
     `WIDTHxHEIGHT`, in order of appearance. `score` is 0 to 100 on the server's scale, `mos` 1 to 4.5, `quality` its
     word (excellent, good, poor, lost); all None until judged. `model_mos` is what people see or hear as far as
     statistics tell, None where that is not judged. `reasons` say why it is no better, `patterns` are the degradations
-    that hold now.
+    that hold now. `muted`: by its publisher, or as this end asked for nothing to be sent; its score says nothing then.
     """
 
     packets_received: int = 0
@@ -53,6 +53,7 @@ class ReceiveState:
     model_mos: float | None = None
     reasons: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
+    muted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

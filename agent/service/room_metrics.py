@@ -60,7 +60,8 @@ class RoomMetrics:
     """One sample. Totals count from the start of the room's process; observations are new since the last sample.
 
     `undecryptable`: tracks that a running recording leaves out, by reason. `patterns`: tracks, received and sent,
-    on which a degradation holds now, by pattern. `participant_qualities`: remote participants by our word for them.
+    on which a degradation holds now, by pattern. `participant_qualities`: remote participants by our word for them,
+    but for those of whom nothing that is not muted was judged. Muted tracks are in no score.
     """
 
     participants: int = 0
@@ -92,8 +93,7 @@ class MetricsSampler:
                 subscriptions[track.kind, connection] += 1
                 if self._add(track, connection, receive):
                     jitter.append(Observation(track.kind, receive.jitter))
-                if receive.score is not None:
-                    scores.append(Observation(track.kind, receive.score))
+            scores.extend(Observation(track.kind, score) for score in _live_scores(track))
         self._forget_but(track.sid for track in state.tracks)
         return RoomMetrics(
             participants=len(state.participants),
@@ -145,6 +145,12 @@ def _connections(track: TrackState) -> list[tuple[str, ReceiveState]]:
     return [(name, receive) for name, receive in both if receive is not None]
 
 
+def _live_scores(track: TrackState) -> list[float]:
+    """Of each connection on which it is not muted. A muted track keeps 100, or for good that it was lost before."""
+    judged = (receive for _, receive in _connections(track) if not receive.muted)
+    return [receive.score for receive in judged if receive.score is not None]
+
+
 def _patterns(state: RoomState) -> dict[str, int]:
     """A track that both connections receive counts for each of them."""
     received = (pattern for track in state.tracks for _, receive in _connections(track) for pattern in receive.patterns)
@@ -153,13 +159,11 @@ def _patterns(state: RoomState) -> dict[str, int]:
 
 
 def _participant_qualities(state: RoomState) -> dict[str, int]:
-    """Each participant is as good as the worst of its tracks on either connection."""
+    """Each participant is as good as the worst of its tracks on either connection, but for those that are muted."""
     worst: dict[str, float] = {}
     for track in state.tracks:
-        for _, receive in _connections(track):
-            if receive.score is not None:
-                before = worst.get(track.participant_identity, receive.score)
-                worst[track.participant_identity] = min(before, receive.score)
+        for score in _live_scores(track):
+            worst[track.participant_identity] = min(score, worst.get(track.participant_identity, score))
     return dict(Counter(connection_quality(value).value for value in worst.values()))
 
 

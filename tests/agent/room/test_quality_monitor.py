@@ -84,6 +84,17 @@ def test_states_show_verdicts_and_what_is_gone_is_forgotten() -> None:
     assert monitor.receive_state("TR_camera") is None
 
 
+def test_states_tell_what_is_muted_from_what_is_perfect() -> None:
+    monitor = QualityMonitor("tap", Around(), lambda _event: None)
+    snapshots = received("TR_camera", TrackKind.VIDEO, [0.0] * 3)
+    for snapshot, muted in zip(snapshots, (False, True, True, False), strict=True):
+        monitor.take((replace(snapshot, muted=muted),), snapshot.timestamp)
+        state = monitor.receive_state("TR_camera")
+        assert state is not None
+        assert state.muted == muted
+        assert state.score in {None, 100.0}
+
+
 def test_patterns_of_a_track_that_goes_end_with_it() -> None:
     monitor, events, _ = watched([0.1] * 15)
     monitor.take((), EPOCH + 16)

@@ -161,3 +161,30 @@ def test_patterns_that_hold_and_participants_by_quality_are_counted() -> None:
     sample = MetricsSampler().sample(state(*tracks), RoomCounters())
     assert sample.patterns == {"freeze": 3, "steady_loss": 1}
     assert sample.participant_qualities == {"poor": 1, "excellent": 1}
+
+
+def test_muted_microphones_hide_no_lost_speaker() -> None:
+    mic = replace(TRACK, kind="audio", source="microphone")
+    quiet = ReceiveState(packets_received=9, score=100.0, muted=True)
+    crowd = [replace(mic, sid=f"TR_{n}", participant_identity=f"p{n}", muted=True, tap=quiet) for n in range(20)]
+    speaker = replace(mic, sid="TR_speaker", participant_identity="ada", tap=ReceiveState(score=20.0))
+    sample = MetricsSampler().sample(state(*crowd, speaker), RoomCounters())
+    assert [item.value for item in sample.scores] == [20.0]
+    assert sample.participant_qualities == {"lost": 1}
+    assert totals(sample).packets_received == 20 * 9
+
+
+def test_who_was_lost_and_then_muted_is_not_lost_for_ever() -> None:
+    mic = replace(TRACK, muted=True, tap=ReceiveState(score=20.0, muted=True))
+    camera = replace(TRACK, sid="TR_2", tap=ReceiveState(score=95.0))
+    alone = MetricsSampler().sample(state(mic), RoomCounters())
+    assert (alone.scores, alone.participant_qualities) == ((), {})
+    seen = MetricsSampler().sample(state(mic, camera), RoomCounters())
+    assert seen.participant_qualities == {"excellent": 1}
+
+
+def test_a_video_that_is_off_on_one_connection_counts_on_the_other() -> None:
+    off, recorded = ReceiveState(score=100.0, muted=True), ReceiveState(score=30.0)
+    sample = MetricsSampler().sample(state(replace(TRACK, subscription=off, tap=recorded)), RoomCounters())
+    assert [item.value for item in sample.scores] == [30.0]
+    assert sample.participant_qualities == {"poor": 1}
