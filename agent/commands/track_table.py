@@ -1,6 +1,6 @@
 """What is received of a room's tracks, as rows for people."""
 
-from agent.room.state import TrackState
+from agent.room.state import ReceiveState, TrackState
 
 TRACK_COLUMNS = ("track", "participant", "codec", "layers seen", "packets", "lost", "frames", "score")
 
@@ -18,5 +18,11 @@ def track_row(track: TrackState) -> tuple[object, ...]:
         received.packets_received,
         received.packets_lost,
         received.frames_received,
-        "-" if received.score is None else f"{received.score:.0f}",
+        _score(received),
     )
+
+
+def _score(received: ReceiveState) -> str:
+    if received.muted:
+        return "muted"
+    return "-" if received.score is None else f"{received.score:.0f}"
