@@ -164,6 +164,14 @@ def vanished(kind: str, *, keep_video: bool = False) -> Health:
     )
 
 
+def never_came(kind: str) -> Health:
+    """The health of a received track that was asked for, and of which nothing has been there since."""
+    reason = "asked for, and not given"
+    return Health(
+        Direction.INBOUND, TrackKind(kind), flows=False, problem=Problem.STUCK, reason=reason, keep_video=True
+    )
+
+
 def step(state: RestartState, seen: Health, now: float) -> tuple[RestartState, tuple[Action | Ended, ...]]:
     """Take in one second of a track (`now`: Unix seconds): what to do, and what became of what was done before."""
     if seen.problem is None:

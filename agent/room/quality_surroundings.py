@@ -7,6 +7,8 @@ from agent.room.events import ConnectionQualityChanged, ParticipantDisconnected
 from agent.room.publisher import Publisher
 from agent.room.quality_monitor import TrackLabel
 from agent.room.session import RoomSession
+from agent.room.state import TrackState
+from media.tap.events import RemoteParticipant, RemoteTrack
 from media.tap.tap import Tap
 from quality.participants import ServerOpinion
 from quality.score import ConnectionQuality
@@ -17,6 +19,18 @@ def server_opinion(quality: str, mos: float | None = None) -> ServerOpinion | No
     if quality not in set(ConnectionQuality):
         return None
     return ServerOpinion(ConnectionQuality(quality), mos)
+
+
+def label_of(track: TrackState) -> TrackLabel:
+    """A remote track's, as the participant knows it."""
+    return TrackLabel(track.sid, track.name, track.kind, track.source, track.participant_identity, track.mime_type)
+
+
+def tap_label_of(participant: RemoteParticipant, track: RemoteTrack) -> TrackLabel:
+    """The same, as the tap knows it."""
+    return TrackLabel(
+        track.sid, track.name, track.kind.value, track.source, participant.identity, track.mime_type.lower()
+    )
 
 
 class ParticipantSurroundings:
@@ -50,12 +64,7 @@ class ParticipantSurroundings:
             tracks, identity = self._session.tracks, self._session.identity
         except ConnectionLost:
             return {}
-        remote = {
-            track.sid: TrackLabel(
-                track.sid, track.name, track.kind, track.source, track.participant_identity, track.mime_type
-            )
-            for track in tracks
-        }
+        remote = {track.sid: label_of(track) for track in tracks}
         own = {
             item.sid: TrackLabel(item.sid, item.name, item.kind, item.source, identity, "")
             for item in self._publisher.publications
@@ -81,9 +90,7 @@ class TapSurroundings:
     def labels(self) -> Mapping[str, TrackLabel]:
         """The room's tracks."""
         return {
-            track.sid: TrackLabel(
-                track.sid, track.name, track.kind.value, track.source, participant.identity, track.mime_type.lower()
-            )
+            track.sid: tap_label_of(participant, track)
             for participant in self._tap.participants.values()
             for track in participant.tracks
         }

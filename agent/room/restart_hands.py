@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from agent.room.publisher import Publisher
 from agent.room.quality_monitor import TrackLabel
+from agent.room.quality_surroundings import label_of, tap_label_of
 from agent.room.recorded_layers import RecordedLayers
 from agent.room.session import RoomSession
 from agent.room.state import ConnectionState
@@ -61,6 +62,12 @@ class ParticipantHands:
             if self._session.permissions.may_publish(item.source)
         }
 
+    def awaited(self) -> tuple[TrackLabel, ...]:
+        """What the server was asked for and has not given."""
+        wanted = [track for track in self._session.tracks if self._subscriber.wants(track.sid) and not track.muted]
+        there = {track.sid for track in self._subscriber.subscribed()} if wanted else set()
+        return tuple(label_of(track) for track in wanted if track.sid not in there)
+
     async def restart(self, label: TrackLabel) -> None:
         """The new publication is there before the old one goes; a subscription has to end first."""
         if label.participant_identity == self._session.identity:
@@ -114,6 +121,11 @@ class TapHands:
     def missing(self) -> dict[TrackLabel, Health]:
         """A tap publishes nothing."""
         return {}
+
+    def awaited(self) -> tuple[TrackLabel, ...]:
+        """What the server was asked for and has given no place to."""
+        found = [self._tap.find_track(sid) for sid in self._tap.subscribed - self._tap.given]
+        return tuple(tap_label_of(participant, track) for participant, track in filter(None, found) if not track.muted)
 
     async def restart(self, label: TrackLabel) -> None:
         """End the subscription and begin it again."""

@@ -20,6 +20,7 @@ from quality.stats import Direction
 log = structlog.get_logger(__name__)
 
 SETTLED_S = 10.0  # a connection that came back is still subscribing, and its first key frames are under way
+AWAITED_S = 10.0  # a server with a hundred tracks to give takes seconds
 GAP_S = 3.0  # between two seconds' judgements: there was no connection meanwhile
 
 
@@ -44,6 +45,9 @@ class Hands(Protocol):
 
     def missing(self) -> dict[TrackLabel, Health]:
         """Publications of ours that the room has no longer."""
+
+    def awaited(self) -> tuple[TrackLabel, ...]:
+        """Received tracks that were asked for, are not muted, and are not there."""
 
     async def restart(self, label: TrackLabel) -> None:
         """Subscribe, or publish, anew."""
@@ -72,6 +76,7 @@ class TrackRestarter:
         self._hands = hands
         self._tell = tell
         self._watched: dict[str, _Watched] = {}
+        self._awaited_since: dict[str, float] = {}
         self._counted: Counter[str] = Counter()
         self._tasks = Tasks("restarts")
         self._acting: set[str] = set()
@@ -88,6 +93,7 @@ class TrackRestarter:
             return
         seen = {_key(each): (each.label, health) for each, health in judged}
         seen |= {label.name: (label, health) for label, health in self._hands.missing().items()}
+        seen |= self._never_came(seen.keys(), tick.at)
         seen |= self._vanished(seen.keys())
         self._forget(self._watched.keys() - seen.keys() - self._acting, tick.at)
         for key, (label, health) in seen.items():
@@ -99,6 +105,7 @@ class TrackRestarter:
         if self._hands.connection_id != self._connection_id:
             self._forget(set(self._watched), now)
             self._connection_id, self._settles_since = self._hands.connection_id, now
+            self._awaited_since.clear()
         if now - self._ticked_at > GAP_S:
             self._settles_since = self._arrived_at = now
         self._ticked_at = now
@@ -118,6 +125,16 @@ class TrackRestarter:
     def _is_ours(self, label: TrackLabel, health: Health) -> bool:
         """Whether it is for us to restart: what is received and not wanted is on its way out."""
         return health.direction is Direction.OUTBOUND or self._hands.wants(label)
+
+    def _never_came(self, seen: Collection[str], now: float) -> dict[str, tuple[TrackLabel, Health]]:
+        """Tracks that have been waited for for too long."""
+        awaited = {label.track_sid: label for label in self._hands.awaited() if label.track_sid not in seen}
+        self._awaited_since = {sid: self._awaited_since.get(sid, now) for sid in awaited}
+        return {
+            sid: (label, restart.never_came(label.kind))
+            for sid, label in awaited.items()
+            if now - self._awaited_since[sid] >= AWAITED_S
+        }
 
     def _vanished(self, seen: Collection[str]) -> dict[str, tuple[TrackLabel, Health]]:
         """Tracks that are still wanted, and of which nothing at all is known since they were restarted."""

@@ -244,6 +244,11 @@ class Receivers:
         """What the way to us carries, bits per second; None while no limit was seen or only the server estimates."""
         return self._bandwidth.estimate_bps if self._bandwidth else None
 
+    @property
+    def sids(self) -> frozenset[str]:
+        """The tracks that the server has given a place to."""
+        return frozenset(self._tracks)
+
     def stats(self, now: float) -> dict[str, InboundRtpStats]:
         """Statistics by track SID."""
         return {sid: track.stream.stats(now) for sid, track in self._tracks.items()}

@@ -116,6 +116,11 @@ class Tap:
         return frozenset(self._intents)
 
     @property
+    def given(self) -> frozenset[str]:
+        """SIDs of the tracks that the server has given a place to, of those that are wanted."""
+        return self.subscribed & self._receivers.sids
+
+    @property
     def speakers(self) -> dict[str, bool]:
         """Whether they speak now, of the participants (by SID) that the server told of since we joined."""
         return dict(self._speakers)

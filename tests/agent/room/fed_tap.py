@@ -54,7 +54,7 @@ class FedTap:
             encrypted=decryptor is not None,
         )
         self.participants = {"PA_ada": RemoteParticipant("PA_ada", "ada", "Ada", "", {}, active=True, tracks=(track,))}
-        self.subscribed = frozenset({SID})
+        self.subscribed = self.given = frozenset({SID})
 
     def find_track(self, sid: str) -> tuple[RemoteParticipant, RemoteTrack] | None:
         ada = self.participants["PA_ada"]

@@ -157,7 +157,9 @@ class Asked:
 
     def __init__(self) -> None:
         self.qualities = {SID: LayerQuality.HIGH}
+        self.given: frozenset[str] = frozenset({SID})
         self.simulcasted = True
+        self.muted = False
         self.refuses = False
         self.asked: list[tuple[object, ...]] = []
 
@@ -172,7 +174,7 @@ class Asked:
             MediaKind.VIDEO,
             "camera",
             "video/VP8",
-            muted=False,
+            muted=self.muted,
             simulcasted=self.simulcasted,
             encrypted=False,
         )
@@ -221,6 +223,27 @@ async def test_a_recorded_video_is_lowered_for_good_until_no_layer_is_left() -> 
     assert allowed == lower, "the policy does not raise it again"
     recorded.layers.forget(SID)
     assert recorded.layers.allow(SID, HIGH) is LayerQuality.HIGH, "published again"
+
+
+async def test_what_was_asked_for_and_is_not_there_is_awaited_unless_it_is_muted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    participant = Participant(Cameras(), monkeypatch)
+    await participant.room.publish(SID)
+    (awaited,) = participant.hands.awaited()
+    assert (awaited.track_sid, awaited.participant_identity) == (SID, "ada")
+    participant.room.publications[SID].track = object()
+    participant.room.publications[SID].subscribed = True
+    assert participant.hands.awaited() == ()
+    recorded = Recorded()
+    assert recorded.hands.awaited() == ()
+    recorded.tap.given = frozenset()
+    assert recorded.hands.awaited() == (replace(VIDEO, mime_type="video/vp8"),)
+    recorded.tap.muted = True
+    assert recorded.hands.awaited() == ()
+    recorded.tap.muted = False
+    recorded.tap.qualities = {"TR_gone": LayerQuality.HIGH}
+    assert recorded.hands.awaited() == ()
 
 
 def pinned(recorded: Recorded) -> None:

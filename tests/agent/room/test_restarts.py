@@ -41,6 +41,7 @@ class Hands:
     encrypted: bool = False
     unwanted: set[str] = field(default_factory=set)
     lost: dict[TrackLabel, Health] = field(default_factory=dict)
+    due: tuple[TrackLabel, ...] = ()
     done: list[str] = field(default_factory=list)
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -61,6 +62,9 @@ class Hands:
 
     def missing(self) -> dict[TrackLabel, Health]:
         return self.lost
+
+    def awaited(self) -> tuple[TrackLabel, ...]:
+        return self.due
 
     async def restart(self, label: TrackLabel) -> None:
         await self._do("restart", label)
@@ -265,6 +269,29 @@ async def test_a_track_of_which_nothing_is_known_since_its_restart_gets_the_next
     await connection.pass_seconds(LATER_S, there=())
     assert connection.hands.done == ["restart TR_ada", "restart TR_ada", "audio_only TR_ada"]
     assert connection.told[-1].reason == "nothing came of the restart"
+
+
+async def test_a_track_that_is_asked_for_and_not_given_is_asked_for_again_and_never_given_up() -> None:
+    connection = await settled()
+    connection.hands.due = (label(EVE),)
+    await connection.pass_seconds(10)
+    assert connection.hands.done == [], "it is given its time"
+    await connection.pass_seconds(LATER_S)
+    assert connection.hands.done == ["restart TR_eve"] * 2
+    assert connection.outcomes == ["restart begun", "restart failed", "restart begun", "restart failed", "report begun"]
+    assert connection.told[0].reason == "asked for, and not given"
+
+
+async def test_a_track_that_comes_as_it_is_asked_for_again_has_recovered() -> None:
+    connection = await settled()
+    connection.hands.due = (label(EVE),)
+    await connection.pass_seconds(11)
+    connection.hands.due = ()
+    await connection.pass_seconds(5, there=(ADA, BOB, EVE))
+    assert connection.outcomes == ["restart begun", "restart recovered"]
+    connection.hands.due = (label(EVE),)
+    await connection.pass_seconds(10)
+    assert len(connection.told) == 2, "its time begins anew"
 
 
 async def test_a_recorded_video_of_which_nothing_is_known_since_its_restart_is_not_given_up() -> None:
