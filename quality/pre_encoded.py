@@ -59,11 +59,14 @@ class _Second:
 
 @dataclass(frozen=True, slots=True)
 class PreEncodedState:
-    """What is remembered of one publication. Begin with `start`."""
+    """What is remembered of one publication. Begin with `PreEncodedState()`.
 
-    began_at: float
+    `all_since`: since when all goes out, and the estimate comes up; None before the key frame that this begins with.
+    """
+
     mode: Mode = Mode.ALL
     needs_key: bool = True
+    all_since: float | None = None
     target_bps: float | None = None
     seconds: tuple[_Second, ...] = ()
     over_since: float | None = None
@@ -75,9 +78,9 @@ class PreEncodedState:
     refused_told: bool = False
 
 
-def start(now: float) -> PreEncodedState:
-    """The state of a video whose first frame is sent at `now` (seconds of any steady clock)."""
-    return PreEncodedState(began_at=now)
+def begun_anew(state: PreEncodedState) -> PreEncodedState:
+    """It was published anew: that begins with a key frame, and its estimate has to come up again."""
+    return replace(broken(state), all_since=None, over_since=None, requested_at=None, late_told=False)
 
 
 def broken(state: PreEncodedState) -> PreEncodedState:
@@ -94,7 +97,7 @@ def encoder_dropped(state: PreEncodedState, now: float) -> tuple[PreEncodedState
     """libwebrtc dropped frames, as it does where more comes than goes out, and later ones refer to them."""
     state = broken(state)
     rates, target_bps = rates_bps(state), state.target_bps
-    if not rates or target_bps is None or now - state.began_at < START_S or rates[state.mode] <= target_bps:
+    if not rates or target_bps is None or _comes_up(state, now) or rates[state.mode] <= target_bps:
         return state, ()
     return _lower(state, rates, target_bps, now) if state.mode is not Mode.KEY_FRAMES else (state, ())
 
@@ -103,6 +106,8 @@ def admit(state: PreEncodedState, frame: Frame, now: float) -> tuple[PreEncodedS
     """Count a frame of the source, and say whether to send it."""
     state = _counted(state, frame, now)
     if frame.key:
+        if state.mode is Mode.ALL and state.all_since is None:
+            state = replace(state, all_since=now)
         return replace(state, needs_key=False, requested_at=None, late_told=False), True
     if state.needs_key or state.mode is Mode.KEY_FRAMES:
         return replace(state, needs_key=True), False
@@ -156,12 +161,12 @@ def feedback(
 
 def _thinned(state: PreEncodedState, now: float) -> tuple[PreEncodedState, tuple[Told, ...]]:
     rates, target_bps = rates_bps(state), state.target_bps
-    if not rates or target_bps is None or now - state.began_at < START_S:
+    if not rates or target_bps is None or _comes_up(state, now):
         return state, ()
     if state.mode is not Mode.ALL and (now >= state.retry_at or rates[Mode.ALL] <= target_bps):
         needs_key = state.needs_key or state.mode is Mode.KEY_FRAMES
         raised = replace(state, mode=Mode.ALL, needs_key=needs_key, raised_at=now, over_since=None)
-        return replace(raised, refused_told=False), (Told.ALL_AGAIN,)
+        return replace(raised, all_since=None if needs_key else now, refused_told=False), (Told.ALL_AGAIN,)
     if rates[state.mode] <= OVER * target_bps:
         proven = state.raised_at is not None and now - state.raised_at >= PROVEN_S
         retry_s = RETRY_S if proven and state.mode is Mode.ALL else state.retry_s
@@ -173,6 +178,11 @@ def _thinned(state: PreEncodedState, now: float) -> tuple[PreEncodedState, tuple
     if state.mode is Mode.KEY_FRAMES:
         return replace(state, refused_told=True), () if state.refused_told else (Told.RATE_NOT_OBEYED,)
     return _lower(state, rates, target_bps, now)
+
+
+def _comes_up(state: PreEncodedState, now: float) -> bool:
+    """Whether all goes out for too short a time to say that it is too much: the estimate grows with what is sent."""
+    return state.mode is Mode.ALL and (state.all_since is None or now - state.all_since < START_S)
 
 
 def _lower(

@@ -12,7 +12,7 @@ from agent.room.pump import Pump, PumpedFeed
 from media.sources.pacer import Pacer
 from media.sources.source import AccessUnit, PreEncodedSource
 from quality import pre_encoded
-from quality.pre_encoded import Frame, Told
+from quality.pre_encoded import Frame, PreEncodedState, Told
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ class PreEncodedFeed(PumpedFeed[AccessUnit]):
         self._plan = plan
         self._native = native
         self._codec = convert.sdk_codec(plan.video_codec)
-        self._state = pre_encoded.start(start)
+        self._state = PreEncodedState()
         pacer = Pacer(start=start, late_limit_s=NEVER_S)
         super().__init__(Pump(name=plan.name, read=source.read_access_unit, send=self._send, pacer=pacer))
         self.counted: Counter[str] = Counter()
@@ -41,6 +41,10 @@ class PreEncodedFeed(PumpedFeed[AccessUnit]):
         """See Feed; what comes after begins with a key frame."""
         super().set_muted(muted=muted)
         self._state = pre_encoded.muted(self._state)
+
+    def begun_anew(self) -> None:
+        """It was published anew, after a reconnect or to restart it."""
+        self._state = pre_encoded.begun_anew(self._state)
 
     async def _send(self, unit: AccessUnit, capture_time: float) -> None:
         now = asyncio.get_running_loop().time()

@@ -317,6 +317,8 @@ class Publisher:
                 publication.stop()
         elif isinstance(event, LocalTrackMuted):
             self._told_of_mute(event)
+        elif isinstance(event, LocalTrackPublished) and event.previous_sid:
+            self._published_anew(event.sid)
         elif isinstance(event, ConnectionStateChanged):
             if event.state is ConnectionState.RECONNECTING:
                 self._was_reconnecting = True
@@ -330,6 +332,12 @@ class Publisher:
             if publication.sdk.sid == event.sid and publication.muted != event.muted:
                 publication.note_muted(muted=event.muted)
                 log.info("muted" if event.muted else "unmuted", track=publication.plan.name, by="the server")
+
+    def _published_anew(self, sid: str) -> None:
+        """By us, or by the SDK after a full reconnect."""
+        for publication in self._all():
+            if publication.sdk.sid == sid and isinstance(publication.feed, PreEncodedFeed):
+                publication.feed.begun_anew()
 
     def _restore(self) -> None:
         """Publish again what the SDK did not bring back after a reconnect."""

@@ -20,13 +20,14 @@ class Run:
     """A source of 25 frames a second, every other one droppable where `layered`, and what was sent of it."""
 
     layered: bool = False
-    state: PreEncodedState = field(default_factory=lambda: pre_encoded.start(0.0))
+    group: int = GROUP
+    state: PreEncodedState = field(default_factory=PreEncodedState)
     number: int = 0
     told: list[tuple[float, Told]] = field(default_factory=list)
     sent: list[tuple[int, Frame]] = field(default_factory=list)
 
     def frame(self) -> Frame:
-        if self.number % GROUP == 0:
+        if self.number % self.group == 0:
             return KEY
         return DROPPABLE if self.layered and self.number % 2 else DELTA
 
@@ -83,6 +84,26 @@ def test_else_key_frames_alone_and_all_again_after_a_while_from_a_key_frame_on()
 def test_dropped_frames_show_at_once_that_it_is_too_much() -> None:
     run = Run().go(15, 2 * SOURCE_BPS).go(2, 0.4 * SOURCE_BPS, drops=True)
     assert run.words() == [Told.KEY_FRAMES_ONLY]
+
+
+def test_where_it_is_published_anew_the_estimate_has_as_long_again_to_come_up() -> None:
+    run = Run().go(121, 2 * SOURCE_BPS).go(10, SOURCE_BPS / 2)
+    run.state = pre_encoded.begun_anew(run.state)
+    run.sent.clear()
+    run.go(9, 300_000, drops=True).go(10, SOURCE_BPS / 2).go(30, 2 * SOURCE_BPS)
+    assert run.sent[0][1].key
+    assert run.told == []
+
+
+def test_where_all_is_sent_again_too_the_estimate_has_time_to_come_up_from_the_key_frame_on() -> None:
+    run = Run(group=10 * FPS).go(21, 2 * SOURCE_BPS).go(2, 300_000, drops=True)
+    assert run.words() == [Told.KEY_FRAMES_ONLY]
+    run.go(26, 300_000, drops=True)
+    ((again, word),) = run.told[1:]
+    assert (word, run.state.all_since) == (Told.ALL_AGAIN, 40.0)
+    assert again < 33, "seven seconds before the key frame"
+    run.go(22, 2 * SOURCE_BPS)
+    assert run.words() == [Told.KEY_FRAMES_ONLY, Told.ALL_AGAIN]
 
 
 def test_a_rate_that_cannot_be_obeyed_is_told_once_and_tries_become_rarer() -> None:

@@ -1,7 +1,7 @@
 """The publisher's shell where publishing anew meets withdrawing, leaving, itself and a failed restore."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -13,13 +13,14 @@ from livekit.rtc.participant import PublishTrackError
 
 from agent.errors import InvalidSettings, PublishFailed, TrackNotFound
 from agent.room import publisher as module
-from agent.room.events import ConnectionStateChanged
+from agent.room.events import ConnectionStateChanged, LocalTrackPublished
 from agent.room.publications import Played, Publication, PublicationStatus
 from agent.room.publish_options import PlanChange, PublishOptions, VideoCodec, plan_video
 from agent.room.publisher import Publisher
 from agent.room.session import RoomSession
 from agent.room.state import ConnectionState
 from media.sources.source import VideoFormat
+from tests.agent.room.pass_through import DELTA, KEY, PassThrough, feed_into, give
 
 NAME = "camera"
 
@@ -78,11 +79,12 @@ async def publishing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Pub
     local = Local()
     track = SimpleNamespace(mute=lambda: None, unmute=lambda: None, get_stats=local.get_stats)
     monkeypatch.setattr(module, "sdk_track", lambda _native, _plan: track)
+    listeners: list[Callable[[object], None]] = []
     session = SimpleNamespace(
         sdk_room=SimpleNamespace(local_participant=local),
         before_leaving=lambda *_: None,
-        add_listener=lambda _: None,
-        emit=lambda _: None,
+        add_listener=listeners.append,
+        emit=lambda event: [listener(event) for listener in listeners],
     )
     publisher = Publisher(cast("RoomSession", session))
     publication = Publication(
@@ -96,6 +98,13 @@ async def publishing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Pub
     await publisher.aclose()
     assert local.track_publications == {}
     assert local.done[-1] == "closed"
+
+
+async def reconnect(publisher: Publisher) -> None:
+    """The connection comes back, and what is missing then has been published again, or has not."""
+    for connection in (ConnectionState.RECONNECTING, ConnectionState.CONNECTED):
+        publisher._on_event(ConnectionStateChanged(connection))
+    await asyncio.sleep(0.05)
 
 
 async def test_of_two_that_are_published_at_once_under_one_name_the_second_is_refused(
@@ -186,9 +195,7 @@ async def test_what_could_not_be_restored_once_can_be_published_again(monkeypatc
     async with publishing(monkeypatch) as (publisher, local, publication):
         local.track_publications.clear()
         local.refuses = True
-        for connection in (ConnectionState.RECONNECTING, ConnectionState.CONNECTED):
-            publisher._on_event(ConnectionStateChanged(connection))
-        await asyncio.sleep(0.05)
+        await reconnect(publisher)
         assert (publication.status, len(publisher.missing())) == (PublicationStatus.FAILED, 1)
         with pytest.raises(PublishFailed, match="did not take"):
             await publisher.republish(NAME)
@@ -197,3 +204,29 @@ async def test_what_could_not_be_restored_once_can_be_published_again(monkeypatc
         state = await publisher.republish(NAME)
         assert (state.status, publisher.missing()) == (PublicationStatus.PUBLISHED, ())
         assert list(local.track_publications) == [state.sid]
+
+
+@pytest.mark.parametrize("by", ["republish", "restore", "the SDK"])
+async def test_a_video_that_is_encoded_already_begins_with_a_key_frame_where_it_is_published_anew(
+    monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    monkeypatch.setattr(module, "OVERLAP_LIMIT_S", 0.05)
+    async with publishing(monkeypatch) as (publisher, local, publication):
+        native = PassThrough()
+        feed = publication.feed = feed_into(native)
+        await give(feed, key=True)
+        await give(feed)
+        match by:
+            case "republish":
+                await publisher.republish(NAME)
+            case "restore":
+                local.track_publications.clear()
+                await reconnect(publisher)
+            case _:
+                publication.sdk = cast("Any", local.add("TR_9"))
+                local.track_publications.pop("TR_0")
+                publisher._on_event(LocalTrackPublished("TR_9", NAME, "video", "camera", "TR_0"))
+        await give(feed)
+        await give(feed, key=True)
+        await give(feed)
+        assert native.taken == [KEY, DELTA, KEY, DELTA]
