@@ -17,6 +17,7 @@ RETRY_S = 10.0
 MAX_RETRY_S = 120.0
 PROVEN_S = 20.0
 KEY_LATE_S = 2.0
+BETWEEN_FRAMES = 2  # a look at the statistics falls between two frames
 
 
 class Mode(StrEnum):
@@ -45,6 +46,14 @@ class Frame:
     size_bytes: int
     key: bool = False
     droppable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Frames that went through the encoder so far, and how many of them are key frames."""
+
+    frames: int
+    key_frames: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +102,25 @@ def muted(state: PreEncodedState) -> PreEncodedState:
     return replace(broken(state), seconds=(), over_since=None, requested_at=None, late_told=False)
 
 
-def encoder_dropped(state: PreEncodedState, now: float) -> tuple[PreEncodedState, tuple[Told, ...]]:
-    """libwebrtc dropped frames, as it does where more comes than goes out, and later ones refer to them."""
-    state = broken(state)
+def whole_since_key(before: Encoded | None, given: int, after: Encoded | None) -> bool:
+    """Whether the last key frame and what was given after it, `given` frames in all, went through the encoder.
+
+    `before` it and `after` it are what had gone through; None where that is not known.
+    """
+    if before is None or after is None:
+        # A still picture until the next key frame is better than a wrong one, which nobody asks to have mended.
+        return False
+    return after.key_frames > before.key_frames and given - (after.frames - before.frames) <= BETWEEN_FRAMES
+
+
+def encoder_dropped(
+    state: PreEncodedState, now: float, *, mended: bool = False
+) -> tuple[PreEncodedState, tuple[Told, ...]]:
+    """libwebrtc dropped frames, as it does where more comes than goes out, and later ones refer to them.
+
+    `mended`: none of these since the last key frame that was sent.
+    """
+    state = state if mended else broken(state)
     rates, target_bps = rates_bps(state), state.target_bps
     if not rates or target_bps is None or _comes_up(state, now) or rates[state.mode] <= target_bps:
         return state, ()

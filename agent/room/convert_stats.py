@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from livekit import rtc
 from livekit.rtc._proto import stats_pb2 as proto_stats
 
+from quality.pre_encoded import Encoded
 from quality.stats import InboundRtp, OutboundRtp, QualityLimitationReason
 
 SdkTrack = rtc.LocalVideoTrack | rtc.LocalAudioTrack | rtc.RemoteVideoTrack | rtc.RemoteAudioTrack
@@ -66,6 +67,12 @@ async def track_stats(track: SdkTrack) -> list[proto_stats.RtcStats]:
 def packets_sent(stats: Iterable[proto_stats.RtcStats]) -> int:
     """Of all layers together."""
     return sum(entry.outbound_rtp.sent.packets_sent for entry in stats if entry.HasField("outbound_rtp"))
+
+
+def encoded(stats: Iterable[proto_stats.RtcStats]) -> Encoded:
+    """Of all layers together."""
+    layers = [entry.outbound_rtp.outbound for entry in stats if entry.HasField("outbound_rtp")]
+    return Encoded(sum(each.frames_encoded for each in layers), sum(each.key_frames_encoded for each in layers))
 
 
 def inbound_by_track(stats: rtc.RtcStats) -> dict[str, InboundRtp]:

@@ -1,6 +1,7 @@
 """From a source to the SDK's native source: what feeds one published track."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from livekit import rtc
@@ -11,6 +12,7 @@ from agent.room.pump import Pump, PumpedFeed
 from media.sources.pacer import AUDIO_LATE_LIMIT_S, AUDIO_LEAD_S, Pacer
 from media.sources.scale import scaled
 from media.sources.source import DecodedAudio, DecodedVideoFrame, PreEncodedSource, Source
+from quality.pre_encoded import Encoded
 from quality.publish_ladder import scaled_size
 from quality.stats import TrackKind
 
@@ -99,11 +101,18 @@ def sdk_track(native: NativeSource, plan: TrackPlan) -> rtc.LocalVideoTrack | rt
     return rtc.LocalVideoTrack.create_video_track(plan.name, native)
 
 
-def feed_of(plan: TrackPlan, source: Source, native: NativeSource, *, start: float) -> Feed:
-    """What plays `source` into `native` from `start` (the event loop's time) on."""
+def feed_of(
+    plan: TrackPlan,
+    source: Source,
+    native: NativeSource,
+    *,
+    start: float,
+    encoded: Callable[[], Awaitable[Encoded]],
+) -> Feed:
+    """What plays `source` into `native` from `start` (the event loop's time) on; `encoded` as in `PreEncodedFeed`."""
     if isinstance(native, rtc.AudioSource):
         return AudioFeed(plan, source, native, start=start)
     if isinstance(native, rtc.EncodedVideoSource):
         assert isinstance(source, PreEncodedSource)
-        return PreEncodedFeed(plan, source, native, start=start)
+        return PreEncodedFeed(plan, source, native, start=start, encoded=encoded)
     return VideoFeed(plan, source, native, start=start)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 
 import structlog
 from livekit import rtc
@@ -12,25 +13,36 @@ from agent.room.pump import Pump, PumpedFeed
 from media.sources.pacer import Pacer
 from media.sources.source import AccessUnit, PreEncodedSource
 from quality import pre_encoded
-from quality.pre_encoded import Frame, PreEncodedState, Told
+from quality.pre_encoded import Encoded, Frame, PreEncodedState, Told
 
 log = structlog.get_logger(__name__)
 
 LATE_LIMIT_S = 0.5  # a picture refers to the one before: what is later than this is left out up to the next key frame
 NEVER_S = 1e9
+LOOK_TIMEOUT_S = 0.2  # the native layer answers in milliseconds, or not at all while it reconnects
 
 
 class PreEncodedFeed(PumpedFeed[AccessUnit]):
     """See `feeding.Feed`. What cannot be sent as the way out asks for it is logged and counted (`counted`).
 
-    A source that is encoded already makes no key frame on request: its next one answers.
+    A source that is encoded already makes no key frame on request: its next one answers. `encoded` looks what
+    went through the encoder so far, and raises RuntimeError where that is not told.
     """
 
     def __init__(
-        self, plan: TrackPlan, source: PreEncodedSource, native: rtc.EncodedVideoSource, *, start: float
+        self,
+        plan: TrackPlan,
+        source: PreEncodedSource,
+        native: rtc.EncodedVideoSource,
+        *,
+        start: float,
+        encoded: Callable[[], Awaitable[Encoded]],
     ) -> None:
         self._plan = plan
         self._native = native
+        self._encoded = encoded
+        self._encoded_before_key: Encoded | None = None
+        self._given_since_key = 0
         self._codec = convert.sdk_codec(plan.video_codec)
         self._state = PreEncodedState()
         pacer = Pacer(start=start, late_limit_s=NEVER_S)
@@ -47,6 +59,10 @@ class PreEncodedFeed(PumpedFeed[AccessUnit]):
         self._state = pre_encoded.begun_anew(self._state)
 
     async def _send(self, unit: AccessUnit, capture_time: float) -> None:
+        if unit.key:
+            self._encoded_before_key, self._given_since_key = await self._look(), 0
+            if self._pump.stopping:
+                return  # feeding a room that is gone by now can abort the process
         now = asyncio.get_running_loop().time()
         self._take_feedback(now)
         if now - capture_time > LATE_LIMIT_S:
@@ -62,15 +78,30 @@ class PreEncodedFeed(PumpedFeed[AccessUnit]):
                 unit.data, unit.width, unit.height, self._codec, frame_type, round(capture_time * 1e6)
             )
         )
+        self._given_since_key += accepted
         if not accepted:
             self._state = pre_encoded.broken(self._state)
             self.counted["frames_refused"] += 1
 
-    def encoder_dropped(self) -> None:
-        """Frames that were fed were not sent: begin again with a key frame, and send less where it is too much."""
+    async def encoder_dropped(self) -> None:
+        """Frames that were fed were not sent: begin again with a key frame, and send less where it is too much.
+
+        What is told so late may be mended by now, by a key frame that was sent after them.
+        """
         self.counted["encoder_dropped"] += 1
-        self._state, told = pre_encoded.encoder_dropped(self._state, asyncio.get_running_loop().time())
+        before, given = self._encoded_before_key, self._given_since_key
+        mended = pre_encoded.whole_since_key(before, given, await self._look())
+        now = asyncio.get_running_loop().time()
+        self._state, told = pre_encoded.encoder_dropped(self._state, now, mended=mended)
         self._tell(told)
+
+    async def _look(self) -> Encoded | None:
+        """What was encoded so far; None where that is not known."""
+        try:
+            async with asyncio.timeout(LOOK_TIMEOUT_S):
+                return await self._encoded()
+        except (TimeoutError, RuntimeError):
+            return None
 
     def _take_feedback(self, now: float) -> None:
         asked = self._native.take_feedback()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from functools import partial
 
 import structlog
 from livekit import rtc
@@ -9,7 +10,7 @@ from livekit.rtc.participant import PublishTrackError, UnpublishTrackError
 
 from agent.errors import InvalidSettings, PublishFailed, RoomhandError, TrackNotFound
 from agent.room import convert
-from agent.room.convert_stats import packets_sent, track_stats
+from agent.room.convert_stats import encoded, packets_sent, track_stats
 from agent.room.counters import RoomCounters
 from agent.room.events import (
     ConnectionStateChanged,
@@ -28,6 +29,7 @@ from agent.room.state import ConnectionState, PublicationState
 from agent.tasks import Tasks
 from media.errors import SourceUnreadable
 from media.sources.source import PreEncodedSource, Source, VideoFormat
+from quality.pre_encoded import Encoded
 
 log = structlog.get_logger(__name__)
 
@@ -150,7 +152,8 @@ class Publisher:
         start = asyncio.get_running_loop().time() + START_DELAY_S
         for publication in played.publications:
             plan = publication.plan
-            feed = publication.feed = feed_of(plan, played.source, publication.native, start=start)
+            look = partial(_encoded, publication)
+            feed = publication.feed = feed_of(plan, played.source, publication.native, start=start, encoded=look)
             feed.set_muted(muted=publication.muted)
             publication.pumping = self._tasks.start(self._play(played, publication, feed), name=f"pump.{plan.name}")
 
@@ -205,7 +208,7 @@ class Publisher:
         """Frames of a video that is encoded already were captured and not sent. Raises TrackNotFound."""
         _, publication = self._find(which)
         if isinstance(publication.feed, PreEncodedFeed):
-            publication.feed.encoder_dropped()
+            self._tasks.start(publication.feed.encoder_dropped(), name=f"dropped.{publication.plan.name}")
 
     async def republish(self, which: str, change: PlanChange | None = None) -> PublicationState:
         """Publish a track of ours anew, with `change`, and then withdraw the old one.
@@ -382,3 +385,7 @@ async def _sends(track: rtc.LocalVideoTrack | rtc.LocalAudioTrack) -> bool:
         return packets_sent(await track_stats(track)) > 0
     except RuntimeError:
         return False  # it has no statistics yet: the overlap has its limit
+
+
+async def _encoded(publication: Publication) -> Encoded:
+    return encoded(await track_stats(publication.track))

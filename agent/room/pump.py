@@ -42,6 +42,11 @@ class Pump(Generic[T]):
         """Items that came too late to be sent."""
         return self._pacer.dropped_late
 
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing more is to be sent."""
+        return self._stopping.is_set()
+
     async def run(self) -> bool:
         """Until the source ends (True) or `stop` (False). Raises SourceUnreadable."""
         while not self._stopping.is_set():

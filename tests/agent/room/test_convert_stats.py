@@ -5,7 +5,8 @@ from typing import Any
 from livekit import rtc
 from livekit.rtc._proto import stats_pb2 as proto_stats
 
-from agent.room.convert_stats import inbound_by_track, outbound_by_source, path_of, track_identifier
+from agent.room.convert_stats import encoded, inbound_by_track, outbound_by_source, path_of, track_identifier
+from quality.pre_encoded import Encoded
 from quality.stats import QualityLimitationReason
 
 
@@ -80,6 +81,14 @@ def test_layers_of_one_source_are_together_with_what_the_receiver_reported() -> 
     assert streams["local"][1].round_trip_time == 0.25
     assert {each.quality_limitation_reason for each in streams["local"]} == {QualityLimitationReason.CPU}
     assert {each.mime_type for each in streams["local"]} == {"video/VP8"}
+
+
+def test_frames_of_all_layers_are_counted_as_encoded() -> None:
+    layers = [
+        entry(outbound_rtp={"outbound": {"frames_encoded": frames, "key_frames_encoded": keys}})
+        for frames, keys in ((100, 3), (20, 1))
+    ]
+    assert encoded([entry(media_source={"rtc": {"id": "SV"}}), *layers]) == Encoded(120, 4)
 
 
 def test_a_track_is_known_by_its_source_or_by_what_it_receives() -> None:

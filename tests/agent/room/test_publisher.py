@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from livekit.rtc._proto.stats_pb2 import RtcStats, SentRtpStreamStats
+from livekit.rtc._proto.stats_pb2 import OutboundRtpStreamStats, RtcStats, SentRtpStreamStats
 from livekit.rtc.participant import PublishTrackError
 
 from agent.errors import InvalidSettings, PublishFailed, TrackNotFound
@@ -36,13 +37,18 @@ class Local:
     subscribed: asyncio.Event = field(default_factory=asyncio.Event)
     published: int = 0
     packets_sent: int = 1
+    frames_encoded: int = 0
     asked: int = 0
 
     async def get_stats(self) -> list[RtcStats]:
         self.asked += 1
         if self.asked == 1:
             raise Exception("no statistics yet")  # noqa: TRY002 - as the SDK does
-        return [RtcStats(outbound_rtp=RtcStats.OutboundRtp(sent=SentRtpStreamStats(packets_sent=self.packets_sent)))]
+        sent = SentRtpStreamStats(packets_sent=self.packets_sent)
+        outbound = OutboundRtpStreamStats(frames_encoded=self.frames_encoded, key_frames_encoded=1)
+        return [
+            RtcStats(outbound_rtp=RtcStats.OutboundRtp(sent=sent, outbound=outbound if self.frames_encoded else None))
+        ]
 
     async def publish_track(self, _track: object, _options: object) -> object:
         await asyncio.sleep(self.takes_s)
@@ -230,3 +236,21 @@ async def test_a_video_that_is_encoded_already_begins_with_a_key_frame_where_it_
         await give(feed, key=True)
         await give(feed)
         assert native.taken == [KEY, DELTA, KEY, DELTA]
+
+
+async def test_what_an_encoder_dropped_is_held_against_what_it_encoded_since_the_last_key_frame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with publishing(monkeypatch) as (publisher, local, publication):
+        native = PassThrough()
+        feed = publication.feed = feed_into(native, partial(module._encoded, publication))
+        local.asked = 1
+        await give(feed, key=True)
+        await give(feed, 9)
+        for frames_encoded, taken in ((10, 11), (6, 11)):
+            local.frames_encoded = frames_encoded
+            publisher.note_encoder_dropped(NAME)
+            await asyncio.sleep(0.01)
+            await give(feed)
+            assert len(native.taken) == taken
+        assert publisher.counters().pre_encoded == {"encoder_dropped": 2, "frames_left_out": 1}
