@@ -30,6 +30,7 @@ from quality.window import Window
 START_S = 12.0  # the bandwidth estimate of a new publication takes 8 to 10 s to come up (measured)
 SETTLE_S = 6.0  # after a change: a key frame, the layers' rates and the encoder's load have to come to rest
 LIMITED_S = 6.0  # trouble for so many seconds, those without it counted off
+LONG_S = 4.0  # a look without an answer makes a window of 3 s; in a longer one, that of a reconnect, nobody looked
 WATCH_S = 15.0  # what a change did is seen by then; libwebrtc looks at its own load every 5 s
 UP_AFTER_S = {Limit.BANDWIDTH: 10.0, Limit.CPU: 30.0}
 MAX_UP_AFTER_S = 300.0
@@ -134,7 +135,8 @@ def begun_anew(state: PublishState, now: float) -> PublishState:
 def step(state: PublishState, window: Window, now: float) -> tuple[PublishState, PublishDecision | None]:
     """Take in one second of the publication: at most one change, and none for `SETTLE_S` after each.
 
-    Nothing is decided for what is muted, wanted by nobody, or not measured; that begins the settling anew.
+    Nothing is decided for what is muted, wanted by nobody, or not measured, nor by a window of over `LONG_S`; that
+    begins the settling anew.
     """
     signs = _judgeable(state, window)
     if signs is None:
@@ -172,7 +174,7 @@ def _bar(side: _Side, rung: Rung, now: float) -> _Side:
 def _judgeable(state: PublishState, window: Window) -> Signs | None:
     if window.kind is not TrackKind.VIDEO or window.direction is not Direction.OUTBOUND:
         return None
-    if window.muted or window.was_muted:
+    if window.muted or window.was_muted or window.duration_s > LONG_S:
         return None
     return read_signs(state.published, state.settings, window)
 

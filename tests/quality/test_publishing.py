@@ -18,7 +18,7 @@ from quality.video_model import VideoCodec
 from quality.window import Window, delta
 from tests.quality.sent_video import PUBLISHED, Machine, Run
 
-WIDE = Machine()
+WIDE, NARROW = Machine(), Machine(900_000)
 
 
 def test_what_goes_well_is_left_alone() -> None:
@@ -278,10 +278,30 @@ def test_a_screen_keeps_its_size() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"muted": True}, {"was_muted": True}, {"measured": False}, {"captured_fps": 0.0}, {"captured_fps": None}],
+    [
+        {"muted": True},
+        {"was_muted": True},
+        {"measured": False},
+        {"captured_fps": 0.0},
+        {"captured_fps": None},
+        {"duration_s": 5.0},
+    ],
 )
 def test_nothing_is_decided_where_nothing_can_be_said(changes: dict[str, object]) -> None:
     assert Run().go(WIDE, 20).go(Machine(900_000), 100, **changes).told == []
+
+
+def test_the_time_that_a_reconnect_took_is_no_trouble_and_the_way_may_settle_after_it() -> None:
+    run = Run().go(WIDE, 40)
+    run.at += 11
+    run.go(NARROW, 1, duration_s=12.0).go(NARROW, int(publishing.SETTLE_S) - 1).go(WIDE, 60)
+    assert run.told == []
+
+
+def test_a_look_without_an_answer_counts_for_the_seconds_that_it_took() -> None:
+    run = Run().go(WIDE, 40)
+    run.at += 2
+    assert run.go(NARROW, 1, duration_s=3.0).go(NARROW, 3).moves() == [("down", "lines")]
 
 
 def test_layers_that_nobody_wants_are_no_trouble() -> None:
