@@ -156,10 +156,16 @@ def step(state: PublishState, window: Window, now: float) -> tuple[PublishState,
 
 
 def refused(before: PublishState, decision: PublishDecision, now: float) -> PublishState:
-    """The state where `decision`, made in the state `before`, could not be carried out: as before, and later again."""
+    """The state where `decision`, for another codec and made in the state `before`, was refused at `now`.
+
+    It is as before, and the codec is asked for again later each time.
+    """
     side = before.cpu if decision.limit is Limit.CPU else before.bandwidth
-    if decision.course is Course.DOWN and decision.move is Move.CODEC:
+    if decision.course is Course.DOWN:
         side = _bar(side, Rung(Move.CODEC, Settings(codec=decision.settings.codec)), now)
+    else:
+        # What did not help stays all the same: it goes up where there is room, and further down where there is none.
+        side = replace(side, watch=None, up_after_s=_longer(side))
     side = replace(side, trouble_s=0.0, room_s=0.0)
     return replace(_with(before, side), republished_at=now, quiet_until=now + START_S)
 

@@ -47,9 +47,11 @@ class PublishAdapter:
         self._counted: Counter[str] = Counter()
         self._tasks = Tasks("publish_adapter")
         self._republishing: set[str] = set()
+        self._now = 0.0
 
     def on_tick(self, tick: QualityTick) -> None:
         """Take in one second's judgements of what is sent."""
+        self._now = tick.at
         windows = {
             each.label.track_sid: each.judgement.window
             for each in tick.tracks
@@ -77,13 +79,15 @@ class PublishAdapter:
             state = publishing.begun_anew(state, now)
             # It may be another video that is like the one before, whose picture nothing has made smaller yet.
             self._publisher.limit(plan.name, max_fps=state.settings.max_fps, lines=state.settings.lines)
-        before, (state, decision) = state, publishing.step(state, window, now)
         # The plan that is kept is the caller's: one published anew has what was decided in it.
-        video = self._videos[plan.name] = _Adapted(sid, known.plan if known else plan, state)
+        before = _Adapted(sid, known.plan if known else plan, state)
+        state, decision = publishing.step(state, window, now)
+        self._videos[plan.name] = replace(before, state=state)
         if decision is not None:
-            self._apply(video, decision, publishing.refused(before, decision, now))
+            self._apply(before, decision)
 
-    def _apply(self, video: _Adapted, decision: PublishDecision, if_refused: PublishState) -> None:
+    def _apply(self, video: _Adapted, decision: PublishDecision) -> None:
+        """Of `video` as it was before `decision`."""
         name, settings = video.plan.name, decision.settings
         event = PublishAdapted(
             track_sid=video.sid,
@@ -115,20 +119,20 @@ class PublishAdapter:
         if settings.codec != decision.from_settings.codec:
             codec = VideoCodec(settings.codec.value) if settings.codec else video.plan.video_codec
             self._republishing.add(name)
-            otherwise = replace(video, state=if_refused)
-            self._tasks.start(self._republish(otherwise, codec), name=f"republish.{name}")
+            self._tasks.start(self._republish(video, decision, codec), name=f"republish.{name}")
         self._tell(event)
 
-    async def _republish(self, otherwise: _Adapted, codec: VideoCodec) -> None:
-        """Publish with another codec; `otherwise` is how things are where that is refused."""
-        name, settings = otherwise.plan.name, otherwise.state.settings
+    async def _republish(self, before: _Adapted, decision: PublishDecision, codec: VideoCodec) -> None:
+        """Publish with another codec; where that is refused, things are as `before` the decision."""
+        name = before.plan.name
         try:
             await self._publisher.republish(name, PlanChange(video_codec=codec))
         except RoomhandError as error:
             log.warning("publish_decision_refused", track=name, video_codec=codec.value, error=str(error))
             if name in self._videos:
-                self._videos[name] = otherwise
-                self._publisher.limit(name, max_fps=settings.max_fps, lines=settings.lines)
+                state = publishing.refused(before.state, decision, self._now)
+                self._videos[name] = replace(before, state=state)
+                self._publisher.limit(name, max_fps=state.settings.max_fps, lines=state.settings.lines)
         finally:
             self._republishing.discard(name)
 

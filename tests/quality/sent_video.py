@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from quality import publishing
-from quality.publish_ladder import LOWER_LAYERS_BPS, Published, Settings, least_bps, scaled_size
-from quality.publishing import PublishDecision, PublishState
+from quality.publish_ladder import LOWER_LAYERS_BPS, Move, Published, Settings, least_bps, scaled_size
+from quality.publishing import Course, PublishDecision, PublishState
 from quality.sent_layers import SentLayer
 from quality.stats import Direction, QualityLimitationReason, TrackKind, TrackSource
 from quality.video_model import VideoCodec
@@ -89,10 +89,11 @@ Told = list[tuple[int, PublishDecision]]
 
 
 class Run:
-    """`machine` of each second, and what was decided."""
+    """`machine` of each second, and what was decided. Another codec is refused on the course `refuses`."""
 
-    def __init__(self, published: Published = PUBLISHED) -> None:
+    def __init__(self, published: Published = PUBLISHED, refuses: Course | None = None) -> None:
         self.state: PublishState = publishing.start(published, EPOCH)
+        self.refuses = refuses
         self.told: Told = []
         self.at = 0
 
@@ -102,9 +103,12 @@ class Run:
     def see(self, window: Callable[[], Window], seconds: int) -> "Run":
         for _ in range(seconds):
             self.at += 1
-            self.state, decision = publishing.step(self.state, window(), EPOCH + self.at)
+            before, now = self.state, EPOCH + self.at
+            self.state, decision = publishing.step(before, window(), now)
             if decision is not None:
                 self.told.append((self.at, decision))
+                if decision.move is Move.CODEC and decision.course is self.refuses:
+                    self.state = publishing.refused(before, decision, now)
         return self
 
     def moves(self) -> list[tuple[str, str]]:

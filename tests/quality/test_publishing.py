@@ -167,6 +167,26 @@ def test_a_cheaper_codec_begins_with_the_size_that_libwebrtc_had_come_to() -> No
     assert run.state.settings == Settings()
 
 
+def test_a_return_to_the_dearer_codec_that_is_refused_is_left_until_there_is_room_for_it() -> None:
+    run = short_of_cpu(lambda cheap: (360, 6.0, 0.95) if cheap else (480, 9.0, 0.95), refuses=Course.UNDONE)
+    assert run.moves()[:2] == [("down", "codec"), ("undone", "codec")]
+    assert run.moves().count(("undone", "codec")) == 1
+    assert run.state.settings.codec is VideoCodec.VP8
+    run.go(Machine(cores=0.1), 300)
+    assert run.state.settings == Settings()
+
+
+def test_a_return_that_is_refused_where_there_is_room_is_tried_later_each_time() -> None:
+    published = replace(PUBLISHED, codec=VideoCodec.AV1)
+    run = Run(published, refuses=Course.UP).go(WIDE, 20).go(Machine(cores=2.5), 200)
+    assert run.state.settings.codec is VideoCodec.VP8
+    run.told.clear()
+    run.go(Machine(cores=0.1), 900)
+    tries = [at for at, item in run.told if (item.course, item.move) == (Course.UP, Move.CODEC)]
+    waits = [later - earlier for earlier, later in pairwise(tries)]
+    assert [wait // 60 for wait in waits] == [1, 2, 4, 5]
+
+
 @pytest.mark.parametrize(("lines", "undone"), [(360, True), (540, False)])
 def test_fewer_frames_of_a_larger_picture_may_be_more(lines: int, undone: bool) -> None:
     run = short_of_cpu(lambda cheap: (lines, 7.0, 0.95) if cheap else (360, 8.0, 1.2))
@@ -222,10 +242,10 @@ def test_an_encoder_that_is_swamped_gets_at_once_the_picture_that_it_has_the_tim
     assert [(item.move, item.settings) for _, item in run.told] == [(Move.LINES, Settings(lines=360))]
 
 
-def short_of_cpu(second: Callable[[bool], tuple[int, float, float]]) -> Run:
+def short_of_cpu(second: Callable[[bool], tuple[int, float, float]], *, refuses: Course | None = None) -> Run:
     """VP9 that is encoded with those lines, frames a second and load; called with whether VP8 is there in its place."""
     published = replace(PUBLISHED, codec=VideoCodec.VP9)
-    run = Run(published).go(WIDE, 20)
+    run = Run(published, refuses).go(WIDE, 20)
 
     def starved() -> Window:
         cheap = run.state.settings.codec is VideoCodec.VP8

@@ -1,6 +1,7 @@
 """The publish adapter's shell: what is decided is applied, told and counted; what is refused begins anew."""
 
 import asyncio
+import itertools
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -22,6 +23,7 @@ from media.sources.source import VideoFormat
 from quality import judge
 from quality.judge import Coding, Judgement
 from quality.publish_ladder import Published, Settings
+from quality.publishing import BARRED_S
 from quality.stats import OutboundRtp, TrackKind, TrackSnapshot, TrackSource
 from quality.video_model import VideoCodec as SentCodec
 from tests.quality.sent_video import Machine
@@ -40,6 +42,7 @@ class Publishing:
     limits: list[tuple[float | None, int | None]] = field(default_factory=list)
     republished: list[PlanChange] = field(default_factory=list)
     refuses: bool = False
+    answers: asyncio.Event | None = None
     dropped: int = 0
 
     def note_encoder_dropped(self, which: str) -> None:
@@ -58,6 +61,8 @@ class Publishing:
     async def republish(self, which: str, change: PlanChange) -> None:
         assert which == self.plan.name
         self.republished.append(change)
+        if self.answers:
+            await self.answers.wait()
         if self.refuses:
             raise PublishFailed("not now")
         self.plan, self.sid = change.applied_to(self.plan), self.sid + "2"
@@ -158,6 +163,27 @@ async def test_where_the_cheaper_codec_is_refused_all_else_goes_up_again_once_th
     assert room.limits[-1] != (None, None)
     await run(adapter, room, Machine(cores=0.05), range(150, 900))
     assert (room.limits[-1], adapter.settings(plan.name)) == ((None, None), Settings())
+    await adapter.aclose()
+
+
+async def test_another_try_is_counted_from_the_refusal_however_long_that_took() -> None:
+    plan = plan_video(PublishOptions(video_codec=VideoCodec.AV1), 1280, 720, 30.0)
+    room = Publishing(plan=plan, refuses=True, answers=asyncio.Event())
+    adapter = adapter_of(room, [])
+    seconds = itertools.count()
+
+    async def until(tries: int) -> int:
+        while len(room.republished) < tries:
+            at = next(seconds)
+            await run(adapter, room, Machine(cores=2.5), range(at, at + 1))
+        return at
+
+    asked = await until(1)
+    await run(adapter, room, Machine(cores=2.5), range(next(seconds), asked + 11))
+    assert room.answers is not None
+    room.answers.set()
+    seconds = itertools.count(asked + 11)
+    assert await until(2) >= asked + 10 + BARRED_S
     await adapter.aclose()
 
 
