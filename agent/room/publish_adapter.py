@@ -129,7 +129,8 @@ class PublishAdapter:
             await self._publisher.republish(name, PlanChange(video_codec=codec))
         except RoomhandError as error:
             log.warning("publish_decision_refused", track=name, video_codec=codec.value, error=str(error))
-            if name in self._videos:
+            # It may have been withdrawn since the last tick: that is what refuses it then.
+            if name in self._videos and name in {plan.name for _, plan, _, _ in self._publisher.local_tracks}:
                 state = publishing.refused(before.state, decision, self._now)
                 self._videos[name] = replace(before, state=state)
                 self._publisher.limit(name, max_fps=state.settings.max_fps, lines=state.settings.lines)

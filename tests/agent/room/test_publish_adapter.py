@@ -5,7 +5,9 @@ import itertools
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from agent.errors import PublishFailed
+from structlog.testing import capture_logs
+
+from agent.errors import PublishFailed, TrackNotFound
 from agent.room.events import PublishAdapted
 from agent.room.publish_adapter import PublishAdapter
 from agent.room.publish_options import (
@@ -43,6 +45,7 @@ class Publishing:
     republished: list[PlanChange] = field(default_factory=list)
     refuses: bool = False
     answers: asyncio.Event | None = None
+    withdrawn: bool = False
     dropped: int = 0
 
     def note_encoder_dropped(self, which: str) -> None:
@@ -52,10 +55,13 @@ class Publishing:
     @property
     def local_tracks(self) -> tuple[tuple[str, TrackPlan, object, bool], ...]:
         sound = plan_audio(PublishOptions(), with_video=True)
-        return ((self.sid, self.plan, object(), False), ("TR_sound", sound, object(), False))
+        video = () if self.withdrawn else ((self.sid, self.plan, object(), False),)
+        return (*video, ("TR_sound", sound, object(), False))
 
     def limit(self, which: str, *, max_fps: float | None = None, lines: int | None = None) -> None:
         assert which == self.plan.name
+        if self.withdrawn:
+            raise TrackNotFound("nothing is published as that")
         self.limits.append((max_fps, lines))
 
     async def republish(self, which: str, change: PlanChange) -> None:
@@ -184,6 +190,24 @@ async def test_another_try_is_counted_from_the_refusal_however_long_that_took() 
     room.answers.set()
     seconds = itertools.count(asked + 11)
     assert await until(2) >= asked + 10 + BARRED_S
+    await adapter.aclose()
+
+
+async def test_a_video_that_is_withdrawn_while_another_codec_waits_for_its_turn_is_let_go() -> None:
+    plan = plan_video(PublishOptions(video_codec=VideoCodec.AV1), 1280, 720, 30.0)
+    room = Publishing(plan=plan, refuses=True, answers=asyncio.Event())
+    adapter = adapter_of(room, [])
+    seconds = itertools.count()
+    while not room.republished:
+        await run(adapter, room, Machine(cores=2.5), range(at := next(seconds), at + 1))
+    room.withdrawn = True
+    assert room.answers is not None
+    room.answers.set()
+    with capture_logs() as lines:
+        await asyncio.sleep(0.01)
+    assert [(line["event"], line["log_level"]) for line in lines] == [("publish_decision_refused", "warning")]
+    await run(adapter, room, Machine(), range(at := next(seconds), at + 1))
+    assert adapter.settings(plan.name) == Settings()
     await adapter.aclose()
 
 
