@@ -8,6 +8,7 @@ import structlog
 from livekit import rtc
 
 from agent.room.feeding import Feed, NativeSource
+from agent.room.pre_encoded_feed import PreEncodedFeed
 from agent.room.publish_options import TrackPlan
 from agent.room.state import PublicationState
 from media.sources.source import Source
@@ -42,6 +43,7 @@ class Publication:
     feed: Feed | None = None
     pumping: asyncio.Task[None] | None = None
     status: PublicationStatus = PublicationStatus.PUBLISHED
+    reason: str = ""
     muted: bool = False
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
@@ -49,7 +51,20 @@ class Publication:
     @property
     def state(self) -> PublicationState:
         """As the world is told."""
-        return PublicationState(self.sdk.sid, self.plan.name, self.plan.kind, self.plan.source, self.status, self.muted)
+        plan = self.plan
+        return PublicationState(
+            self.sdk.sid, plan.name, plan.kind, plan.source, self.status, self.muted, reason=self.reason
+        )
+
+    def leave(self, status: PublicationStatus, reason: str) -> None:
+        """It is in the room no longer."""
+        self.status, self.reason = status, reason
+
+    def published_anew(self) -> None:
+        """It is in the room, under another SID."""
+        self.status, self.reason = PublicationStatus.PUBLISHED, ""
+        if isinstance(self.feed, PreEncodedFeed):
+            self.feed.begun_anew()
 
     def stop(self) -> None:
         """Feed it no more."""

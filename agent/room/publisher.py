@@ -8,7 +8,7 @@ import structlog
 from livekit import rtc
 from livekit.rtc.participant import PublishTrackError, UnpublishTrackError
 
-from agent.errors import InvalidSettings, PublishFailed, RoomhandError, TrackNotFound
+from agent.errors import InvalidSettings, PermissionDenied, PublishFailed, RoomhandError, TrackNotFound
 from agent.room import convert
 from agent.room.convert_stats import encoded, packets_sent, track_stats
 from agent.room.counters import RoomCounters
@@ -127,19 +127,25 @@ class Publisher:
     async def _offer(
         self, native: NativeSource, plan: TrackPlan, *, muted: bool = False
     ) -> tuple[LocalTrack, rtc.LocalTrackPublication]:
-        """A new track of `native`, published; a `muted` one is so from the beginning. Raises PublishFailed."""
+        """A new track of `native`, published; a `muted` one is so from the beginning.
+
+        Raises PermissionDenied or PublishFailed.
+        """
+        self._session.permissions.require_publish(plan.source)
         track = sdk_track(native, plan)
         if muted:
             track.mute()
-        local = self._session.sdk_room.local_participant
-        publishing = self._tasks.start(
-            local.publish_track(track, convert.sdk_publish_options(plan)), name=f"publish.{plan.name}"
-        )
+        publishing = self._tasks.start(self._publish_track(track, plan), name=f"publish.{plan.name}")
         try:
             return track, await asyncio.shield(publishing)
         except asyncio.CancelledError:
             self._tasks.start(self._withdraw_late(publishing), name=f"withdraw.{plan.name}")
             raise
+
+    async def _publish_track(self, track: LocalTrack, plan: TrackPlan) -> rtc.LocalTrackPublication:
+        try:
+            local = self._session.sdk_room.local_participant
+            return await local.publish_track(track, convert.sdk_publish_options(plan))
         except PublishTrackError as error:
             raise PublishFailed(f"the server did not take track {plan.name!r}: {error.message}") from error
 
@@ -213,8 +219,8 @@ class Publisher:
     async def republish(self, which: str, change: PlanChange | None = None) -> PublicationState:
         """Publish a track of ours anew, with `change`, and then withdraw the old one.
 
-        Whoever subscribed has the new one before the old one goes. Raises TrackNotFound, PublishFailed (the old one
-        stays) or ConnectionLost.
+        Whoever subscribed has the new one before the old one goes. Raises TrackNotFound, PermissionDenied or
+        PublishFailed (the old one stays; where the room has it no longer, it has failed) or ConnectionLost.
         """
         _, publication = self._find(which)
         async with publication.turn:
@@ -222,11 +228,15 @@ class Publisher:
             if publication.leaving.is_set() or self._closed:
                 raise PublishFailed(f"track {plan.name!r} is being withdrawn; it is not published again")
             muted = publication.muted
-            track, sdk = await self._offer(publication.native, plan, muted=muted)
+            try:
+                track, sdk = await self._offer(publication.native, plan, muted=muted)
+            except (PermissionDenied, PublishFailed) as error:
+                if publication in self._missing():
+                    publication.leave(PublicationStatus.FAILED, str(error))
+                raise
             if publication.muted != muted:  # meanwhile
                 (track.mute if publication.muted else track.unmute)()
             publication.track, publication.sdk, publication.plan = track, sdk, plan
-            publication.status = PublicationStatus.PUBLISHED
             log.info("republished", track=plan.name, sid=sdk.sid, previous_sid=old.sid)
             self._session.emit(LocalTrackPublished(sdk.sid, plan.name, plan.kind, plan.source, old.sid))
             try:
@@ -297,7 +307,7 @@ class Publisher:
         sid = publication.sdk.sid
         await self._withdraw_sid(sid, publication.plan.name)
         await publication.native.aclose()
-        publication.status = status
+        publication.leave(status, reason)
         log.info("unpublished", track=publication.plan.name, status=status, reason=reason)
         plan = publication.plan
         self._session.emit(LocalTrackUnpublished(sid, plan.name, plan.kind, plan.source, reason))
@@ -339,8 +349,8 @@ class Publisher:
     def _published_anew(self, sid: str) -> None:
         """By us, or by the SDK after a full reconnect."""
         for publication in self._all():
-            if publication.sdk.sid == sid and isinstance(publication.feed, PreEncodedFeed):
-                publication.feed.begun_anew()
+            if publication.sdk.sid == sid:
+                publication.published_anew()
 
     def _restore(self) -> None:
         """Publish again what the SDK did not bring back after a reconnect."""
@@ -353,14 +363,12 @@ class Publisher:
             if publication.leaving.is_set() or publication not in self._missing():
                 return
             try:
-                publication.sdk = await self._session.sdk_room.local_participant.publish_track(
-                    publication.track, convert.sdk_publish_options(plan)
-                )
-            except PublishTrackError as error:
-                publication.status = PublicationStatus.FAILED
-                log.warning("restore_failed", track=plan.name, error=error.message)
+                self._session.permissions.require_publish(plan.source)
+                publication.sdk = await self._publish_track(publication.track, plan)
+            except (PermissionDenied, PublishFailed) as error:
+                publication.leave(PublicationStatus.FAILED, str(error))
+                log.warning("restore_failed", track=plan.name, error=str(error))
                 return
-            publication.status = PublicationStatus.PUBLISHED
         log.info("restored", track=plan.name, sid=publication.sdk.sid)
         self._session.emit(LocalTrackPublished(publication.sdk.sid, plan.name, plan.kind, plan.source, previous_sid))
 

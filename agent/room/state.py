@@ -83,7 +83,11 @@ class TrackState:
 
 @dataclass(frozen=True, slots=True)
 class PublicationState:
-    """Something this agent publishes. `score`, `quality` and `patterns` as in `ReceiveState`."""
+    """Something this agent publishes. `score`, `quality` and `patterns` as in `ReceiveState`.
+
+    `status` is published, failed (it could not be published again, or its source could not be read on), ended or
+    unpublished; `reason` says why it is not published, for people, and is empty while it is.
+    """
 
     sid: str
     name: str
@@ -94,6 +98,7 @@ class PublicationState:
     score: float | None = None
     quality: str | None = None
     patterns: tuple[str, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

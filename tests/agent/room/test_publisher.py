@@ -12,9 +12,10 @@ import pytest
 from livekit.rtc._proto.stats_pb2 import OutboundRtpStreamStats, RtcStats, SentRtpStreamStats
 from livekit.rtc.participant import PublishTrackError
 
-from agent.errors import InvalidSettings, PublishFailed, TrackNotFound
+from agent.errors import InvalidSettings, PermissionDenied, PublishFailed, TrackNotFound
 from agent.room import publisher as module
 from agent.room.events import ConnectionStateChanged, LocalTrackPublished
+from agent.room.permissions import Permissions
 from agent.room.publications import Played, Publication, PublicationStatus
 from agent.room.publish_options import PlanChange, PublishOptions, VideoCodec, plan_video
 from agent.room.publisher import Publisher
@@ -90,6 +91,7 @@ async def publishing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Pub
         sdk_room=SimpleNamespace(local_participant=local),
         before_leaving=lambda *_: None,
         add_listener=listeners.append,
+        permissions=Permissions(),
         emit=lambda event: [listener(event) for listener in listeners],
     )
     publisher = Publisher(cast("RoomSession", session))
@@ -106,6 +108,11 @@ async def publishing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Pub
     assert local.done[-1] == "closed"
 
 
+def allow(publisher: Publisher, *, can_publish: bool) -> None:
+    """A moderator changes what the server lets us do."""
+    cast("Any", publisher._session).permissions = Permissions(can_publish=can_publish)
+
+
 async def reconnect(publisher: Publisher) -> None:
     """The connection comes back, and what is missing then has been published again, or has not."""
     for connection in (ConnectionState.RECONNECTING, ConnectionState.CONNECTED):
@@ -120,8 +127,6 @@ async def test_of_two_that_are_published_at_once_under_one_name_the_second_is_re
     monkeypatch.setattr(module, "feed_of", lambda *_args, **_options: feed)
     async with publishing(monkeypatch) as (publisher, local, first):
         monkeypatch.setattr(module, "native_source", lambda _source, _plan: Native(local))
-        allow = SimpleNamespace(require_publish=lambda _source: None)
-        cast("Any", publisher._session).permissions = allow
         local.takes_s = 0.02
         await publisher.unpublish(first.sdk.sid)
         source = SimpleNamespace(video=VideoFormat(1280, 720, 30.0), audio=None, close=lambda: None)
@@ -210,6 +215,60 @@ async def test_what_could_not_be_restored_once_can_be_published_again(monkeypatc
         state = await publisher.republish(NAME)
         assert (state.status, publisher.missing()) == (PublicationStatus.PUBLISHED, ())
         assert list(local.track_publications) == [state.sid]
+
+
+@pytest.mark.parametrize("by", ["republish", "restore"])
+async def test_what_the_server_dropped_and_may_not_be_published_again_has_failed_at_once(
+    monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    monkeypatch.setattr(module, "OVERLAP_LIMIT_S", 0.05)
+    async with publishing(monkeypatch) as (publisher, local, _):
+        allow(publisher, can_publish=False)
+        local.track_publications.clear()
+        local.takes_s = 10.0  # the SDK's own time for a publication that is not allowed
+        async with asyncio.timeout(1):
+            if by == "republish":
+                with pytest.raises(PermissionDenied):
+                    await publisher.republish(NAME)
+            else:
+                await reconnect(publisher)
+        (state,) = publisher.publications
+        assert state.status == PublicationStatus.FAILED
+        assert "does not allow publishing" in state.reason
+        allow(publisher, can_publish=True)
+        local.takes_s = 0.0
+        state = await publisher.republish(NAME)
+        assert (state.status, state.reason) == (PublicationStatus.PUBLISHED, "")
+
+
+async def test_what_the_server_dropped_and_does_not_take_again_has_failed_until_the_sdk_brings_it_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with publishing(monkeypatch) as (publisher, local, publication):
+        local.track_publications.clear()
+        local.refuses = True
+        with pytest.raises(PublishFailed):
+            await publisher.republish(NAME)
+        (state,) = publisher.publications
+        assert (state.status, state.reason) == (
+            PublicationStatus.FAILED,
+            "the server did not take track 'camera': timeout",
+        )
+        publication.sdk = cast("Any", local.add("TR_9"))
+        publisher._on_event(LocalTrackPublished("TR_9", NAME, "video", "camera", "TR_0"))
+        (state,) = publisher.publications
+        assert (state.status, state.reason) == (PublicationStatus.PUBLISHED, "")
+
+
+async def test_where_another_is_refused_the_old_one_is_published_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with publishing(monkeypatch) as (publisher, local, _):
+        local.refuses = True
+        with pytest.raises(PublishFailed):
+            await publisher.republish(NAME, PlanChange(video_codec=VideoCodec.H264))
+        (state,) = publisher.publications
+        assert (state.sid, state.status, state.reason) == ("TR_0", PublicationStatus.PUBLISHED, "")
+        left = await publisher.unpublish(NAME)
+        assert (left.status, left.reason) == (PublicationStatus.UNPUBLISHED, "withdrawn")
 
 
 @pytest.mark.parametrize("by", ["republish", "restore", "the SDK"])
