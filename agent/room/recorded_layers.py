@@ -94,12 +94,16 @@ class RecordedLayers:
         return TrackKey.of(track_state(*found)) if found else None
 
     def on_tick(self, tick: QualityTick) -> bool:
-        """Take in a second of what the tap receives; whether `apply` has something new to ask for."""
-        windows, held = video_windows(tick), self._controller.held
+        """Take in a second of what the tap receives; whether `apply` has something new to ask for.
+
+        A picture that lacks a key tells nothing of the way.
+        """
+        lacking, held = self._tap.undecryptable(), self._controller.held
+        windows = tuple(window for sid, window in video_windows(tick).items() if sid not in lacking)
         videos = tuple(video for sid in sorted(self._allocated) if (video := self._judged(sid)) is not None)
         others_bps = self._others_bps({video.track_sid for video in videos})
         self._controller, actions = controller.step(
-            self._controller, videos, tuple(windows.values()), tick.at, probes=False, others_bps=others_bps
+            self._controller, videos, windows, tick.at, probes=False, others_bps=others_bps
         )
         trials = [action for action in actions if action.kind is not Kind.LIMIT]  # a limit is the policy's own decision
         for action in trials:

@@ -48,6 +48,10 @@ class ParticipantHands:
         """Whether it is decoded for a recording."""
         return self._subscriber.is_fed(label.track_sid)
 
+    def lacks_key(self, label: TrackLabel) -> bool:
+        """The SDK tells of no track."""
+        return False
+
     def is_encrypted(self, label: TrackLabel) -> bool:
         """As its publisher says."""
         return any(track.sid == label.track_sid and track.encrypted for track in self._session.tracks)
@@ -114,8 +118,12 @@ class TapHands:
         """It is there for nothing else."""
         return True
 
+    def lacks_key(self, label: TrackLabel) -> bool:
+        """As its frames show."""
+        return label.track_sid in self._tap.undecryptable()
+
     def is_encrypted(self, label: TrackLabel) -> bool:
-        """A tap's frames are whole whether or not there is a key for them."""
+        """What comes is decrypted here, or known to lack a key."""
         return False
 
     def missing(self) -> dict[TrackLabel, Health]:

@@ -43,6 +43,9 @@ class Hands(Protocol):
     def is_encrypted(self, label: TrackLabel) -> bool:
         """Whether a received track is encrypted end to end, and comes as a picture only with the right key."""
 
+    def lacks_key(self, label: TrackLabel) -> bool:
+        """Whether a received track is known to lack the right key, which is told elsewhere: a restart mends nothing."""
+
     def missing(self) -> dict[TrackLabel, Health]:
         """Publications of ours that the room has no longer."""
 
@@ -158,6 +161,8 @@ class TrackRestarter:
         health = restart.health(judged.judgement)
         if health.problem is None or _is_sent(judged):
             return health
+        if self._hands.lacks_key(judged.label):
+            return replace(health, problem=None)
         recorded, encrypted = self._hands.is_recorded(judged.label), self._hands.is_encrypted(judged.label)
         health = restart.health(judged.judgement, recorded=recorded, encrypted=encrypted)
         return replace(health, can_go_lower=self._hands.can_go_lower(judged.label))

@@ -78,28 +78,27 @@ def video_layers(track: RemoteTrack) -> tuple[VideoLayer, ...]:
 def tap_inbound_rtp(stats: InboundRtpStats, track: RemoteTrack) -> InboundRtp:
     """The tap's statistics of `track` as the quality package takes them.
 
-    Packets that redundancy brought count as received, those that may still come are not lost yet, and bytes that only
-    probed the way are not the track's. A tap decodes nothing:
-    concealed samples of sound are those that whoever plays it will have to conceal. A picture that stands for more than
-    5 s, which W3C calls paused, is frozen, but for a screen. Frames that it drops are incomplete, which losses and
-    freezes tell of; none is dropped for want of time, as W3C's `framesDropped` has it.
+    Packets that redundancy brought count as received, those that may still come are not lost yet, and what only
+    probed the way, or came twice, is not the track's. A tap decodes nothing: pictures are decoded that could be,
+    and concealed samples of sound are those that whoever plays it will have to conceal. A picture that stands for more
+    than 5 s, which W3C calls paused, is frozen, but for a screen. Frames that it drops are incomplete, which losses
+    and freezes tell of; none is dropped for want of time, as W3C's `framesDropped` has it.
     """
-    # RFC 3550 counts what came by RTX, or in later packets, as lost; picture and sound did not suffer from it.
-    repaired = stats.packets_recovered_by_rtx + stats.packets_repaired
-    received = stats.packets_received + stats.packets_repaired
+    received = stats.media_packets_received + stats.packets_repaired
+    # RFC 3550 counts what came by RTX, or in later packets, as lost, and copies as making up for other losses.
+    missing = stats.packets_given_up
     sound = OPUS_PACKET_SAMPLES if track.kind is MediaKind.AUDIO else 0
-    missing = max(0, stats.packets_lost - repaired - stats.packets_awaited)
     moves = track_source(track) is not TrackSource.SCREEN_SHARE
     return InboundRtp(
         packets_received=received,
         packets_lost=missing,
-        packets_repaired=repaired,
+        packets_repaired=stats.packets_recovered_by_rtx + stats.packets_repaired,
         packets_discarded=stats.packets_discarded,
         retransmitted_packets_received=stats.retransmitted_packets_received,
         bytes_received=stats.media_bytes_received,
         jitter=stats.jitter,
         frames_received=stats.frames_received,
-        frames_decoded=None,
+        frames_decoded=stats.jitter_buffer_emitted_count,
         key_frames_decoded=stats.key_frames_received,
         frame_width=stats.frame_width,
         frame_height=stats.frame_height,

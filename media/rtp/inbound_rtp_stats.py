@@ -31,15 +31,16 @@ class InboundRtpStats:
     retransmitted_bytes_received: int
     unneeded_bytes_received: int
     """Those of them that nobody lacked: sent to probe for bandwidth."""
-    packets_awaited: int
-    """Packets that are missed now and may still come; `packets_lost` has them too."""
+    packets_given_up: int
+    """Packets that were waited for in vain, and that not just padding can have been: what media really lack. Copies
+    of others that come twice make up for none of them, as they do in `packets_lost`."""
     packets_recovered: int
     """Packets that came after a NACK asked for them, by whatever way."""
     packets_recovered_by_rtx: int
     """Those of them that came by RTX: `packets_lost` has them too."""
     packets_repaired: int
-    """Packets of audio that were taken from the redundancy (RFC 2198) in later ones; `packets_lost` has them too
-    where they never came."""
+    """Packets of audio that were taken from the redundancy (RFC 2198) in later ones, but for those that then came
+    themselves; `packets_lost` has them too."""
     nack_count: int
     pli_count: int
     frames_received: int
@@ -73,3 +74,8 @@ class InboundRtpStats:
     def media_bytes_received(self) -> int:
         """Payload bytes without those that were sent to probe for bandwidth: what the track itself takes."""
         return self.bytes_received - self.unneeded_bytes_received
+
+    @property
+    def media_packets_received(self) -> int:
+        """Packets received, without those of padding and what came twice."""
+        return self.packets_received - self.padding_packets_received - self.packets_duplicated

@@ -210,7 +210,8 @@ class InboundStream:
         highest = self._sequences.highest
         extended = self._sequences.unwrap(packet.sequence_number)
         if extended <= highest:
-            self._nacks.arrived(extended, now)
+            # Where what is asked for comes by RTX, this one is just late.
+            self._nacks.arrived(extended, now, answers=not self._config.rtx)
         if not self._config.nack:
             return extended
         if extended > highest + 1:
@@ -251,8 +252,8 @@ class InboundStream:
             self._receive_red(packet, extended, now)
         elif packet.payload_type in self._formats:
             self._look_for_sync_sample(packet, now)
-            self._red.note(extended, packet.timestamp)
-            self._jitter.receive(packet, extended, now)
+            if not self._red.note(extended, packet.timestamp):
+                self._jitter.receive(packet, extended, now)
         else:
             self._statistics.unusable_packets += 1
             self._jitter.consume(extended, now)
@@ -266,7 +267,7 @@ class InboundStream:
             carried = []
         for number, inner in carried:
             self._jitter.receive(inner, number, now)
-        if not carried or carried[-1][0] != extended:
+        if (not carried or carried[-1][0] != extended) and self._jitter.is_missing(extended):
             self._jitter.consume(extended, now)
 
     def _look_for_sync_sample(self, packet: RtpPacket, now: float) -> None:

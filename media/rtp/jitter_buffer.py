@@ -110,6 +110,8 @@ class JitterBuffer:
         self.packets_late = 0
         """Packets that came after their hole was given up."""
         self.packets_duplicate = 0
+        self.packets_given_up = 0
+        """Packets of holes that were given up: nothing shows what they held."""
         self.holes_given_up = 0
         self.holes_of_padding = 0
         """Holes that turned out to hold nothing but padding."""
@@ -316,6 +318,7 @@ class JitterBuffer:
             self._given_up.append(range(lowest - SEQUENCE_JUMP, lowest))
         else:
             self._given_up.append(range(self._next, lowest))
+            self.packets_given_up += lowest - self._next
             self.holes_given_up += 1
             self._break_frame()
             self._discontinuity = True

@@ -1,9 +1,12 @@
 """Which missing packets to ask for again, and when (RFC 4585 section 6.2.1)."""
 
+from collections import deque
 from dataclasses import dataclass
 
 # Weight of a new sample in the smoothed round-trip time (RFC 6298 section 2).
 _RTT_GAIN = 1 / 8
+# So many answers in a row to packets that were asked for more than once are no chance.
+_UNCLEAR = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +30,19 @@ class NackConfig:
 
 
 class _Missing:
-    __slots__ = ("asked_at", "asks", "due", "noticed_at")
+    __slots__ = ("asks", "due", "first_asked_at", "noticed_at")
 
     def __init__(self, noticed_at: float, due: float) -> None:
         self.noticed_at = noticed_at
         self.due = due
         self.asks = 0
-        self.asked_at = 0.0
+        self.first_asked_at = 0.0
 
 
 class NackTracker:
     """Keeps the missing extended sequence numbers of one stream and says which are due."""
 
-    __slots__ = ("_asked", "_config", "_missing", "_next_due", "_rtt_s", "packets_recovered")
+    __slots__ = ("_asked", "_config", "_missing", "_next_due", "_rtt_s", "_unclear", "packets_recovered")
 
     def __init__(self, config: NackConfig | None = None) -> None:
         self._config = config or NackConfig()
@@ -47,6 +50,7 @@ class NackTracker:
         self._asked: dict[int, None] = {}  # as an ordered set
         self._next_due = float("inf")
         self._rtt_s = 0.0
+        self._unclear: deque[float] = deque(maxlen=2 * _UNCLEAR)
         self.packets_recovered = 0
         """Packets that came after they were asked for."""
 
@@ -76,17 +80,32 @@ class NackTracker:
                 del missing[sequence]
         self._next_due = min(self._next_due, due)
 
-    def arrived(self, sequence: int, now: float) -> bool:
-        """A packet came that was not the next in order, by whatever way; whether it was missed and asked for."""
+    def arrived(self, sequence: int, now: float, *, answers: bool = True) -> bool:
+        """A packet came that was not the next in order, by whatever way; whether it was missed and asked for.
+
+        `answers`: it may have been sent for that, and is not just late.
+        """
         entry = self._missing.pop(sequence, None)
         if entry is None or not entry.asks:
             return False
         self.packets_recovered += 1
+        took_s = now - entry.first_asked_at
+        if not answers:
+            return True
         if entry.asks == 1:
+            self._rtt_s += (took_s - self._rtt_s) * (_RTT_GAIN if self._rtt_s else 1.0)
+            self._unclear.clear()
+        else:
             # After a second ask it is open which of them was answered (Karn's rule).
-            sample = now - entry.asked_at
-            self._rtt_s += (sample - self._rtt_s) * (_RTT_GAIN if self._rtt_s else 1.0)
+            self._unclear.append(took_s)
         return True
+
+    def _patience_s(self) -> float:
+        """What a round trip may take that is so long that every packet is asked for again before an answer can come.
+
+        Nothing would ever tell how long that is, and each would come twice. A lost answer alone says nothing of it.
+        """
+        return min(self._unclear) if len(self._unclear) >= _UNCLEAR else 0.0
 
     def was_asked(self, sequence: int) -> bool:
         """Whether it is among the last of those that were asked for, so that a copy of it may well come late."""
@@ -111,15 +130,15 @@ class NackTracker:
         config = self._config
         asked: list[int] = []
         next_due = float("inf")
-        interval = max(config.min_interval_s, config.rtt_factor * self._rtt_s)
+        interval = max(config.min_interval_s, config.rtt_factor * max(self._rtt_s, self._patience_s()))
         for sequence, entry in list(self._missing.items()):
             if now - entry.noticed_at >= config.max_age_s or entry.asks >= config.max_asks:
                 del self._missing[sequence]
                 continue
             if entry.due <= now and len(asked) < config.max_per_poll:
                 entry.due = now + interval * config.backoff**entry.asks
+                entry.first_asked_at = entry.first_asked_at if entry.asks else now
                 entry.asks += 1
-                entry.asked_at = now
                 asked.append(sequence)
                 self._asked[sequence] = None
             next_due = min(next_due, entry.due)

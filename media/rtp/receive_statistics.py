@@ -165,7 +165,7 @@ class ReceiveStatistics:
             retransmitted_packets_received=self.retransmitted_packets,
             retransmitted_bytes_received=self.retransmitted_bytes,
             unneeded_bytes_received=self.unneeded_bytes,
-            packets_awaited=len(nacks.missing),
+            packets_given_up=jitter_buffer.packets_given_up,
             packets_recovered=nacks.packets_recovered,
             packets_recovered_by_rtx=self.recovered_by_rtx,
             packets_repaired=packets_repaired,

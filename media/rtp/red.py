@@ -60,15 +60,25 @@ class RedReceiver:
         """`is_missing`: whether the jitter buffer still waits for an extended sequence number."""
         self._is_missing = is_missing
         self._timestamps: dict[int, int] = {}
+        self._repaired: dict[int, None] = {}  # as an ordered set
         self.packets_repaired = 0
-        """Packets that were recovered from the redundancy of later ones."""
+        """Packets that were recovered from the redundancy of later ones, and have not come by themselves since."""
 
     def restart(self) -> None:
         """The sender counts anew."""
         self._timestamps.clear()
+        self._repaired.clear()
 
-    def note(self, extended: int, timestamp: int) -> None:
-        """A packet came by itself."""
+    def note(self, extended: int, timestamp: int) -> bool:
+        """A packet came by itself; whether it had been recovered already, and is not needed any more."""
+        recovered = extended in self._repaired
+        if recovered:
+            del self._repaired[extended]
+            self.packets_repaired -= 1
+        self._remember(extended, timestamp)
+        return recovered
+
+    def _remember(self, extended: int, timestamp: int) -> None:
         timestamps = self._timestamps
         timestamps[extended] = timestamp
         if len(timestamps) > _REMEMBERED:
@@ -78,19 +88,19 @@ class RedReceiver:
         """The packets in a RED packet with their extended numbers: recovered ones, oldest first, then the primary.
 
         `payload_type` is the primary's as negotiated. An empty primary is left out, and one that
-        was recovered under another number. Raises `RtpError` when the packet is malformed.
+        was recovered before, under whatever number. Raises `RtpError` when the packet is malformed.
         """
         blocks, primary_type, start = split_red(packet)
         # While it was late, a block may have put it by time where another packet is missing.
         repeated = extended not in self._timestamps and packet.timestamp in self._timestamps.values()
-        self.note(extended, packet.timestamp)
+        recovered_before = self.note(extended, packet.timestamp)
         packets = []
         for index, block in enumerate(blocks):
             if block.payload_type == primary_type and block.start < block.end:
                 recovered = self._recover(packet, extended, block, len(blocks) - index, payload_type)
                 if recovered is not None:
                     packets.append(recovered)
-        if start < packet.payload_end and not repeated:
+        if start < packet.payload_end and not repeated and not recovered_before:
             packets.append((extended, packet.carried(payload_type, start)))
         return packets
 
@@ -106,8 +116,11 @@ class RedReceiver:
         payload = packet.data[block.start : block.end]
         for number in self._candidates(extended, block.offset, position, payload):
             if self._is_missing(number) and self._fits(number, timestamp):
-                self.note(number, timestamp)
+                self._remember(number, timestamp)
                 self.packets_repaired += 1
+                self._repaired[number] = None
+                if len(self._repaired) > _REMEMBERED:
+                    del self._repaired[next(iter(self._repaired))]
                 return number, RtpPacket.build(
                     payload_type=payload_type,
                     sequence_number=number & 0xFFFF,

@@ -63,6 +63,9 @@ class FedTap:
     def stats(self) -> dict[str, InboundRtpStats]:
         return {SID: self.stream.stats(self.now)}
 
+    def undecryptable(self) -> dict[str, object]:
+        return {}
+
     def clock_mappings(self) -> dict[str, RtpClockMapping]:
         return {}
 

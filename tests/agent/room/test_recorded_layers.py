@@ -12,6 +12,7 @@ from agent.room.events import LayerChanged
 from agent.room.quality_monitor import JudgedTrack, QualityTick, TrackLabel
 from agent.room.recorded_layers import RecordedLayers
 from agent.room.recording_plan import LayerPolicy
+from media.e2ee.frame_decryptor import DecryptionOutcome
 from media.frames import MediaKind
 from media.tap.events import LayerQuality, RemoteParticipant, RemoteTrack, VideoLayer
 from media.tap.tap import Tap
@@ -31,6 +32,7 @@ class Asked:
         self.qualities = dict.fromkeys((f"TR_{name}" for name in NAMES), LayerQuality.HIGH)
         layers = tuple(VideoLayer(LayerQuality(item.quality), item.width, item.height, 0) for item in LAYERS)
         self.wanted_bps = 0.0
+        self.locked: tuple[str, ...] = ()
         self.found = {
             f"TR_{name}": (
                 RemoteParticipant(f"PA_{name}", name, name, "", {}, active=True),
@@ -57,6 +59,9 @@ class Asked:
 
     def max_fps(self, _sid: str) -> None:
         return None
+
+    def undecryptable(self) -> dict[str, DecryptionOutcome]:
+        return dict.fromkeys(self.locked, DecryptionOutcome.MISSING_KEY)
 
     def want_video_bandwidth(self, bps: float) -> None:
         self.wanted_bps = bps
@@ -121,6 +126,14 @@ async def test_what_the_way_does_not_carry_is_asked_for_no_more_and_told_with_it
     await room.pass_seconds(120, whole)
     assert room.asked == [HIGH, HIGH]
     assert room.told[-1].kind == "raise"
+
+
+async def test_a_video_without_its_key_is_asked_for_no_less() -> None:
+    room = Recorded()
+    room.tap.locked = tuple(room.tap.qualities)
+    await room.pass_seconds(2 * TROUBLE_S, broken)
+    assert room.asked == [HIGH, HIGH]
+    assert room.told == []
 
 
 async def test_the_way_is_to_be_probed_as_far_as_all_that_the_policy_leaves_whatever_is_held_down() -> None:

@@ -18,6 +18,7 @@ from agent.room.session import RoomSession
 from agent.room.state import ConnectionState, PublicationState, TrackState
 from agent.room.subscriber import Subscriber
 from agent.room.track_settings import LayerIntent
+from media.e2ee.frame_decryptor import DecryptionOutcome
 from media.errors import TapError
 from media.frames import MediaKind
 from media.tap.events import LayerQuality, RemoteParticipant, RemoteTrack
@@ -160,6 +161,7 @@ class Asked:
         self.given: frozenset[str] = frozenset({SID})
         self.simulcasted = True
         self.muted = False
+        self.locked: dict[str, DecryptionOutcome] = {}
         self.refuses = False
         self.asked: list[tuple[object, ...]] = []
 
@@ -180,6 +182,9 @@ class Asked:
         )
         ada = RemoteParticipant("PA_ada", "ada", "Ada", "", {}, active=True, tracks=(track,))
         return (ada, track) if sid == SID else None
+
+    def undecryptable(self) -> dict[str, DecryptionOutcome]:
+        return self.locked
 
     def quality(self, sid: str) -> LayerQuality | None:
         return self.qualities.get(sid)
@@ -244,6 +249,14 @@ async def test_what_was_asked_for_and_is_not_there_is_awaited_unless_it_is_muted
     recorded.tap.muted = False
     recorded.tap.qualities = {"TR_gone": LayerQuality.HIGH}
     assert recorded.hands.awaited() == ()
+
+
+def test_what_lacks_a_key_is_known_of_a_recording_and_not_of_the_participant(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = Recorded()
+    assert not recorded.hands.lacks_key(VIDEO)
+    recorded.tap.locked = {SID: DecryptionOutcome.MISSING_KEY}
+    assert recorded.hands.lacks_key(VIDEO)
+    assert not Participant(Cameras(), monkeypatch).hands.lacks_key(VIDEO)
 
 
 def pinned(recorded: Recorded) -> None:

@@ -39,6 +39,7 @@ class Hands:
     refuses: Exception | None = None
     recorded: bool = False
     encrypted: bool = False
+    locked: bool = False
     unwanted: set[str] = field(default_factory=set)
     lost: dict[TrackLabel, Health] = field(default_factory=dict)
     due: tuple[TrackLabel, ...] = ()
@@ -59,6 +60,9 @@ class Hands:
 
     def is_encrypted(self, _label: TrackLabel) -> bool:
         return self.encrypted
+
+    def lacks_key(self, _label: TrackLabel) -> bool:
+        return self.locked
 
     def missing(self) -> dict[TrackLabel, Health]:
         return self.lost
@@ -222,6 +226,16 @@ async def test_a_lower_layer_is_tried_where_there_is_one_and_a_recorded_video_ne
     assert connection.outcomes[-2:] == ["lower_layer failed", "report begun"]
     (reported,) = [line for line in logs if line["event"] == "track_not_restarted"]
     assert (reported["log_level"], reported["attempt"]) == ("error", 4)
+
+
+async def test_what_is_known_to_lack_a_key_is_left_alone_until_it_has_one() -> None:
+    connection = await settled()
+    connection.hands.locked = True
+    await connection.pass_seconds(LATER_S, stuck={ADA})
+    assert connection.told == []
+    connection.hands.locked = False
+    await connection.pass_seconds(1, stuck={ADA})
+    assert connection.hands.done == ["restart TR_ada"]
 
 
 async def test_one_that_came_back_can_be_restarted_again() -> None:

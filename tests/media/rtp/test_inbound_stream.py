@@ -142,7 +142,7 @@ def test_a_lost_packet_is_asked_for_and_comes_by_rtx() -> None:
     assert track.stream.next_deadline(SETTLED) == pytest.approx(SETTLED + 0.02)
     output = track.poll(SETTLED + 0.021)
     assert output.nacks == (frame[1].sequence_number,)
-    assert track.stream.stats(SETTLED + 0.03).packets_awaited == 1
+    assert track.stream.stats(SETTLED + 0.03).packets_given_up == 0
     assert track.stream.receive_rtx(track.sender.rtx(frame[1]), SETTLED + 0.1), "it was asked for"
     output = track.poll(SETTLED + 0.1)
     assert bodies(output.frames) == [1]
@@ -150,7 +150,7 @@ def test_a_lost_packet_is_asked_for_and_comes_by_rtx() -> None:
     assert track.stream.next_deadline(SETTLED + 0.1) is None
     stats = track.stream.stats(SETTLED + 0.1)
     assert (stats.nack_count, stats.pli_count, stats.packets_recovered) == (1, 0, 1)
-    assert (stats.packets_recovered_by_rtx, stats.packets_awaited) == (1, 0)
+    assert (stats.packets_recovered_by_rtx, stats.packets_given_up) == (1, 0)
     assert (stats.retransmitted_packets_received, stats.packets_received) == (1, 6)
     assert stats.packets_lost == 1
     assert track.stream.receive_rtx(track.sender.rtx(frame[1]), SETTLED + 0.2), "a second copy is no probe"

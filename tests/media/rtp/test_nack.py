@@ -80,6 +80,41 @@ def test_a_second_ask_tells_nothing_of_the_round_trip() -> None:
     assert tracker.poll(START + 2.1 + 0.12) == (5,)
 
 
+@pytest.mark.parametrize("round_trip_s", [0.05, 0.15, 0.5])
+def test_a_long_round_trip_is_found_out_and_packets_are_asked_for_once(round_trip_s: float) -> None:
+    """Else each would be asked for again before its answer can come, and come twice, for ever."""
+    tracker, asks = NackTracker(), 0
+    for loss in range(40):
+        noticed = START + loss
+        tracker.gap(loss, loss + 1, noticed)
+        times = [noticed + step * 0.005 for step in range(200)]
+        asked = [now for now in times if now < noticed + 0.03 + round_trip_s and tracker.poll(now)]
+        tracker.arrived(loss, asked[0] + round_trip_s)
+        asks += len(asked)
+    assert asks < 40 * 1.4
+    assert tracker.round_trip_time_s == pytest.approx(round_trip_s, abs=0.01)
+
+
+def test_answers_that_are_lost_now_and_then_make_nobody_wait_longer() -> None:
+    tracker = NackTracker()
+    for loss in range(3):
+        tracker.gap(loss, loss + 1, START + loss)
+        tracker.poll(START + loss + 0.03)
+        tracker.poll(START + loss + 0.2)
+        tracker.arrived(loss, START + loss + 0.25)
+    tracker.gap(9, 10, START + 9)
+    assert tracker.poll(START + 9.03) == (9,)
+    assert tracker.poll(START + 9.03 + 0.12) == (9,)
+
+
+def test_what_is_just_late_tells_nothing_of_the_round_trip() -> None:
+    tracker = NackTracker()
+    tracker.gap(1, 2, START)
+    tracker.poll(START + 0.03)
+    assert tracker.arrived(1, START + 0.035, answers=False)
+    assert tracker.round_trip_time_s is None
+
+
 def test_what_the_jitter_buffer_gave_up_is_not_asked_for() -> None:
     tracker = NackTracker()
     tracker.gap(100, 110, START)

@@ -91,13 +91,18 @@ def test_more_in_a_row_than_the_redundancy_holds_is_a_gap_before_what_could_be_s
     assert receiver.stats(START + 2).packets_repaired == 2
 
 
-def test_a_late_packet_whose_place_was_filled_is_a_duplicate() -> None:
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_late_packet_whose_place_was_filled_is_left_out_and_then_nothing_was_repaired(plain: bool) -> None:
     red = Red()
     packets = [red.packet(number) for number in range(20)]
-    packets.insert(12, packets.pop(9))
+    late = packets.pop(9)
+    if plain:
+        late = late.carried(OPUS_PAYLOAD_TYPE, late.payload_end - len(opus(9)))
+    packets.insert(12, late)
     frames, receiver = run(packets)
     assert numbers(frames) == list(range(20))
-    assert receiver.stats(START + 2).packets_duplicated == 1
+    stats = receiver.stats(START + 2)
+    assert (stats.packets_received, stats.packets_repaired, stats.packets_duplicated) == (20, 0, 0)
 
 
 def test_silence_of_discontinuous_transmission_is_neither_lost_nor_marked() -> None:
