@@ -91,6 +91,8 @@ class InboundRtp:
     frames_per_second: float = 0.0
     freeze_count: int = 0
     total_freezes_duration: float = 0.0
+    pause_count: int = 0
+    total_pauses_duration: float = 0.0
     nack_count: int = 0
     pli_count: int = 0
     fir_count: int = 0

@@ -42,8 +42,9 @@ class Window:
     where it is not estimated. `packets_repaired` were lost on the way too, and mended: `packets_lost` leaves them out.
     `layers` are those of a sent video, the largest picture last; `captured_fps` is what its source gave, None where
     that is not told. `content` is what decoded sound or pictures showed; without counts where none were looked at.
-    `frames_assembled` are the received frames of more than one packet, `assembly_s` adds up what each took from its
-    first packet to its last.
+    `freeze_count` and `freeze_s` are of pictures that stand for however long, W3C's pauses (over 5 s) too; but a screen
+    may pause. `frames_assembled` are the received frames of more than one packet, `assembly_s` adds up what each took
+    from its first packet to its last.
     """
 
     track_sid: str
@@ -192,6 +193,7 @@ def _inbound(previous: TrackSnapshot, current: TrackSnapshot, before: InboundRtp
         return replace(window, jitter_s=after.jitter, round_trip_time_s=after.round_trip_time)
     duration_s = current.timestamp - previous.timestamp
     frames = _gain(_frames(before), _frames(after))
+    stood = current.source is not TrackSource.SCREEN_SHARE
     emitted = _gain(before.jitter_buffer_emitted_count, after.jitter_buffer_emitted_count)
     samples = _gain(before.total_samples_received, after.total_samples_received)
     return replace(
@@ -208,8 +210,10 @@ def _inbound(previous: TrackSnapshot, current: TrackSnapshot, before: InboundRtp
         fps=frames / duration_s,
         frames_dropped=_gain(before.frames_dropped, after.frames_dropped),
         key_frames=_gain(before.key_frames_decoded, after.key_frames_decoded),
-        freeze_count=_gain(before.freeze_count, after.freeze_count),
-        freeze_s=_gain(before.total_freezes_duration, after.total_freezes_duration),
+        freeze_count=_gain(before.freeze_count, after.freeze_count)
+        + stood * _gain(before.pause_count, after.pause_count),
+        freeze_s=_gain(before.total_freezes_duration, after.total_freezes_duration)
+        + stood * _gain(before.total_pauses_duration, after.total_pauses_duration),
         nack_count=_gain(before.nack_count, after.nack_count),
         pli_count=_gain(before.pli_count, after.pli_count),
         fir_count=_gain(before.fir_count, after.fir_count),

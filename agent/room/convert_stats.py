@@ -166,6 +166,8 @@ def _inbound(
         frames_per_second=inbound.frames_per_second,
         freeze_count=inbound.freeze_count,
         total_freezes_duration=inbound.total_freeze_duration,
+        pause_count=inbound.pause_count,
+        total_pauses_duration=inbound.total_pause_duration,
         nack_count=inbound.nack_count,
         pli_count=inbound.pli_count,
         fir_count=inbound.fir_count,

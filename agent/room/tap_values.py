@@ -80,15 +80,13 @@ def tap_inbound_rtp(stats: InboundRtpStats, track: RemoteTrack) -> InboundRtp:
 
     Packets that redundancy brought count as received, those that may still come are not lost yet, and what only
     probed the way, or came twice, is not the track's. A tap decodes nothing: pictures are decoded that could be,
-    and concealed samples of sound are those that whoever plays it will have to conceal. A picture that stands for more
-    than 5 s, which W3C calls paused, is frozen, but for a screen. Frames that it drops are incomplete, which losses
-    and freezes tell of; none is dropped for want of time, as W3C's `framesDropped` has it.
+    and concealed samples of sound are those that whoever plays it will have to conceal. Frames that it drops are
+    incomplete, which losses and freezes tell of; none is dropped for want of time, as W3C's `framesDropped` has it.
     """
     received = stats.media_packets_received + stats.packets_repaired
     # RFC 3550 counts what came by RTX, or in later packets, as lost, and copies as making up for other losses.
     missing = stats.packets_given_up
     sound = OPUS_PACKET_SAMPLES if track.kind is MediaKind.AUDIO else 0
-    moves = track_source(track) is not TrackSource.SCREEN_SHARE
     return InboundRtp(
         packets_received=received,
         packets_lost=missing,
@@ -102,8 +100,10 @@ def tap_inbound_rtp(stats: InboundRtpStats, track: RemoteTrack) -> InboundRtp:
         key_frames_decoded=stats.key_frames_received,
         frame_width=stats.frame_width,
         frame_height=stats.frame_height,
-        freeze_count=stats.freeze_count + (stats.pause_count if moves else 0),
-        total_freezes_duration=stats.total_freezes_duration + (stats.total_pauses_duration if moves else 0.0),
+        freeze_count=stats.freeze_count,
+        total_freezes_duration=stats.total_freezes_duration,
+        pause_count=stats.pause_count,
+        total_pauses_duration=stats.total_pauses_duration,
         nack_count=stats.nack_count,
         pli_count=stats.pli_count,
         jitter_buffer_delay=stats.jitter_buffer_delay,

@@ -87,6 +87,19 @@ def test_inbound_window_has_the_rates_of_its_seconds() -> None:
     assert window.jitter_buffer_delay_s == pytest.approx(0.04)
 
 
+@pytest.mark.parametrize(
+    ("source", "count", "frozen_s"), [(TrackSource.CAMERA, 2, 8.4), (TrackSource.SCREEN_SHARE, 1, 0.4)]
+)
+def test_a_camera_that_stands_for_long_is_frozen_and_a_screen_pauses(
+    source: TrackSource, count: int, frozen_s: float
+) -> None:
+    after = replace(AFTER, pause_count=1, total_pauses_duration=8.0)
+    begin, end = (replace(snapshot(stats, at), source=source) for stats, at in ((BEFORE, 100.0), (after, 110.0)))
+    window = delta(begin, end)
+    assert window.freeze_count == count
+    assert window.freeze_s == pytest.approx(frozen_s)
+
+
 def test_the_time_in_which_frames_arrive_adds_up() -> None:
     before = replace(BEFORE, frames_assembled_from_multiple_packets=100, total_assembly_time=2.0)
     middle = replace(AFTER, frames_assembled_from_multiple_packets=140, total_assembly_time=2.5)

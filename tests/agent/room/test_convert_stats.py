@@ -33,6 +33,8 @@ def test_inbound_streams_are_found_on_either_connection_with_their_sender_report
                 "remote_id": "RV",
                 "frames_assembled_from_multiple_packets": 2,
                 "total_assembly_time": 0.25,
+                "pause_count": 1,
+                "total_pause_duration": 7.5,
             },
         }
     )
@@ -44,6 +46,7 @@ def test_inbound_streams_are_found_on_either_connection_with_their_sender_report
     assert (seen.ssrc, seen.packets_received, seen.packets_lost, seen.jitter) == (5, 10, -1, 0.5)
     assert (seen.frames_decoded, seen.frame_width, seen.reports_sent) == (3, 320, 4)
     assert (seen.frames_assembled_from_multiple_packets, seen.total_assembly_time) == (2, 0.25)
+    assert (seen.pause_count, seen.total_pauses_duration) == (1, 7.5)
     assert streams["b"].frames_decoded is None
     assert streams["b"].reports_sent is None
 
