@@ -211,7 +211,7 @@ def _seen(item: Subscription, window: Window, asked: VideoQuality, rates: Rates)
     if window.requested_fps is not None:
         usual_fps = min(usual_fps, window.requested_fps)
     moves = window.source is not TrackSource.SCREEN_SHARE
-    broken = _broken(window)
+    broken = _broken(window) if moves else ""
     shown = Layer(quality, window.frame_width, window.frame_height, window.fps, window.bitrate_bps)
     return Seen(
         item.track_sid,
@@ -225,13 +225,14 @@ def _seen(item: Subscription, window: Window, asked: VideoQuality, rates: Rates)
         starved=moves and window.fps < STARVED_FPS_RATIO * usual_fps,
         trouble=broken or _lost(window),
         broken=bool(broken),
-        frozen=min(1.0, window.freeze_s / window.duration_s) if window.duration_s > 0 else 0.0,
+        frozen=min(1.0, window.freeze_s / window.duration_s) if moves and window.duration_s > 0 else 0.0,
         short=moves and window.fps < STARVED_FPS_RATIO * announced_fps,
     )
 
 
 def _broken(window: Window) -> str:
-    if window.frames == 0 and window.source is not TrackSource.SCREEN_SHARE:
+    """What is wrong with a picture that is to move."""
+    if window.frames == 0:
         return f"packets arrive, but no complete frame, {window.loss_ratio:.0%} lost"
     if window.freeze_count > 0:
         return f"video froze for {window.freeze_s:.1f} s"

@@ -26,6 +26,8 @@ class WayLoad:
 
     def after(self, received_bps: float, *, full: bool) -> "WayLoad":
         """With a second more: all that came in it, and whether the way was full."""
+        if full and not received_bps:
+            return replace(self, received_bps=0.0)  # padding alone says nothing of what it carries
         if full:
             # In the first of these seconds the way may still have been wider.
             filled_bps = (*(self.filled_bps if self.full_s > 1 else ()), received_bps)[-FULL_S:]

@@ -140,7 +140,11 @@ class QualityMonitor:
         self._compare(participants)
         tick = QualityTick(self._connection, now, tuple(judged), participants, left)
         for listener in tuple(self._listeners):
-            listener(tick)
+            try:
+                listener(tick)
+            except Exception:
+                # Who records, restarts, lowers or publishes must not fail with another one.
+                log.exception("quality_listener_failed")
 
     def _end(self, sid: str, now: float) -> LeftTrack:
         gone = self._tracks.pop(sid)

@@ -176,8 +176,8 @@ class RecordedLayers:
 
     async def _limit(self, sid: str) -> None:
         wanted = self.max_fps(sid)
-        if self._tap.max_fps(sid) == wanted:
-            return
+        if self._tap.quality(sid) is None or self._tap.max_fps(sid) == wanted:
+            return  # the first may have gone while others were asked for
         await self._tap.set_max_fps(sid, wanted)
         self.rates.forget(sid)
         log.info("frame_rate_decision", sid=sid, target="tap", max_fps=wanted, reason="the recording's rules")

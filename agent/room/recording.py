@@ -41,6 +41,7 @@ from quality.stats import VideoQuality
 log = structlog.get_logger(__name__)
 
 TICK_S = 0.25  # parts are at most 1 s; a quarter of that bounds how late one is closed
+POLICY_RETRY_S = 1.0
 TICKS_PER_SAMPLE = 4  # statistics and clock mappings once a second
 # What people say is not recorded while a recording is paused; who is there and what they publish is.
 _CONTENT = (events.TextReceived, events.DataReceived, events.DataTrackFrame)
@@ -200,7 +201,13 @@ class RoomRecorder:
 
     async def _follow_policy(self) -> None:
         while True:
-            await self._apply_policy()
+            try:
+                await self._apply_policy()
+            except MediaError as error:
+                # What is asked for may go meanwhile; whoever joins later is to be recorded all the same.
+                log.warning("recording_policy_interrupted", code=error.code, error=str(error))
+                await asyncio.sleep(POLICY_RETRY_S)
+                continue
             await self._changed.wait()
             self._changed.clear()
 

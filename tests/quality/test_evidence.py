@@ -57,6 +57,11 @@ def test_a_lower_layer_than_was_asked_for_is_withheld() -> None:
 def test_a_screen_stands_by_itself() -> None:
     still = seen(window("TR_a", HIGH, fps=0.0), source=TrackSource.SCREEN_SHARE)
     assert (still.withheld, still.trouble) == (False, "")
+    window_with_freeze = replace(window("TR_a", HIGH, fps=5.0), freeze_count=1, freeze_s=0.7)
+    paused = seen(window_with_freeze, source=TrackSource.SCREEN_SHARE)
+    assert (paused.trouble, paused.broken, paused.frozen) == ("", False, 0.0)
+    lossy = seen(window("TR_a", HIGH, loss=0.2), source=TrackSource.SCREEN_SHARE)
+    assert lossy.trouble == "20% of packets lost"
 
 
 @pytest.mark.parametrize(("ratio", "limited"), [(1.39, True), (1.41, False)])

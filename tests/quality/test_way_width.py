@@ -46,6 +46,14 @@ def test_trains_too_short_for_the_counter_are_no_division_by_nothing() -> None:
     assert UNKNOWN_WIDTH.after(Train(BITS, 0.0), 1e6, full=False).bps == pytest.approx(BITS / 0.001)
 
 
+def test_a_second_of_padding_that_is_lost_tells_nothing_of_what_a_way_carries() -> None:
+    """A publisher stalls while the server probes: there are packets, and no bytes of media."""
+    known = looked(filled(looked(UNKNOWN_WIDTH, WIDE_BPS, 3), NARROW_BPS), 1.1 * NARROW_BPS, SETTLED_S)
+    assert known.bps == NARROW_BPS
+    assert looked(known.after(Train(), 0.0, full=True), 1.1 * NARROW_BPS).bps == NARROW_BPS
+    assert looked(UNKNOWN_WIDTH.after(Train(), 0.0, full=True), WIDE_BPS, 3).bps == pytest.approx(WIDE_BPS)
+
+
 def test_a_way_that_was_full_carries_what_came_then_until_trains_say_much_more() -> None:
     width = filled(looked(UNKNOWN_WIDTH, WIDE_BPS, 3), NARROW_BPS)
     for _ in range(SETTLED_S - 1):

@@ -46,6 +46,21 @@ def watched(losses: list[float]) -> tuple[QualityMonitor, list[object], list[Qua
     return monitor, events, ticks
 
 
+def test_a_listener_that_fails_keeps_no_other_from_its_second() -> None:
+    def fails(_tick: QualityTick) -> None:
+        raise ZeroDivisionError
+
+    ticks: list[QualityTick] = []
+    monitor = QualityMonitor("tap", Around(), lambda _event: None)
+    monitor.add_listener(fails)
+    monitor.add_listener(ticks.append)
+    with capture_logs() as logs:
+        for snapshot in received("TR_camera", TrackKind.VIDEO, [0.0] * 3):
+            monitor.take((snapshot,), snapshot.timestamp)
+    assert len(ticks) == 4
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["quality_listener_failed"] * 4
+
+
 def test_patterns_and_words_are_told_once_logged_once_and_counted() -> None:
     with capture_logs() as logs:
         monitor, events, _ = watched([0.0] * 10 + [0.1] * 25 + [0.0] * 40)
