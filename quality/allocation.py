@@ -1,9 +1,10 @@
 """Which layer of each video subscription to ask for: prioritise, constrain, allocate by utility.
 
 The answer is the best there is: no other choice of layers within the limits has a higher sum of weighted utilities.
-So more budget never gives less utility, and equal input gives equal output. Where all are to be kept, that holds above
-the budget in which all fit in some layer, and below it: what brings the last one back may take more from the others
-than it is worth. A choice is a ceiling over the server's.
+So more budget never gives less utility, and equal input gives equal output. Among dozens of videos that are alike and
+not equal there may be more choices than can be looked at: then it is within a hundredth of the best. Where all are to
+be kept, all this holds above the budget in which all fit in some layer, and below it: what brings the last one back may
+take more from the others than it is worth. A choice is a ceiling over the server's.
 """
 
 import math
@@ -118,7 +119,7 @@ def allocate(subscriptions: tuple[Subscription, ...], limits: Limits, *, keep_al
 
     With `keep_all` no track is disabled for the sake of others, if all fit in some layer.
     Among equals the cheaper one wins, then the one that gives more to what has priority, then to what comes first.
-    The search is exact (`quality.best_plan`); docs/performance.md has what it takes.
+    The search is that of `quality.best_plan`; docs/performance.md has what it takes.
     """
     order = sorted(range(len(subscriptions)), key=lambda index: -priority(subscriptions[index]))
     groups = [_options(subscriptions[index], limits) for index in order]
@@ -220,9 +221,9 @@ def _limited_by(subscription: Subscription, limits: Limits, layer: Layer | None)
 
 
 def _options(subscription: Subscription, limits: Limits) -> list[_LayerOption]:
-    """Disabled, then the layers that nothing cheaper beats, cheapest first."""
+    """Disabled, then the layers that no cheaper one beats, cheapest first: the cheapest even if it is worth nothing."""
     weight = priority(subscription)
-    found = [_LayerOption((0, 0), 0, None)]
+    found: list[_LayerOption] = []
     costed = [
         _LayerOption(
             (math.ceil(layer.bitrate_bps), math.ceil(decode_cores(layer, limits) * MICRO)),
@@ -234,7 +235,7 @@ def _options(subscription: Subscription, limits: Limits) -> list[_LayerOption]:
     for option in sorted(costed, key=lambda option: (*option.costs, -option.worth)):
         if not any(other.costs[1] <= option.costs[1] and other.worth >= option.worth for other in found):
             found.append(option)
-    return found
+    return [_LayerOption((0, 0), 0, None), *found]
 
 
 def _whole(budget: float, scale: int) -> int | None:

@@ -3,6 +3,7 @@
 Costs and worths are whole numbers, so that sums are exact in any order and equals are told to be equal.
 """
 
+import contextlib
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -13,6 +14,10 @@ from operator import itemgetter
 # Plans kept for each group in the first pass, which finds how good a plan has to be: of 10, 30 and 100 the one with
 # which both passes took the least time for 100 unequal videos (docs/performance.md).
 BEAM = 30
+
+# Plans looked at in the second pass, some tenths of a second of work. Groups that are alike and not equal have more
+# that none beats than can ever be looked at; what the first pass finds is then within a hundredth of the best.
+MOST_LOOKED_AT = 30_000
 
 _Step = tuple[float, float]  # a cost and what it gains
 
@@ -33,17 +38,17 @@ class _Plan:
     worth: int
     picks: int
 
-    @property
-    def order(self) -> tuple[int, int, int, int]:
-        """Which of several comes first by `best_plan`'s rules, but for the worth."""
-        return (*self.costs, -self.worth, -self.picks)
+
+class _TooMany(Exception):
+    """There are more plans than can be looked at."""
 
 
 def best_plan(groups: Sequence[Sequence[Option]], budgets: tuple[int | None, int | None]) -> list[int] | None:
     """The index of the option to take from each group (none is empty) for the highest worth within `budgets`.
 
     A budget of None is no limit. None where not even the cheapest options fit. Among equals the one that takes less of
-    the first budget wins, then of the second, then the one with later options in the earlier groups.
+    what is limited wins (of the first, then of the second), then of what is not, then the one with later options in the
+    earlier groups. Of very many plans (`MOST_LOOKED_AT`) the best that are looked at first have to do.
     """
     limits = [(which, total) for which, total in enumerate(budgets) if total is not None]
     limits = limits or [(0, sum(max(option.costs[0] for option in group) for group in groups))]
@@ -51,9 +56,10 @@ def best_plan(groups: Sequence[Sequence[Option]], budgets: tuple[int | None, int
     base = max(map(len, groups), default=1)
     order = _certain_first(groups, bounds)
     frontiers = [[(bound, bound.frontier(order[done + 1 :])) for bound in bounds] for done in range(len(order))]
-    good = _search(groups, order, frontiers, base, floor=0.0, width=BEAM)
+    best = _search(groups, order, frontiers, base, floor=0.0, width=BEAM)
     # One less than what is known to be had, for what the bounds round.
-    best = _search(groups, order, frontiers, base, floor=good.worth - 1.0 if good else 0.0, width=0)
+    with contextlib.suppress(_TooMany):
+        best = _search(groups, order, frontiers, base, floor=best.worth - 1.0 if best else 0.0, width=0)
     if best is None:
         return None
     return [best.picks // base ** (len(groups) - 1 - at) % base for at in range(len(groups))]
@@ -100,10 +106,14 @@ def _search(
 ) -> _Plan | None:
     """Group by group in `order` all plans that can reach `floor` and that no other beats; the best `width` if not 0.
 
-    `frontiers` are, after each group, those of the ones that follow it.
+    `frontiers` are, after each group, those of the ones that follow it. Raises _TooMany where all are too many.
     """
-    plans = [_Plan((0, 0), 0, 0)]
+    limited = [bound.which for bound, _ in frontiers[0]] if frontiers else []
+    plans, looked_at = [_Plan((0, 0), 0, 0)], 0
     for at, after in zip(order, frontiers, strict=True):
+        looked_at += len(plans) * len(groups[at])
+        if not width and looked_at > MOST_LOOKED_AT:
+            raise _TooMany
         digit = base ** (len(groups) - 1 - at)
         grown = []
         for plan in plans:
@@ -115,8 +125,8 @@ def _search(
                     grown.append((reached, more))
         if 0 < width < len(grown):
             grown = sorted(grown, key=itemgetter(0), reverse=True)[:width]
-        plans = _undominated([plan for _, plan in grown])
-    return min(plans, key=lambda plan: (-plan.worth, *plan.order), default=None)
+        plans = _undominated([plan for _, plan in grown], limited)
+    return min(plans, key=lambda plan: (-plan.worth, *_turn(plan, limited)), default=None)
 
 
 def _certain_first(groups: Sequence[Sequence[Option]], bounds: list[_Bound]) -> list[int]:
@@ -130,12 +140,18 @@ def _certain_first(groups: Sequence[Sequence[Option]], bounds: list[_Bound]) -> 
     return sorted(range(len(groups)), key=lambda at: -margins[at])
 
 
-def _undominated(plans: list[_Plan]) -> list[_Plan]:
-    """Without the plans that another one beats or equals in costs and worth."""
+def _turn(plan: _Plan, limited: list[int]) -> tuple[int, ...]:
+    """Which of several comes first by `best_plan`'s rules, but for the worth; `limited` are the costs with a budget."""
+    others = (which for which in (0, 1) if which not in limited)
+    return (*(plan.costs[which] for which in (*limited, *others)), -plan.worth, -plan.picks)
+
+
+def _undominated(plans: list[_Plan], limited: list[int]) -> list[_Plan]:
+    """Without the plans that another one beats or equals in worth and in the costs that have a budget."""
     kept: list[_Plan] = []
     staircase: list[tuple[int, int]] = []  # second cost and worth that no kept plan beats
-    for plan in sorted(plans, key=lambda plan: plan.order):
-        cost = plan.costs[1]
+    for plan in sorted(plans, key=lambda plan: _turn(plan, limited)):
+        cost = plan.costs[limited[1]] if len(limited) > 1 else 0
         if any(other <= cost and worth >= plan.worth for other, worth in staircase):
             continue
         staircase = [(other, worth) for other, worth in staircase if not (cost <= other and plan.worth >= worth)]

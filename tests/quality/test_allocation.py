@@ -181,3 +181,12 @@ def test_half_the_width_and_height_are_worth_about_what_the_server_takes_off() -
     full = Layer(HIGH, 1280, 720, 30.0, 1_800_000.0)
     half = Layer(MEDIUM, 640, 360, 30.0, 1_000_000.0)
     assert utility(half, replace(CAMERA, layers=(half, full))) == pytest.approx(0.65, abs=0.01)
+
+
+def test_a_picture_that_is_worth_nothing_is_kept_on_where_all_are_kept() -> None:
+    """A camera that shows a still one takes next to no bits, in all its layers."""
+    still = replace(CAMERA, layers=tuple(replace(layer, bitrate_bps=layer.bitrate_bps / 1000) for layer in PRESETS))
+    assert utility(still.layers[-1], still) == 0.0
+    scarce = Limits(cpu_cores=decode_cores(PRESETS[-1], Limits()) / 2)
+    assert allocate((still,), scarce, keep_all=True).qualities == {"TR_a": LOW}
+    assert allocate((still,), scarce).qualities == {"TR_a": None}
