@@ -97,7 +97,7 @@ class ParticipantSample:
 
 
 def track_sample(judgements: Sequence[Judgement]) -> TrackSample:
-    """The sample over `judgements` of one track, one after the other; at least one."""
+    """The sample over `judgements` of one track, in order; at least one, and all of them muted or none."""
     window = combined([judgement.window for judgement in judgements])
     latest, seen = judgements[-1], window.content.content
     score = fmean(judgement.score.value for judgement in judgements)

@@ -1,7 +1,8 @@
 """A recording's quality.jsonl: judgements of some seconds together in one line, patterns as they come.
 
 Bounded: a line for each track and participant every `SAMPLE_S`, and later where that were more than `MAX_LINES_PER_S`
-in all. A writer that dies costs what was gathered since the last lines.
+in all. The seconds in which a track was muted have a line of their own, so that they weigh in no figure. A writer that
+dies costs what was gathered since the last lines.
 """
 
 from collections.abc import Callable
@@ -39,7 +40,7 @@ class QualityLog:
 
     def __init__(self, append: Append) -> None:
         self._append = append
-        self._gathered: dict[str, list[JudgedTrack]] = {}
+        self._gathered: dict[tuple[str, bool], list[JudgedTrack]] = {}  # by SID, and whether it was muted
         self._participants: dict[str, _Gathered] = {}
         self._described: dict[str, tuple[str, TrackLabel]] = {}
         self._written_at: float | None = None
@@ -48,7 +49,7 @@ class QualityLog:
         """Take in one second of one connection."""
         for judged in tick.tracks:
             self._describe(judged.label, tick)
-            self._gathered.setdefault(judged.label.track_sid, []).append(judged)
+            self._gathered.setdefault((judged.label.track_sid, judged.judgement.window.muted), []).append(judged)
             self._tell(judged.label, judged.judgement.changes)
         for left in tick.left:
             self._end(left, tick.connection)
@@ -65,7 +66,7 @@ class QualityLog:
         self._written_at = now
         gathered, self._gathered = self._gathered, {}
         participants, self._participants = self._participants, {}
-        for judged in gathered.values():
+        for judged in sorted(gathered.values(), key=lambda each: each[-1].judgement.at):
             self._append(_track_event(judged))
         for identity, each in participants.items():
             sample = participant_sample(each.judgements, each.duration_s)

@@ -1,17 +1,19 @@
 """The monitor's shell: events once, counters, states; and what a recording's quality.jsonl gets of it."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 
 import pytest
 from structlog.testing import capture_logs
 
+from agent.quality_report import add_line
 from agent.room.events import ParticipantQualityChanged, QualityPatternChanged
 from agent.room.quality_log import SAMPLE_S, QualityLog
 from agent.room.quality_monitor import JudgedTrack, QualityMonitor, QualityTick, TrackLabel
 from media.record.entries import TimelineEvent
 from media.record.event_log import encode_event
 from quality.participants import ServerOpinion
+from quality.report import ReportBuilder, ReportedRecording, TrackReport
 from quality.score import ConnectionQuality
 from quality.stats import OutboundRtp, TrackKind, TrackSnapshot
 from tests.quality.traces import EPOCH, received
@@ -201,8 +203,9 @@ def test_the_log_has_a_line_each_two_seconds_and_patterns_as_they_come() -> None
 
 def crowd(tick: QualityTick, size: int) -> QualityTick:
     (judged,) = tick.tracks
-    labels = [replace(judged.label, track_sid=f"TR_{number}") for number in range(size)]
-    return replace(tick, tracks=tuple(JudgedTrack(label, judged.judgement) for label in labels))
+    sids = [f"TR_{number}" for number in range(size)]
+    each = [JudgedTrack(replace(judged.label, track_sid=sid), replace(judged.judgement, track_sid=sid)) for sid in sids]
+    return replace(tick, tracks=tuple(each))
 
 
 def test_many_tracks_are_written_more_rarely() -> None:
@@ -210,6 +213,54 @@ def test_many_tracks_are_written_more_rarely() -> None:
     full = [crowd(tick, 400) for tick in ticks if tick.tracks]
     samples = [line for line in logged(full) if line.type == "track_quality"]
     assert len(samples) <= 20 * 60 + 400
+
+
+def muted_in(mutes: Sequence[bool]) -> list[QualityTick]:
+    """Ticks of a camera that is muted in seconds as told; a fifth of it is lost in the others."""
+    ticks: list[QualityTick] = []
+    monitor = QualityMonitor("tap", Around(), lambda _event: None)
+    monitor.add_listener(ticks.append)
+    snapshots = received("TR_camera", TrackKind.VIDEO, [0.2] * len(mutes))
+    for at, muted in enumerate((False, *mutes)):
+        stats = snapshots[at - sum(mutes[:at])].stats
+        monitor.take((replace(snapshots[at], muted=muted, stats=stats),), EPOCH + at)
+    return [tick for tick in ticks if tick.tracks]
+
+
+def reported(lines: list[TimelineEvent], sid: str) -> TrackReport:
+    """What a report says of a track."""
+    builder = ReportBuilder(EPOCH)
+    for line in lines:
+        add_line(builder, asdict(line))
+    report = builder.build(ReportedRecording("one", "lobby", "complete", EPOCH, None))
+    assert report.unreadable_lines == 0
+    return next(item for item in report.tracks if item.track.track_sid == sid)
+
+
+@pytest.mark.parametrize(
+    "mutes",
+    [[False] * 10 + [True] * 5, [True] * 12 + [False] * 3, [False, True] * 30],
+    ids=["spoke, then muted", "muted, then spoke", "on and off"],
+)
+def test_a_mute_weighs_in_no_figure_however_many_tracks_there_are(mutes: list[bool]) -> None:
+    ticks = muted_in(mutes)
+    judged = [tick.tracks[0].judgement for tick in ticks]
+    heard = [each for each in judged if not each.window.muted]
+    scores = [each.score.value for each in heard]
+    for size in (1, 400):
+        track = reported(logged([crowd(tick, size) for tick in ticks]), "TR_0")
+        assert track.judged_s == mutes.count(False)
+        assert track.bitrate_bps == pytest.approx(sum(each.window.bytes for each in heard) * 8 / len(heard))
+        assert track.score == pytest.approx(sum(scores) / len(scores), abs=0.001)
+        assert track.score_min == pytest.approx(min(scores), abs=0.001)
+        assert track.packets_lost == 40 * mutes.count(False)
+        assert track.ends_at_s == len(mutes)
+
+
+def test_tracks_that_are_muted_and_unmuted_endlessly_are_written_no_more_often() -> None:
+    ticks = muted_in([False, True] * 60)
+    samples = [line for line in logged([crowd(tick, 400) for tick in ticks]) if line.type == "track_quality"]
+    assert len(samples) <= 20 * 120 + 2 * 400
 
 
 def test_a_participants_lines_say_how_long_they_stand_for_and_the_lowest() -> None:
