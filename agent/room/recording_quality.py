@@ -1,7 +1,7 @@
 """The quality of what is recorded: judged where it is received, written beside it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
 import structlog
@@ -11,7 +11,7 @@ from agent.quality_report import add_line, build_report, read_quality_report, re
 from agent.room.counters import RoomCounters
 from agent.room.decoded_tracks import DecodedTracks
 from agent.room.quality_log import QualityLog
-from agent.room.quality_monitor import QualityMonitor, QualityTick, TickListener
+from agent.room.quality_monitor import JudgedTrack, QualityMonitor, QualityTick, TickListener
 from agent.room.quality_surroundings import TapSurroundings
 from agent.room.recorder_events import RecorderEvent
 from agent.room.state import ReceiveState
@@ -21,6 +21,7 @@ from media.record.entries import TimelineEvent
 from media.record.reader import QUALITY_NAME, read_recording
 from media.record.recorder import Recording
 from media.tap.tap import Tap
+from quality.participants import ParticipantJudgement, judge_participants
 from quality.report import ReportBuilder
 
 log = structlog.get_logger(__name__)
@@ -93,9 +94,7 @@ class RecordingQuality:
             return
         recorded = self._decoded.sids
         tracks = tuple(each for each in tick.tracks if each.label.track_sid in recorded)
-        heard = {each.label.participant_identity for each in tracks}
-        participants = tuple(each for each in tick.participants if each.own or each.participant_identity in heard)
-        self.take(replace(tick, tracks=tracks, participants=participants))
+        self.take(replace(tick, tracks=tracks, participants=_judged_by(tracks, tick)))
 
     def take(self, tick: QualityTick) -> None:
         """Write what was judged in one second; nothing while the recording is paused."""
@@ -142,3 +141,11 @@ class RecordingQuality:
     def counters(self) -> RoomCounters:
         """Totals for metrics."""
         return self._monitor.counters()
+
+
+def _judged_by(tracks: Sequence[JudgedTrack], tick: QualityTick) -> tuple[ParticipantJudgement, ...]:
+    """The tick's participants: others by their tracks among `tracks`, this end as it is, like the server judges it."""
+    publisher_of = {each.label.track_sid: each.label.participant_identity for each in tracks}
+    told = {each.participant_identity: each.server for each in tick.participants if each.server is not None}
+    others = judge_participants([each.judgement for each in tracks], publisher_of, "", told, tick.at)
+    return (*others, *(each for each in tick.participants if each.own))

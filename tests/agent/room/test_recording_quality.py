@@ -11,13 +11,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.quality_report import REPORT_NAME, build_report, read_quality_report
+from agent.room.decoded_tracks import DecodedTracks
 from agent.room.quality_monitor import JudgedTrack, QualityTick, TrackLabel
 from agent.room.recording_quality import RecordingQuality
 from media.record.reader import QUALITY_NAME, RecordingView, read_recording
 from media.record.recorder import Recording
 from media.tap.tap import Tap
 from quality import judge
+from quality.participants import ServerOpinion, judge_participants
 from quality.report import QualityReport, ReportBuilder
+from quality.score import ConnectionQuality
 from quality.stats import TrackKind
 from tests.agent.judged_recordings import Second, camera, judged_recording
 from tests.quality.traces import EPOCH, received
@@ -167,3 +170,53 @@ async def test_a_folder_that_is_gone_is_said_in_the_log_only(torn: Path) -> None
     with capture_logs() as logs:
         await quality.write_report()
     assert [(item["event"], item["code"]) for item in logs] == [("quality_report_failed", "recording_not_found")]
+
+
+def tick_of_a_clean_microphone_and_a_lossy_camera() -> QualityTick:
+    """Both of bob's, as the participant's connection receives them."""
+    judged = []
+    for sid, kind, loss in (("TR_mic", TrackKind.AUDIO, 0.0), ("TR_cam", TrackKind.VIDEO, 0.5)):
+        before, after = received(sid, kind, [loss])
+        _, judgement = judge.step(judge.start(before, judge.Coding()), after, EPOCH + 41)
+        judged.append(JudgedTrack(TrackLabel(sid, sid, kind.value, "unknown", "bob", ""), judgement))
+    word = ServerOpinion(ConnectionQuality.POOR, 2.0)
+    publishers = {"TR_mic": "bob", "TR_cam": "bob"}
+    judgements = [each.judgement for each in judged]
+    people = judge_participants(judgements, publishers, "agent", {"bob": word, "agent": word}, EPOCH + 41)
+    return QualityTick("participant", EPOCH + 41, tuple(judged), people)
+
+
+class Chosen:
+    """Decoded tracks of which the microphone is recorded."""
+
+    sids = frozenset({"TR_mic"})
+
+
+async def test_a_participant_is_as_good_as_its_tracks_that_are_recorded(torn: Path) -> None:
+    recording = Recording.resume(torn, EPOCH + 40)
+    quality = RecordingQuality(cast("Tap", Silence()), cast("DecodedTracks", Chosen()), lambda _event: None)
+    quality.start(recording)
+    tick = tick_of_a_clean_microphone_and_a_lossy_camera()
+    quality.take_participant(tick)
+    quality.flush(EPOCH + 42)
+    await recording.aclose(EPOCH + 50, "requested")
+    report = read_quality_report(read_recording(torn))
+    assert {item.track.track_sid for item in report.tracks} == {"TR_cam_ada", "TR_mic"}
+    people = {item.participant_identity: item for item in report.participants}
+    assert (people["bob"].score, people["bob"].server_mos, people["bob"].own) == (100.0, 2.0, False)
+    everything = next(each for each in tick.participants if each.own)
+    assert everything.score.value < 100
+    assert people["agent"].score == pytest.approx(everything.score.value, abs=0.001), "the server judges all of it too"
+    assert people["agent"].own
+
+
+async def test_a_participant_of_whom_nothing_is_recorded_is_not_judged(torn: Path) -> None:
+    recording = Recording.resume(torn, EPOCH + 40)
+    quality = RecordingQuality(cast("Tap", Silence()), cast("DecodedTracks", Chosen()), lambda _event: None)
+    quality.start(recording)
+    tick = tick_of_a_clean_microphone_and_a_lossy_camera()
+    quality.take_participant(replace(tick, tracks=tick.tracks[1:]))
+    quality.flush(EPOCH + 42)
+    await recording.aclose(EPOCH + 50, "requested")
+    report = read_quality_report(read_recording(torn))
+    assert "bob" not in {item.participant_identity for item in report.participants}
