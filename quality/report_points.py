@@ -1,31 +1,21 @@
 """Points of a timeline, of which there are never too many."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from math import log10
 from statistics import fmean
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from quality.content import DIGITAL_SILENCE_DBFS
 from quality.samples import TrackSample
 from quality.score import ConnectionQuality, connection_quality, mean_opinion_score
 
 MAX_POINTS = 600  # as many as a plot shows on a wide screen; of a recording of 20 minutes each sample is one
-LEAST_POINTS = 60  # still a plot
 MAX_POINTS_IN_ALL = 60_000  # some 30 MB of JSON
+ENOUGH = 0.75  # of them, or fewer, are left when there are too many, so that they need not be counted again at once
+MAX_WAITING = 64  # samples of the next point; of weeks among many tracks it may stand for thousands
 
 P = TypeVar("P")
-
-
-def points_each(lines: int) -> int:
-    """How many points each of so many timelines keeps at least where it has them; it may come to have twice as many.
-
-    That is `MAX_POINTS`, or fewer so that all have no more than `MAX_POINTS_IN_ALL`; but not below `LEAST_POINTS`.
-    """
-    each = MAX_POINTS
-    while each > LEAST_POINTS and 2 * each * lines > MAX_POINTS_IN_ALL:
-        each = max(LEAST_POINTS, each // 2)
-    return each
 
 
 class Points(Generic[P]):
@@ -36,29 +26,35 @@ class Points(Generic[P]):
         self._merge = merge
         self._points: list[P] = []
         self._waiting: list[P] = []
+        self._waiting_samples = 0
         self._each = 1
-        self._keep = MAX_POINTS
 
-    def keep(self, least: int) -> None:
-        """Keep between `least` and twice as many from now on."""
-        self._keep = least
-        while len(self._points) >= 2 * least:
+    def __len__(self) -> int:
+        """How many points there are; the last may be of fewer samples."""
+        return len(self._points) + bool(self._waiting)
+
+    def thin(self, each: int) -> None:
+        """Have a point stand for `each` samples at least, which is a power of two."""
+        while self._each < each:
             self._halve()
 
     def copy(self) -> "Points[P]":
         """The same, which does not change any more."""
         copied = Points(self._merge)
         copied._points, copied._waiting = list(self._points), list(self._waiting)
-        copied._each, copied._keep = self._each, self._keep
+        copied._each, copied._waiting_samples = self._each, self._waiting_samples
         return copied
 
     def add(self, sample: P) -> None:
         """Take in the next sample."""
         self._waiting.append(sample)
-        if len(self._waiting) < self._each:
-            return
-        self._points.append(self._taken())
-        if len(self._points) >= 2 * self._keep:
+        self._waiting_samples += 1
+        if self._waiting_samples >= self._each:
+            self._points.append(self._merge(self._waiting))
+            self._waiting, self._waiting_samples = [], 0
+        elif len(self._waiting) >= MAX_WAITING:
+            self._waiting = [self._merge(self._waiting)]
+        if len(self._points) >= 2 * MAX_POINTS:
             self._halve()
 
     @property
@@ -70,9 +66,41 @@ class Points(Generic[P]):
         self._points = [self._merge(self._points[at : at + 2]) for at in range(0, len(self._points), 2)]
         self._each *= 2
 
-    def _taken(self) -> P:
-        waiting, self._waiting = self._waiting, []
-        return self._merge(waiting)
+
+class HasPoints(Protocol):
+    """A timeline."""
+
+    points: Points[Any]
+
+
+class Thinning:
+    """Has many timelines keep no more than `most` points together; of very many each may have three.
+
+    Past that a point stands for twice as many samples in all of them, so that who is there for long has more points
+    than who came and went. Points are counted only when there may be too many: the work is spread over the samples.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._each = 1
+        self._uncounted = most
+
+    def begin(self, line: HasPoints) -> None:
+        """A timeline joins the others."""
+        line.points.thin(self._each)
+
+    def added(self, lines: Collection[HasPoints]) -> None:
+        """One of `lines`, which are all that there are, took in a sample."""
+        self._uncounted -= 1
+        if self._uncounted > 0:
+            return
+        # However few samples a timeline has, it may have a point and one that waits.
+        enough = max(self._most * ENOUGH, 2 * len(lines))
+        while (count := sum(len(line.points) for line in lines)) > enough:
+            self._each *= 2
+            for line in lines:
+                line.points.thin(self._each)
+        self._uncounted = max(self._most - count, len(lines))
 
 
 _COUNTS = (

@@ -1,14 +1,15 @@
 """The report of samples with known truth, and how it stays small."""
 
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quality.report import ReportBuilder, ReportedRecording, ReportedTrack
+from quality.report import ParticipantReport, ReportBuilder, ReportedRecording, ReportedTrack, TrackReport
 from quality.report_gathered import merged_participant
-from quality.report_points import LEAST_POINTS, MAX_POINTS, MAX_POINTS_IN_ALL, Stretch, merged, points_each
+from quality.report_points import MAX_POINTS, MAX_WAITING, Points, Stretch, Thinning, merged
 from quality.samples import ParticipantSample, TrackSample
 from quality.score import ConnectionQuality, mean_opinion_score
 
@@ -125,32 +126,101 @@ def test_a_day_has_no_more_points_than_an_hour_and_the_same_figures() -> None:
     assert min(point.score_min for point in ada.points) == 20.0, "a bad moment does not vanish"
 
 
-@pytest.mark.parametrize(
-    ("lines", "each"),
-    [(0, 600), (50, 600), (51, 300), (100, 300), (101, 150), (200, 150), (400, 75), (401, 60), (5000, 60)],
-)
-def test_many_tracks_share_the_points(lines: int, each: int) -> None:
-    assert points_each(lines) == each
-    assert 2 * each * lines <= MAX_POINTS_IN_ALL or each == LEAST_POINTS
+def add_up(parts: Sequence[int]) -> int:
+    return sum(parts)
 
 
-def test_tracks_that_come_late_take_points_and_no_figures_from_the_others() -> None:
-    builder = ReportBuilder(START)
-    for number in range(1, 1001):
-        builder.add_sample(sample(2 * number, 40.0 if number == 7 else 100.0, lost=number % 2))
-        builder.add_participant(person(2 * number, 20.0 if number == 7 else 100.0, None))
-    assert len(builder.build(RECORDING).tracks[0].points) == 1000
-    for number in range(400):
-        builder.add_sample(replace(sample(2002), track_sid=f"TR_late_{number}"))
-        builder.add_participant(replace(person(2002, 90.0, None), participant_identity=f"late {number}"))
-    report = builder.build(RECORDING)
-    track = next(item for item in report.tracks if item.track.track_sid == "TR_1")
-    ada = next(item for item in report.participants if item.participant_identity == "ada")
-    assert LEAST_POINTS <= len(track.points) <= 2 * LEAST_POINTS
-    assert LEAST_POINTS <= len(ada.points) <= 2 * LEAST_POINTS
-    assert (track.packets_lost, track.packets, track.score_min) == (500, 400_000, 35.0)
-    assert track.judged_s == pytest.approx(2000.0)
-    assert min(point.score_min for point in ada.points) == 20.0
+@dataclass
+class Line:
+    """A timeline of samples that are counted."""
+
+    points: Points[int] = field(default_factory=lambda: Points(add_up))
+
+
+class Lines(list[Line]):
+    """Timelines that count how many of them were looked at."""
+
+    looked_at = 0
+
+    def __iter__(self) -> Iterator[Line]:
+        self.looked_at += len(self)
+        return super().__iter__()
+
+
+def test_thousands_who_come_and_go_share_the_points_with_one_who_stays() -> None:
+    thinning, host, lines = Thinning(6000), Line(), Lines()
+    for guest in (host, *(Line() for _ in range(1500))):
+        thinning.begin(guest)
+        lines.append(guest)
+        for line in (guest, host) * 60:
+            line.points.add(1)
+            thinning.added(lines)
+        assert sum(len(line.points) for line in list.__iter__(lines)) <= 6000
+    assert [sum(line.points.all) for line in lines[1:]] == [60] * 1500, "nothing is lost"
+    assert len(host.points) > 100 * len(lines[-1].points) > 0
+    assert lines.looked_at < 5 * 1500 * 120, "the work grows with the samples, and not with their square"
+
+
+def test_of_more_timelines_than_points_each_keeps_a_few_at_no_more_cost() -> None:
+    thinning, lines = Thinning(300), Lines()
+    for _ in range(1000):
+        thinning.begin(line := Line())
+        lines.append(line)
+    for line in [*list.__iter__(lines)] * 30:
+        line.points.add(1)
+        thinning.added(lines)
+        assert max(len(each.points) for each in lines[:3]) <= 30
+    assert sum(len(line.points) for line in list.__iter__(lines)) <= 3 * 1000
+    assert lines.looked_at < 5 * 30_000
+    assert sum(sum(line.points.all) for line in lines) == 30_000
+
+
+def test_samples_of_a_point_that_stands_for_very_many_do_not_pile_up() -> None:
+    sizes: list[int] = []
+
+    def counted(parts: Sequence[int]) -> int:
+        sizes.append(len(parts))
+        return sum(parts)
+
+    points = Points(counted)
+    points.thin(4096)
+    for _ in range(10_000):
+        points.add(1)
+    assert points.all == [4096, 4096, 10_000 - 2 * 4096]
+    assert max(sizes) <= MAX_WAITING
+
+
+def test_tracks_and_participants_that_come_take_points_and_no_figures_from_the_others() -> None:
+    builder, whole = ReportBuilder(START, most_points=200), ReportBuilder(START)
+    people = [f"guest {number}" for number in range(30)]
+    for number in range(1, 1501):
+        at, guest = 2 * number, people[number // 50 % 30]
+        score, lost = (40.0 if number % 99 == 7 else 100.0), number % 2
+        said = person(at, score, ConnectionQuality.GOOD)
+        muted = replace(sample(at, score, lost=lost), muted=number % 5 == 0, model_mos=4.0, level_dbfs=-20.0)
+        for each in (builder, whole):
+            for sid in ("TR_1", guest):
+                each.add_sample(replace(muted, track_sid=sid))
+            for identity in ("ada", guest):
+                each.add_participant(replace(said, participant_identity=identity))
+    thin, full = builder.build(RECORDING), whole.build(RECORDING)
+    assert sum(len(item.points) for item in full.tracks) == 1500 + 750
+    for lines in (thin.tracks, thin.participants):
+        assert sum(len(item.points) for item in lines) <= 200
+        assert min(len(item.points) for item in lines) >= 1
+    host = next(item for item in thin.tracks if item.track.track_sid == "TR_1")
+    assert len(host.points) > 10
+    assert min(point.score_min for point in host.points) == 35.0, "a bad moment does not vanish"
+    for ours, its in zip(thin.tracks, full.tracks, strict=True):
+        assert figures_of(ours) == pytest.approx(figures_of(its))
+    for our, other in zip(thin.participants, full.participants, strict=True):
+        assert figures_of(our) == pytest.approx(figures_of(other))
+
+
+def figures_of(item: TrackReport | ParticipantReport) -> dict[str, object]:
+    """All that is said of it in one value, and its shares, without the points."""
+    plain = {name: value for name, value in asdict(item).items() if not isinstance(value, dict | tuple | list)}
+    return plain | dict(item.qualities)
 
 
 def test_a_copy_does_not_change_with_what_is_added_later() -> None:
