@@ -26,6 +26,8 @@ from quality.stats import VideoQuality
 
 log = structlog.get_logger(__name__)
 
+TAKEN_BACK = "what was tried is taken back, as limits changed"
+
 
 class RecordedLayers:
     """The layers of the recorded videos. `policy` may be replaced at any time; `apply` then follows it.
@@ -105,7 +107,14 @@ class RecordedLayers:
         self._controller, actions = controller.step(
             self._controller, videos, windows, tick.at, probes=False, others_bps=others_bps
         )
-        trials = [action for action in actions if action.kind is not Kind.LIMIT]  # a limit is the policy's own decision
+        # A limit is the policy's own decision, but for a trial that it takes back.
+        kept = set(held) & set(self._controller.held)
+        ended = {sid for sid, quality in held if (sid, quality) not in kept}
+        trials = [
+            action if action.kind is not Kind.LIMIT else replace(action, reason=TAKEN_BACK)
+            for action in actions
+            if action.kind is not Kind.LIMIT or action.track_sid in ended
+        ]
         for action in trials:
             self._tell_of(action)
             self._decided.add(action.track_sid)
@@ -149,15 +158,20 @@ class RecordedLayers:
             await self._limit(video.sid)
         before, self._allocated = self._allocated, self._allocator.step(self.policy, videos, now)
         held = dict(self._controller.held)
+        asks: list[tuple[bool, int, str, VideoQuality, VideoQuality]] = []
         for sid, quality in self._allocated.items():
             ours = min(quality, held.get(sid, quality))
             pinned, taken = self.pinned(sid), video_quality(self._tap.quality(sid))
             wanted = ours if pinned is None else pinned
-            if taken is None or taken is wanted:
-                continue
+            if taken is not None and taken is not wanted:
+                asks.append((wanted > taken, -wanted, sid, taken, wanted))
+        # Less before more, and the least last, as the controller asks (`asking`).
+        for *_, sid, taken, wanted in sorted(asks):
+            if self._tap.quality(sid) is None:
+                continue  # it went while others were asked for
             await self._tap.set_quality(sid, LayerQuality(wanted.value))
             self.rates.forget(sid)
-            if reason := self._reason(sid, pinned, quality, before.get(sid)):
+            if reason := self._reason(sid, self.pinned(sid), self._allocated[sid], before.get(sid)):
                 self._log(Action(sid, taken, wanted, Kind.LIMIT, reason, expects=""))
         self._decided.clear()
         self._released.clear()
@@ -172,7 +186,7 @@ class RecordedLayers:
             return "no longer asked for by a person"
         if quality is not before:
             return "restarts did not help" if quality is self._lowered.get(sid) else "the recording's layer policy"
-        return None if sid in self._decided else "what was tried is taken back, as limits changed"
+        return None if sid in self._decided else TAKEN_BACK
 
     async def _limit(self, sid: str) -> None:
         wanted = self.max_fps(sid)

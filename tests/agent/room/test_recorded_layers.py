@@ -33,6 +33,7 @@ class Asked:
         layers = tuple(VideoLayer(LayerQuality(item.quality), item.width, item.height, 0) for item in LAYERS)
         self.wanted_bps = 0.0
         self.locked: tuple[str, ...] = ()
+        self.order: list[str] = []
         self.found = {
             f"TR_{name}": (
                 RemoteParticipant(f"PA_{name}", name, name, "", {}, active=True),
@@ -68,6 +69,7 @@ class Asked:
 
     async def set_quality(self, sid: str, quality: LayerQuality) -> None:
         self.qualities[sid] = quality
+        self.order.append(f"{sid} {quality.name}")
 
 
 class Recorded:
@@ -238,11 +240,46 @@ async def probed() -> Recorded:
     return room
 
 
-async def test_a_probe_that_somebodys_choice_ends_is_taken_back() -> None:
+async def test_a_probe_that_somebodys_choice_ends_is_taken_back_and_told() -> None:
     room = await probed()
+    lowered = {event.track.sid for event in room.told}
     room.layers.pin("TR_bob", HIGH)
     await room.pass_seconds(1, whole)
     assert room.asked == [HIGH, HIGH]
+    back = {event.track.sid for event in room.told if event.to_quality is HIGH}
+    assert back == lowered - {"TR_bob"}, "what a person chose is no decision"
+
+
+async def test_less_is_asked_for_before_more_and_the_least_last() -> None:
+    room = Recorded()
+    await room.pass_seconds(1, whole)
+    room.layers.pin("TR_ada", LOW)
+    await room.pass_seconds(1, whole)
+    room.tap.order.clear()
+    room.layers.pin("TR_ada", HIGH)
+    room.layers.pin("TR_bob", MEDIUM)
+    await room.pass_seconds(1, whole)
+    assert room.tap.order == ["TR_bob MEDIUM", "TR_ada HIGH"]
+    room.layers.pin("TR_ada", MEDIUM)
+    room.layers.pin("TR_bob", LOW)
+    await room.pass_seconds(1, whole)
+    assert room.tap.order[2:] == ["TR_ada MEDIUM", "TR_bob LOW"]
+
+
+async def test_a_track_that_goes_while_others_are_asked_for_is_passed_over() -> None:
+    room = Recorded()
+    await room.pass_seconds(1, whole)
+    for sid in ("TR_ada", "TR_bob"):
+        room.layers.pin(sid, LOW)
+    ask = room.tap.set_quality
+
+    async def goes(sid: str, quality: LayerQuality) -> None:
+        await ask(sid, quality)
+        del room.tap.qualities["TR_bob"]
+
+    room.tap.set_quality = goes  # type: ignore[method-assign]  # the room goes on while it is asked
+    await room.layers.apply(room.now)
+    assert room.tap.order == ["TR_ada LOW"]
 
 
 async def test_each_change_of_what_is_asked_for_is_one_line_that_says_why() -> None:
