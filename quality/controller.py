@@ -33,7 +33,7 @@ from quality.allocation import Limits, Subscription, allocate, constrain
 from quality.asking import Stepped, ask, kbps
 from quality.controller_state import ControllerState
 from quality.evidence import Evidence, gather
-from quality.layer_steps import Ceilings, height
+from quality.layer_steps import Ceilings, height, lower
 from quality.layer_trials import FILLED_WAIT_S, FIRST_WAIT_S, Kind, Trial, longer, shorter
 from quality.lowering import fit, judge_fit, relieve, share, steady
 from quality.raising import WITHHELD_S, bring_back, probe, probe_on
@@ -67,8 +67,9 @@ def step(
     a new track its best layer is taken to be asked for, as the server does.
     """
     inputs = tuple(item for item in subscriptions if item.layers), limits or Limits()
-    state = replace(state, muted=frozenset(window.track_sid for window in windows if window.muted))
-    if state.inputs != inputs:
+    before = state.inputs, state.absent
+    state = replace(state, muted=_muted(state.muted, inputs[0], windows))
+    if before != (inputs, state.absent):
         state, actions = _limit(state, inputs, now)
         if actions:
             return state, actions
@@ -104,6 +105,15 @@ def adopt(state: ControllerState, asked: Ceilings) -> ControllerState:
         if quality is not None and sid in own and height(quality) < height(own[sid])
     }
     return state.holding_also(lowered)
+
+
+def _muted(
+    before: frozenset[str], subscriptions: tuple[Subscription, ...], windows: tuple[Window, ...]
+) -> frozenset[str]:
+    """Those that are muted now; a second without statistics changes nothing."""
+    told = {window.track_sid: window.muted for window in windows}
+    sids = (item.track_sid for item in subscriptions)
+    return frozenset(sid for sid in sids if told.get(sid, sid in before))
 
 
 def _limit(state: ControllerState, inputs: tuple[tuple[Subscription, ...], Limits], now: float) -> Stepped:
@@ -196,9 +206,12 @@ def _withheld(state: ControllerState, evidence: Evidence, now: float, *, probes:
 
 
 def _fitting(state: ControllerState, limits: Limits) -> dict[str, VideoQuality | None]:
-    """The best ceilings within `limits`."""
-    videos = state.measured()
+    """The best ceilings within `limits`. What is muted takes nothing of those, and keeps its ceiling meanwhile."""
+    videos, absent, before = state.measured(), state.absent, dict(state.allowed)
+    allowed = {item.track_sid: constrain(item, limits)[0] for item in videos}
+    best = {sid: layers[-1].quality if layers else None for sid, layers in allowed.items()}
     if math.isinf(min(limits.cpu_cores, limits.bandwidth_bps)):
-        allowed = [(item.track_sid, constrain(item, limits)[0]) for item in videos]
-        return {sid: layers[-1].quality if layers else None for sid, layers in allowed}
-    return allocate(videos, limits, keep_all=True).qualities
+        return best
+    sending = tuple(item for item in videos if item.track_sid not in absent)
+    kept = {sid: lower(best[sid], before.get(sid, best[sid])) for sid in best if sid in absent}
+    return allocate(sending, limits, keep_all=True).qualities | kept

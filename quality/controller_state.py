@@ -158,6 +158,12 @@ class ControllerState:
         sending = tuple(item for item in self.measured() if item.track_sid not in self.muted)
         return bitrate_bps(sending, dict(self.allowed))
 
+    @property
+    def absent(self) -> frozenset[str]:
+        """What is muted by its publisher; what the limits leave nothing of seems so too."""
+        off = {sid for sid, quality in self.allowed if quality is None}
+        return self.muted - off
+
     def judged(self, evidence: Evidence) -> tuple[Subscription, ...]:
         """The subscriptions that `evidence` tells of: what is muted takes nothing of what comes."""
         return tuple(item for item in self.measured() if item.track_sid in evidence.sids)

@@ -51,7 +51,7 @@ class CpuBudget:
 def step(state: CpuBudget, use: CpuUse, decoding_cores: float, now: float, least_cores: float = 0.0) -> CpuBudget:
     """Take in a second, and what decoding is believed to take of it.
 
-    `least_cores`: what the lowest layers of all videos take, below which no budget helps.
+    `least_cores`: what the lowest layers of all videos that are not muted take, below which no budget helps.
     """
     short = use.busiest > SHORT_SHARE
     calm = use.busiest < CALM_SHARE

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
@@ -71,7 +71,7 @@ class LayerAdapter:
         self._note_speakers(tick.at)
         tracks = {track.sid: track for track in self._subscriber.subscribed() if self._is_ours(track)}
         videos = tuple(self._subscription(track) for track in tracks.values())
-        limits = Limits(cpu_cores=self._cores_left(windows, videos, tick.at))
+        limits = Limits(cpu_cores=self._cores_left(windows, videos, self._absent(tracks.values()), tick.at))
         asked = {sid: self._subscriber.sent(track).quality for sid, track in tracks.items()}
         state = controller.adopt(self._state, asked)
         self._state, actions = controller.step(state, videos, tuple(windows.values()), tick.at, limits)
@@ -91,7 +91,13 @@ class LayerAdapter:
         intent = self._subscriber.intent_of(track)
         return intent.enabled and not intent.pinned
 
-    def _cores_left(self, windows: Mapping[str, Window], videos: tuple[Subscription, ...], now: float) -> float:
+    def _absent(self, tracks: Iterable[TrackState]) -> set[str]:
+        """What its publisher muted; what is withheld here is to have its share, so that it can come back."""
+        return {track.sid for track in tracks if track.muted and not self._subscriber.sent(track).withheld}
+
+    def _cores_left(
+        self, windows: Mapping[str, Window], videos: tuple[Subscription, ...], absent: set[str], now: float
+    ) -> float:
         """What of the CPU budget is left for the videos whose layer may be chosen, in cores."""
         if self._cpu_times is None or (not windows and self._cpu.unlimited):
             return self._cpu.cores
@@ -99,7 +105,8 @@ class LayerAdapter:
         ours = {item.track_sid for item in videos}
         others = self._steady(sum(used for sid, used in cores.items() if sid not in ours))
         # The allocation rounds up what each video takes.
-        lowest = sum(decode_cores(item.layers[0], Limits()) + ROUNDED_CORES for item in videos if item.layers)
+        playing = (item for item in videos if item.layers and item.track_sid not in absent)
+        lowest = sum(decode_cores(item.layers[0], Limits()) + ROUNDED_CORES for item in playing)
         before = self._cpu.cores
         self._cpu = cpu_budget.step(self._cpu, self._cpu_times(), sum(cores.values()), now, others + lowest)
         if self._cpu.cores != before:

@@ -257,6 +257,37 @@ def test_less_cpu_lowers_layers_and_more_brings_them_back_by_steps() -> None:
     assert room.asked == {"TR_a": HIGH, "TR_b": HIGH}
 
 
+def test_what_is_muted_takes_no_cpu_and_keeps_its_layer_and_who_unmutes_is_counted_at_once() -> None:
+    limits = Limits(cpu_cores=0.3)
+    muted = tuple(Subscription(f"TR_muted{at}", LAYERS) for at in range(8))
+    silent = tuple(replace(window(item.track_sid, HIGH), muted=True) for item in muted)
+    sending = tuple(window(item.track_sid, HIGH) for item in ROOM)
+    state, _ = step(ControllerState(), ROOM + muted, sending + silent, EPOCH)
+    state, actions = step(state, ROOM + muted, sending + silent, EPOCH + 1, limits)
+    assert {action.track_sid: action.to_quality for action in actions} == {"TR_b": MEDIUM}, "as without the muted"
+    state, actions = step(state, ROOM + muted, (), EPOCH + 2, limits)
+    assert actions == (), "a second without statistics unmutes nobody"
+    heard = (*sending, window("TR_muted0", HIGH), *silent[1:])
+    state, actions = step(state, ROOM + muted, heard, EPOCH + 3, limits)
+    lowered = {action.track_sid: action.to_quality for action in actions}
+    assert "TR_muted0" in lowered
+    assert not lowered.keys() & {item.track_sid for item in muted[1:]}
+    state, actions = step(state, ROOM + muted, sending + silent, EPOCH + 4, limits)
+    assert {sid: state.asked[sid] for sid in ("TR_a", "TR_b")} == {"TR_a": HIGH, "TR_b": MEDIUM}, "muted again"
+    assert state.asked["TR_muted0"] == lowered["TR_muted0"], "kept"
+    assert step(state, ROOM + muted, sending + silent, EPOCH + 5)[0].asked["TR_muted0"] is HIGH, "no limit any more"
+
+
+def test_what_the_limits_leave_nothing_of_comes_back_though_nothing_of_it_comes() -> None:
+    windows = (window("TR_a", HIGH), window("TR_b", HIGH))
+    state, _ = step(ControllerState(), ROOM, windows, EPOCH, Limits(cpu_cores=0.01))
+    assert dict(state.asked) == {"TR_a": LOW, "TR_b": None}
+    off = (window("TR_a", LOW), replace(window("TR_b", LOW), muted=True))
+    state, _ = step(state, ROOM, off, EPOCH + 1, Limits(cpu_cores=0.01))
+    state, _ = step(state, ROOM, off, EPOCH + 2, Limits(cpu_cores=0.3))
+    assert dict(state.asked) == {"TR_a": HIGH, "TR_b": MEDIUM}
+
+
 def test_layers_without_a_bitrate_cost_what_livekits_presets_do() -> None:
     bare = tuple(replace(item, layers=tuple(replace(one, bitrate_bps=0.0) for one in item.layers)) for item in ROOM)
     state, _ = step(ControllerState(), bare, (), EPOCH, Limits(bandwidth_bps=2.1e6))

@@ -18,7 +18,7 @@ from agent.room.track_settings import LayerIntent
 from quality.cpu_budget import CpuUse
 from quality.layer_steps import height, named
 from quality.participants import ServerOpinion
-from quality.stats import TrackKind, VideoQuality
+from quality.stats import InboundRtp, TrackKind, VideoQuality
 from tests.quality.traces import received
 
 NAMES = ("ada", "bob", "cyd", "dan")
@@ -33,12 +33,14 @@ def camera(name: str) -> TrackState:
 class Room:
     """Session and subscriber in one, as far as an adapter sees them; every ask is granted."""
 
+    names: tuple[str, ...] = NAMES
     told: list[object] = field(default_factory=list)
     asked: dict[str, VideoQuality] = field(default_factory=dict)
     held: dict[str, bool] = field(default_factory=dict)
     pinned: frozenset[str] = frozenset()
     disabled: frozenset[str] = frozenset()
     in_one_layer: frozenset[str] = frozenset()
+    muted: frozenset[str] = frozenset()
     dimensions: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     own_identity: str = "hand"
     listeners: list[Callable[[object], None]] = field(default_factory=list)
@@ -54,7 +56,10 @@ class Room:
         self.told.append(event)
 
     def subscribed(self) -> tuple[TrackState, ...]:
-        return tuple(replace(track, simulcasted=track.sid not in self.in_one_layer) for track in map(camera, NAMES))
+        return tuple(
+            replace(track, simulcasted=track.sid not in self.in_one_layer, muted=track.sid in self.muted)
+            for track in map(camera, self.names)
+        )
 
     def intent_of(self, track: TrackState) -> LayerIntent:
         return LayerIntent(
@@ -81,7 +86,8 @@ class Room:
 
     def labels(self) -> dict[str, TrackLabel]:
         return {
-            f"TR_{name}": TrackLabel(f"TR_{name}", "camera", "video", "camera", name, "video/VP8") for name in NAMES
+            f"TR_{name}": TrackLabel(f"TR_{name}", "camera", "video", "camera", name, "video/VP8")
+            for name in self.names
         }
 
     def opinions(self) -> dict[str, ServerOpinion]:
@@ -95,8 +101,12 @@ def run(room: Room, cpu: list[CpuUse], spoken: Mapping[int, tuple[str, ...]] | N
     monitor = QualityMonitor("participant", room, lambda _event: None)
     ticks: list[QualityTick] = []
     monitor.add_listener(ticks.append)
-    videos = [received(f"TR_{name}", TrackKind.VIDEO, [0.0] * (len(cpu) + 1)) for name in NAMES]
-    for snapshots in zip(*videos, strict=True):
+    videos = [received(f"TR_{name}", TrackKind.VIDEO, [0.0] * (len(cpu) + 1)) for name in room.names]
+    for seen in zip(*videos, strict=True):
+        nothing = (replace(each, muted=True, stats=InboundRtp(ssrc=7)) for each in seen)
+        snapshots = tuple(
+            silent if silent.track_sid in room.muted else each for silent, each in zip(nothing, seen, strict=True)
+        )
         monitor.take(snapshots, snapshots[0].timestamp)
     for second, tick in enumerate(ticks[1 : len(cpu) + 1]):
         if spoken and second in spoken:
@@ -118,6 +128,13 @@ def test_want_of_cpu_lowers_layers_and_spares_who_speaks() -> None:
     assert all(height(event.to_quality) < height(event.from_quality) for event in changes)
     assert "TR_dan" not in room.asked
     assert set(room.asked) <= {"TR_ada", "TR_bob", "TR_cyd"}
+
+
+def test_what_is_muted_hinders_nobody_from_going_down_and_goes_down_itself_no_more() -> None:
+    muted = tuple(f"muted{at}" for at in range(30))
+    room = Room(names=("ada", *muted), muted=frozenset(f"TR_{name}" for name in muted))
+    run(room, [CpuUse(0.3, 0.98)] * 8)
+    assert room.asked == {"TR_ada": VideoQuality.MEDIUM}
 
 
 def test_beside_a_video_that_somebody_pinned_the_others_go_down_and_none_goes_off() -> None:
