@@ -54,9 +54,9 @@ class _Feed:
 class Subscriber:
     """Subscribes by rules and by hand; both may change at any time.
 
-    Choices belong to a track's publisher, kind, source and name, so they hold when it is published
-    again under another SID. What people choose is asked for at once, what follows from the room's events in the event
-    loop's next turn: a full room tells hundreds of them in one.
+    People's choices belong to a track's publisher, kind, source and name, so they hold when it is published
+    again under another SID; the controller's to that very track. What people choose is asked for at once, what follows
+    from the room's events in the event loop's next turn: a full room tells hundreds of them in one.
     """
 
     def __init__(self, session: RoomSession, policy: SubscriptionPolicy | None = None) -> None:
@@ -69,8 +69,9 @@ class Subscriber:
         self._sent: dict[str, LayerIntent] = {}
         self._overrides: dict[TrackKey, SubscribeAction] = {}
         self._given_up: set[str] = set()
-        self._ceilings: dict[TrackKey, VideoQuality] = {}
-        self._intents: dict[TrackKey, LayerIntent] = {}
+        self._ceilings: dict[tuple[TrackKey, str], VideoQuality] = {}
+        self._intents: dict[tuple[TrackKey, str], LayerIntent] = {}
+        self._wishes: dict[TrackKey, LayerIntent] = {}
         self._callbacks: dict[TrackKey, FrameCallback] = {}
         self._feeds: dict[str, _Feed] = {}
         self._consuming: dict[str, asyncio.Task[None]] = {}
@@ -146,31 +147,36 @@ class Subscriber:
 
     def intent_of(self, track: TrackState) -> LayerIntent:
         """What is asked of a video track, without a search for it."""
-        return self._intents.get(TrackKey.of(track), LayerIntent(quality=self.ceiling_of(track)))
+        return self._intents.get(_very(track)) or self._wished(track)
+
+    def _wished(self, track: TrackState) -> LayerIntent:
+        """What people chose for what is published so, and the best that the rules allow."""
+        wish = self._wishes.get(TrackKey.of(track), LayerIntent())
+        return wish if wish.pinned else replace(wish, quality=self.ceiling_of(track))
 
     def sent(self, track: TrackState) -> LayerIntent:
-        """What the server was asked for of this very track: another one of its source and name may share its intent."""
+        """What the server was asked for of a track, which may not be there yet."""
         return self._sent.get(track.sid, LayerIntent())
 
     def ceiling_of(self, track: TrackState) -> VideoQuality:
         """The best layer that the rules allow for a track."""
-        return self._ceilings.get(TrackKey.of(track), VideoQuality.HIGH)
+        return self._ceilings.get(_very(track), VideoQuality.HIGH)
 
     def set_quality(self, track_sid: str, quality: VideoQuality | None) -> LayerIntent:
         """Pin a video's layer, or with None give it back to the controller."""
         if quality is None:
-            return self._change(track_sid, pinned=False, dimensions=None)
-        return self._change(track_sid, quality=quality, pinned=True, dimensions=None, withheld=False)
+            return self._wish(track_sid, pinned=False, dimensions=None)
+        return self._wish(track_sid, quality=quality, pinned=True, dimensions=None, withheld=False)
 
     def set_dimensions(self, track_sid: str, width: int, height: int) -> LayerIntent:
         """Ask for the layer that suits a picture of that size; the controller asks for a lower one at need."""
         if not (0 < width <= MAX_DIMENSION and 0 < height <= MAX_DIMENSION):
             raise InvalidSettings(f"{width}x{height} is no picture size; give 1 to {MAX_DIMENSION} pixels each")
-        return self._change(track_sid, dimensions=(width, height), pinned=False, held=False)
+        return self._wish(track_sid, dimensions=(width, height), pinned=False, held=False)
 
     def set_enabled(self, track_sid: str, *, enabled: bool) -> LayerIntent:
         """Have a video sent, or not sent though subscribed."""
-        return self._change(track_sid, enabled=enabled)
+        return self._wish(track_sid, enabled=enabled)
 
     def choose_quality(self, track_sid: str, quality: VideoQuality | None, *, held: bool = True) -> None:
         """The controller's choice for a video that nobody pinned; None for nothing to be sent.
@@ -230,6 +236,13 @@ class Subscriber:
         self._stop_consuming(sid)
         self._apply()
 
+    def _wish(self, track_sid: str, **changes: VideoQuality | tuple[int, int] | bool | None) -> LayerIntent:
+        """Change what a person chose."""
+        intent = self._change(track_sid, **changes)
+        wish = replace(intent, held=False, withheld=False)
+        self._wishes[TrackKey.of(self._session.track(track_sid))] = wish
+        return intent
+
     def _change(
         self,
         track_sid: str,
@@ -239,7 +252,7 @@ class Subscriber:
         if track.kind != TrackKind.VIDEO:
             raise InvalidSettings(f"{track.name!r} is an audio track; only videos have layers")
         intent = replace(self.intent_of(track), **changes)  # type: ignore[arg-type]  # names checked by replace
-        self._intents[TrackKey.of(track)] = intent
+        self._intents[_very(track)] = intent
         self._send(track)
         return intent
 
@@ -267,11 +280,7 @@ class Subscriber:
                 self._order.setdefault(TrackKey.of(track), next(self._ranks))
                 self._apply_soon()
             case TrackUnpublished(track=track):
-                self._requested.pop(track.sid, None)
-                self._given_up.discard(track.sid)
-                self._forget_withheld(track)
-                self._sent.pop(track.sid, None)
-                self._stop_consuming(track.sid)
+                self._forget(track)
                 self._apply_soon()
             case TrackSubscribed(track=track):
                 log.info("subscribed", track=track.name, sid=track.sid, participant_identity=track.participant_identity)
@@ -299,22 +308,26 @@ class Subscriber:
             case _:
                 pass
 
+    def _forget(self, track: TrackState) -> None:
+        self._requested.pop(track.sid, None)
+        self._given_up.discard(track.sid)
+        self._sent.pop(track.sid, None)
+        self._stop_consuming(track.sid)
+        if self._session.connection is ConnectionState.CONNECTED:  # while we reconnect it may be back
+            self._intents.pop(_very(track), None)
+            self._ceilings.pop(_very(track), None)
+
     def _forget_who_left(self) -> None:
         """What is kept of the tracks of those who are gone are people's choices."""
         here = {participant.identity for participant in self._session.participants}
         self._order = {key: rank for key, rank in self._order.items() if key.participant_identity in here}
-        self._ceilings = {key: ceiling for key, ceiling in self._ceilings.items() if key.participant_identity in here}
-        self._intents = {
-            key: intent
-            for key, intent in self._intents.items()
-            if key.participant_identity in here or intent.pinned or intent.dimensions or not intent.enabled
+        self._ceilings = {very: each for very, each in self._ceilings.items() if very[0].participant_identity in here}
+        self._intents = {very: each for very, each in self._intents.items() if very[0].participant_identity in here}
+        self._wishes = {
+            key: wish
+            for key, wish in self._wishes.items()
+            if key.participant_identity in here or wish.pinned or wish.dimensions or not wish.enabled
         }
-
-    def _forget_withheld(self, track: TrackState) -> None:
-        """What the controller withheld is asked for when it is published again: the controller begins anew."""
-        key = TrackKey.of(track)
-        if intent := self._intents.get(key):
-            self._intents[key] = replace(intent, withheld=False)
 
     def _send_all(self) -> None:
         for track in self.subscribed():
@@ -380,15 +393,14 @@ class Subscriber:
         ]
 
     def _set_ceiling(self, track: TrackState, ceiling: VideoQuality) -> None:
-        key = TrackKey.of(track)
         if self.ceiling_of(track) == ceiling:
             return
-        self._ceilings[key] = ceiling
-        intent = self._intents.get(key)
+        self._ceilings[_very(track)] = ceiling
+        intent = self._intents.get(_very(track))
         if intent is None:
             self._send(track)
         elif not intent.pinned:
-            self._intents[key] = replace(intent, quality=min(intent.quality, ceiling))
+            self._intents[_very(track)] = replace(intent, quality=min(intent.quality, ceiling))
             self._send(track)
 
     def _start_consuming(self, track: TrackState) -> None:
@@ -411,6 +423,11 @@ class Subscriber:
         self._feeds.clear()
         self._consuming.clear()
         await self._tasks.aclose()
+
+
+def _very(track: TrackState) -> tuple[TrackKey, str]:
+    """That very track: its publisher may have another one of the same source and name."""
+    return TrackKey.of(track), track.sid
 
 
 def _possible(policy: SubscriptionPolicy) -> SubscriptionPolicy:

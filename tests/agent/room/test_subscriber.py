@@ -20,7 +20,7 @@ from agent.room.session import RoomSession
 from agent.room.state import ConnectionState, TrackState
 from agent.room.stats import StatsPoller
 from agent.room.subscriber import Subscriber
-from agent.room.subscription import SubscribeAction, SubscriptionPolicy
+from agent.room.subscription import SubscribeAction, SubscriptionPolicy, SubscriptionRule
 from agent.room.track_settings import LayerIntent
 from quality import controller
 from quality.controller_state import ControllerState
@@ -287,3 +287,42 @@ async def test_of_two_videos_of_one_source_and_name_the_other_is_not_taken_for_l
     subscriber.choose_quality("TR_1", VideoQuality.LOW)
     LayerAdapter(cast("RoomSession", room), subscriber).on_tick(QualityTick("participant", 1.0, (), ()))
     assert taken_over == [{"TR_1": VideoQuality.LOW, "TR_2": VideoQuality.HIGH}]
+
+
+async def test_of_two_videos_of_one_source_and_name_each_keeps_its_own_layer_and_only_a_person_chooses_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[object, LayerIntent]] = []
+    monkeypatch.setattr(module, "send_intent", lambda publication, intent: asked.append((publication, intent)))
+    room = Cameras()
+    subscriber = subscriber_in(room)
+    poller = StatsPoller(cast("RoomSession", room), subscriber)
+    for sid in ("TR_1", "TR_2"):
+        await room.publish(sid)
+        room.publications[sid].track = track = Track()
+        poller._identifiers[cast("Any", track)] = sid
+    subscriber.choose_quality("TR_1", VideoQuality.LOW)
+    subscriber.choose_quality("TR_2", VideoQuality.MEDIUM, held=False)
+    stats = dict.fromkeys(("TR_1", "TR_2"), InboundRtp())
+    requested = [each.requested_quality for each in poller._inbound_snapshots(stats, Path(), 1.0)]
+    assert requested == [VideoQuality.LOW, VideoQuality.MEDIUM]
+    chosen = dict(asked)
+    asked.clear()
+    await room.tell(ConnectionStateChanged(ConnectionState.CONNECTED))
+    assert dict(asked) == chosen, "each its own, when all are asked for again"
+    subscriber.set_quality("TR_2", VideoQuality.LOW)
+    assert not subscriber.intent("TR_1").pinned
+    await room.publish("TR_3")
+    assert subscriber.intent("TR_3") == LayerIntent(VideoQuality.LOW, pinned=True)
+
+
+async def test_of_two_videos_of_one_source_and_name_each_is_bound_by_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[object, VideoQuality] = {}
+    monkeypatch.setattr(module, "send_intent", lambda publication, intent: asked.update({publication: intent.quality}))
+    room = Cameras()
+    subscriber = subscriber_in(room)
+    for sid in ("TR_1", "TR_2"):
+        await room.publish(sid)
+        room.publications[sid].track = Track()
+    subscriber.set_policy(SubscriptionPolicy(rules=(SubscriptionRule(quality=VideoQuality.LOW),)))
+    assert asked == dict.fromkeys(room.publications.values(), VideoQuality.LOW)
