@@ -17,10 +17,10 @@ from quality import controller, cpu_budget
 from quality.allocation import CORES_PER_PIXEL, Limits, Subscription, constrain, decode_cores
 from quality.controller_state import ControllerState
 from quality.cpu_budget import CpuBudget, CpuUse
-from quality.layer_steps import height
+from quality.layer_steps import height, named
 from quality.layer_trials import Action
 from quality.presets import simulcast_layers
-from quality.stats import TrackKind, TrackSource
+from quality.stats import TrackKind, TrackSource, VideoQuality
 from quality.window import Window
 
 log = structlog.get_logger(__name__)
@@ -75,11 +75,12 @@ class LayerAdapter:
         asked = {sid: self._subscriber.sent(track).quality for sid, track in tracks.items()}
         state = controller.adopt(self._state, asked)
         self._state, actions = controller.step(state, videos, tuple(windows.values()), tick.at, limits)
-        by_sid = {item.track_sid: item for item in videos} if actions else {}
+        by_sid = {item.track_sid: item for item in videos}
         for action in actions:
-            layers, _ = constrain(by_sid[action.track_sid], Limits())
-            held = bool(layers) and height(action.to_quality) < layers[-1].quality
+            held = _is_held(by_sid[action.track_sid], action.to_quality)
             self._apply(tracks[action.track_sid], action, held=held)
+        for sid, quality in self._state.asked.items():
+            self._ask_again(tracks[sid], by_sid[sid], quality)
 
     def _note_speakers(self, now: float) -> None:
         self._spoke_at |= dict.fromkeys(self._heard, now)
@@ -137,6 +138,21 @@ class LayerAdapter:
         self._session.emit(layer_changed(track, action, "participant"))
         if self._on_decision is not None:
             self._on_decision(action)
+
+    def _ask_again(self, track: TrackState, video: Subscription, quality: VideoQuality | None) -> None:
+        """Ask for `quality`, which is what the controller believes to be asked for, where more is."""
+        sent, held = self._subscriber.sent(track), _is_held(video, quality)
+        by_size = sent.dimensions is not None and not sent.held
+        given = min(sent.quality, max(layer.quality for layer in video.layers))
+        if sent.sent and (held if by_size else height(given) > height(quality)):
+            self._subscriber.choose_quality(track.sid, quality, held=held)
+            log.info("layer_asked_again", track=track.name, sid=track.sid, quality=named(quality))
+
+
+def _is_held(video: Subscription, quality: VideoQuality | None) -> bool:
+    """Whether that is less than the size it is shown in would have the server give."""
+    layers, _ = constrain(video, Limits())
+    return bool(layers) and height(quality) < layers[-1].quality
 
 
 def _pixels(window: Window) -> float:

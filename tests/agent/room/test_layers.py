@@ -1,5 +1,6 @@
 """The layer adapter's shell: want of CPU lowers layers, those of who speaks last, and they come back."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -8,6 +9,7 @@ from typing import cast
 import pytest
 from structlog.testing import capture_logs
 
+from agent.room import subscriber as subscriber_module
 from agent.room.events import ActiveSpeakers, LayerChanged
 from agent.room.layers import LayerAdapter
 from agent.room.quality_monitor import QualityMonitor, QualityTick, TrackLabel
@@ -19,6 +21,7 @@ from quality.cpu_budget import CpuUse
 from quality.layer_steps import height, named
 from quality.participants import ServerOpinion
 from quality.stats import InboundRtp, TrackKind, VideoQuality
+from tests.agent.room.one_publisher import Cameras
 from tests.quality.traces import received
 
 NAMES = ("ada", "bob", "cyd", "dan")
@@ -194,6 +197,58 @@ def test_what_somebody_pinned_or_disabled_or_what_has_one_layer_is_left_alone() 
     room = Room(pinned=frozenset({"TR_ada"}), disabled=frozenset({"TR_bob"}), in_one_layer=frozenset({"TR_cyd"}))
     run(room, [SHORT] * 120)
     assert room.asked == {"TR_dan": VideoQuality.LOW}
+
+
+class LargeCameras(Cameras):
+    """Videos of three layers that come."""
+
+    def track(self, sid: str) -> TrackState:
+        return replace(super().track(sid), width=1280, height=720)
+
+    async def publish(self, sid: str) -> None:
+        await super().publish(sid)
+        self.publications[sid].track = object()
+
+
+async def lowered(monkeypatch: pytest.MonkeyPatch) -> tuple[LargeCameras, Subscriber, Callable[[], None]]:
+    """A video that the controller holds at its lowest layer, and what passes a second."""
+    monkeypatch.setattr(subscriber_module, "send_intent", lambda _publication, _intent: None)
+    room, at = LargeCameras(), itertools.count(1.0)
+    subscriber = Subscriber(cast("RoomSession", room))
+    adapter = LayerAdapter(cast("RoomSession", room), subscriber)
+
+    def second() -> None:
+        adapter.on_tick(QualityTick("participant", next(at), (), ()))
+
+    await room.publish("TR_1")
+    second()
+    subscriber.choose_quality("TR_1", VideoQuality.LOW)
+    second()
+    return room, subscriber, second
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (640, 360), (160, 90)])
+async def test_a_size_that_somebody_gives_does_not_pass_what_the_controller_holds_down(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    room, subscriber, second = await lowered(monkeypatch)
+    subscriber.set_dimensions("TR_1", *size)
+    second()
+    sent = subscriber.sent(room.track("TR_1"))
+    assert sent == LayerIntent(VideoQuality.LOW, dimensions=size, held=size != (160, 90))
+
+
+async def test_what_somebody_pinned_and_gave_back_at_once_is_as_the_controller_holds_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    room, subscriber, second = await lowered(monkeypatch)
+    subscriber.set_quality("TR_1", VideoQuality.HIGH)
+    subscriber.set_quality("TR_1", None)
+    second()
+    assert subscriber.sent(room.track("TR_1")) == LayerIntent(VideoQuality.LOW, held=True)
+    with capture_logs() as lines:
+        second()
+    assert lines == [], "once"
 
 
 def test_each_decision_and_each_budget_is_a_line_in_the_log() -> None:
