@@ -72,8 +72,7 @@ class LayerAdapter:
         tracks = {track.sid: track for track in self._subscriber.subscribed() if self._is_ours(track)}
         videos = tuple(self._subscription(track) for track in tracks.values())
         limits = Limits(cpu_cores=self._cores_left(windows, videos, self._absent(tracks.values()), tick.at))
-        asked = {sid: self._subscriber.sent(track).quality for sid, track in tracks.items()}
-        state = controller.adopt(self._state, asked)
+        state = controller.adopt(self._state, {sid: self._asked(track) for sid, track in tracks.items()})
         self._state, actions = controller.step(state, videos, tuple(windows.values()), tick.at, limits)
         by_sid = {item.track_sid: item for item in videos}
         for action in actions:
@@ -129,9 +128,12 @@ class LayerAdapter:
             requested_height=dimensions[1] if dimensions else 0,
         )
 
-    def _apply(self, track: TrackState, action: Action, *, held: bool) -> None:
+    def _asked(self, track: TrackState) -> VideoQuality | None:
         sent = self._subscriber.sent(track)
-        if (None if sent.withheld else sent.quality, sent.held) == (action.to_quality, held):
+        return None if sent.withheld else sent.quality
+
+    def _apply(self, track: TrackState, action: Action, *, held: bool) -> None:
+        if (self._asked(track), self._subscriber.sent(track).held) == (action.to_quality, held):
             return  # the rules' choice, which is asked for already
         self._subscriber.choose_quality(track.sid, action.to_quality, held=held)
         log_decision(track, action)
@@ -140,11 +142,16 @@ class LayerAdapter:
             self._on_decision(action)
 
     def _ask_again(self, track: TrackState, video: Subscription, quality: VideoQuality | None) -> None:
-        """Ask for `quality`, which is what the controller believes to be asked for, where more is."""
+        """Ask for `quality`, which is what the controller believes to be asked for, where more is, or nothing at all.
+
+        Less, which somebody else asked for, it takes over. It withholds alone: what else is withheld is a leftover, of
+        before the video was switched off or unsubscribed from.
+        """
         sent, held = self._subscriber.sent(track), _is_held(video, quality)
         by_size = sent.dimensions is not None and not sent.held
         given = min(sent.quality, max(layer.quality for layer in video.layers))
-        if sent.sent and (held if by_size else height(given) > height(quality)):
+        more = not sent.withheld and (held if by_size else height(given) > height(quality))
+        if more or (sent.withheld and quality is not None):
             self._subscriber.choose_quality(track.sid, quality, held=held)
             log.info("layer_asked_again", track=track.name, sid=track.sid, quality=named(quality))
 

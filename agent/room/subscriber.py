@@ -175,8 +175,8 @@ class Subscriber:
         return self._wish(track_sid, dimensions=(width, height), pinned=False, held=False)
 
     def set_enabled(self, track_sid: str, *, enabled: bool) -> LayerIntent:
-        """Have a video sent, or not sent though subscribed."""
-        return self._wish(track_sid, enabled=enabled)
+        """Have a video sent, or not sent though subscribed; also one that the controller withheld."""
+        return self._wish(track_sid, enabled=enabled, withheld=False)
 
     def choose_quality(self, track_sid: str, quality: VideoQuality | None, *, held: bool = True) -> None:
         """The controller's choice for a video that nobody pinned; None for nothing to be sent.

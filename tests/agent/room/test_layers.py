@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.room import subscriber as subscriber_module
-from agent.room.events import ActiveSpeakers, LayerChanged
+from agent.room.events import ActiveSpeakers, LayerChanged, TrackSubscribed
 from agent.room.layers import LayerAdapter
 from agent.room.quality_monitor import QualityMonitor, QualityTick, TrackLabel
 from agent.room.session import RoomSession
@@ -21,7 +21,7 @@ from quality.cpu_budget import CpuUse
 from quality.layer_steps import height, named
 from quality.participants import ServerOpinion
 from quality.stats import InboundRtp, TrackKind, VideoQuality
-from tests.agent.room.one_publisher import Cameras
+from tests.agent.room.one_publisher import ADA, Cameras
 from tests.quality.traces import received
 
 NAMES = ("ada", "bob", "cyd", "dan")
@@ -249,6 +249,25 @@ async def test_what_somebody_pinned_and_gave_back_at_once_is_as_the_controller_h
     with capture_logs() as lines:
         second()
     assert lines == [], "once"
+
+
+@pytest.mark.parametrize("leave", ["unsubscribed", "switched off"])
+async def test_what_the_controller_withheld_comes_when_it_is_there_again(
+    monkeypatch: pytest.MonkeyPatch, leave: str
+) -> None:
+    room, subscriber, second = await lowered(monkeypatch)
+    subscriber.choose_quality("TR_1", None)
+    if leave == "unsubscribed":
+        room.publications["TR_1"].subscribed = False
+        second()
+        room.publications["TR_1"].subscribed = True
+        await room.tell(TrackSubscribed(ADA, room.track("TR_1")))
+        second()
+    else:
+        assert not subscriber.set_enabled("TR_1", enabled=False).sent
+        second()
+        subscriber.set_enabled("TR_1", enabled=True)
+    assert subscriber.sent(room.track("TR_1")).sent
 
 
 def test_each_decision_and_each_budget_is_a_line_in_the_log() -> None:
