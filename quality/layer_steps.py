@@ -1,11 +1,11 @@
 """Steps up from layers that are asked for, the most useful for their bits first."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from quality.allocation import Layer, Limits, Subscription, constrain, priority, utility
-from quality.stats import VideoQuality
+from quality.allocation import SIZE_MARGIN, Layer, Limits, Subscription, constrain, priority, utility
+from quality.stats import VideoLayer, VideoQuality
 from quality.video_model import Picture, reference_bits_per_pixel
 
 Ceilings = Mapping[str, VideoQuality | None]
@@ -122,6 +122,12 @@ def most_worth(subscriptions: tuple[Subscription, ...], top: Ceilings) -> float:
 def height(quality: VideoQuality | None) -> int:
     """Orders qualities, with disabled below all."""
     return -1 if quality is None else int(quality)
+
+
+def sized(layers: Iterable[VideoLayer], requested_height: int) -> VideoQuality:
+    """The layer that the server gives for a picture of so many lines."""
+    reach = (layer.quality for layer in layers if layer.height >= SIZE_MARGIN * requested_height)
+    return min(reach, default=VideoQuality.HIGH)
 
 
 def named(quality: VideoQuality | None) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import structlog
 
@@ -157,8 +158,8 @@ class LayerAdapter:
 
 
 def _is_held(video: Subscription, quality: VideoQuality | None) -> bool:
-    """Whether that is less than the size it is shown in would have the server give."""
-    layers, _ = constrain(video, Limits())
+    """Whether that is less than the size it is shown in would have the server give, whatever the rules say."""
+    layers, _ = constrain(replace(video, max_quality=VideoQuality.HIGH), Limits())
     return bool(layers) and height(quality) < layers[-1].quality
 
 

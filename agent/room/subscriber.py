@@ -32,7 +32,9 @@ from agent.room.subscription import Candidate, Choice, SubscribeAction, Subscrip
 from agent.room.track_settings import LayerIntent, send_intent
 from agent.tasks import Tasks
 from quality.content import ContentCounts
-from quality.stats import TrackKind, VideoQuality
+from quality.layer_steps import sized
+from quality.presets import simulcast_layers
+from quality.stats import TrackKind, TrackSource, VideoQuality
 
 log = structlog.get_logger(__name__)
 
@@ -152,7 +154,15 @@ class Subscriber:
     def _wished(self, track: TrackState) -> LayerIntent:
         """What people chose for what is published so, and the best that the rules allow."""
         wish = self._wishes.get(TrackKey.of(track), LayerIntent())
-        return wish if wish.pinned else replace(wish, quality=self.ceiling_of(track))
+        return wish if wish.pinned else self._ruled(track, replace(wish, quality=VideoQuality.HIGH))
+
+    def _ruled(self, track: TrackState, intent: LayerIntent) -> LayerIntent:
+        """`intent`, which nobody pinned, within the rules: no size passes them."""
+        ceiling, held = self.ceiling_of(track), intent.held
+        if intent.dimensions is not None:
+            layers = simulcast_layers(track.width, track.height, TrackSource(track.source))
+            held = held or ceiling < sized(layers, intent.dimensions[1])
+        return replace(intent, quality=min(intent.quality, ceiling), held=held)
 
     def sent(self, track: TrackState) -> LayerIntent:
         """What the server was asked for of a track, which may not be there yet."""
@@ -169,7 +179,10 @@ class Subscriber:
         return self._wish(track_sid, quality=quality, pinned=True, dimensions=None, withheld=False)
 
     def set_dimensions(self, track_sid: str, width: int, height: int) -> LayerIntent:
-        """Ask for the layer that suits a picture of that size; the controller asks for a lower one at need."""
+        """Ask for the layer that suits a picture of that size, and that the rules allow.
+
+        The controller asks for a lower one at need.
+        """
         if not (0 < width <= MAX_DIMENSION and 0 < height <= MAX_DIMENSION):
             raise InvalidSettings(f"{width}x{height} is no picture size; give 1 to {MAX_DIMENSION} pixels each")
         return self._wish(track_sid, dimensions=(width, height), pinned=False, held=False)
@@ -181,7 +194,7 @@ class Subscriber:
     def choose_quality(self, track_sid: str, quality: VideoQuality | None, *, held: bool = True) -> None:
         """The controller's choice for a video that nobody pinned; None for nothing to be sent.
 
-        `held` says whether it is below what dimensions, where somebody gave any, ask for.
+        `held` says whether it is below what dimensions, where somebody gave any, ask for. The rules bound it.
         """
         intent = self.intent(track_sid)
         if intent.pinned:
@@ -252,7 +265,7 @@ class Subscriber:
         if track.kind != TrackKind.VIDEO:
             raise InvalidSettings(f"{track.name!r} is an audio track; only videos have layers")
         intent = replace(self.intent_of(track), **changes)  # type: ignore[arg-type]  # names checked by replace
-        self._intents[_very(track)] = intent
+        self._intents[_very(track)] = intent = intent if intent.pinned else self._ruled(track, intent)
         self._send(track)
         return intent
 
@@ -400,7 +413,7 @@ class Subscriber:
         if intent is None:
             self._send(track)
         elif not intent.pinned:
-            self._intents[_very(track)] = replace(intent, quality=min(intent.quality, ceiling))
+            self._intents[_very(track)] = self._ruled(track, intent)
             self._send(track)
 
     def _start_consuming(self, track: TrackState) -> None:

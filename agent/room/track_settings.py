@@ -22,8 +22,8 @@ class LayerIntent:
 
     `dimensions` (pixels), where given, win over `quality`: the server takes the smallest layer that
     reaches 0.9 times their height. Not `enabled`: subscribed, but nothing is sent. `pinned`: a person
-    chose the quality, so the controller keeps off. `held`: the controller asks for `quality`, which is below what
-    `dimensions` ask for. `withheld`: it wants nothing to be sent for now.
+    chose the quality, so the controller keeps off. `held`: the controller or the rules ask for `quality`, which is
+    below what `dimensions` ask for. `withheld`: the controller wants nothing to be sent for now.
     """
 
     quality: VideoQuality = VideoQuality.HIGH

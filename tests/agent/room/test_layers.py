@@ -16,6 +16,7 @@ from agent.room.quality_monitor import QualityMonitor, QualityTick, TrackLabel
 from agent.room.session import RoomSession
 from agent.room.state import TrackState
 from agent.room.subscriber import Subscriber
+from agent.room.subscription import SubscriptionPolicy, SubscriptionRule
 from agent.room.track_settings import LayerIntent
 from quality.cpu_budget import CpuUse
 from quality.layer_steps import height, named
@@ -236,6 +237,20 @@ async def test_a_size_that_somebody_gives_does_not_pass_what_the_controller_hold
     second()
     sent = subscriber.sent(room.track("TR_1"))
     assert sent == LayerIntent(VideoQuality.LOW, dimensions=size, held=size != (160, 90))
+
+
+async def test_a_size_above_the_rules_ceiling_is_held_down_and_asked_for_when_the_rules_allow_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    room, subscriber, second = await lowered(monkeypatch)
+    rule = SubscriptionRule(quality=VideoQuality.LOW)
+    subscriber.set_policy(SubscriptionPolicy(rules=(rule,)))
+    subscriber.set_dimensions("TR_1", 1280, 720)
+    second()
+    assert subscriber.sent(room.track("TR_1")) == LayerIntent(VideoQuality.LOW, (1280, 720), held=True)
+    subscriber.set_policy(SubscriptionPolicy())
+    second()
+    assert subscriber.sent(room.track("TR_1")) == LayerIntent(VideoQuality.HIGH, (1280, 720))
 
 
 async def test_what_somebody_pinned_and_gave_back_at_once_is_as_the_controller_holds_it(

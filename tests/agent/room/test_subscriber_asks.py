@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -18,7 +19,7 @@ from agent.room.events import (
 )
 from agent.room.permissions import Permissions
 from agent.room.session import RoomSession
-from agent.room.state import ConnectionState
+from agent.room.state import ConnectionState, TrackState
 from agent.room.subscriber import Subscriber
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy, SubscriptionRule
 from agent.room.track_settings import LayerIntent
@@ -276,3 +277,45 @@ async def test_of_who_left_the_size_and_the_switch_that_a_person_chose_are_kept_
     await room.leave()
     await room.publish("TR_3")
     assert subscriber.intent("TR_3") == LayerIntent(enabled=False)
+
+
+class Large(Room):
+    """Videos of three layers."""
+
+    def track(self, sid: str) -> TrackState:
+        return replace(super().track(sid), width=1280, height=720)
+
+
+@pytest.mark.parametrize(
+    ("size", "ceiling", "expected"),
+    [
+        ((1280, 720), LOW, LayerIntent(LOW, (1280, 720), held=True)),
+        ((1280, 720), MEDIUM, LayerIntent(MEDIUM, (1280, 720), held=True)),
+        ((640, 360), MEDIUM, LayerIntent(MEDIUM, (640, 360))),
+        ((1280, 720), HIGH, LayerIntent(HIGH, (1280, 720))),
+    ],
+)
+async def test_no_size_that_a_person_gives_passes_the_rules(
+    size: tuple[int, int], ceiling: VideoQuality, expected: LayerIntent
+) -> None:
+    room = Large()
+    subscriber = Subscriber(cast("RoomSession", room), at_best(ceiling))
+    await room.publish("TR_1")
+    assert subscriber.set_dimensions("TR_1", *size) == expected, "the rule first"
+    room = Large()
+    subscriber = Subscriber(cast("RoomSession", room))
+    await room.publish("TR_1")
+    subscriber.set_dimensions("TR_1", *size)
+    subscriber.set_policy(at_best(ceiling))
+    assert subscriber.intent("TR_1") == expected, "the size first"
+    await room.unpublish("TR_1")
+    await room.publish("TR_2")
+    assert subscriber.intent("TR_2") == expected, "published again"
+
+
+async def test_what_a_person_pinned_above_the_rules_is_within_them_once_it_is_given_back() -> None:
+    room = Room()
+    subscriber = Subscriber(cast("RoomSession", room), at_best(LOW))
+    await room.publish("TR_1")
+    assert subscriber.set_quality("TR_1", HIGH).quality is HIGH
+    assert subscriber.set_quality("TR_1", None) == LayerIntent(LOW)
