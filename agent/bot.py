@@ -14,6 +14,7 @@ from agent.config import Settings
 from agent.credentials import Credentials
 from agent.errors import InvalidSettings
 from agent.export_queue import submit_export
+from agent.listeners import tell_all
 from agent.request import RoomRequest
 from agent.room.counters import RoomCounters
 from agent.room.cpu_waiting import CpuWaiting
@@ -383,12 +384,7 @@ class RoomAgent:
         if isinstance(event, LayerChanged):
             direction = "up" if height(event.to_quality) > height(event.from_quality) else "down"
             self._switches[f"{event.connection}/{event.kind}/{direction}"] += 1
-        for listener in tuple(self._listeners):
-            try:
-                listener(event)
-            except Exception:
-                # One listener's fault must not keep the others from the event.
-                log.exception("agent_listener_failed", room_event=type(event).__name__)
+        tell_all(self._listeners, event, fault="agent_listener_failed", room_event=type(event).__name__)
 
 
 _CONNECTION_EVENTS = ("connected", "reconnecting", "reconnected", "disconnected")

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import structlog
 
+from agent.listeners import tell_all
 from agent.room.counters import RoomCounters
 from agent.room.events import ParticipantQualityChanged, QualityPatternChanged
 from agent.room.state import ReceiveState
@@ -139,12 +140,7 @@ class QualityMonitor:
         )
         self._compare(participants)
         tick = QualityTick(self._connection, now, tuple(judged), participants, left)
-        for listener in tuple(self._listeners):
-            try:
-                listener(tick)
-            except Exception:
-                # Who records, restarts, lowers or publishes must not fail with another one.
-                log.exception("quality_listener_failed")
+        tell_all(self._listeners, tick, fault="quality_listener_failed")
 
     def _end(self, sid: str, now: float) -> LeftTrack:
         gone = self._tracks.pop(sid)

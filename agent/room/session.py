@@ -9,6 +9,7 @@ import structlog
 from livekit import rtc
 
 from agent.errors import ConnectionLost, TrackNotFound
+from agent.listeners import tell_all
 from agent.room import convert, wiring
 from agent.room.encryption import RoomEncryption
 from agent.room.events import ConnectionStateChanged, Disconnected, ParticipantConnected, RoomEvent
@@ -160,12 +161,7 @@ class RoomSession:
 
     def emit(self, event: RoomEvent) -> None:
         """Tell all listeners."""
-        for listener in tuple(self._listeners):
-            try:
-                listener(event)
-            except Exception:
-                # A listener's fault must not keep the others, or the SDK's own bookkeeping, from the event.
-                log.exception("listener_failed", room_event=type(event).__name__)
+        tell_all(self._listeners, event, fault="listener_failed", room_event=type(event).__name__)
 
     async def connect(self) -> None:
         """Join. A cancelled join is completed and undone: cutting it off would panic the native layer.

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import structlog
 
 from agent.errors import ConnectionLost
+from agent.listeners import tell_all
 from agent.room import convert_stats
 from agent.room.convert_stats import SdkTrack
 from agent.room.publisher import Publisher
@@ -82,13 +83,7 @@ class StatsPoller:
                 self._tell(snapshots)
 
     def _tell(self, snapshots: tuple[TrackSnapshot, ...]) -> None:
-        now = self._clock.now()
-        for listener in tuple(self._listeners):
-            try:
-                listener(snapshots, now)
-            except Exception:
-                # One listener's fault must not end the polling for all.
-                log.exception("stats_listener_failed")
+        tell_all(self._listeners, snapshots, self._clock.now(), fault="stats_listener_failed")
 
     async def poll(self) -> tuple[TrackSnapshot, ...] | None:
         """The snapshots of now: subscriptions first, then publications. None if the SDK does not answer.
