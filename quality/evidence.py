@@ -201,7 +201,7 @@ def learned(rates: Rates, before: Evidence | None, evidence: Evidence) -> dict[t
 def _can_judge(window: Window) -> bool:
     received = window.measured and window.kind is TrackKind.VIDEO and window.direction is Direction.INBOUND
     there = received and window.packets_expected > 0
-    return there and not (window.muted or window.was_muted or window.stream_paused)
+    return there and not window.rests
 
 
 def _seen(item: Subscription, window: Window, asked: VideoQuality, rates: Rates) -> Seen:

@@ -95,8 +95,7 @@ def start(snapshot: TrackSnapshot, coding: Coding) -> JudgeState:
 def step(state: JudgeState, snapshot: TrackSnapshot, now: float) -> tuple[JudgeState, Judgement]:
     """Take in `snapshot` of the same track, taken at `now`, and judge what happened since the one before."""
     window = delta(state.snapshot, snapshot)
-    rests = window.muted or window.was_muted or window.stream_paused
-    resumed_at = now if rests else state.resumed_at
+    resumed_at = now if window.rests else state.resumed_at
     window = _without_the_rest(window, now - resumed_at)
     scored, verdict = score.step(state.score, window, now)
     server_scored, as_server = score.step(state.as_server, _on_the_way(window), now)
@@ -137,7 +136,7 @@ def end(state: JudgeState, now: float) -> tuple[PatternChange, ...]:
 
 
 def _model(state: JudgeState, window: Window, now: float) -> Model | None:
-    if window.direction is Direction.OUTBOUND or window.muted or window.was_muted or window.stream_paused:
+    if window.direction is Direction.OUTBOUND or window.rests:
         return None
     recent = within(state.patterns.samples, now, MODEL_SPAN_S)
     if not window.measured or covered_s(recent) < LEAST_SPAN_S:

@@ -112,7 +112,7 @@ def health(judgement: Judgement, *, recorded: bool = False, encrypted: bool = Fa
     `encrypted`: end to end, so that another key than ours gives no picture either. Neither video is ever given up.
     """
     window = judgement.window
-    if rests(window):
+    if not _counts(window):
         return Health(window.direction, window.kind, flows=False)
     flows = window.packets > 0 and (window.frames > 0 or window.kind is TrackKind.AUDIO)
     problem, reason = _problem(judgement, flows=flows)
@@ -131,9 +131,9 @@ def health(judgement: Judgement, *, recorded: bool = False, encrypted: bool = Fa
     )
 
 
-def rests(window: Window) -> bool:
-    """Nothing is expected of a track: it is muted, withheld by the server, or not to be compared."""
-    return not window.measured or window.muted or window.was_muted or window.stream_paused
+def _counts(window: Window) -> bool:
+    """Whether something is expected of a track, and it can be told what came."""
+    return window.measured and not window.rests
 
 
 def is_down(windows: Sequence[Window], stuck: int, quiet_s: float) -> bool:
@@ -141,7 +141,7 @@ def is_down(windows: Sequence[Window], stuck: int, quiet_s: float) -> bool:
 
     `windows` are of all that is received, `stuck` of them known to be. Until all can be known to be it is taken for so.
     """
-    awake = [window for window in windows if not rests(window)]
+    awake = [window for window in windows if _counts(window)]
     if len(awake) < 2 or not stuck or any(window.packets for window in windows):
         return False
     return stuck == len(awake) or quiet_s < ALL_STUCK_S

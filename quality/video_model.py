@@ -88,9 +88,7 @@ class VideoScore:
 
 def picture(window: Window, codec: VideoCodec) -> Picture | None:
     """What `window` says of a received picture; None where there is none to judge (muted, paused, not measured)."""
-    if not window.measured or window.kind is not TrackKind.VIDEO:
-        return None
-    if window.muted or window.was_muted or window.stream_paused:
+    if not window.measured or window.kind is not TrackKind.VIDEO or window.rests:
         return None
     return Picture(
         codec=codec,

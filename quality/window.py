@@ -93,6 +93,11 @@ class Window:
     assembly_s: float = 0.0
 
     @property
+    def rests(self) -> bool:
+        """Whether nothing is expected of the track: muted, at either end of the window, or withheld by the server."""
+        return self.muted or self.was_muted or self.stream_paused
+
+    @property
     def packets_expected(self) -> int:
         """How many packets should have arrived: at this end (inbound) or at the other (outbound)."""
         return self.packets + self.packets_lost if self.direction is Direction.INBOUND else self.packets
