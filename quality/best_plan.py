@@ -109,6 +109,7 @@ def _search(
     `frontiers` are, after each group, those of the ones that follow it. Raises _TooMany where all are too many.
     """
     limited = [bound.which for bound, _ in frontiers[0]] if frontiers else []
+    ranked = [*limited, *(which for which in (0, 1) if which not in limited)]
     plans, looked_at = [_Plan((0, 0), 0, 0)], 0
     for at, after in zip(order, frontiers, strict=True):
         looked_at += len(plans) * len(groups[at])
@@ -125,8 +126,8 @@ def _search(
                     grown.append((reached, more))
         if 0 < width < len(grown):
             grown = sorted(grown, key=itemgetter(0), reverse=True)[:width]
-        plans = _undominated([plan for _, plan in grown], limited)
-    return min(plans, key=lambda plan: (-plan.worth, *_turn(plan, limited)), default=None)
+        plans = _undominated([plan for _, plan in grown], ranked, both=len(limited) > 1)
+    return min(plans, key=lambda plan: (-plan.worth, *_turn(plan, ranked)), default=None)
 
 
 def _certain_first(groups: Sequence[Sequence[Option]], bounds: list[_Bound]) -> list[int]:
@@ -140,18 +141,18 @@ def _certain_first(groups: Sequence[Sequence[Option]], bounds: list[_Bound]) -> 
     return sorted(range(len(groups)), key=lambda at: -margins[at])
 
 
-def _turn(plan: _Plan, limited: list[int]) -> tuple[int, ...]:
-    """Which of several comes first by `best_plan`'s rules, but for the worth; `limited` are the costs with a budget."""
-    others = (which for which in (0, 1) if which not in limited)
-    return (*(plan.costs[which] for which in (*limited, *others)), -plan.worth, -plan.picks)
+def _turn(plan: _Plan, ranked: list[int]) -> tuple[int, int, int, int]:
+    """Which of several comes first by `best_plan`'s rules, but for the worth; `ranked` are the costs by them."""
+    first, second = ranked
+    return plan.costs[first], plan.costs[second], -plan.worth, -plan.picks
 
 
-def _undominated(plans: list[_Plan], limited: list[int]) -> list[_Plan]:
-    """Without the plans that another one beats or equals in worth and in the costs that have a budget."""
+def _undominated(plans: list[_Plan], ranked: list[int], *, both: bool) -> list[_Plan]:
+    """Without the plans that another one beats or equals in worth and in what has a budget: the first cost, or both."""
     kept: list[_Plan] = []
     staircase: list[tuple[int, int]] = []  # second cost and worth that no kept plan beats
-    for plan in sorted(plans, key=lambda plan: _turn(plan, limited)):
-        cost = plan.costs[limited[1]] if len(limited) > 1 else 0
+    for plan in sorted(plans, key=lambda plan: _turn(plan, ranked)):
+        cost = plan.costs[ranked[1]] if both else 0
         if any(other <= cost and worth >= plan.worth for other, worth in staircase):
             continue
         staircase = [(other, worth) for other, worth in staircase if not (cost <= other and plan.worth >= worth)]

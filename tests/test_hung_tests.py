@@ -8,10 +8,10 @@ from tests.test_second_runs import run_by_workers
 
 _SHORT = """
 import os, pathlib, threading
-import tests.hung_tests, tests.second_runs
+import tests.hung_tests
 
 tests.hung_tests.GRACE_S = tests.hung_tests.TEARDOWN_S = 1
-tests.hung_tests.QUIET_S = tests.second_runs.TIMEOUT_S = 6
+tests.hung_tests.QUIET_S = 6
 """
 _HANGS_ONCE = """
 import ctypes, pathlib, pytest
@@ -83,24 +83,3 @@ def test_a_run_whose_workers_tell_nothing_ends(folder: Path) -> None:
     run = run_by_workers(folder, "-n", "1", "-p", "pytest_timeout", "-p", "tests.hung_tests")
     assert run.returncode == 1
     assert "Timeout (0:00:06)!" in run.stderr, run.stdout + run.stderr
-
-
-_HANGS_AT_THE_END = """
-import atexit, os, pathlib, subprocess, time
-
-def test_dies_once_and_then_never_ends():
-    mark = pathlib.Path(__file__).with_suffix(".mark")
-    if not mark.exists():
-        mark.touch()
-        os.abort()
-    subprocess.Popen(["sleep", "50"])
-    atexit.register(time.sleep, 50)
-    assert """
-
-
-@pytest.mark.parametrize("passes", [True, False])
-def test_a_second_run_that_never_ends_counts_by_its_test(folder: Path, passes: bool) -> None:
-    (folder / "test_native.py").write_text(f"{_HANGS_AT_THE_END}{passes}\n")
-    run = run_by_workers(folder, "-n", "1")
-    assert "its worker died; run again: no end within 6 s" in run.stderr
-    assert run.returncode == (0 if passes else 1), run.stdout + run.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.second_runs import MOST_FAILED
+from tests.second_runs import MOST_FAILED, TIMEOUT_S
 
 ROOT = Path(__file__).parents[1]
 
@@ -127,17 +127,22 @@ def test_tests_of_real_parts_run_once_more_and_few_of_them(tmp_path: Path) -> No
     assert len(again) == MOST_FAILED
 
 
-_DIES_AT_THE_END_TOO = f"""import atexit
-{_DIES_ONCE}
-    atexit.register(os.abort)
-    assert """
+_DIES = "atexit.register(os.abort)"
+_NEVER_ENDS = "subprocess.Popen(['sleep', '50']); atexit.register(time.sleep, 50)"
 
 
 @pytest.mark.parametrize("passes", [True, False])
-def test_a_second_run_that_dies_after_its_test_counts_by_the_test(tmp_path: Path, passes: bool) -> None:
-    (tmp_path / "test_native.py").write_text(f"{_DIES_AT_THE_END_TOO}{passes}\n")
+@pytest.mark.parametrize(
+    ("end", "limit_s", "told"), [(_DIES, TIMEOUT_S, "exit code -6"), (_NEVER_ENDS, 6, "no end within 6 s")]
+)
+def test_a_second_run_that_dies_or_never_ends_after_its_test_counts_by_the_test(
+    tmp_path: Path, end: str, limit_s: int, told: str, passes: bool
+) -> None:
+    test = f"import atexit, subprocess, time\n{_DIES_ONCE}\n    {end}\n    assert {passes}\n"
+    (tmp_path / "test_native.py").write_text(test)
+    (tmp_path / "conftest.py").write_text(f"import tests.second_runs\n\ntests.second_runs.TIMEOUT_S = {limit_s}\n")
     run = run_by_workers(tmp_path, "-n", "1")
-    assert "its worker died; run again: exit code -6" in run.stderr
+    assert f"its worker died; run again: {told}" in run.stderr
     assert run.returncode == (0 if passes else 1), run.stdout + run.stderr
 
 

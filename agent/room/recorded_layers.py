@@ -108,8 +108,7 @@ class RecordedLayers:
             self._controller, videos, windows, tick.at, probes=False, others_bps=others_bps
         )
         # A limit is the policy's own decision, but for a trial that it takes back.
-        kept = set(held) & set(self._controller.held)
-        ended = {sid for sid, quality in held if (sid, quality) not in kept}
+        ended = {sid for sid, _ in set(held) - set(self._controller.held)}
         trials = [
             action if action.kind is not Kind.LIMIT else replace(action, reason=TAKEN_BACK)
             for action in actions
@@ -158,20 +157,20 @@ class RecordedLayers:
             await self._limit(video.sid)
         before, self._allocated = self._allocated, self._allocator.step(self.policy, videos, now)
         held = dict(self._controller.held)
-        asks: list[tuple[bool, int, str, VideoQuality, VideoQuality]] = []
+        asks = []
         for sid, quality in self._allocated.items():
             ours = min(quality, held.get(sid, quality))
             pinned, taken = self.pinned(sid), video_quality(self._tap.quality(sid))
             wanted = ours if pinned is None else pinned
             if taken is not None and taken is not wanted:
-                asks.append((wanted > taken, -wanted, sid, taken, wanted))
+                asks.append((sid, taken, wanted, self._reason(sid, pinned, quality, before.get(sid))))
         # Less before more, and the least last, as the controller asks (`asking`).
-        for *_, sid, taken, wanted in sorted(asks):
+        for sid, taken, wanted, reason in sorted(asks, key=lambda ask: (ask[2] > ask[1], -ask[2], ask[0])):
             if self._tap.quality(sid) is None:
                 continue  # it went while others were asked for
             await self._tap.set_quality(sid, LayerQuality(wanted.value))
             self.rates.forget(sid)
-            if reason := self._reason(sid, self.pinned(sid), self._allocated[sid], before.get(sid)):
+            if reason is not None:
                 self._log(Action(sid, taken, wanted, Kind.LIMIT, reason, expects=""))
         self._decided.clear()
         self._released.clear()

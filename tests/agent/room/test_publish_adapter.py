@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -172,24 +173,25 @@ async def test_where_the_cheaper_codec_is_refused_all_else_goes_up_again_once_th
     await adapter.aclose()
 
 
+async def until_tried(tries: int, adapter: PublishAdapter, room: Publishing, seconds: Iterator[int]) -> int:
+    """The second in which another codec was asked for so often, on a machine that is too slow."""
+    while len(room.republished) < tries:
+        at = next(seconds)
+        await run(adapter, room, Machine(cores=2.5), range(at, at + 1))
+    return at
+
+
 async def test_another_try_is_counted_from_the_refusal_however_long_that_took() -> None:
     plan = plan_video(PublishOptions(video_codec=VideoCodec.AV1), 1280, 720, 30.0)
     room = Publishing(plan=plan, refuses=True, answers=asyncio.Event())
     adapter = adapter_of(room, [])
     seconds = itertools.count()
-
-    async def until(tries: int) -> int:
-        while len(room.republished) < tries:
-            at = next(seconds)
-            await run(adapter, room, Machine(cores=2.5), range(at, at + 1))
-        return at
-
-    asked = await until(1)
+    asked = await until_tried(1, adapter, room, seconds)
     await run(adapter, room, Machine(cores=2.5), range(next(seconds), asked + 11))
     assert room.answers is not None
     room.answers.set()
     seconds = itertools.count(asked + 11)
-    assert await until(2) >= asked + 10 + BARRED_S
+    assert await until_tried(2, adapter, room, seconds) >= asked + 10 + BARRED_S
     await adapter.aclose()
 
 
@@ -198,8 +200,7 @@ async def test_a_video_that_is_withdrawn_while_another_codec_waits_for_its_turn_
     room = Publishing(plan=plan, refuses=True, answers=asyncio.Event())
     adapter = adapter_of(room, [])
     seconds = itertools.count()
-    while not room.republished:
-        await run(adapter, room, Machine(cores=2.5), range(at := next(seconds), at + 1))
+    await until_tried(1, adapter, room, seconds)
     room.withdrawn = True
     assert room.answers is not None
     room.answers.set()
