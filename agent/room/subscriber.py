@@ -4,15 +4,14 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from itertools import count
 
 import structlog
 from livekit import rtc
 
 from agent.errors import InvalidSettings, PermissionDenied, TrackNotFound
-from agent.room.consumer import FrameCallback, ReceivedAudio, ReceivedVideoFrame, consume
-from agent.room.content_probe import ContentProbe
+from agent.room.consumer import FrameCallback, SdkTrack
+from agent.room.consumers import Consumers
 from agent.room.events import (
     ConnectionStateChanged,
     Disconnected,
@@ -26,31 +25,19 @@ from agent.room.events import (
     TrackUnpublished,
     TrackUnsubscribed,
 )
+from agent.room.layer_choices import LayerChoices
 from agent.room.session import RoomSession
 from agent.room.state import ConnectionState, TrackState
 from agent.room.subscription import Candidate, Choice, SubscribeAction, SubscriptionPolicy, TrackKey, decide
 from agent.room.track_settings import LayerIntent, send_intent
 from agent.tasks import Tasks
 from quality.content import ContentCounts
-from quality.layer_steps import sized
-from quality.presets import simulcast_layers
-from quality.stats import TrackKind, TrackSource, VideoQuality
+from quality.stats import TrackKind, VideoQuality
 
 log = structlog.get_logger(__name__)
 
-RemoteTrack = rtc.RemoteVideoTrack | rtc.RemoteAudioTrack
-
 RESUBSCRIBE_S = 2.0  # the server's answer to an end takes one round trip
 RETRY_S = 5.0  # after the server could not give a track; it may have been a moment of overload
-MAX_DIMENSION = 16_384
-
-
-@dataclass(frozen=True, slots=True)
-class _Feed:
-    """Who wants a track's media, and what looks at a little of them."""
-
-    take: FrameCallback
-    probe: ContentProbe
 
 
 class Subscriber:
@@ -71,12 +58,8 @@ class Subscriber:
         self._sent: dict[str, LayerIntent] = {}
         self._overrides: dict[TrackKey, SubscribeAction] = {}
         self._given_up: set[str] = set()
-        self._ceilings: dict[tuple[TrackKey, str], VideoQuality] = {}
-        self._intents: dict[tuple[TrackKey, str], LayerIntent] = {}
-        self._wishes: dict[TrackKey, LayerIntent] = {}
-        self._callbacks: dict[TrackKey, FrameCallback] = {}
-        self._feeds: dict[str, _Feed] = {}
-        self._consuming: dict[str, asyncio.Task[None]] = {}
+        self._layers = LayerChoices()
+        self._consumers = Consumers()
         self._awaited_ends: dict[str, asyncio.Event] = {}
         self._applying: asyncio.Handle | None = None
         session.before_leaving("subscriptions", self.aclose)
@@ -130,16 +113,16 @@ class Subscriber:
         """The tracks whose media come."""
         return tuple(track for track, _ in self.received())
 
-    def received(self) -> tuple[tuple[TrackState, RemoteTrack], ...]:
+    def received(self) -> tuple[tuple[TrackState, SdkTrack], ...]:
         """The tracks whose media come, each with the SDK's object, for this package only."""
         pairs = ((track, self._sdk_track(track)) for track in self._session.tracks)
         return tuple((track, sdk_track) for track, sdk_track in pairs if sdk_track is not None)
 
-    def sdk_track(self, sid: str) -> RemoteTrack | None:
+    def sdk_track(self, sid: str) -> SdkTrack | None:
         """The SDK's object of a subscribed track, for this package only."""
         return self._sdk_track(self._session.track(sid))
 
-    def _sdk_track(self, track: TrackState) -> RemoteTrack | None:
+    def _sdk_track(self, track: TrackState) -> SdkTrack | None:
         publication = self._publication(track)
         return publication.track if publication.subscribed else None
 
@@ -149,20 +132,7 @@ class Subscriber:
 
     def intent_of(self, track: TrackState) -> LayerIntent:
         """What is asked of a video track, without a search for it."""
-        return self._intents.get(_very(track)) or self._wished(track)
-
-    def _wished(self, track: TrackState) -> LayerIntent:
-        """What people chose for what is published so, and the best that the rules allow."""
-        wish = self._wishes.get(TrackKey.of(track), LayerIntent())
-        return wish if wish.pinned else self._ruled(track, replace(wish, quality=VideoQuality.HIGH))
-
-    def _ruled(self, track: TrackState, intent: LayerIntent) -> LayerIntent:
-        """`intent`, which nobody pinned, within the rules: no size passes them."""
-        ceiling, held = self.ceiling_of(track), intent.held
-        if intent.dimensions is not None:
-            layers = simulcast_layers(track.width, track.height, TrackSource(track.source))
-            held = held or ceiling < sized(layers, intent.dimensions[1])
-        return replace(intent, quality=min(intent.quality, ceiling), held=held)
+        return self._layers.of(track)
 
     def sent(self, track: TrackState) -> LayerIntent:
         """What the server was asked for of a track, which may not be there yet."""
@@ -170,48 +140,39 @@ class Subscriber:
 
     def ceiling_of(self, track: TrackState) -> VideoQuality:
         """The best layer that the rules allow for a track."""
-        return self._ceilings.get(_very(track), VideoQuality.HIGH)
+        return self._layers.ceiling_of(track)
 
     def set_quality(self, track_sid: str, quality: VideoQuality | None) -> LayerIntent:
         """Pin a video's layer, or with None give it back to the controller."""
-        if quality is None:
-            return self._wish(track_sid, pinned=False, dimensions=None)
-        return self._wish(track_sid, quality=quality, pinned=True, dimensions=None, withheld=False)
+        track = self._session.track(track_sid)
+        return self._ask(track, self._layers.pin(track, quality))
 
     def set_dimensions(self, track_sid: str, width: int, height: int) -> LayerIntent:
         """Ask for the layer that suits a picture of that size, and that the rules allow.
 
         The controller asks for a lower one at need.
         """
-        if not (0 < width <= MAX_DIMENSION and 0 < height <= MAX_DIMENSION):
-            raise InvalidSettings(f"{width}x{height} is no picture size; give 1 to {MAX_DIMENSION} pixels each")
-        return self._wish(track_sid, dimensions=(width, height), pinned=False, held=False)
+        track = self._session.track(track_sid)
+        return self._ask(track, self._layers.size(track, width, height))
 
     def set_enabled(self, track_sid: str, *, enabled: bool) -> LayerIntent:
         """Have a video sent, or not sent though subscribed; also one that the controller withheld."""
-        return self._wish(track_sid, enabled=enabled, withheld=False)
+        track = self._session.track(track_sid)
+        return self._ask(track, self._layers.enable(track, enabled=enabled))
 
     def choose_quality(self, track_sid: str, quality: VideoQuality | None, *, held: bool = True) -> None:
         """The controller's choice for a video that nobody pinned; None for nothing to be sent.
 
         `held` says whether it is below what dimensions, where somebody gave any, ask for. The rules bound it.
         """
-        intent = self.intent(track_sid)
-        if intent.pinned:
-            return
-        if quality is None:
-            self._change(track_sid, withheld=True)
-        else:
-            self._change(track_sid, quality=quality, held=held, withheld=False)
+        track = self._session.track(track_sid)
+        if self._layers.choose(track, quality, held=held):
+            self._send(track)
 
     def on_frames(self, track_sid: str, callback: FrameCallback | None) -> None:
         """Have `callback` called with a track's decoded media whenever it is subscribed; None ends that."""
         track = self._session.track(track_sid)
-        key = TrackKey.of(track)
-        if callback is None:
-            self._callbacks.pop(key, None)
-        else:
-            self._callbacks[key] = callback
+        self._consumers.set_callback(track, callback)
         self._start_consuming(track)
 
     def feed(self, track_sid: str, callback: FrameCallback) -> Callable[[], None]:
@@ -220,52 +181,27 @@ class Subscriber:
         It is for this track alone, also where its publisher has another one of the same source and name, and comes
         before what `on_frames` was told. A little of what is decoded is looked at (`content`).
         """
-        track, probe = self._session.track(track_sid), ContentProbe()
-
-        def take(media: ReceivedVideoFrame | ReceivedAudio) -> None:
-            callback(media)
-            probe.take(media)
-
-        self._feeds[track_sid] = _Feed(take, probe)
+        track = self._session.track(track_sid)
+        end = self._consumers.feed(track_sid, callback)
         self._given_up.discard(track_sid)
         self._start_consuming(track)
         self._apply()
-        return lambda: self._end_feed(track_sid, probe)
+
+        def end_feed() -> None:
+            if end():
+                self._apply()
+
+        return end_feed
 
     def is_fed(self, track_sid: str) -> bool:
         """Whether a track is subscribed to for a `feed`."""
-        return track_sid in self._feeds
+        return track_sid in self._consumers.fed
 
     def content(self, track: TrackState) -> ContentCounts | None:
         """What a track that somebody is fed with showed so far; None for the others."""
-        feed = self._feeds.get(track.sid)
-        return feed.probe.counts if feed else None
+        return self._consumers.content(track.sid)
 
-    def _end_feed(self, sid: str, probe: ContentProbe) -> None:
-        feed = self._feeds.get(sid)
-        if feed is None or feed.probe is not probe:
-            return  # somebody else's by now
-        del self._feeds[sid]
-        self._stop_consuming(sid)
-        self._apply()
-
-    def _wish(self, track_sid: str, **changes: VideoQuality | tuple[int, int] | bool | None) -> LayerIntent:
-        """Change what a person chose."""
-        intent = self._change(track_sid, **changes)
-        wish = replace(intent, held=False, withheld=False)
-        self._wishes[TrackKey.of(self._session.track(track_sid))] = wish
-        return intent
-
-    def _change(
-        self,
-        track_sid: str,
-        **changes: VideoQuality | tuple[int, int] | bool | None,
-    ) -> LayerIntent:
-        track = self._session.track(track_sid)
-        if track.kind != TrackKind.VIDEO:
-            raise InvalidSettings(f"{track.name!r} is an audio track; only videos have layers")
-        intent = replace(self.intent_of(track), **changes)  # type: ignore[arg-type]  # names checked by replace
-        self._intents[_very(track)] = intent = intent if intent.pinned else self._ruled(track, intent)
+    def _ask(self, track: TrackState, intent: LayerIntent) -> LayerIntent:
         self._send(track)
         return intent
 
@@ -301,7 +237,7 @@ class Subscriber:
                 self._send(track)
                 self._start_consuming(track)
             case TrackUnsubscribed(track=track):
-                self._stop_consuming(track.sid)
+                self._consumers.stop(track.sid)
                 if ended := self._awaited_ends.get(track.sid):
                     ended.set()
             case TrackSubscriptionFailed(track_sid=sid, error=error):
@@ -316,8 +252,7 @@ class Subscriber:
                 self._apply()
                 self._send_all()
             case Disconnected():
-                for sid in tuple(self._consuming):
-                    self._stop_consuming(sid)
+                self._consumers.stop_all()
             case _:
                 pass
 
@@ -325,22 +260,15 @@ class Subscriber:
         self._requested.pop(track.sid, None)
         self._given_up.discard(track.sid)
         self._sent.pop(track.sid, None)
-        self._stop_consuming(track.sid)
+        self._consumers.stop(track.sid)
         if self._session.connection is ConnectionState.CONNECTED:  # while we reconnect it may be back
-            self._intents.pop(_very(track), None)
-            self._ceilings.pop(_very(track), None)
+            self._layers.forget(track)
 
     def _forget_who_left(self) -> None:
         """What is kept of the tracks of those who are gone are people's choices."""
         here = {participant.identity for participant in self._session.participants}
         self._order = {key: rank for key, rank in self._order.items() if key.participant_identity in here}
-        self._ceilings = {very: each for very, each in self._ceilings.items() if very[0].participant_identity in here}
-        self._intents = {very: each for very, each in self._intents.items() if very[0].participant_identity in here}
-        self._wishes = {
-            key: wish
-            for key, wish in self._wishes.items()
-            if key.participant_identity in here or wish.pinned or wish.dimensions or not wish.enabled
-        }
+        self._layers.forget_who_left(here)
 
     def _send_all(self) -> None:
         for track in self.subscribed():
@@ -375,7 +303,7 @@ class Subscriber:
             for sid, track in tracks.items()
             if sid in self._given_up
         ]
-        choices = [*decide(self._policy, possible, self._overrides, self._feeds.keys()), *given_up]
+        choices = [*decide(self._policy, possible, self._overrides, self._consumers.fed), *given_up]
         if any(choice.subscribe for choice in choices):
             try:
                 self._session.permissions.require_subscribe()
@@ -384,7 +312,8 @@ class Subscriber:
                 return
         for choice in choices:
             track = tracks[choice.sid]
-            self._set_ceiling(track, choice.quality)
+            if self._layers.set_ceiling(track, choice.quality):
+                self._send(track)
             if self._requested.get(choice.sid, False) == choice.subscribe:
                 continue
             self._requested[choice.sid] = choice.subscribe
@@ -405,42 +334,14 @@ class Subscriber:
             for track in tracks
         ]
 
-    def _set_ceiling(self, track: TrackState, ceiling: VideoQuality) -> None:
-        if self.ceiling_of(track) == ceiling:
-            return
-        self._ceilings[_very(track)] = ceiling
-        intent = self._intents.get(_very(track))
-        if intent is None:
-            self._send(track)
-        elif not intent.pinned:
-            self._intents[_very(track)] = self._ruled(track, intent)
-            self._send(track)
-
     def _start_consuming(self, track: TrackState) -> None:
-        feed = self._feeds.get(track.sid)
-        callback = feed.take if feed else self._callbacks.get(TrackKey.of(track))
-        sdk_track = self._sdk_track(track)
-        self._stop_consuming(track.sid)
-        if callback is None or sdk_track is None:
-            return
-        self._consuming[track.sid] = self._tasks.start(consume(sdk_track, callback), name=f"consume.{track.name}")
-
-    def _stop_consuming(self, sid: str) -> None:
-        if task := self._consuming.pop(sid, None):
-            task.cancel()
+        self._consumers.start(track, self._sdk_track(track))
 
     async def aclose(self) -> None:
         """Stop reading media; idempotent. Unsubscribing is left to leaving the room."""
         self._cancel_applying()
-        self._callbacks.clear()
-        self._feeds.clear()
-        self._consuming.clear()
         await self._tasks.aclose()
-
-
-def _very(track: TrackState) -> tuple[TrackKey, str]:
-    """That very track: its publisher may have another one of the same source and name."""
-    return TrackKey.of(track), track.sid
+        await self._consumers.aclose()
 
 
 def _possible(policy: SubscriptionPolicy) -> SubscriptionPolicy:

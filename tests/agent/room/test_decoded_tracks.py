@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from agent.room import subscriber as module
+from agent.room import consumers as module
 from agent.room.consumer import FrameCallback
 from agent.room.decoded_tracks import DecodedTracks
 from agent.room.events import TrackSubscribed

@@ -170,20 +170,21 @@ async def test_who_left_while_the_room_was_joined_again_is_forgotten_once_it_is_
     room = Room()
     subscriber = subscriber_in(room)
     await room.publish("TR_1")
+    track = room.track("TR_1")
     subscriber.choose_quality("TR_1", VideoQuality.LOW)
     room.connection = ConnectionState.RECONNECTING
     await room.leave()
-    assert subscriber._intents
+    assert subscriber.intent_of(track).quality is VideoQuality.LOW
     room.participants = (ADA,)
     room.connection = ConnectionState.CONNECTED
     await room.tell(ConnectionStateChanged(ConnectionState.CONNECTED))
-    assert subscriber._intents
+    assert subscriber.intent_of(track).quality is VideoQuality.LOW
     room.connection = ConnectionState.RECONNECTING
     await room.leave()
     room.connection = ConnectionState.CONNECTED
     await room.tell(ConnectionStateChanged(ConnectionState.CONNECTED))
     assert not subscriber._order
-    assert not subscriber._intents
+    assert subscriber.intent_of(track).quality is VideoQuality.HIGH
 
 
 class Counted(Room):
