@@ -156,6 +156,11 @@ class Metrics:
             ["pattern"],
             registry=registry,
         )
+        self.judged_tracks = Gauge(
+            "roomhand_judged_tracks",
+            "Tracks whose quality is judged now, received and sent, without the muted ones.",
+            registry=registry,
+        )
         self.quality_agreement = Counter(
             "roomhand_quality_agreement_total",
             "Seconds in which the server's word for this end is the same as ours, adjacent to it, or further away.",
@@ -348,6 +353,7 @@ class Metrics:
     def _set_gauges(self) -> None:
         samples = [last.sample for last in self._last.values()]
         self.participants.set(sum(sample.participants for sample in samples))
+        self.judged_tracks.set(sum(sample.judged_tracks for sample in samples))
         self.recording_write_queue_bytes.set(sum(item.counters.recording_write_queue_bytes for item in samples))
         self.handoff_pending.set(sum(item.counters.handoff_pending for item in samples))
         publications: Tally[str] = Tally()

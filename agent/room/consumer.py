@@ -42,11 +42,11 @@ class ReceivedAudio:
     data: bytes
 
 
-SdkTrack = rtc.RemoteVideoTrack | rtc.RemoteAudioTrack
+RemoteSdkTrack = rtc.RemoteVideoTrack | rtc.RemoteAudioTrack
 FrameCallback = Callable[[ReceivedVideoFrame | ReceivedAudio], None]
 
 
-async def consume(track: SdkTrack, callback: FrameCallback) -> None:
+async def consume(track: RemoteSdkTrack, callback: FrameCallback) -> None:
     """Call `callback` with what `track` brings, until cancelled (a video stream never ends by itself)."""
     if isinstance(track, rtc.RemoteVideoTrack):
         await _consume_video(track, callback)

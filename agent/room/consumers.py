@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent.room.consumer import FrameCallback, ReceivedAudio, ReceivedVideoFrame, SdkTrack, consume
+from agent.room.consumer import FrameCallback, ReceivedAudio, ReceivedVideoFrame, RemoteSdkTrack, consume
 from agent.room.content_probe import ContentProbe
 from agent.room.state import TrackState
 from agent.room.subscription import TrackKey
@@ -71,7 +71,7 @@ class Consumers:
         feed = self._feeds.get(track_sid)
         return feed.probe.counts if feed else None
 
-    def start(self, track: TrackState, sdk_track: SdkTrack | None) -> None:
+    def start(self, track: TrackState, sdk_track: RemoteSdkTrack | None) -> None:
         """Read a track anew for whoever wants it; None where its media do not come."""
         feed = self._feeds.get(track.sid)
         callback = feed.take if feed else self._callbacks.get(TrackKey.of(track))

@@ -10,7 +10,7 @@ import structlog
 from livekit import rtc
 
 from agent.errors import InvalidSettings, PermissionDenied, TrackNotFound
-from agent.room.consumer import FrameCallback, SdkTrack
+from agent.room.consumer import FrameCallback, RemoteSdkTrack
 from agent.room.consumers import Consumers
 from agent.room.events import (
     ConnectionStateChanged,
@@ -113,16 +113,16 @@ class Subscriber:
         """The tracks whose media come."""
         return tuple(track for track, _ in self.received())
 
-    def received(self) -> tuple[tuple[TrackState, SdkTrack], ...]:
+    def received(self) -> tuple[tuple[TrackState, RemoteSdkTrack], ...]:
         """The tracks whose media come, each with the SDK's object, for this package only."""
         pairs = ((track, self._sdk_track(track)) for track in self._session.tracks)
         return tuple((track, sdk_track) for track, sdk_track in pairs if sdk_track is not None)
 
-    def sdk_track(self, sid: str) -> SdkTrack | None:
+    def sdk_track(self, sid: str) -> RemoteSdkTrack | None:
         """The SDK's object of a subscribed track, for this package only."""
         return self._sdk_track(self._session.track(sid))
 
-    def _sdk_track(self, track: TrackState) -> SdkTrack | None:
+    def _sdk_track(self, track: TrackState) -> RemoteSdkTrack | None:
         publication = self._publication(track)
         return publication.track if publication.subscribed else None
 

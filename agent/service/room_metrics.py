@@ -61,7 +61,8 @@ class RoomMetrics:
 
     `undecryptable`: tracks that a running recording leaves out, by reason. `patterns`: tracks, received and sent,
     on which a degradation holds now, by pattern. `participant_qualities`: remote participants by our word for them,
-    but for those of whom nothing that is not muted was judged. Muted tracks are in no score.
+    but for those of whom nothing that is not muted was judged. Muted tracks are in no score. `judged_tracks`: received
+    and sent, and not muted; as for `patterns`, a track that both connections receive counts for each of them.
     """
 
     participants: int = 0
@@ -72,6 +73,7 @@ class RoomMetrics:
     jitter_s: tuple[Observation, ...] = ()
     scores: tuple[Observation, ...] = ()
     patterns: dict[str, int] = field(default_factory=dict)
+    judged_tracks: int = 0
     participant_qualities: dict[str, int] = field(default_factory=dict)
     counters: RoomCounters = field(default_factory=RoomCounters)
 
@@ -106,6 +108,7 @@ class MetricsSampler:
             jitter_s=tuple(jitter) if observe else (),
             scores=tuple(scores) if observe else (),
             patterns=_patterns(state),
+            judged_tracks=_judged_tracks(state),
             participant_qualities=_participant_qualities(state),
             counters=counters,
         )
@@ -156,6 +159,11 @@ def _patterns(state: RoomState) -> dict[str, int]:
     received = (pattern for track in state.tracks for _, receive in _connections(track) for pattern in receive.patterns)
     sent = (pattern for publication in state.publications for pattern in publication.patterns)
     return dict(Counter([*received, *sent]))
+
+
+def _judged_tracks(state: RoomState) -> int:
+    received = sum(len(_live_scores(track)) for track in state.tracks)
+    return received + sum(1 for each in state.publications if each.score is not None and not each.muted)
 
 
 def _participant_qualities(state: RoomState) -> dict[str, int]:

@@ -31,6 +31,7 @@ NAMES = {
     "roomhand_participant_quality",
     "roomhand_quality_patterns",
     "roomhand_quality_patterns_active",
+    "roomhand_judged_tracks",
     "roomhand_quality_agreement",
     "roomhand_track_restarts",
     "roomhand_publish_decisions",
@@ -195,11 +196,12 @@ def test_rooms_and_exports_are_counted_by_state_with_zeros(metrics: Metrics) -> 
 
 def test_quality_is_shown_by_pattern_word_and_agreement(metrics: Metrics) -> None:
     counters = RoomCounters(quality_patterns={"freeze": 2}, quality_agreement={"same": 9, "further": 1})
-    sample = RoomMetrics(patterns={"freeze": 1}, participant_qualities={"good": 3}, counters=counters)
+    sample = RoomMetrics(patterns={"freeze": 1}, judged_tracks=4, participant_qualities={"good": 3}, counters=counters)
     metrics.apply("r", 1, sample)
     metrics.apply("r", 1, sample)
     assert value(metrics, "roomhand_quality_patterns_total", pattern="freeze") == 2
     assert value(metrics, "roomhand_quality_patterns_active", pattern="freeze") == 1
     assert value(metrics, "roomhand_quality_patterns_active", pattern="silent_track") == 0
+    assert value(metrics, "roomhand_judged_tracks") == 4
     assert value(metrics, "roomhand_participant_quality", quality="good") == 3
     assert value(metrics, "roomhand_quality_agreement_total", result="same") == 9

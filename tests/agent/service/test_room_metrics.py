@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from agent.room.counters import RoomCounters
 from agent.room.state import (
     ConnectionState,
+    PublicationState,
     ReceiveState,
     RecordingStatus,
     RoomState,
@@ -171,7 +172,18 @@ def test_muted_microphones_hide_no_lost_speaker() -> None:
     sample = MetricsSampler().sample(state(*crowd, speaker), RoomCounters())
     assert [item.value for item in sample.scores] == [20.0]
     assert sample.participant_qualities == {"lost": 1}
+    assert sample.judged_tracks == 1
     assert totals(sample).packets_received == 20 * 9
+
+
+def test_judged_is_what_is_received_or_sent_and_not_muted() -> None:
+    camera, fresh = (
+        replace(TRACK, subscription=ReceiveState(score=90.0), tap=ReceiveState(score=80.0)),
+        received("TR_2"),
+    )
+    own = PublicationState("TR_3", "music", "audio", "microphone", "published", muted=False, score=99.0)
+    room = replace(state(camera, fresh), publications=(own, replace(own, sid="TR_4", muted=True)))
+    assert MetricsSampler().sample(room, RoomCounters()).judged_tracks == 3
 
 
 def test_who_was_lost_and_then_muted_is_not_lost_for_ever() -> None:
