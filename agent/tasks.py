@@ -11,6 +11,20 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
+async def to_the_end(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Await `coroutine` to its end, for what must not be left half done; a cancellation is raised after it."""
+    task = asyncio.ensure_future(coroutine)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as cancellation:
+            cancelled = cancellation
+    if cancelled is None:
+        return task.result()
+    raise cancelled from None if task.cancelled() else task.exception()
+
+
 class Tasks:
     """Owns the background tasks of one component.
 

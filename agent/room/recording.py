@@ -26,7 +26,7 @@ from agent.room.state import ReceiveState, RecordingStatus, TrackState
 from agent.room.subscription import Candidate, Choice, SubscriptionPolicy, decide
 from agent.room.tap_values import is_recordable, participant_state, track_state
 from agent.room.timeline import timeline_event
-from agent.tasks import Tasks
+from agent.tasks import Tasks, to_the_end
 from media.clock import SteadyClock
 from media.errors import MediaError, StorageError
 from media.frames import EncodedFrame, MediaKind
@@ -91,22 +91,25 @@ class RoomRecorder:
 
         Raises a TapError, StorageError, RecordingBusy or RecordingDamaged; nothing is left running then.
         """
-        self._recording = await asyncio.to_thread(self._open)
         try:
-            self._quality.start(self._recording)
+            self._quality.start(await to_the_end(self._opened()))
             if self._options.sink is not None:
-                self._handoff = Handoff(self._recording.path, self._options.sink)
+                self._handoff = Handoff(self._open_recording.path, self._options.sink)
                 self._handoff.start()
             await self._tap.start()
         except BaseException:
             # Nobody asked for its end: who starts again goes on with it.
-            await self.aclose(EndedReason.LEFT)
+            await to_the_end(self.aclose(EndedReason.LEFT))
             raise
         self._tasks.start(self._follow_policy(), name="policy")
         self._tasks.start(self._tick(), name="tick")
         self._tasks.start(self._decryption.derive_keys(), name="derive_keys")
         self._tasks.start(self._quality.load_earlier(self._clock.now()), name="quality_samples")
         self._tell(RecordingChanged(self.status()))
+
+    async def _opened(self) -> Recording:
+        self._recording = await asyncio.to_thread(self._open)
+        return self._recording
 
     def _open(self) -> Recording:
         callbacks = RecordingCallbacks(

@@ -1,6 +1,7 @@
 """A recording that cannot begin yet: it is tried again, and what the attempts leave is one folder."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -8,13 +9,14 @@ from typing import cast
 import pytest
 
 from agent import RecordingPlan, RecordWhen, RoomRequest, load_settings
-from agent.room import recording_control
+from agent.room import recording, recording_control
 from agent.room.session import RoomSession
 from agent.room.state import ConnectionState, ParticipantState, TrackState
 from agent.room.subscriber import Subscriber
 from agent.room_recordings import RoomRecordings
 from media.clock import SteadyClock
 from media.record.reader import read_recording
+from media.record.recorder import Recording
 from media.tap.tap import TapOptions
 from tests.integration.publishing import eventually
 
@@ -36,6 +38,21 @@ class OneCamera:
         """Nothing happens."""
 
 
+def recordings_in(folder: Path, token: Callable[[], str]) -> RoomRecordings:
+    session = cast("RoomSession", OneCamera())
+    request = RoomRequest("room", record=True, recording_plan=RecordingPlan(RecordWhen.PUBLISHED))
+    return RoomRecordings(
+        request,
+        load_settings().model_copy(update={"recordings_dir": folder}),
+        session,
+        Subscriber(session),
+        TapOptions(NOBODY_LISTENS, token),
+        SteadyClock(),
+        None,
+        lambda event: None,
+    )
+
+
 async def test_attempts_that_fail_go_on_in_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording_control, "RETRY_AFTER_S", 0.01)
     attempts: list[str] = []
@@ -44,20 +61,40 @@ async def test_attempts_that_fail_go_on_in_one_folder(tmp_path: Path, monkeypatc
         attempts.append("one")
         return "token"
 
-    session = cast("RoomSession", OneCamera())
-    request = RoomRequest("room", record=True, recording_plan=RecordingPlan(RecordWhen.PUBLISHED))
-    recordings = RoomRecordings(
-        request,
-        load_settings().model_copy(update={"recordings_dir": tmp_path}),
-        session,
-        Subscriber(session),
-        TapOptions(NOBODY_LISTENS, token),
-        SteadyClock(),
-        None,
-        lambda event: None,
-    )
+    recordings = recordings_in(tmp_path, token)
     await recordings.begin()
     await eventually(lambda: len(attempts) >= 3 or None)
     await recordings.aclose()
+    (folder,) = await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
+    assert read_recording(folder).ended_reason == "left"
+
+
+@pytest.mark.parametrize("step", ["open", "close"])
+async def test_an_attempt_that_is_under_way_as_the_room_is_left_is_closed_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+    module, name = (recording, "open_recording") if step == "open" else (Recording, "aclose")
+    really = getattr(module, name)
+
+    def slow_open(*args: object) -> object:
+        reached.set()
+        go_on.wait(10)
+        return really(*args)
+
+    async def slow_close(*args: object) -> object:
+        reached.set()
+        await asyncio.to_thread(go_on.wait, 10)
+        return await really(*args)
+
+    monkeypatch.setattr(module, name, slow_open if step == "open" else slow_close)
+    recordings = recordings_in(tmp_path, lambda: "token")
+    await recordings.begin()
+    await asyncio.to_thread(reached.wait, 10)
+    closing = asyncio.create_task(recordings.aclose())
+    await asyncio.sleep(0.05)
+    assert not closing.done()
+    go_on.set()
+    await closing
     (folder,) = await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
     assert read_recording(folder).ended_reason == "left"
