@@ -1,7 +1,7 @@
 """One connection of the tap, from join to loss: signalling, transport and a receiver per track."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -67,6 +67,7 @@ class Connection:
         signal: SignalClient,
         owner: ConnectionOwner,
         receivers: Receivers,
+        intents: Mapping[str, LayerIntent],
         clock: SteadyClock,
         *,
         bandwidth_feedback: bool,
@@ -78,7 +79,7 @@ class Connection:
         self._transport = MediaTransport(self, clock, _ice_servers(signal.joined))
         self._receivers = receivers
         self._bandwidth_feedback = bandwidth_feedback
-        self._intents: dict[str, LayerIntent] = {}
+        self._intents = intents
         self._fps_once: set[str] = set()
         receivers.begin_connection()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,13 +95,17 @@ class Connection:
         token: str,
         owner: ConnectionOwner,
         receivers: Receivers,
+        intents: Mapping[str, LayerIntent],
         clock: SteadyClock,
         *,
         bandwidth_feedback: bool = True,
     ) -> "Connection":
-        """Join and start reading; the transport comes up as the server offers it."""
+        """Join and start reading; the transport comes up as the server offers it.
+
+        `intents` is the owner's, by track SID: what is in it as a request is sent is what is asked for.
+        """
         signal = await SignalClient.connect(url, token)
-        connection = cls(signal, owner, receivers, clock, bandwidth_feedback=bandwidth_feedback)
+        connection = cls(signal, owner, receivers, intents, clock, bandwidth_feedback=bandwidth_feedback)
         connection._start(connection._read_signals, "tap.signals")
         connection._start(signal.keep_alive, "tap.keep_alive")
         connection._start(connection._repeat_fps, "tap.fps")
@@ -110,26 +115,33 @@ class Connection:
         """Until the connection is lost; the reason."""
         return await asyncio.shield(self._ended)
 
-    async def subscribe(self, intents: dict[str, LayerIntent]) -> None:
-        """Subscribe to tracks with their layers, after the first answer: a first offer stays free of media."""
-        if not intents:
+    async def subscribe(self, track_sids: Collection[str]) -> None:
+        """Subscribe to those of the tracks that are still wanted after the first answer: its offer stays free of media.
+
+        Their layers are asked for with that.
+        """
+        if not track_sids:
             return
         await self._first_answer.wait()
-        for track_sid in intents:
+        wanted = [track_sid for track_sid in track_sids if track_sid in self._intents]
+        if not wanted:
+            return
+        for track_sid in wanted:
             self._receivers.expect(track_sid, self._clock.now())
-        await self._signal.update_subscription(list(intents), subscribe=True)
-        for track_sid, intent in intents.items():
-            await self.apply_layer(track_sid, intent)
+        await self._signal.update_subscription(wanted, subscribe=True)
+        for track_sid in wanted:
+            await self.apply_layer(track_sid)
 
     async def unsubscribe(self, track_sid: str) -> None:
         """End a subscription."""
-        self._intents.pop(track_sid, None)
         self._fps_once.discard(track_sid)
         await self._signal.update_subscription([track_sid], subscribe=False)
 
-    async def apply_layer(self, track_sid: str, intent: LayerIntent, *, again: bool = False) -> None:
-        """Send the whole intent of a subscription; `again` where the server was told the same before."""
-        self._intents[track_sid] = intent
+    async def apply_layer(self, track_sid: str, *, again: bool = False) -> None:
+        """Send the whole intent of a track, if it is wanted; `again` where the server was told the same before."""
+        intent = self._intents.get(track_sid)
+        if intent is None:
+            return
         if intent.max_fps is not None:
             self._fps_once.add(track_sid)
         unlimited = ANY_FPS if track_sid in self._fps_once else 0
@@ -146,7 +158,7 @@ class Connection:
             for track_sid in tuple(self._intents):
                 intent = self._intents.get(track_sid)  # it may be unsubscribed from meanwhile
                 if intent is not None and intent.max_fps is not None:
-                    await self.apply_layer(track_sid, intent, again=again)
+                    await self.apply_layer(track_sid, again=again)
 
     async def aclose(self) -> None:
         """Leave, hand on what is complete, close everything; idempotent."""
@@ -162,8 +174,10 @@ class Connection:
                 pass
             self._deliver(self._receivers.flush(self._clock.now()))
         finally:
-            await self._signal.aclose()
-            await self._transport.aclose()
+            try:
+                await self._signal.aclose()
+            finally:
+                await self._transport.aclose()
 
     # What the transport tells
 

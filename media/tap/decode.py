@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Protocol
 
 from livekit.protocol import models, rtc
 
@@ -24,7 +25,23 @@ from media.tap.events import (
     VideoLayer,
 )
 
+UNKNOWN = "unknown"
 _LAYER_QUALITIES = frozenset(int(quality) for quality in LayerQuality)
+
+
+class _Enum(Protocol):
+    """A protobuf enum."""
+
+    def Name(self, number: int) -> str:  # noqa: N802 - protobuf's own
+        """Its word; ValueError for a number without one."""
+
+
+def word(enum: _Enum, number: int) -> str:
+    """An enum's value in lower case; `UNKNOWN` for numbers of newer servers, or that a participant made up."""
+    try:
+        return enum.Name(number).lower()
+    except ValueError:
+        return UNKNOWN
 
 
 def decode_join(join: rtc.JoinResponse) -> Joined:
@@ -64,7 +81,7 @@ def _track(info: models.TrackInfo) -> RemoteTrack:
         sid=info.sid,
         name=info.name,
         kind=MediaKind.VIDEO if info.type == models.TrackType.VIDEO else MediaKind.AUDIO,
-        source=models.TrackSource.Name(info.source).lower(),
+        source=word(models.TrackSource, info.source),
         mime_type=info.mime_type,
         muted=info.muted,
         simulcasted=info.simulcast,
@@ -100,7 +117,7 @@ def _decode_stream_state(response: rtc.SignalResponse) -> list[SignalEvent]:
 
 def _decode_quality(response: rtc.SignalResponse) -> list[SignalEvent]:
     return [
-        ConnectionQualityUpdated(item.participant_sid, models.ConnectionQuality.Name(item.quality).lower(), item.score)
+        ConnectionQualityUpdated(item.participant_sid, word(models.ConnectionQuality, item.quality), item.score)
         for item in response.connection_quality.updates
     ]
 
@@ -116,7 +133,7 @@ def _decode_permission(response: rtc.SignalResponse) -> list[SignalEvent]:
 
 def _decode_subscription(response: rtc.SignalResponse) -> list[SignalEvent]:
     answer = response.subscription_response
-    return [SubscriptionRefused(answer.track_sid, models.SubscriptionError.Name(answer.err).lower())]
+    return [SubscriptionRefused(answer.track_sid, word(models.SubscriptionError, answer.err))]
 
 
 def _decode_leave(response: rtc.SignalResponse) -> list[SignalEvent]:
@@ -125,7 +142,7 @@ def _decode_leave(response: rtc.SignalResponse) -> list[SignalEvent]:
         rtc.LeaveRequest.Action.RESUME,
         rtc.LeaveRequest.Action.RECONNECT,
     }
-    return [LeaveRequested(models.DisconnectReason.Name(leave.reason).lower(), returns)]
+    return [LeaveRequested(word(models.DisconnectReason, leave.reason), returns)]
 
 
 def _decode_trickle(response: rtc.SignalResponse) -> list[SignalEvent]:

@@ -4,6 +4,7 @@ Protobufs stop here. Source: livekit-protocol `livekit_rtc.proto` (SignalRequest
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -14,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from media.errors import TapError, TapUnauthorized, TapUnreachable
-from media.tap.decode import decode, decode_join
+from media.tap.decode import decode, decode_join, word
 from media.tap.events import Joined, LayerQuality, SignalEvent
 
 log = structlog.get_logger(__name__)
@@ -22,6 +23,7 @@ log = structlog.get_logger(__name__)
 PROTOCOL_VERSION = 15  # the one these messages were checked against
 OPEN_TIMEOUT_S = 10.0
 JOIN_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 0.5  # for the server's goodbye; on a dead path none comes, and the next join waits for this one's end
 MAX_MESSAGE_BYTES = 8 << 20  # a join response lists every participant of the room
 
 
@@ -40,6 +42,7 @@ class SignalClient:
             socket = await connect(
                 signal_url(url, token),
                 open_timeout=OPEN_TIMEOUT_S,
+                close_timeout=CLOSE_TIMEOUT_S,
                 max_size=MAX_MESSAGE_BYTES,
                 ping_interval=None,  # the protocol has pings of its own
                 proxy=None,
@@ -108,7 +111,9 @@ class SignalClient:
     async def aclose(self) -> None:
         """Say goodbye and close; idempotent."""
         leave = rtc.LeaveRequest(reason=models.DisconnectReason.CLIENT_INITIATED)
-        await self._send(rtc.SignalRequest(leave=leave))
+        with contextlib.suppress(TimeoutError):  # a path that takes nothing any more
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._send(rtc.SignalRequest(leave=leave))
         await self._socket.close()
 
     async def _send(self, request: rtc.SignalRequest) -> None:
@@ -155,5 +160,5 @@ async def _read_join(socket: ClientConnection) -> Joined:
         if response.HasField("join"):
             return decode_join(response.join)
         if response.HasField("leave"):
-            reason = models.DisconnectReason.Name(response.leave.reason)
+            reason = word(models.DisconnectReason, response.leave.reason)
             raise TapError(f"the server ended the session while joining ({reason})")

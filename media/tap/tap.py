@@ -174,7 +174,7 @@ class Tap:
         """Receive a track from now on, and again after reconnects. `max_fps`: see `set_max_fps`."""
         self._intents.setdefault(track_sid, _intent(quality, max_fps))
         if self._connection:
-            await self._connection.subscribe({track_sid: self._intents[track_sid]})
+            await self._connection.subscribe([track_sid])
 
     async def unsubscribe(self, track_sid: str) -> None:
         """Receive a track no longer."""
@@ -210,7 +210,7 @@ class Tap:
     async def _change(self, track_sid: str, quality: LayerQuality, max_fps: int | None) -> None:
         self._intents[track_sid] = _intent(quality, max_fps)
         if self._connection:
-            await self._connection.apply_layer(track_sid, self._intents[track_sid])
+            await self._connection.apply_layer(track_sid)
 
     def request_keyframe(self, track_sid: str) -> None:
         """Ask the sender of a track for a sync sample."""
@@ -266,6 +266,7 @@ class Tap:
             token,
             self,
             self._receivers,
+            self._intents,
             self._clock,
             bandwidth_feedback=self._options.bandwidth_feedback,
         )
@@ -279,7 +280,7 @@ class Tap:
         for track_sid in [sid for sid in self._intents if sid not in known]:
             del self._intents[track_sid]
             self._end_stream(track_sid)
-        await connection.subscribe(dict(self._intents))
+        await connection.subscribe(tuple(self._intents))
         self._move(TapState.CONNECTED, "joined")
         return connection
 
@@ -288,11 +289,12 @@ class Tap:
             reason = await connection.run()
             if self._connection is connection:
                 self._connection = None
+            if self._may_return:
+                self._move(TapState.RECONNECTING, reason)
             await connection.aclose()
             if not self._may_return:
                 self._move(TapState.CLOSED, reason)
                 return
-            self._move(TapState.RECONNECTING, reason)
             rejoined = await self._rejoin()
             if rejoined is None:
                 return
@@ -313,6 +315,8 @@ class Tap:
                 return None
             except MediaError as error:
                 log.info("tap_rejoin_failed", error=str(error), retry_s=round(wait_s, 2))
+            except Exception:  # what cannot be understood now is met again, or is gone, at the next attempt
+                log.exception("tap_rejoin_failed", retry_s=round(wait_s, 2))
             wait_s = min(MAX_RETRY_S, wait_s * RETRY_GROWTH)
 
     def _move(self, state: TapState, reason: str) -> None:
@@ -325,8 +329,9 @@ class Tap:
     # What the connection tells
 
     def on_frames(self, track_sid: str, frames: tuple[EncodedFrame, ...]) -> None:
-        """Frames from the current connection."""
-        self._listener.on_tap_frames(track_sid, frames)
+        """Frames from the current connection; what is not wanted any more is not handed on."""
+        if track_sid in self._intents:
+            self._listener.on_tap_frames(track_sid, frames)
 
     def on_signal(self, event: SignalEvent) -> None:
         """Signalling that concerns more than the connection itself."""

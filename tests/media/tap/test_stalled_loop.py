@@ -64,7 +64,7 @@ async def test_a_hole_is_not_given_up_while_its_packet_waits_in_the_socket(monke
     sender, receiver = srtp_pair()
     clock, owner = SteadyClock(), Owner()
     receivers = Receivers(local_ssrc=7, cname="c")
-    connection = Connection(cast(SignalClient, Signal()), owner, receivers, clock, bandwidth_feedback=False)
+    connection = Connection(cast(SignalClient, Signal()), owner, receivers, {}, clock, bandwidth_feedback=False)
     receivers.configure(OFFER, clock.now())
     with loopback(stamped=True) as (receiving, sending):
         connection._transport._readers.append(DatagramReader(receiving, Protocol(), SrtpReceiver(receiver), clock.now))
@@ -89,6 +89,7 @@ async def test_a_connection_that_is_closed_as_its_media_path_comes_up_leaves_not
         cast(SignalClient, Signal()),
         Owner(),
         Receivers(local_ssrc=7, cname="c"),
+        {},
         SteadyClock(),
         bandwidth_feedback=False,
     )
