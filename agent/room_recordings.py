@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from media.export.queue import ExportQueue
 
 RECORDING_ENDED = "recording_ended"
+LEAVING = "the room is being left, so no recording begins any more; join it again to record it"
 
 
 class RoomRecordings:
@@ -69,6 +70,8 @@ class RoomRecordings:
         self._lock = asyncio.Lock()
         self._metadata = RoomMetadata()
         self._control = RecordingControl(_plan_of(request), self._look, self._act, clock)
+        self._starting: asyncio.Task[None] | None = None
+        self._closed = False
         self.ended = asyncio.Event()
 
     @property
@@ -103,10 +106,14 @@ class RoomRecordings:
         self._control.start(decided=at_once or self._request.recording_stopped)
 
     async def aclose(self) -> None:
-        """Close the recording; none begins any more. Idempotent."""
+        """Close the recording, also one that begins just now; none begins any more. Idempotent."""
+        self._closed = True
         await self._control.aclose()
-        if self._recorder is not None:
-            await self.stop(EndedReason.LEFT)
+        if self._starting is not None:
+            self._starting.cancel()
+        async with self._lock:
+            if self._recorder is not None:
+                await self._stop(EndedReason.LEFT)
 
     async def start(
         self,
@@ -118,6 +125,8 @@ class RoomRecordings:
     ) -> RecordingStatus:
         """As `RoomAgent.start_recording`."""
         async with self._lock:
+            if self._closed:
+                raise RecordingConflict(LEAVING)
             if self._recorder is not None:
                 running = self._recorder.status().recording_id
                 raise RecordingConflict(f"the room is being recorded already, as {running}; stop that recording first")
@@ -136,11 +145,23 @@ class RoomRecordings:
                 mux_participants=self._request.mux,
             )
             recorder = RoomRecorder(options, self._tap, self._clock, self._tell)
-            await recorder.start()
+            await self._started(recorder)
             self._recorder = recorder
             self._left.pop(options.recording_id, None)
             self._tell_present(recorder)
             return recorder.status()
+
+    async def _started(self, recorder: RoomRecorder) -> None:
+        self._starting = asyncio.create_task(recorder.start(), name="recording.start")
+        try:
+            await self._starting
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if self._closed and current is not None and not current.cancelling():
+                raise RecordingConflict(LEAVING) from None
+            raise
+        finally:
+            self._starting = None
 
     def _decoded_tracks(self) -> DecodedTracks:
         return DecodedTracks(self._subscriber, self._clock, decrypts=self._session.decrypts)
@@ -156,14 +177,17 @@ class RoomRecordings:
     async def stop(self, reason: EndedReason = EndedReason.REQUESTED) -> RecordingStatus:
         """Close the recording; all of it is on disk when this returns. RecordingConflict where there is none."""
         async with self._lock:
-            recorder = self._running()
-            await recorder.aclose(reason)
-            self._recorder = None
-            counters, self._last = recorder.counters(), recorder.status()
-            if counters.handoff_pending:
-                self._left[self._last.recording_id] = counters.handoff_pending
-            self._past = self._past + replace(counters, handoff_pending=0, recording_write_queue_bytes=0)
-            return self._last
+            return await self._stop(reason)
+
+    async def _stop(self, reason: EndedReason) -> RecordingStatus:
+        recorder = self._running()
+        await recorder.aclose(reason)
+        self._recorder = None
+        counters, self._last = recorder.counters(), recorder.status()
+        if counters.handoff_pending:
+            self._left[self._last.recording_id] = counters.handoff_pending
+        self._past = self._past + replace(counters, handoff_pending=0, recording_write_queue_bytes=0)
+        return self._last
 
     async def set_paused(self, *, paused: bool) -> RecordingStatus:
         """Pause the recording, or go on with it. RecordingConflict where there is none."""

@@ -28,7 +28,7 @@ from agent.room.tap_values import is_recordable, participant_state, track_state
 from agent.room.timeline import timeline_event
 from agent.tasks import Tasks, to_the_end
 from media.clock import SteadyClock
-from media.errors import MediaError, StorageError
+from media.errors import MediaError, StorageError, TapError
 from media.frames import EncodedFrame, MediaKind
 from media.record.entries import GapReason, SegmentEntry, TimelineEvent
 from media.record.handoff import Handoff
@@ -78,11 +78,12 @@ class RoomRecorder:
             self._quality.add_listener(self._restarter.on_tick)
             self._quality.add_listener(self._choose_layers)
         self._refused: set[str] = set()
+        self._unsupported: set[str] = set()
         self._loop = asyncio.get_running_loop()
         self._recording: Recording | None = None
         self._handoff: Handoff | None = None
         self._storage_errors: Counter[str] = Counter()
-        self._last_error: StorageError | None = None
+        self._last_error: MediaError | None = None
         self._closing: asyncio.Task[None] | None = None
         self._ended_reason = ""
 
@@ -163,6 +164,11 @@ class RoomRecorder:
         """The tap's connection changed."""
         if state is TapState.CLOSED and self._closing is None:
             log.error("recording_tap_closed", reason=reason)
+            self._last_error = TapError(
+                f"the recorder's connection was ended for good ({reason}), so nothing is recorded any more; "
+                "stop this recording and start another one"
+            )
+            self._tell(RecordingChanged(self.status()))
 
     def on_tap_stream_state(self, track_sid: str, *, paused: bool) -> None:
         """The server paused or resumed a track for lack of bandwidth."""
@@ -170,9 +176,15 @@ class RoomRecorder:
             log.warning("recording_stream_paused" if paused else "recording_stream_resumed", sid=track_sid)
 
     def on_tap_refused(self, track_sid: str, reason: str) -> None:
-        """A track cannot be had."""
+        """A track cannot be had; the server keeps the wish for it."""
         self._refused.add(track_sid)
         log.warning("recording_track_refused", sid=track_sid, reason=reason)
+        self._changed.set()
+
+    def on_tap_allowed(self, track_sid: str) -> None:
+        """It can be had again."""
+        self._refused.discard(track_sid)
+        self._changed.set()
 
     # What the writer thread tells
 
@@ -224,11 +236,17 @@ class RoomRecorder:
         # First what is gone: a track that is published again goes on in its place.
         for sid in (self._wanted | self._tracks.sids) - present:
             await self._end_track(sid, GapReason.UNPUBLISHED)
-        for choice in decide(self._policy, [item for item in candidates if self._recordable(item.track)]):
+        recordable = [item for item in candidates if self._recordable(item.track)]
+        for choice in decide(self._policy, recordable):
             if choice.subscribe:
                 await self._begin_track(choice)
             elif choice.sid in self._wanted:
                 await self._end_track(choice.sid, GapReason.UNSUBSCRIBED)
+        # What was asked for and cannot be had now takes no place that another one could have; it may come any time.
+        kept_waiting = self._wanted & present - {item.track.sid for item in recordable}
+        for item in candidates:
+            if item.track.sid in kept_waiting and not decide(self._policy, [item])[0].subscribe:
+                await self._end_track(item.track.sid, GapReason.UNSUBSCRIBED)
         await self._layers.apply(self._clock.now())
         self._decryption.check()
 
@@ -247,11 +265,11 @@ class RoomRecorder:
             self._decoded.start_track(choice.sid, found[1].kind.value, self.on_tap_frames)
 
     def _recordable(self, track: TrackState) -> bool:
-        if track.sid in self._refused:
+        if track.sid in self._refused | self._unsupported:
             return False
         if self._decoded is not None or is_recordable(track):
             return self._decryption.may_decrypt(track)
-        self._refused.add(track.sid)
+        self._unsupported.add(track.sid)
         log.warning("recording_codec_unsupported", sid=track.sid, mime_type=track.mime_type)
         return False
 

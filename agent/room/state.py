@@ -119,7 +119,8 @@ class UndecryptableTrack:
 class RecordingStatus:
     """The recording in progress, or the last one of this agent.
 
-    `error_code` and `error` tell of the last refusal of the disk; empty where it never refused. While `state` is
+    `error_code` and `error` tell of the last refusal of the disk, or that the recorder's connection was ended for good
+    (tap_error: nothing is recorded any more); empty where nothing went wrong. While `state` is
     storage_error, frames are lost; recording goes on by itself when the disk takes them again. `recorded_s`: seconds
     recorded, pauses left out. `ended_reason`: what closed it, in a word; empty while it runs. `paused`: somebody has
     it paused, whatever else `state` tells of it. `undecryptable` are the tracks that are left out for want of their

@@ -20,6 +20,7 @@ from media.tap.events import (
     SignalEvent,
     SpeakersChanged,
     StreamStateUpdated,
+    SubscriptionAllowed,
     SubscriptionRefused,
     TokenRefreshed,
     VideoLayer,
@@ -128,7 +129,9 @@ def _decode_speakers(response: rtc.SignalResponse) -> list[SignalEvent]:
 
 def _decode_permission(response: rtc.SignalResponse) -> list[SignalEvent]:
     update = response.subscription_permission_update
-    return [] if update.allowed else [SubscriptionRefused(update.track_sid, "not allowed by the publisher")]
+    if update.allowed:
+        return [SubscriptionAllowed(update.track_sid)]
+    return [SubscriptionRefused(update.track_sid, "not allowed by the publisher")]
 
 
 def _decode_subscription(response: rtc.SignalResponse) -> list[SignalEvent]:

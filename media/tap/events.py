@@ -125,6 +125,13 @@ class SubscriptionRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class SubscriptionAllowed:
+    """The publisher of a track allows it again; the server goes on with what was asked for."""
+
+    track_sid: str
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRefreshed:
     """A newer token to reconnect with."""
 
@@ -147,6 +154,7 @@ SignalEvent = (
     | ConnectionQualityUpdated
     | SpeakersChanged
     | SubscriptionRefused
+    | SubscriptionAllowed
     | TokenRefreshed
     | LeaveRequested
 )

@@ -32,6 +32,7 @@ from media.tap.events import (
     SignalEvent,
     SpeakersChanged,
     StreamStateUpdated,
+    SubscriptionAllowed,
     SubscriptionRefused,
     TokenRefreshed,
 )
@@ -69,7 +70,10 @@ class TapListener(Protocol):
         """The server paused or resumed a track for lack of bandwidth."""
 
     def on_tap_refused(self, track_sid: str, reason: str) -> None:
-        """A subscription is not to be had."""
+        """A subscription is not to be had for now."""
+
+    def on_tap_allowed(self, track_sid: str) -> None:
+        """It is again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +349,8 @@ class Tap:
                 self._speakers |= event.speaking
             case SubscriptionRefused():
                 self._listener.on_tap_refused(event.track_sid, event.reason)
+            case SubscriptionAllowed():
+                self._listener.on_tap_allowed(event.track_sid)
             case TokenRefreshed():
                 self._refreshed_token = event.token
             case LeaveRequested():

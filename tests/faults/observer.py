@@ -62,6 +62,9 @@ class Observer:
     def on_tap_refused(self, track_sid: str, reason: str) -> None:
         raise AssertionError(f"the server refused {track_sid}: {reason}")
 
+    def on_tap_allowed(self, track_sid: str) -> None:
+        pass
+
     async def subscribe_to_all(self) -> None:
         """Runs until cancelled."""
         assert self.tap is not None

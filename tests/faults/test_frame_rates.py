@@ -57,6 +57,9 @@ class Counted:
     def on_tap_refused(self, track_sid: str, reason: str) -> None:
         raise AssertionError(f"the server refuses {track_sid}: {reason}")
 
+    def on_tap_allowed(self, track_sid: str) -> None:
+        pass
+
     def video(self) -> str | None:
         tracks = (track for item in self.participants.values() for track in item.tracks)
         return next((track.sid for track in tracks if track.kind is MediaKind.VIDEO), None)

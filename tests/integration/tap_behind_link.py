@@ -55,6 +55,9 @@ class Counter:
     def on_tap_refused(self, track_sid: str, reason: str) -> None:
         raise AssertionError(f"the server refuses {track_sid}: {reason}")
 
+    def on_tap_allowed(self, track_sid: str) -> None:
+        pass
+
 
 async def receive(server: Credentials, room: str, seconds: float, *, feedback: bool) -> None:
     """Record everything in the room, and tell of what comes."""

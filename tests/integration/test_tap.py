@@ -44,6 +44,9 @@ class Ears:
     def on_tap_refused(self, track_sid: str, reason: str) -> None:
         self.refused.append(reason)
 
+    def on_tap_allowed(self, track_sid: str) -> None:
+        pass
+
     def track(self, kind: MediaKind) -> str | None:
         """The SID of the first published track of a kind."""
         tracks = (track for item in self.participants.values() for track in item.tracks)

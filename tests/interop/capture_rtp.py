@@ -100,6 +100,9 @@ class Listener:
     def on_tap_refused(self, track_sid: str, reason: str) -> None:
         raise RuntimeError(f"{track_sid} cannot be captured: {reason}")
 
+    def on_tap_allowed(self, track_sid: str) -> None:
+        pass
+
     async def track(self, kind: MediaKind) -> str:
         """The SID of the first track of a kind, once it is there."""
 

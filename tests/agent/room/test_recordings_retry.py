@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from agent import RecordingPlan, RecordWhen, RoomRequest, load_settings
+from agent.errors import RecordingConflict
 from agent.room import recording, recording_control
 from agent.room.session import RoomSession
 from agent.room.state import ConnectionState, ParticipantState, TrackState
@@ -17,7 +18,7 @@ from agent.room_recordings import RoomRecordings
 from media.clock import SteadyClock
 from media.record.reader import read_recording
 from media.record.recorder import Recording
-from media.tap.tap import TapOptions
+from media.tap.tap import Tap, TapOptions
 from tests.integration.publishing import eventually
 
 NOBODY_LISTENS = "ws://127.0.0.1:1"
@@ -96,5 +97,28 @@ async def test_an_attempt_that_is_under_way_as_the_room_is_left_is_closed_first(
     assert not closing.done()
     go_on.set()
     await closing
+    (folder,) = await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
+    assert read_recording(folder).ended_reason == "left"
+
+
+async def test_a_recording_that_just_begins_as_the_room_is_left_does_not_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joining = asyncio.Event()
+
+    async def slow_join(_tap: Tap) -> None:
+        joining.set()
+        await asyncio.sleep(30)
+
+    monkeypatch.setattr(Tap, "start", slow_join)
+    recordings = recordings_in(tmp_path, lambda: "token")
+    starting = asyncio.create_task(recordings.start())
+    await joining.wait()
+    await recordings.aclose()
+    with pytest.raises(RecordingConflict, match="being left"):
+        await starting
+    with pytest.raises(RecordingConflict, match="being left"):
+        await recordings.start()
+    assert recordings.recorder is None
     (folder,) = await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
     assert read_recording(folder).ended_reason == "left"

@@ -131,3 +131,6 @@ class Told:
 
     def on_tap_refused(self, track_sid: str, reason: str) -> None:
         """Nothing is refused."""
+
+    def on_tap_allowed(self, track_sid: str) -> None:
+        """Nothing is allowed anew."""
