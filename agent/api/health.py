@@ -16,12 +16,14 @@ open_router = APIRouter(tags=["health"])
 router = APIRouter(route_class=GuardedRoute, tags=["health"])
 
 
+@open_router.head("/healthz", include_in_schema=False)
 @open_router.get("/healthz", response_class=PlainTextResponse)
 async def healthz() -> str:
     """Whether the process answers: "ok"."""
     return "ok"
 
 
+@open_router.head("/readyz", include_in_schema=False)
 @open_router.get(
     "/readyz",
     response_class=PlainTextResponse,

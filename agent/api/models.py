@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from agent.room.publish_options import PublishOptions, VideoCodec
 from agent.room.recording_plan import LayerPolicy, RecordingPlan, RecordWhen, StopConditions
@@ -213,6 +213,21 @@ class StartRoomBody(Body):
     e2ee_participant_keys: dict[Identity, EncryptionKeyText] = Field(
         default_factory=dict, max_length=1000, description="keys of single participants, by identity"
     )
+
+    @model_validator(mode="after")
+    def _check_record(self) -> Self:
+        if self._begins_by_itself and "record" in self.model_fields_set and not self.record:
+            raise ValueError("record is false, but recording_plan.when has a recording begin; leave one of them out")
+        return self
+
+    @property
+    def _begins_by_itself(self) -> bool:
+        return self.recording_plan is not None and self.recording_plan.when != "now"
+
+    @property
+    def records(self) -> bool:
+        """Whether a recording is asked for: now, by its plan, or one that goes on."""
+        return self.record or self._begins_by_itself or self.recording_id is not None
 
     def options(self, publish: str | None) -> RoomOptions:
         """The options that this describes; `publish` is the source, resolved."""

@@ -29,7 +29,7 @@ async def start_room(body: StartRoomBody, service: Service, caller: Caller, resp
     publish = await asyncio.to_thread(resolve_source, service.sources_dir, body.publish) if body.publish else None
     if body.recording_id is not None:
         await asyncio.to_thread(check_continues, service.recordings_dir, body.recording_id, body.room)
-    view = await service.rooms.start_room(body.options(publish), record=body.record or body.recording_id is not None)
+    view = await service.rooms.start_room(body.options(publish), record=body.records)
     response.headers["Location"] = f"/v1/rooms/{quote(body.room, safe='')}"
     return view
 

@@ -28,6 +28,7 @@ class RoomhandProcess:
         with self.log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",
                 "-c",
                 "from agent.cli import main; main()",
                 *self._arguments,
@@ -36,6 +37,7 @@ class RoomhandProcess:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 preexec_fn=end_with_parent,
+                start_new_session=True,  # Ctrl-C is the demo's: it ends them in order
             )
         return self
 

@@ -33,8 +33,11 @@ from media.clock import SteadyClock
 from media.export.queue import ExportQueue
 from media.record.storage import make_directory, translated
 
-ROOM_COMMAND = (sys.executable, "-m", "agent.service.room_process")
-EXPORT_COMMAND = (sys.executable, "-m", "agent.service.export_process")
+SAME_SIGNAL_S = 1.0
+# -P: what lies in the current folder (an agent.py, say) is not taken for ours.
+MODULE = ("-P", "-m")
+ROOM_COMMAND = (sys.executable, *MODULE, "agent.service.room_process")
+EXPORT_COMMAND = (sys.executable, *MODULE, "agent.service.export_process")
 
 log = structlog.get_logger(__name__)
 
@@ -78,9 +81,13 @@ async def run_service(
 
 
 class _Stop:
-    """The first signal asks for a drain, the second for an end at once."""
+    """The first signal asks for a drain, a second one for an end at once.
+
+    Within `SAME_SIGNAL_S` it is the same one: whoever started us may pass on what our group was told anyway.
+    """
 
     def __init__(self) -> None:
+        self._first_at = 0.0
         self.wanted = asyncio.Event()
         self.at_once = asyncio.Event()
 
@@ -97,7 +104,12 @@ class _Stop:
                 loop.remove_signal_handler(number)
 
     def _signalled(self) -> None:
-        (self.at_once if self.wanted.is_set() else self.wanted).set()
+        now = asyncio.get_running_loop().time()
+        if not self.wanted.is_set():
+            self._first_at = now
+            self.wanted.set()
+        elif now - self._first_at > SAME_SIGNAL_S:
+            self.at_once.set()
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:

@@ -14,6 +14,7 @@ BACKOFF_FIRST_S = 0.5  # short: the room's media is lost meanwhile
 BACKOFF_FACTOR = 2.0
 BACKOFF_LONGEST_S = 30.0  # a server that is back is joined within half a minute
 HEALTHY_AFTER_S = 60.0  # longer than any start, so a crash loop never looks healthy
+LATE_TICK_S = 1.0  # ticks come every 0.1 s; where one is later, all that is run here may have stood still
 REPORT_TIMEOUT_S = 30.0  # reports come each second; a process silent for so long hangs
 FIRST_REPORT_TIMEOUT_S = 180.0  # loading takes 2 s, and on a machine with no CPU to spare a minute or more
 
@@ -27,6 +28,7 @@ PERMANENT_CODES = frozenset(
         "source_unreadable",
         "unsupported_codec",
         "recording_damaged",
+        "invalid_encryption_key",
     }
 )
 # LiveKit's DisconnectReason, lower case. Somebody ended the room or removed us on purpose:
@@ -69,6 +71,7 @@ class RoomSupervisionState:
     reason: str = ""
     error: ErrorReport | None = None
     gone: bool = False
+    ticked_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,10 @@ def _silence_allowed_s(state: RoomSupervisionState) -> float:
 
 
 def _ticked(state: RoomSupervisionState, now: float) -> tuple[RoomSupervisionState, tuple[Action, ...]]:
+    absent_s = 0.0 if state.ticked_at is None else now - state.ticked_at
+    state = replace(state, ticked_at=now)
+    if absent_s > LATE_TICK_S:
+        state = replace(state, reported_at=min(now, state.reported_at + absent_s))
     if state.phase is Phase.BACKING_OFF and state.restart_at is not None and now >= state.restart_at:
         # reported_at moves too: the hang watch must not count the pause.
         again = replace(state, phase=Phase.STARTING, restarts=state.restarts + 1, restart_at=None, reported_at=now)

@@ -39,7 +39,7 @@ def run_child(request: JsonObject, on_progress: Callable[[float], None], cancell
     Raises StepFailed with the child's error, ExportCancelled (the child is gone then), ChildDied.
     """
     with subprocess.Popen(
-        [sys.executable, "-m", "media.process.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-P", "-m", "media.process.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None

@@ -79,7 +79,7 @@ def ensure_worker(database: Path, *, idle_exit_s: float = 60.0) -> None:
     """
     if WorkerLock(database).is_held():
         return
-    command = [sys.executable, "-m", "media.export.worker", str(database), "--idle-exit-s", str(idle_exit_s)]
+    command = [sys.executable, "-P", "-m", "media.export.worker", str(database), "--idle-exit-s", str(idle_exit_s)]
     with database.with_name(database.name + ".log").open("ab") as log_file:
         # The shell ends at once, so the worker is nobody's child here and leaves no zombie.
         subprocess.run(

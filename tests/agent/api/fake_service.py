@@ -58,6 +58,7 @@ class FakeRooms:
     views: dict[str, RoomView] = field(default_factory=dict)
     commands: list[Command] = field(default_factory=list)
     started: list[RoomOptions] = field(default_factory=list)
+    asked: list[tuple[RoomOptions, bool]] = field(default_factory=list)
     fault: RoomFault | None = None
     draining: bool = False
 
@@ -78,6 +79,7 @@ class FakeRooms:
         if options.room in self.views:
             raise RoomConflict("it runs already")
         self.started.append(options)
+        self.asked.append((options, record))
         self.views[options.room] = _view(options.room)
         return self.views[options.room]
 

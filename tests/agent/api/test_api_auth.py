@@ -114,6 +114,8 @@ async def test_what_is_open_tells_nothing(api: FakeService) -> None:
         health = await client.get("/healthz")
         ready = await client.get("/readyz")
         assert (health.status_code, health.text, ready.status_code, ready.text) == (200, "ok", 200, "ready")
+        heads = [await client.head(path) for path in ("/healthz", "/readyz")]
+        assert [(head.status_code, head.text) for head in heads] == [(200, "")] * 2
         api.rooms.draining = True
         ready = await client.get("/readyz")
         assert (ready.status_code, ready.text) == (503, "draining")

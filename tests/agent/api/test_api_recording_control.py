@@ -39,6 +39,17 @@ async def test_a_room_is_started_with_a_policy_and_a_plan(api: FakeService) -> N
     assert (options.record_policy, options.recording_plan) == (WANTED_POLICY, WANTED_PLAN)
 
 
+async def test_a_plan_by_which_a_recording_begins_asks_for_one(api: FakeService) -> None:
+    body = {"room": "a", "recording_plan": {"when": "published"}}
+    async with api.client(bearer()) as client:
+        assert (await client.post("/v1/rooms", json=body)).status_code == 201
+        refused = await client.post("/v1/rooms", json=body | {"room": "b", "record": False})
+        assert refused.status_code == 422
+        assert "record is false" in refused.text
+        assert (await client.post("/v1/rooms", json={"room": "c", "recording_plan": {"when": "now"}})).is_success
+    assert [(options.room, record) for options, record in api.rooms.asked] == [("a", True), ("c", False)]
+
+
 async def test_a_recording_is_started_changed_paused_and_resumed(api: FakeService) -> None:
     async with api.client(bearer()) as client:
         started = await client.post(PATH, json={"policy": POLICY, "plan": PLAN, "paused": True})

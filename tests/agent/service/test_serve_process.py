@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ from agent.config import Settings, load_settings
 from agent.credentials import Credentials
 from agent.errors import InvalidSettings, PortInUse
 from agent.service.http_server import address_of, bind
-from agent.service.serve import run_service
+from agent.service.serve import EXPORT_COMMAND, ROOM_COMMAND, SAME_SIGNAL_S, run_service
 from agent.tokens import ServiceGrants, mint_service_token
 
 PROGRAM = Path(__file__).with_name("fake_serve.py")
@@ -144,6 +145,9 @@ async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         async with asyncio.timeout(WAIT_S):
             while not service.logged("draining"):  # noqa: ASYNC110 - it happens in another process
                 await asyncio.sleep(0.02)
+        service.process.send_signal(signal.SIGTERM)  # the same Ctrl-C, passed on by who started us
+        await asyncio.sleep(SAME_SIGNAL_S + 0.2)
+        assert not service.logged("drain_cut_short")
         service.process.send_signal(signal.SIGTERM)
         # Well before the room's minute; the drain timeout of 10 s would end it too, but says so.
         assert await asyncio.wait_for(service.process.wait(), WAIT_S) == 0
@@ -151,6 +155,25 @@ async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         assert not service.logged("room_process_killed")
     with pytest.raises(ProcessLookupError):
         os.kill(started["process_id"], 0)
+
+
+@pytest.mark.parametrize("command", [ROOM_COMMAND, EXPORT_COMMAND])
+def test_a_program_of_that_name_in_the_current_folder_is_not_taken_for_ours(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    for name in ("agent.py", "media.py"):
+        (tmp_path / name).write_text("raise SystemExit('somebody else was run')")
+    settings = {**environment(tmp_path), "LIVEKIT_URL": ""}  # it ends for want of one, or for want of anything to do
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=settings, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            said = process.communicate(timeout=5)[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said = process.communicate()[1]
+    assert b"somebody else" not in said
+    assert b"not a package" not in said
 
 
 @pytest.fixture

@@ -89,7 +89,8 @@ def test_a_room_that_was_deleted_is_gone_and_a_taken_identity_fails() -> None:
 
 def test_a_silent_process_is_killed_once_per_silence() -> None:
     state = run(running_at(0.0), (ProcessReported(running=False), 5.0))
-    assert step(state, Tick(), 5.0 + REPORT_TIMEOUT_S)[1] == ()
+    state, actions = step(state, Tick(), 5.0 + REPORT_TIMEOUT_S)
+    assert actions == ()
     state, actions = step(state, Tick(), 5.1 + REPORT_TIMEOUT_S)
     assert actions == (Action.KILL,)
     assert step(state, Tick(), 6.0 + REPORT_TIMEOUT_S)[1] == ()
@@ -101,6 +102,17 @@ def test_a_process_that_loads_is_given_more_time_than_one_that_had_something_to_
     assert step(loading, Tick(), 10.1 + FIRST_REPORT_TIMEOUT_S)[1] == (Action.KILL,)
     joining = run(loading, (ProcessReported(running=False), 20.0))
     assert step(joining, Tick(), 20.1 + REPORT_TIMEOUT_S)[1] == (Action.KILL,)
+
+
+def test_what_stood_still_together_with_its_supervisor_is_not_silent() -> None:
+    state = run(running_at(0.0), (Tick(), 5.0))
+    thawed_at = 5.0 + 10 * REPORT_TIMEOUT_S
+    state, actions = step(state, Tick(), thawed_at)
+    assert actions == ()
+    for tenth in range(1, 10 * (int(REPORT_TIMEOUT_S) - 5) + 1):
+        state, actions = step(state, Tick(), thawed_at + tenth / 10)
+        assert actions == ()
+    assert step(state, Tick(), thawed_at + REPORT_TIMEOUT_S - 4.5)[1] == (Action.KILL,), "it was silent before"
 
 
 def test_a_pause_does_not_count_as_silence() -> None:
