@@ -38,6 +38,13 @@ class BitReader:
                 raise RtpError("a parameter set holds an impossible number; wait for a key frame")
         return (1 << zeros) - 1 + self.bits(zeros)
 
+    def identifier(self, most: int) -> int:
+        """ue(v) of a parameter set's id, `most` at most: whoever makes up others has none of them kept."""
+        found = self.unsigned()
+        if found > most:
+            raise RtpError("a parameter set has an id that the standard does not know; wait for a key frame")
+        return found
+
     def signed(self) -> int:
         """Signed Exp-Golomb code, se(v)."""
         code = self.unsigned()

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from media.bitstream.bits import BitReader, unescape
 from media.errors import RtpError
 
+_MOST_SPS, _MOST_PPS = 31, 255
+"""Ids (sections 7.4.2.1.1 and 7.4.2.2)."""
+
 # Profiles whose SPS carries the chroma format and scaling matrices (section 7.3.2.1.1).
 _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 
@@ -36,7 +39,7 @@ def parse_sps(nal: bytes) -> SequenceParameterSet:
     reader = BitReader(unescape(nal[1:]))
     profile = reader.bits(8)
     reader.bits(16)  # constraint flags, level
-    identifier = reader.unsigned()
+    identifier = reader.identifier(_MOST_SPS)
     coded = _read_format(reader) if profile in _HIGH_PROFILES else _Format()
     reader.unsigned()  # log2_max_frame_num_minus4
     _skip_picture_order(reader)
@@ -65,7 +68,7 @@ def parse_sps(nal: bytes) -> SequenceParameterSet:
 def parse_pps_ids(nal: bytes) -> tuple[int, int]:
     """(pic_parameter_set_id, seq_parameter_set_id) of a picture parameter set NAL unit."""
     reader = BitReader(unescape(nal[1:32]))
-    return reader.unsigned(), reader.unsigned()
+    return reader.identifier(_MOST_PPS), reader.identifier(_MOST_SPS)
 
 
 def parse_slice_pps_id(nal: bytes) -> int:

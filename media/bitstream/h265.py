@@ -8,6 +8,9 @@ from media.errors import RtpError
 NAL_VPS, NAL_SPS, NAL_PPS = 32, 33, 34
 """Types of the parameter sets (table 7-1)."""
 
+_MOST_SPS, _MOST_PPS = 15, 63
+"""Ids (sections 7.4.3.2.1 and 7.4.3.3.1)."""
+
 _HEADER_BYTES = 2
 _IDS_BYTES = 32
 """Ids come first: no more of a PPS or a slice has to be unescaped."""
@@ -50,7 +53,7 @@ def parse_sps(nal: bytes) -> H265SequenceParameterSet:
     nesting = reader.flag()
     profile_tier_level = reader.bits(96).to_bytes(12)
     _skip_sub_layers(reader, sub_layers - 1)
-    identifier = reader.unsigned()
+    identifier = reader.identifier(_MOST_SPS)
     chroma_format = reader.unsigned()
     separate_planes = chroma_format == 3 and reader.flag()
     width, height = reader.unsigned(), reader.unsigned()
@@ -71,7 +74,7 @@ def parse_sps(nal: bytes) -> H265SequenceParameterSet:
 def parse_pps_ids(nal: bytes) -> tuple[int, int]:
     """(pps_pic_parameter_set_id, pps_seq_parameter_set_id) of a picture parameter set NAL unit."""
     reader = BitReader(unescape(nal[_HEADER_BYTES:_IDS_BYTES]))
-    return reader.unsigned(), reader.unsigned()
+    return reader.identifier(_MOST_PPS), reader.identifier(_MOST_SPS)
 
 
 def parse_slice_pps_id(nal: bytes) -> int:

@@ -14,9 +14,6 @@ from media.rtp.receive_statistics import ReceiveStatistics
 from media.rtp.rtcp import ntp_to_unix
 from media.rtp.timeline import RtpTimeline
 
-# livekit-server closes a video track with key frames of 8x8 (VP8) or 2x2 (H.264) pixels.
-_BLANK_FRAME_SIZE = 16
-
 
 class FrameAssembler:
     """Depacketises frames, places them in time, and holds video back until a sync sample.
@@ -172,7 +169,7 @@ class FrameAssembler:
         return True
 
     def _accept_sync_sample(self, assembled: Assembled) -> bool:
-        if self._drop_blank_frames and _is_blank(assembled):
+        if self._drop_blank_frames and assembled.is_blank:
             # Nothing may refer to it: go on with a sync sample of the real picture.
             self._statistics.blank_frames_dropped += 1
             self._keyframes.sync_sample()
@@ -182,10 +179,6 @@ class FrameAssembler:
         self._awaiting_sync = False
         self._keyframes.sync_sample()
         return True
-
-
-def _is_blank(assembled: Assembled) -> bool:
-    return 0 < assembled.width <= _BLANK_FRAME_SIZE and 0 < assembled.height <= _BLANK_FRAME_SIZE
 
 
 def _capture_time(value: bytes | None) -> float | None:

@@ -171,13 +171,20 @@ def pack_nack_items(sequence_numbers: Iterable[int]) -> Iterator[tuple[int, int]
         yield pid, blp
 
 
+_MOST_NAMED = 255
+
+
 def build_pli(sender_ssrc: int, media_ssrc: int) -> bytes:
     """A Picture Loss Indication (RFC 4585 section 6.3.1)."""
     return _pack(_PAYLOAD_FEEDBACK, _PICTURE_LOSS_INDICATION, _FEEDBACK.pack(sender_ssrc, media_ssrc))
 
 
 def build_remb(sender_ssrc: int, bitrate_bps: int, media_ssrcs: tuple[int, ...]) -> bytes:
-    """A Receiver Estimated Maximum Bitrate (draft-alvestrand-rmcat-remb-03 section 2.2)."""
+    """A Receiver Estimated Maximum Bitrate (draft-alvestrand-rmcat-remb-03 section 2.2).
+
+    It is of all media, whichever streams it names: of more than 255 the others are left out.
+    """
+    media_ssrcs = media_ssrcs[:_MOST_NAMED]
     exponent = max(0, bitrate_bps.bit_length() - 18)
     rate = exponent << 18 | bitrate_bps >> exponent
     body = _FEEDBACK.pack(sender_ssrc, 0) + b"REMB" + _WORD.pack(len(media_ssrcs) << 24 | rate)

@@ -4,6 +4,8 @@ from media.rtp.sequence import TimestampUnwrapper
 
 # RTP time that runs this far from arrival time is a sender that restarted, not a pause.
 TIMESTAMP_JUMP_S = 30.0
+_MOST_BEHIND_S = 4 * TIMESTAMP_JUMP_S  # of a way that stood still: what it held comes at once
+_FORGOTTEN = 0.01  # of the time that passes: no sender's clock is that wrong
 
 _CYCLE = 1 << 32
 
@@ -13,15 +15,17 @@ class RtpTimeline:
 
     A pause keeps its length: RTP time and arrival time agree then, even past a wrap of the 32-bit
     timestamp. Where RTP time goes back, or leaps 30 s or more that arrival time does not show, the
-    sender started anew: the line goes on by the arrival time that passed, and `resets` counts it.
+    sender started anew: the line goes on by the arrival time that passed, and `resets` counts it. So it does where many
+    small leaps add up to as much.
     """
 
-    __slots__ = ("_clock_rate", "_last_arrival", "_offset", "_resume_from", "_unwrapper", "resets")
+    __slots__ = ("_ahead_s", "_clock_rate", "_last_arrival", "_offset", "_resume_from", "_unwrapper", "resets")
 
     def __init__(self, clock_rate: int) -> None:
         self._clock_rate = clock_rate
         self._unwrapper = TimestampUnwrapper()
         self._last_arrival = 0.0
+        self._ahead_s = 0.0
         self._offset = 0
         self._resume_from: int | None = None
         self.resets = 0
@@ -49,6 +53,8 @@ class RtpTimeline:
         jump = TIMESTAMP_JUMP_S * self._clock_rate
         if 0 <= step < jump and elapsed_s < TIMESTAMP_JUMP_S:
             unwrapper.last = last + step
+            if self._runs_away(step, elapsed_s):
+                self._begin_anew(step, elapsed_s * self._clock_rate)
             return last + step + self._offset
         return self._place_far(step, last, max(0.0, elapsed_s * self._clock_rate))
 
@@ -68,6 +74,20 @@ class RtpTimeline:
         self._offset = value - timestamp
         return value
 
+    def _runs_away(self, step: int, elapsed_s: float) -> bool:
+        """Whether RTP time is far ahead of arrival time, though no single step was large."""
+        ahead_s = self._ahead_s + step / self._clock_rate - elapsed_s
+        if ahead_s > 0:
+            ahead_s = max(0.0, ahead_s - _FORGOTTEN * max(0.0, elapsed_s))
+        if ahead_s >= TIMESTAMP_JUMP_S:
+            return True
+        self._ahead_s = max(-_MOST_BEHIND_S, ahead_s)
+        return False
+
+    def _begin_anew(self, step: int, elapsed_ticks: float) -> None:
+        self.resets += 1
+        self._offset += max(1, round(elapsed_ticks)) - step
+
     def _place_far(self, step: int, last: int, elapsed_ticks: float) -> int:
         """A step back or far ahead: a pause when arrival time agrees, else a restart."""
         jump = TIMESTAMP_JUMP_S * self._clock_rate
@@ -76,6 +96,7 @@ class RtpTimeline:
             step += cycles * _CYCLE
         self._unwrapper.last = last + step
         if step < 0 or (step >= jump and abs(step - elapsed_ticks) >= jump):
-            self.resets += 1
-            self._offset += max(1, round(elapsed_ticks)) - step
+            self._begin_anew(step, elapsed_ticks)
+        elif elapsed_ticks > step:
+            self._ahead_s = max(-_MOST_BEHIND_S, self._ahead_s + (step - elapsed_ticks) / self._clock_rate)
         return self._unwrapper.last + self._offset

@@ -16,6 +16,7 @@ _RUN_MAX = (1 << 13) - 1
 _VECTOR_LENGTH = 7  # two-bit symbols in a 14-bit vector
 # A receiver that was silent for longer starts anew: numbers in between are not worth their chunks.
 _STATUS_MAX = 4096
+_TOLD_MOST = 400  # at 2.3 bytes each at most
 _INTERVAL_S = 0.1  # within the draft's 50 to 250 ms
 
 
@@ -91,17 +92,25 @@ class ArrivalRecorder:
         self._highest = max(self._highest, extended)
         self._arrivals.setdefault(extended, arrival_time)
 
-    def take_due(self, now: float) -> tuple[int, dict[int, float]]:
-        """What `build_transport_feedback` needs since the last time, once in 100 ms; no arrivals: nothing is due.
+    def take_due(self, now: float) -> list[tuple[int, dict[int, float]]]:
+        """What `build_transport_feedback` needs since the last time, for each packet of it; nothing within 100 ms.
 
-        Numbers missing after the last feedback's are told with this one.
+        Numbers missing after the last feedback's are told with this one. A packet tells of so few that it passes
+        everywhere, also where all that came while the process stood still is told at once.
         """
         if now < self._due or not self._arrivals:
-            return 0, {}
+            return []
         self._due = now + _INTERVAL_S
         oldest = self._highest - _STATUS_MAX
         arrivals = {number: at for number, at in self._arrivals.items() if number > oldest}
         base = max(oldest + 1, min(self._next, *arrivals, self._highest))
         self._arrivals = {}
         self._next = self._highest + 1
-        return base, arrivals
+        told = []
+        while arrivals:
+            part = {number: at for number, at in arrivals.items() if number < base + _TOLD_MOST}
+            arrivals = {number: at for number, at in arrivals.items() if number >= base + _TOLD_MOST}
+            if part:
+                told.append((base, part))
+            base += _TOLD_MOST
+        return told

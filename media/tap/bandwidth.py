@@ -161,11 +161,11 @@ class TransportWideFeedback:
         """The arrivals since the last feedback; the server takes it through any of its video tracks."""
         if not video_ssrcs:
             return []
-        base, arrivals = self._recorder.take_due(now)
-        if not arrivals:
-            return []
-        count, self._count = self._count, self._count + 1
-        return [build_transport_feedback(local_ssrc, video_ssrcs[0], base, arrivals, count)]
+        told = []
+        for base, arrivals in self._recorder.take_due(now):
+            told.append(build_transport_feedback(local_ssrc, video_ssrcs[0], base, arrivals, self._count))
+            self._count += 1
+        return told
 
 
 def negotiated_feedback(offer: Offer) -> BandwidthFeedback | None:

@@ -6,6 +6,8 @@ from typing import NamedTuple, Protocol
 from media.frames import Codec
 from media.rtp.packet import RtpPacket
 
+_BLANK_FRAME_SIZE = 16
+
 
 class Assembled(NamedTuple):
     """A frame without its times. `width` and `height` are 0 where the frame does not carry them."""
@@ -14,6 +16,11 @@ class Assembled(NamedTuple):
     sync_sample: bool
     width: int = 0
     height: int = 0
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether it is livekit-server's: it closes a video with key frames of 8x8 (VP8) or 2x2 (H.264) pixels."""
+        return 0 < self.width <= _BLANK_FRAME_SIZE and 0 < self.height <= _BLANK_FRAME_SIZE
 
 
 Decrypt = Callable[[Codec, bytes], bytes | None]

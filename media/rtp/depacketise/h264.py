@@ -81,17 +81,23 @@ class H264Depacketiser(NalDepacketiser):
     def _assemble(self, nals: list[bytes]) -> Assembled | None:
         sync_sample = False
         has_picture = False
+        before = self._sps, self._pps
         for nal in nals:
             nal_type = nal[0] & _TYPE_MASK
             if nal_type in _PICTURE_TYPES:
                 has_picture = True
                 sync_sample = sync_sample or nal_type == _IDR_SLICE
             elif nal_type in {_SPS, _PPS}:
+                if self._sps is before[0]:
+                    self._sps, self._pps = self._sps.copy(), self._pps.copy()
                 self._remember(nal)
         if not has_picture:
             return None
         if sync_sample:
-            return self._assemble_idr(nals)
+            assembled = self._assemble_idr(nals)
+            if assembled.is_blank:  # the server's: a sender that told its own once goes on with those
+                self._sps, self._pps = before
+            return assembled
         return Assembled(with_lengths(nals), sync_sample=False)
 
     def _assemble_idr(self, nals: list[bytes]) -> Assembled:

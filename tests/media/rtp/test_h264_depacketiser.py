@@ -190,9 +190,45 @@ def test_any_payloads_are_read_or_refused(payloads: list[tuple[int, bytes]]) -> 
     assert assembled is None or isinstance(assembled.data, bytes)
 
 
+BLANK_SPS = bytes.fromhex("6742c01f0fd91f888884000003000400000300c83c60c920")
+BLANK_PPS = bytes.fromhex("6887cb83cb20")
+
+
 def test_the_blank_frame_of_the_server_is_two_pixels_wide() -> None:
-    parsed = parse_sps(bytes.fromhex("6742c01f0fd91f888884000003000400000300c83c60c920"))
+    parsed = parse_sps(BLANK_SPS)
     assert (parsed.width, parsed.height) == (2, 2)
+
+
+def test_a_sender_that_told_its_parameter_sets_once_goes_on_after_the_servers_blank_frame() -> None:
+    h264 = H264Depacketiser()
+    before = h264.assemble(packets_of([SPS, PPS, IDR]))
+    blank = h264.assemble(packets_of([BLANK_SPS, BLANK_PPS, IDR]))
+    assert blank is not None
+    assert blank.is_blank
+    after = h264.assemble(packets_of([IDR]))
+    assert after == before
+
+
+def test_parameter_sets_whose_ids_somebody_made_up_are_refused() -> None:
+    def exp_golomb(number: int) -> str:
+        digits = f"{number + 1:b}"
+        return "0" * (len(digits) - 1) + digits
+
+    def set_of(header: bytes, bits: str) -> bytes:
+        bits += "0" * (-len(bits) % 8)
+        return header + int(bits, 2).to_bytes(len(bits) // 8)
+
+    size = exp_golomb(0) * 3 + exp_golomb(1) + "0" + exp_golomb(39) + exp_golomb(29) + "110" + "01"
+    for number in (31, 32, 10**6):
+        sps = set_of(b"\x67", "01000010" + "0" * 16 + exp_golomb(number) + size)
+        pps = set_of(b"\x68", exp_golomb(number) + exp_golomb(number))
+        if number <= 31:
+            assert parse_sps(sps).identifier == number
+            assert parse_pps_ids(pps) == (number, number)
+            continue
+        for refused in (sps, pps):
+            with pytest.raises(RtpError, match="id that the standard does not know"):
+                H264Depacketiser([refused])
 
 
 @pytest.mark.parametrize(

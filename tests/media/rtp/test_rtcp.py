@@ -138,6 +138,12 @@ def test_a_nack_packs_seventeen_into_one_item() -> None:
     assert list(rtcp.pack_nack_items(numbers)) == [(65_530, 0xFFFF), (11, 0)]
 
 
+def test_a_remb_names_as_many_streams_as_it_can() -> None:
+    (remb,) = aiortc.rtp.RtcpPacket.parse(rtcp.build_remb(1, 4_160_000, tuple(range(300))))
+    assert isinstance(remb, aiortc.rtp.RtcpPsfbPacket)
+    assert aiortc.rtp.unpack_remb_fci(remb.fci) == (4_160_000, list(range(255)))
+
+
 def test_aiortc_reads_our_pli_and_remb() -> None:
     (pli,) = aiortc.rtp.RtcpPacket.parse(rtcp.build_pli(1, 2))
     assert isinstance(pli, aiortc.rtp.RtcpPsfbPacket)

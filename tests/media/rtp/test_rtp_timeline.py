@@ -106,3 +106,29 @@ def test_after_a_step_back_time_goes_on_by_at_least_a_tick() -> None:
     timeline = RtpTimeline(CLOCK_RATE)
     timeline.place(1000, START)
     assert timeline.place(500, START) == 1001
+
+
+def test_small_leaps_that_add_up_to_what_arrival_does_not_show_are_resets_too() -> None:
+    timeline = RtpTimeline(CLOCK_RATE)
+    places = [timeline.place(29 * CLOCK_RATE * n & 0xFFFF_FFFF, START + n * 0.02) for n in range(500)]
+    assert places == sorted(places)
+    assert places[-1] - places[0] < 60 * CLOCK_RATE, "ten seconds passed"
+    assert timeline.resets > 400
+
+
+def test_a_way_that_stood_still_and_gives_all_that_it_held_at_once_is_none() -> None:
+    timeline = RtpTimeline(CLOCK_RATE)
+    arrivals = [START + max(n / 30, 60.0 if n > 300 else 0.0) for n in range(4000)]  # from 10 s to 60 s nothing came
+    for n, arrival in enumerate(arrivals):
+        assert timeline.place(3000 * n, arrival) == 3000 * n
+    assert timeline.resets == 0
+
+
+@given(st.floats(-0.005, 0.005))
+@settings(max_examples=20)
+def test_a_clock_that_is_somewhat_wrong_is_none_for_days(wrong: float) -> None:
+    timeline = RtpTimeline(CLOCK_RATE)
+    for n in range(0, 3 * 86_400, 20):
+        ticks = round(n * CLOCK_RATE * (1 + wrong))
+        assert timeline.place(ticks & 0xFFFF_FFFF, START + n) == ticks
+    assert timeline.resets == 0

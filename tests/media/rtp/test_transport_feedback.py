@@ -78,13 +78,13 @@ def test_a_long_run_takes_one_chunk() -> None:
 
 def test_feedback_is_due_once_in_100_ms_and_tells_of_losses_between() -> None:
     recorder = ArrivalRecorder()
-    assert recorder.take_due(5.0) == (0, {})
+    assert recorder.take_due(5.0) == []
     recorder.receive(0xFFFE, 5.0)
     recorder.receive(0xFFFF, 5.01)
-    assert recorder.take_due(5.02) == (0x1FFFE, {0x1FFFE: 5.0, 0x1FFFF: 5.01})
+    assert recorder.take_due(5.02) == [(0x1FFFE, {0x1FFFE: 5.0, 0x1FFFF: 5.01})]
     recorder.receive(2, 5.03)
-    assert recorder.take_due(5.1) == (0, {})
-    assert recorder.take_due(5.12) == (0x20000, {0x20002: 5.03})
+    assert recorder.take_due(5.1) == []
+    assert recorder.take_due(5.12) == [(0x20000, {0x20002: 5.03})]
 
 
 def test_a_late_packet_is_told_after_all_and_a_repeated_one_once() -> None:
@@ -95,7 +95,7 @@ def test_a_late_packet_is_told_after_all_and_a_repeated_one_once() -> None:
     recorder.receive(11, 1.05)
     recorder.receive(13, 1.06)
     recorder.receive(13, 1.07)
-    assert recorder.take_due(1.2) == (0x1000B, {0x1000B: 1.05, 0x1000D: 1.06})
+    assert recorder.take_due(1.2) == [(0x1000B, {0x1000B: 1.05, 0x1000D: 1.06})]
 
 
 def test_a_long_silence_is_not_told_packet_by_packet() -> None:
@@ -103,6 +103,17 @@ def test_a_long_silence_is_not_told_packet_by_packet() -> None:
     recorder.receive(0, 1.0)
     recorder.take_due(1.0)
     recorder.receive(20_000, 9.0)
-    base, arrivals = recorder.take_due(9.0)
+    ((base, arrivals),) = recorder.take_due(9.0)
     assert arrivals == {0x10000 + 20_000: 9.0}
     assert 0x10000 + 20_000 - base < 4096
+
+
+def test_what_came_while_the_process_stood_still_is_told_in_packets_that_pass() -> None:
+    recorder = ArrivalRecorder()
+    for number in range(1500):
+        if number % 7:
+            recorder.receive(number, 1.0 + number * 0.1)  # far apart: two bytes each
+    told = recorder.take_due(200.0)
+    packets = [build_transport_feedback(1, 2, base, arrivals, count) for count, (base, arrivals) in enumerate(told)]
+    assert max(map(len, packets)) < 1100
+    assert [number for _, arrivals in told for number in arrivals] == [0x10000 + n for n in range(1500) if n % 7]
