@@ -2,9 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agent.credentials import Credentials
@@ -23,6 +23,14 @@ def _livekit(name: str) -> AliasChoices:
 def _none_if_empty(value: object) -> object:
     """An empty variable is no limit."""
     return None if value == "" else value
+
+
+def _home_expanded(value: object) -> object:
+    """No shell expands `~` in an env file."""
+    return Path(value).expanduser() if isinstance(value, str | Path) else value
+
+
+Folder = Annotated[Path, BeforeValidator(_home_expanded)]
 
 
 class Settings(BaseSettings):
@@ -44,14 +52,14 @@ class Settings(BaseSettings):
     e2ee_key: SecretStr = Field(
         SecretStr(""), description="key of rooms with end-to-end encryption: a passphrase, or base64: and a raw key"
     )
-    recordings_dir: Path = Field(Path("recordings"), description="where recordings are written")
-    exports_dir: Path = Field(Path("exports"), description="where the API's exports are written")
-    sources_dir: Path = Field(Path("sources"), description="files that callers of the API may have published")
-    state_dir: Path = Field(
+    recordings_dir: Folder = Field(Path("recordings"), description="where recordings are written")
+    exports_dir: Folder = Field(Path("exports"), description="where the API's exports are written")
+    sources_dir: Folder = Field(Path("sources"), description="files that callers of the API may have published")
+    state_dir: Folder = Field(
         default_factory=lambda: _xdg("XDG_STATE_HOME", ".local/state"),
         description="export queue and other state that outlives a process",
     )
-    cache_dir: Path = Field(
+    cache_dir: Folder = Field(
         default_factory=lambda: _xdg("XDG_CACHE_HOME", ".cache"), description="built LiveKit server"
     )
     segment_duration_s: Annotated[float, Field(ge=1, le=60)] = Field(
@@ -73,6 +81,12 @@ class Settings(BaseSettings):
     drain_timeout_s: Annotated[float, Field(ge=1, le=600)] = Field(
         20.0, description="how long `serve` lets rooms finish on SIGTERM"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_folder_is_none(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """As if it were not set; the current folder is `.`."""
+        return {name: value for name, value in values.items() if value or not name.endswith("_dir")}
 
     @property
     def export_database(self) -> Path:

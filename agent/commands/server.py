@@ -10,6 +10,7 @@ import typer
 
 from agent.commands.output import JsonOption, Output
 from agent.config import load_settings
+from agent.errors import ServerUnavailable
 
 PARENT_POLL_S = 1.0  # where the kernel tells nothing of the parent's death
 
@@ -69,6 +70,8 @@ async def _run(binary: Path, output: Output, log_file: Path | None) -> None:
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
+        if not stop.is_set() and not orphaned.done():
+            raise ServerUnavailable("the LiveKit server ended by itself; give --log-file to see what it says")
 
 
 async def _until_orphaned(parent: int) -> None:

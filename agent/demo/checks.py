@@ -1,7 +1,7 @@
 """What the demo checks, pure: from what was seen to a list of verdicts."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +27,14 @@ def check_layers(layers_seen: Sequence[str], *, simulcast: bool) -> Verdict:
     return Verdict("layers switched", len(layers_seen) >= wanted, " → ".join(layers_seen) or "none")
 
 
-def check_recording(view: RecordingView, report: VerificationReport, duration_s: float, fps: float) -> list[Verdict]:
-    """Whether the recording is whole, and holds what a publisher of `fps` sends in `duration_s`."""
+def check_recording(
+    view: RecordingView, report: VerificationReport, duration_s: float, rates: Mapping[MediaKind, float]
+) -> list[Verdict]:
+    """Whether the recording is whole, and holds what `rates` make in `duration_s`, frames a second each."""
     problems = ", ".join(problem.code for problem in report.problems)
     whole = problems or f"{report.segments} segments, {report.samples} samples"
     verdicts = [Verdict("recording verifies", not report.problems, whole)]
-    for kind, rate in ((MediaKind.VIDEO, fps), (MediaKind.AUDIO, 50.0)):
+    for kind, rate in rates.items():
         samples = sum(track.samples for track in view.tracks if track.descriptor.kind is kind)
         expected = rate * duration_s
         detail = f"{samples} frames, where {duration_s:.0f} s at {rate:.0f} a second are {expected:.0f}"

@@ -27,10 +27,11 @@ from agent.demo.checks import (
 )
 from agent.demo.client import ControlClient
 from agent.demo.processes import RoomhandProcess, start_in
-from agent.errors import RoomhandError
+from agent.errors import InvalidSettings, RoomhandError
 from agent.room.state import TrackState
 from agent.service.local_server import LocalServer, find_server
 from agent.tokens import ServiceGrants, mint_service_token
+from media.frames import MediaKind
 from media.record.reader import RecordingView, read_events, read_recording
 from media.record.verify import verify_recording
 from media.sources.open import open_source
@@ -44,6 +45,7 @@ EXPORT_TIMEOUT_S = 300.0
 POLL_INTERVAL_S = 0.25
 LAYERS = {"low": (0.0, 0.3), "medium": (0.3, 0.7), "high": (0.7, 1.1)}  # with their shares of the full height
 LAYER_TIMEOUT_S = 20.0  # the server counts a layer as alive after up to 10 s of good cycles
+OPUS_FPS = 50.0
 API_GRANTS = ServiceGrants(identity="demo", room_admin=True, room_record=True, room_list=True, room_create=True)
 
 
@@ -77,12 +79,13 @@ class Demo:
         self._options = options
         self._output = output
         self._room = f"demo-{secrets.token_hex(3)}"
+        self._rates: dict[MediaKind, float] = {}
         self.finished = False
 
     async def run(self, *, stop: asyncio.Event) -> DemoResult:
         """The whole course; with `keep`, everything stays up until `stop` is set."""
         source = str(self._options.clip) if self._options.clip else "pattern"
-        video_fps = _frame_rate(source)
+        self._rates = _frame_rates(source)
         async with AsyncExitStack() as stack:
             with self._output.progress("demo") as report:
                 credentials = await self._server(stack, report)
@@ -95,7 +98,8 @@ class Demo:
                 base_url = str((await service.read_json(START_TIMEOUT_S))["url"])
                 token = mint_service_token(credentials, API_GRANTS, ttl_s=24 * 3600)
                 client = await stack.enter_async_context(ControlClient(base_url, token))
-                result = await self._main_job(client, base_url, token, video_fps, report)
+                stack.push_async_callback(self._leave, client)
+                result = await self._main_job(client, base_url, token, report)
             self.finished = True
             self._tell(result)
             if self._options.keep:
@@ -133,9 +137,7 @@ class Demo:
     def _service(self, environment: dict[str, str]) -> RoomhandProcess:
         return RoomhandProcess(["serve", "--port", "0", "--json"], environment, self._options.work_dir / "service.log")
 
-    async def _main_job(
-        self, client: ControlClient, base_url: str, token: str, video_fps: float, report: StepReporter
-    ) -> DemoResult:
+    async def _main_job(self, client: ControlClient, base_url: str, token: str, report: StepReporter) -> DemoResult:
         room = f"/v1/rooms/{self._room}"
         report("the agent joins and subscribes")
         await client.post("/v1/rooms", {"room": self._room, "identity": "roomhand", "record": True})
@@ -161,7 +163,7 @@ class Demo:
         layers = next((item["tap"]["layers_seen"] for item in tracks if item["sid"] == video["sid"]), ())
         verdicts = [
             check_layers(layers, simulcast=simulcast),
-            *check_recording(view, verification, recorded_s, video_fps),
+            *check_recording(view, verification, recorded_s, self._rates),
             check_nothing_lost(view, tracks),
             *check_events(read_events(path)),
             *(check_export(item) for item in exports),
@@ -176,6 +178,13 @@ class Demo:
             player_url=f"{base_url}/player?export={exports[-1]['export_id']}#token={token}",
             metrics_url=f"{base_url}/metrics",
         )
+
+    async def _leave(self, client: ControlClient) -> None:
+        """Whoever runs the demo in the same folder again is not to find this room in it."""
+        try:
+            await client.delete(f"/v1/rooms/{self._room}")
+        except RoomhandError as error:
+            self._output.note(f"the demo's room was not left: {error}")
 
     async def _state(self, client: ControlClient) -> dict[str, Any]:
         return (await client.get(f"/v1/rooms/{self._room}"))["state"] or {}
@@ -195,7 +204,7 @@ class Demo:
         tracks = (await self._state(client)).get("tracks", ())
         kinds = {item["kind"] for item in tracks if item["tap"] and item["tap"]["frames_received"]}
         video = (item for item in tracks if item["kind"] == "video")
-        return next(video, None) if kinds == {"audio", "video"} else None
+        return next(video, None) if kinds == {kind.value for kind in self._rates} else None
 
     async def _export(
         self, client: ControlClient, recording_id: str, kind: str, report: StepReporter
@@ -241,10 +250,14 @@ class Demo:
             self._output.text(f"{'passed' if verdict.ok else 'FAILED':<10} {verdict.name}: {verdict.detail}")
 
 
-def _frame_rate(source: str) -> float:
+def _frame_rates(source: str) -> dict[MediaKind, float]:
+    """Frames a second, as sent, of each kind of media that there is."""
     opened = open_source(source)
     try:
-        return opened.video.fps if opened.video else 0.0
+        if opened.video is None:
+            raise InvalidSettings(f"{source} holds no video; the demo shows its layers, so give a clip with one")
+        rates = {MediaKind.VIDEO: opened.video.fps}
+        return rates if opened.audio is None else rates | {MediaKind.AUDIO: OPUS_FPS}
     finally:
         opened.close()
 

@@ -3,10 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from agent.demo.checks import check_events, check_export, check_layers, check_metrics, check_nothing_lost
+from agent.demo.checks import (
+    check_events,
+    check_export,
+    check_layers,
+    check_metrics,
+    check_nothing_lost,
+    check_recording,
+)
 from media.frames import Codec, MediaKind
 from media.record.entries import GapEntry, GapReason, RecordingState, SegmentEntry, TrackDescriptor
 from media.record.reader import RecordingView, TrackView
+from media.record.verify import VerificationReport
 
 
 def view(samples: int, gaps: tuple[GapEntry, ...] = ()) -> RecordingView:
@@ -25,6 +33,15 @@ def test_a_frame_that_was_received_and_not_recorded_is_told() -> None:
     assert not check_nothing_lost(view(100), received(101)).ok
     assert not check_nothing_lost(view(100, (GapEntry(1, 0, 1, GapReason.OVERFLOW, 3),)), received(99)).ok
     assert not check_nothing_lost(view(100), []).ok
+
+
+def test_a_clip_without_sound_is_recorded_without_sound() -> None:
+    report = VerificationReport("r", RecordingState.COMPLETE, 1, 1, 300, 9, ())
+    (whole, video) = check_recording(view(300), report, 10.0, {MediaKind.VIDEO: 30.0})
+    assert whole.ok
+    assert video.ok
+    both = check_recording(view(300), report, 10.0, {MediaKind.VIDEO: 30.0, MediaKind.AUDIO: 50.0})
+    assert [verdict.ok for verdict in both] == [True, True, False]
 
 
 def test_layers_must_have_changed_where_there_are_layers() -> None:
