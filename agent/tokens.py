@@ -12,6 +12,8 @@ from livekit.api import AccessToken, TokenVerifier, VideoGrants
 from agent.credentials import Credentials
 from agent.errors import InvalidSettings, PermissionDenied, TokenExpired, Unauthorized
 
+CLOCK_LEEWAY = datetime.timedelta(minutes=1)  # as LiveKit's own verifiers: hosts' clocks differ
+
 
 @dataclass(frozen=True, slots=True)
 class ParticipantTokenRequest:
@@ -96,15 +98,23 @@ def verify_service_token(credentials: Credentials, token: str) -> ServiceGrants:
 
     Raises TokenExpired or Unauthorized.
     """
-    verifier = TokenVerifier(credentials.api_key, credentials.api_secret, leeway=datetime.timedelta(seconds=5))
+    verifier = TokenVerifier(credentials.api_key, credentials.api_secret, leeway=CLOCK_LEEWAY)
     try:
         claims = verifier.verify(token)
     except jwt.ExpiredSignatureError as error:
         raise TokenExpired("the access token has expired; make a new one") from error
-    except (jwt.InvalidTokenError, TypeError, ValueError) as error:
+    except (jwt.ImmatureSignatureError, jwt.InvalidIssuedAtError) as error:
+        raise Unauthorized(
+            "the access token is not valid yet; set the clocks of who made it and of this host"
+        ) from error
+    except jwt.MissingRequiredClaimError as error:
+        raise Unauthorized(f"the access token has no {error.claim}; make one with `roomhand token`") from error
+    except jwt.InvalidTokenError as error:
         raise Unauthorized(
             "the access token was not signed with this server's API key and secret; make one with `roomhand token`"
         ) from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise Unauthorized("the access token's grants cannot be read; make one with `roomhand token`") from error
     video = claims.video or VideoGrants()
     return ServiceGrants(
         identity=claims.identity,
