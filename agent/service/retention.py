@@ -1,7 +1,8 @@
 """Deletes old recordings each minute, where limits are set: `media.record.prune` with what this service knows."""
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +11,6 @@ import structlog
 from agent.config import Settings
 from agent.metrics import Metrics
 from agent.tasks import Tasks
-from media.clock import SteadyClock
 from media.errors import MediaError, RecordingBusy
 from media.export.job import ExportStatus
 from media.record.prune import InUse, Pruned, prune_recordings, recover_set_aside
@@ -75,14 +75,20 @@ class Retention:
     """Prunes one folder from `start` to `aclose`."""
 
     def __init__(
-        self, settings: Settings, recorded: RecordedIds, exports: ExportUses, metrics: Metrics, clock: SteadyClock
+        self,
+        settings: Settings,
+        recorded: RecordedIds,
+        exports: ExportUses,
+        metrics: Metrics,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        """`now`: Unix seconds as the system's clock says, which may be set right only after the service has started."""
         self._root = settings.recordings_dir.absolute()
         self._limits = retention_limits(settings)
         self._recorded = recorded
         self._exports = exports
         self._metrics = metrics
-        self._clock = clock
+        self._now = now
         self._tasks = Tasks("retention")
 
     async def recover(self) -> None:
@@ -106,7 +112,7 @@ class Retention:
         """Prune once, and count what was done; nothing while another process prunes the folder."""
         try:
             pruned = await asyncio.to_thread(
-                prune, self._root, self._limits, self._recorded, self._exports, self._clock.now()
+                prune, self._root, self._limits, self._recorded, self._exports, self._now()
             )
         except RecordingBusy as error:
             log.info("retention_busy", reason=str(error))
@@ -114,6 +120,10 @@ class Retention:
         except MediaError as error:
             self._metrics.retention_failures.inc()
             log.error("retention_failed", code=error.code, error=str(error))
+            return
+        except Exception:  # old recordings are to be deleted the next minute all the same
+            self._metrics.retention_failures.inc()
+            log.exception("retention_failed")
             return
         for deletion in pruned.deleted:
             self._metrics.recordings_deleted.labels(deletion.reason.value).inc()

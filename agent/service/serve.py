@@ -167,7 +167,7 @@ class _Service:
         self._supervisor = Supervisor(parts)
         self._worker = ExportWorker(commands.export_worker, child_environment(settings), clock)
         self._watch = ExportWatch(self._queue, self._events, metrics, clock)
-        self._retention = Retention(settings, self._supervisor.recorded_ids, self._queue, metrics, clock)
+        self._retention = Retention(settings, self._supervisor.recorded_ids, self._queue, metrics)
         api = ApiService(
             credentials=settings.credentials(),
             rooms=self._supervisor,

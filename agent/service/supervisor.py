@@ -1,6 +1,7 @@
 """Runs the rooms of the service, a process each, and remembers which ones shall run."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -103,7 +104,7 @@ class Supervisor:
             # What begins by itself is part of being asked for.
             options = replace(options, recording_plan=replace(plan, when=RecordWhen.NOW))
         elif options.recording_id is None and plan.when is RecordWhen.NOW:
-            recording_id = new_recording_id(options.room, self._parts.clock.now())
+            recording_id = new_recording_id(options.room, time.time())
             options = replace(options, recording_id=recording_id)
         slot = self._run(options)
         try:
@@ -169,7 +170,7 @@ class Supervisor:
                 raise RecordingConflict(
                     f"room {name!r} is being recorded as {slot.options.recording_id}; stop that recording first"
                 )
-            recording_id = wanted.recording_id or new_recording_id(name, self._parts.clock.now())
+            recording_id = wanted.recording_id or new_recording_id(name, time.time())
             before = slot.options
             # Kept before the room is told: should its process die in between, the next one goes on with it.
             asked = replace(

@@ -46,8 +46,9 @@ def prune_recordings(
     between is put back. Raises RecordingBusy, with nothing done, while another process prunes `root`, StorageError
     when `root` cannot be read, and what `in_use` raises.
     """
-    if not root.exists():
-        return Pruned((), ())
+    with translated(f"list {root}"):
+        if not root.exists():
+            return Pruned((), ())
     if dry_run:
         return _plan(root, limits, in_use, now)
     with only_pruner(root):

@@ -2,11 +2,12 @@
 
 import bisect
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from media.errors import MediaError, RecordingDamaged
+from media.errors import MediaError, RecordingDamaged, StorageError
 from media.record.entries import (
     ClockMapping,
     GapEntry,
@@ -24,6 +25,7 @@ from media.record.entries import (
 from media.record.journal import JOURNAL_NAME, read_sound_journal
 from media.record.journal_line import JournalRecord
 from media.record.manifest import MANIFEST_NAME, Manifest, ManifestBuilder, read_manifest
+from media.record.recording_id import RECORDING_ID_PATTERN
 from media.record.storage import is_locked, translated
 
 EVENTS_NAME = "data.jsonl"
@@ -252,25 +254,35 @@ def list_recordings(root: Path) -> tuple[RecordingSummary, ...]:
     """All recordings directly under `root`, oldest first; damaged ones too, with their `problem`.
 
     Reads the manifests, and the journal only where a manifest is missing. Raises StorageError when
-    `root` cannot be listed; a root that does not exist holds none.
+    `root` cannot be listed; a root that does not exist holds none. A folder that cannot be looked into is damaged
+    where its name is a recording's, else somebody else's, as a file system's lost+found.
     """
-    if not root.exists():
-        return ()
     with translated(f"list {root}"):
-        folders = sorted(entry for entry in root.iterdir() if entry.is_dir())
-    found = [
-        _summary(folder) for folder in folders if (folder / JOURNAL_NAME).exists() or (folder / MANIFEST_NAME).exists()
-    ]
+        folders = sorted(entry for entry in root.iterdir() if entry.is_dir()) if root.exists() else []
+    found = [summary for folder in folders if (summary := _summary(folder)) is not None]
     return tuple(sorted(found, key=lambda item: (item.started_at, item.recording_id)))
 
 
-def _summary(path: Path) -> RecordingSummary:
+def _summary(path: Path) -> RecordingSummary | None:
+    """None for a folder that holds no recording."""
     try:
-        manifest = _manifest(path)
+        with translated(f"read {path}"):
+            is_recording = (path / JOURNAL_NAME).exists() or (path / MANIFEST_NAME).exists()
+    except StorageError as error:
+        return _unreadable(path, error) if re.fullmatch(RECORDING_ID_PATTERN, path.name) else None
+    if not is_recording:
+        return None
+    try:
+        return _told_by(path, _manifest(path))
     except MediaError as error:
-        return RecordingSummary(
-            path, path.name, "", 0.0, None, RecordingState.INTERRUPTED, 0, 0.0, 0, problem=str(error)
-        )
+        return _unreadable(path, error)
+
+
+def _unreadable(path: Path, error: MediaError) -> RecordingSummary:
+    return RecordingSummary(path, path.name, "", 0.0, None, RecordingState.INTERRUPTED, 0, 0.0, 0, problem=str(error))
+
+
+def _told_by(path: Path, manifest: Manifest) -> RecordingSummary:
     return RecordingSummary(
         path=path,
         recording_id=manifest.recording_id,

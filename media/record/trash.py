@@ -111,10 +111,8 @@ def remove(path: Path) -> None:
 
 
 def _entries(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
     with translated(f"list {folder}"):
-        return sorted(folder.iterdir())
+        return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _free_place(path: Path) -> Path:

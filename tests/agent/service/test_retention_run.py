@@ -1,6 +1,8 @@
 """Retention as the service and the command line run it: exports and rooms are asked, deletions counted."""
 
+import errno
 import json
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +14,6 @@ from agent.cli import app
 from agent.config import Settings
 from agent.metrics import Metrics, build_metrics
 from agent.service.retention import Retention, in_use
-from media.clock import SteadyClock
 from media.export.job import ExportFormat, ExportRequest, ExportState, ExportStatus
 from media.record.trash import SET_ASIDE_NAME, TRASH_NAME, only_pruner
 from tests.media.record.test_prune import names, recorded
@@ -39,7 +40,7 @@ def export_of(path: Path, state: ExportState) -> ExportStatus:
 def retention(root: Path, exports: Exports, recorded_ids: Iterable[str], **limits: float) -> tuple[Retention, Metrics]:
     metrics = build_metrics(CollectorRegistry(), "0")
     settings = Settings(_env_file=None, recordings_dir=root, **limits)  # type: ignore[arg-type]
-    return Retention(settings, lambda: recorded_ids, exports, metrics, SteadyClock()), metrics
+    return Retention(settings, lambda: recorded_ids, exports, metrics), metrics
 
 
 @pytest.mark.parametrize("state", ExportState)
@@ -74,6 +75,35 @@ async def test_a_run_that_fails_is_counted_and_the_next_one_works(tmp_path: Path
     await keeper.run_once()
     assert names(tmp_path) == []
     assert 'roomhand_recordings_deleted_total{reason="size"} 1.0' in generate_latest(metrics.registry).decode()
+
+
+async def test_whatever_a_disk_says_the_next_run_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded(tmp_path, "old")
+    keeper, metrics = retention(tmp_path, Exports(), [], retention_max_bytes=0)
+    really = Path.exists
+
+    def stale(path: Path) -> bool:
+        if path == tmp_path:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return really(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "exists", stale)
+        await keeper.run_once()
+    assert "roomhand_retention_failures_total 1.0" in generate_latest(metrics.registry).decode()
+    await keeper.run_once()
+    assert names(tmp_path) == []
+
+
+async def test_ages_are_by_the_clock_as_it_is_now(tmp_path: Path) -> None:
+    recorded(tmp_path, "old", started_at=time.time())
+    now = [time.time() + 10 * 86_400]
+    metrics = build_metrics(CollectorRegistry(), "0")
+    settings = Settings(_env_file=None, recordings_dir=tmp_path, retention_max_age_s=7 * 86_400.0)
+    keeper = Retention(settings, list, Exports(), metrics, lambda: now[0])
+    now[0] -= 10 * 86_400  # somebody set it right
+    await keeper.run_once()
+    assert names(tmp_path) == ["old"]
 
 
 async def test_a_run_beside_another_does_nothing_and_is_no_failure(tmp_path: Path) -> None:

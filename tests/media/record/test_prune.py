@@ -1,5 +1,6 @@
 """Retention on real folders: what goes, what stays, and what a process that dies in the middle leaves."""
 
+import errno
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -197,3 +198,21 @@ def test_what_cannot_be_deleted_is_told_and_goes_once_it_can(tmp_path: Path) -> 
     assert ([item.recording_id for item in pruned.failed], names(tmp_path)) == (["one"], ["one"])
     trash.unlink()
     assert [item.recording_id for item in prune_recordings(tmp_path, EVERYTHING, InUse, LATER).deleted] == ["one"]
+
+
+def test_a_folder_that_cannot_be_looked_into_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded(tmp_path, "one")
+    for name in ("lost+found", "closed"):
+        (tmp_path / name).mkdir()
+    really = Path.exists
+
+    def refused(path: Path) -> bool:
+        if path.parent.name in {"lost+found", "closed"}:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return really(path)
+
+    monkeypatch.setattr(Path, "exists", refused)
+    found = {summary.path.name: summary.problem for summary in list_recordings(tmp_path)}
+    assert found.keys() == {"one", "closed"}
+    assert found["one"] == ""
+    assert "Permission denied" in found["closed"]
