@@ -7,7 +7,7 @@ from pathlib import Path
 from media.errors import RecordingDamaged, RecordingNotFound
 from media.record.entries import JournalEntry
 from media.record.journal_line import JournalRecord, decode_line, encode_entry
-from media.record.storage import append_whole, fsync_directory, lock, translated
+from media.record.storage import append_whole, lock, translated
 
 JOURNAL_NAME = "journal.jsonl"
 
@@ -93,7 +93,7 @@ class Journal:
     """
 
     def __init__(self, recording_path: Path) -> None:
-        """Open (or create) the journal and take the lock.
+        """Open (or create) the journal and take the lock. Whoever creates it makes its name durable.
 
         Raises RecordingBusy, or StorageError and its subclasses.
         """
@@ -104,7 +104,6 @@ class Journal:
         try:
             lock(self._descriptor, self._path)
             with translated(f"open {self._path}"):
-                fsync_directory(recording_path)
                 self._size_bytes = os.fstat(self._descriptor).st_size
         except BaseException:
             os.close(self._descriptor)
@@ -135,6 +134,11 @@ class Journal:
     def pending(self) -> int:
         """How many entries wait for `flush`."""
         return len(self._pending)
+
+    def remove(self) -> None:
+        """Take the file away, of a recording that did not come about; the lock is held until `close`."""
+        with translated(f"remove {self._path}"):
+            self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file and give the lock back. Buffered entries that were never flushed are gone."""

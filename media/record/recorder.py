@@ -2,7 +2,6 @@
 `create`, `resume` and `close`."""
 
 import asyncio
-import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import ParamSpec
 
 import structlog
 
-from media.errors import MediaError, RecordingBusy
+from media.errors import MediaError, RecordingBusy, StorageError
 from media.record.decode_timeline import ResumePoint
 from media.record.entries import (
     ClockMapping,
@@ -26,7 +25,7 @@ from media.record.entries import (
 from media.record.event_log import encode_event
 from media.record.journal import Journal, never_begun, read_sound_journal
 from media.record.ledger import Ledger
-from media.record.manifest import ManifestBuilder
+from media.record.manifest import MANIFEST_NAME, ManifestBuilder
 from media.record.muxed_recovery import next_muxed_numbers, recover_muxed
 from media.record.reader import EVENTS_NAME, RecordingView, TrackView, read_recording
 from media.record.recorded_time import RecordedTime
@@ -39,7 +38,7 @@ from media.record.recording_writer import (
     RecordingWriter,
 )
 from media.record.recovery import TrackRecovery, find_inits, track_directories
-from media.record.storage import make_directory, translated
+from media.record.storage import fsync_directory, make_directory, translated
 from media.record.track_recorder import ITEM_BYTES, TrackRecorder
 from media.record.track_writer import TrackProgress
 from media.record.writer_items import AppendEvent, Close, OpenTrack, Pause, Tick, Unpause
@@ -109,13 +108,7 @@ class Recording:
                 if not never_begun(path):
                     raise RecordingBusy(f"{path} exists already; resume that recording or choose another id") from error
         started = RecordingStarted(recording_id, room, room_sid, started_at)
-        try:
-            make_directory(path)
-            ledger = _first_ledger(path, started)
-        except MediaError:
-            if made:
-                shutil.rmtree(path, ignore_errors=True)
-            raise
+        ledger = _first_ledger(path, started, made_folder=made)
         return cls._start(path, started, ledger, {}, {}, 0, config, callbacks)
 
     @classmethod
@@ -313,21 +306,46 @@ def _key(descriptor: TrackDescriptor) -> tuple[str, str, str, str]:
     return descriptor.participant_identity, descriptor.kind, descriptor.source, descriptor.track_name
 
 
-def _first_ledger(path: Path, started: RecordingStarted) -> Ledger:
+def _first_ledger(path: Path, started: RecordingStarted, *, made_folder: bool) -> Ledger:
+    """The ledger of a new recording, with its first line and manifest on disk; what a refusing disk took is removed.
+
+    `made_folder`: nobody else did. Raises RecordingBusy, with nothing touched, when another process has the folder by
+    now, StorageError.
+    """
     journal = Journal(path)
-    if not never_begun(path):  # somebody else was faster
+    try:
+        if not never_begun(path):  # somebody else was faster
+            raise RecordingBusy(f"{path} was created by another process; resume that recording or choose another id")
+    except MediaError:
         journal.close()
-        raise RecordingBusy(f"{path} was created by another process; resume that recording or choose another id")
+        raise
     ledger = Ledger(path, journal, ManifestBuilder())
     try:
+        with translated(f"create {path}"):
+            fsync_directory(path)
+            fsync_directory(path.parent)
         journal.cut(0)
         ledger.record(started, started.started_at)
         ledger.commit(started.started_at, _nobody)
         ledger.write_manifest(RecordingState.RECORDING, started.started_at)
-    except MediaError:
-        ledger.close()
+    except StorageError:
+        _take_back(path, journal, made_folder=made_folder)
         raise
     return ledger
+
+
+def _take_back(path: Path, journal: Journal, *, made_folder: bool) -> None:
+    """Remove what a creation wrote that failed, all of it while the lock still keeps others from beginning there."""
+    try:
+        with translated(f"remove {path}"):
+            (path / MANIFEST_NAME).unlink(missing_ok=True)
+            journal.remove()
+            if made_folder:
+                path.rmdir()
+    except StorageError as error:
+        _log.warning("recording_not_taken_back", path=str(path), code=error.code, error=str(error))
+    finally:
+        journal.close()
 
 
 def _recover(view: RecordingView, clocks: set[RtpAnchor | ClockMapping], ledger: Ledger, now: float) -> int:

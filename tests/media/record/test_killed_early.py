@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from media.errors import RecordingBusy
+from media.errors import RecordingBusy, StorageError
 from media.frames import Codec, EncodedFrame
-from media.record.entries import GapReason
-from media.record.journal import JOURNAL_NAME
+from media.record.entries import GapReason, RecordingState
+from media.record.journal import JOURNAL_NAME, Journal
+from media.record.manifest import MANIFEST_NAME
 from media.record.reader import read_recording
 from media.record.recorder import Recording
 from media.record.verify import verify_recording
 from tests.media.record.encoded_media import descriptor
+from tests.media.record.failing_fsync import FailingFsync
 
 START = 1_000.0
 
@@ -22,6 +24,44 @@ def settle(recording: Recording) -> None:
     """Until the writer has worked off all ticks."""
     while recording._writer.ticks_handled < recording._ticks_put:
         time.sleep(0.002)
+
+
+def test_who_comes_second_to_a_new_recording_takes_nothing_from_who_was_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first: list[Recording] = []
+
+    def overtaken(path: Path) -> Journal:
+        monkeypatch.undo()
+        first.append(Recording.create(tmp_path, "one", "room", started_at=START))
+        return Journal(path)
+
+    # Two processes: one makes the folder, the other is faster with the journal in it.
+    monkeypatch.setattr("media.record.recorder.Journal", overtaken)
+    with pytest.raises(RecordingBusy):
+        Recording.create(tmp_path, "one", "room", started_at=START)
+    assert first[0].close(START + 1) is RecordingState.COMPLETE
+    assert verify_recording(tmp_path / "one").problems == ()
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+@pytest.mark.parametrize("refused", ["one", JOURNAL_NAME, f"{MANIFEST_NAME}.part"])
+def test_a_creation_that_the_disk_refuses_leaves_nothing_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str, *, there_before: bool
+) -> None:
+    folder = tmp_path / "one"
+    if there_before:
+        folder.mkdir()
+    disk = FailingFsync(monkeypatch)
+    disk.fails = lambda path: path.name == refused
+    with pytest.raises(StorageError):
+        Recording.create(tmp_path, "one", "room", started_at=START)
+    disk.fails = lambda _: False
+    disk.close()
+    assert folder.exists() is there_before
+    assert list(tmp_path.rglob("one/*")) == []
+    Recording.create(tmp_path, "one", "room", started_at=START).close(START + 1)
+    assert verify_recording(folder).problems == ()
 
 
 @pytest.mark.parametrize("left", ["nothing", "an empty journal", "a torn line"])
