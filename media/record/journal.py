@@ -7,7 +7,7 @@ from pathlib import Path
 from media.errors import RecordingDamaged, RecordingNotFound
 from media.record.entries import JournalEntry
 from media.record.journal_line import JournalRecord, decode_line, encode_entry
-from media.record.storage import append_whole, lock, translated
+from media.record.storage import append_whole, open_locked, translated
 
 JOURNAL_NAME = "journal.jsonl"
 
@@ -95,19 +95,16 @@ class Journal:
     def __init__(self, recording_path: Path) -> None:
         """Open (or create) the journal and take the lock. Whoever creates it makes its name durable.
 
-        Raises RecordingBusy, or StorageError and its subclasses.
+        Raises RecordingNotFound without a folder, RecordingBusy, or StorageError and its subclasses.
         """
         self._path = recording_path / JOURNAL_NAME
         self._pending: list[bytes] = []
         with translated(f"open {self._path}"):
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            lock(self._descriptor, self._path)
-            with translated(f"open {self._path}"):
-                self._size_bytes = os.fstat(self._descriptor).st_size
-        except BaseException:
-            os.close(self._descriptor)
-            raise
+            try:
+                self._descriptor = open_locked(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise RecordingNotFound(f"there is no recording at {recording_path}") from error
+        self._size_bytes = os.fstat(self._descriptor).st_size
 
     def cut(self, size_bytes: int) -> None:
         """Drop a torn tail: what lies behind the first `size_bytes`."""

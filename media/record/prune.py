@@ -14,7 +14,7 @@ from media.record.handoff_cursor import CURSOR_NAME, read_cursor
 from media.record.journal import JOURNAL_NAME
 from media.record.reader import RecordingSummary, list_recordings
 from media.record.retention import Deletion, Hold, RetentionCandidate, RetentionLimits, awaits_handoff, decide_deletions
-from media.record.storage import is_locked, lock, translated
+from media.record.storage import is_locked, open_locked, translated
 from media.record.trash import empty_trash, has_set_aside, only_pruner, put_back, remove, throw_away
 
 _log = structlog.get_logger(__name__)
@@ -155,12 +155,10 @@ def _delete(root: Path, deletion: Deletion, in_use: Callable[[], InUse]) -> bool
 
 @contextmanager
 def _written_by_nobody(path: Path) -> Iterator[None]:
-    """Keep writers out of the recording for as long. Raises RecordingBusy when one has it."""
-    journal = path / JOURNAL_NAME
-    with translated(f"open {journal}"):
-        descriptor = os.open(journal, os.O_RDONLY | os.O_CLOEXEC)
+    """Keep writers out of the recording for as long. Raises RecordingBusy when one has it, StorageError."""
+    with translated(f"open {path / JOURNAL_NAME}"):
+        descriptor = open_locked(path / JOURNAL_NAME, os.O_RDONLY)
     try:
-        lock(descriptor, journal)
         yield
     finally:
         os.close(descriptor)

@@ -10,7 +10,7 @@ from typing import ParamSpec
 
 import structlog
 
-from media.errors import MediaError, RecordingBusy, StorageError
+from media.errors import MediaError, RecordingBusy, RecordingNotFound, StorageError
 from media.record.decode_timeline import ResumePoint
 from media.record.entries import (
     ClockMapping,
@@ -312,7 +312,10 @@ def _first_ledger(path: Path, started: RecordingStarted, *, made_folder: bool) -
     `made_folder`: nobody else did. Raises RecordingBusy, with nothing touched, when another process has the folder by
     now, StorageError.
     """
-    journal = Journal(path)
+    try:
+        journal = Journal(path)
+    except RecordingNotFound as error:
+        raise RecordingBusy(f"another process took back what it began at {path}; try again") from error
     try:
         if not never_begun(path):  # somebody else was faster
             raise RecordingBusy(f"{path} was created by another process; resume that recording or choose another id")

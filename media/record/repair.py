@@ -77,9 +77,10 @@ class _Repair:
             self._repair_track(started, opened)
         self._repair_muxed()
         self._repair_end()
-        if self._actions or self._contents.torn_bytes or self._contents.bad_lines:
-            self._write_journal(self._contents)
+        another = bool(self._actions or self._contents.torn_bytes or self._contents.bad_lines)
         self._repair_manifest()
+        if another:  # last: our lock is not on the new file, so that who waits may write from then on
+            self._write_journal(self._contents)
         if self._actions:
             _log.warning("recording_repaired", recording=started.recording_id, actions=self._actions)
         return RepairReport(started.recording_id, tuple(self._actions))

@@ -27,6 +27,9 @@ _LOCK_ATTEMPTS = 20
 _LOCK_PAUSE_S = 0.05
 """A reader that asks `is_locked` holds the lock for microseconds; a writer must outlast that."""
 
+_OPEN_ATTEMPTS = 5
+"""A file is replaced once in a repair, and moved away once by retention."""
+
 
 class FsyncFailed(OSError):
     """An fsync failed. Linux may then call pages clean that it dropped: another fsync of the file says nothing."""
@@ -194,6 +197,36 @@ def lock(descriptor: int, path: Path) -> None:
         else:
             return
     raise RecordingBusy(f"{path} is being written by another process; stop that one first")
+
+
+def open_locked(path: Path, flags: int) -> int:
+    """A descriptor of the file that is at `path`, opened with `flags`, which holds the writer's lock as `lock` does.
+
+    Who had the lock may have replaced the file or moved it away, so that what was opened before is nobody's any more:
+    then what is there by now is opened. Raises RecordingBusy, OSError.
+    """
+    for _ in range(_OPEN_ATTEMPTS):
+        descriptor = os.open(path, flags, 0o644)
+        try:
+            lock(descriptor, path)
+            there = _is_at(descriptor, path)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if there:
+            return descriptor
+        os.close(descriptor)
+    raise RecordingBusy(f"{path} is replaced by other processes all the time; stop those first")
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is still the one at `path`. Raises OSError."""
+    opened = os.fstat(descriptor)
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return (opened.st_dev, opened.st_ino) == (found.st_dev, found.st_ino)
 
 
 def is_locked(path: Path) -> bool:

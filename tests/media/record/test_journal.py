@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from media.errors import DiskFull, RecordingBusy, StorageError
 from media.frames import Codec, MediaKind
+from media.record import storage
 from media.record.entries import (
     ClockMapping,
     Container,
@@ -33,6 +34,7 @@ from media.record.journal import JOURNAL_NAME, Journal, parse_journal, read_jour
 from media.record.journal_line import JournalRecord, decode_line, encode_entry
 from media.record.storage import is_locked, write_durably
 from media.rtp.clock_mapping import ClockSource
+from tests.media.record.waited_lock import while_waiting
 
 ENTRIES: list[JournalEntry] = [
     RecordingStarted("one", "räum \u2028\n\x85", "RM_1", 1000.5),
@@ -143,6 +145,34 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     journal.close()
     assert not is_locked(tmp_path / JOURNAL_NAME)
     Journal(tmp_path).close()
+
+
+def test_who_waited_for_a_journal_that_was_replaced_has_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / JOURNAL_NAME
+    write_durably(path, LINES[0] + b"torn")
+    while_waiting(monkeypatch, tmp_path, lambda: write_durably(path, LINES[0]))
+    journal = Journal(tmp_path)
+    journal.append(ENTRIES[1], 1001.0)
+    journal.flush()
+    with pytest.raises(RecordingBusy):
+        Journal(tmp_path)
+    journal.close()
+    assert [record.entry for record in read_journal(tmp_path).records] == ENTRIES[:2]
+
+
+def test_a_journal_that_is_replaced_all_the_time_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, take = tmp_path / JOURNAL_NAME, storage.lock
+
+    def overtaken(descriptor: int, locked: Path) -> None:
+        take(descriptor, locked)
+        write_durably(path, LINES[0])
+
+    monkeypatch.setattr(storage, "lock", overtaken)
+    with pytest.raises(RecordingBusy, match="all the time"):
+        Journal(tmp_path)
+    assert not is_locked(path)
 
 
 def test_a_durable_write_leaves_all_or_nothing(tmp_path: Path) -> None:

@@ -44,6 +44,20 @@ def test_who_comes_second_to_a_new_recording_takes_nothing_from_who_was_first(
     assert verify_recording(tmp_path / "one").problems == ()
 
 
+def test_a_folder_that_its_maker_takes_back_meanwhile_can_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken_back(path: Path) -> Journal:
+        monkeypatch.undo()
+        path.rmdir()
+        return Journal(path)
+
+    monkeypatch.setattr("media.record.recorder.Journal", taken_back)
+    with pytest.raises(RecordingBusy, match="try again"):
+        Recording.create(tmp_path, "one", "room", started_at=START)
+    Recording.create(tmp_path, "one", "room", started_at=START).close(START + 1)
+
+
 @pytest.mark.parametrize("there_before", [False, True])
 @pytest.mark.parametrize("refused", ["one", JOURNAL_NAME, f"{MANIFEST_NAME}.part"])
 def test_a_creation_that_the_disk_refuses_leaves_nothing_of_its_own(

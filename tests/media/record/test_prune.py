@@ -1,6 +1,7 @@
 """Retention on real folders: what goes, what stays, and what a process that dies in the middle leaves."""
 
 import errno
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,19 +9,28 @@ from pathlib import Path
 
 import pytest
 
-from media.errors import RecordingBusy, StorageError
+from media.errors import RecordingBusy, RecordingNotFound, StorageError
 from media.frames import Codec
 from media.record.handoff_cursor import HandoffCursor, write_cursor
 from media.record.journal import JOURNAL_NAME
 from media.record.prune import InUse, prune_recordings, recover_set_aside
 from media.record.reader import list_recordings, read_recording
 from media.record.recorder import Recording
-from media.record.retention import HANDOFF_HOLD_S, Hold, RetentionLimits
+from media.record.retention import (
+    HANDOFF_HOLD_S,
+    Deletion,
+    Hold,
+    RetentionCandidate,
+    RetentionLimits,
+    decide_deletions,
+)
+from media.record.storage import write_durably
 from media.record.trash import SET_ASIDE_NAME, TRASH_NAME, only_pruner
 from media.record.verify import verify_recording
 from tests.media.record.encoded_media import descriptor, opus
 from tests.media.record.test_muxed_files import record as muxed_recording
 from tests.media.record.test_muxed_files import track
+from tests.media.record.waited_lock import while_waiting
 
 EVERYTHING = RetentionLimits(max_age_s=0.0)
 LATER = 1_000_000.0
@@ -159,6 +169,36 @@ def test_a_death_between_any_two_steps_neither_loses_nor_strands(tmp_path: Path,
         assert (names(root), on_the_way_out(root)) == ([], [])
     assert len(deaths) > 6
     assert outcomes == ({("one",)} if used else {("one",), ()})
+
+
+def test_who_waited_to_go_on_with_one_that_was_deleted_finds_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, trash = recorded(tmp_path, "one"), tmp_path / "trash"
+    while_waiting(monkeypatch, path, lambda: shutil.move(path, trash))
+    with pytest.raises(RecordingNotFound):
+        Recording.resume(path, 1_010.0)
+    assert not path.exists()
+
+
+def test_one_that_was_repaired_and_gone_on_with_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = recorded(tmp_path, "one")
+    resumed: list[Recording] = []
+
+    def repaired_and_resumed() -> None:
+        write_durably(path / JOURNAL_NAME, (path / JOURNAL_NAME).read_bytes())
+        resumed.append(Recording.resume(path, 1_010.0))
+
+    def decided(found: list[RetentionCandidate], limits: RetentionLimits, now: float) -> tuple[Deletion, ...]:
+        while_waiting(monkeypatch, path, repaired_and_resumed)
+        return decide_deletions(found, limits, now)
+
+    monkeypatch.setattr("media.record.prune.decide_deletions", decided)
+    assert prune_recordings(tmp_path, EVERYTHING, InUse, LATER).deleted == ()
+    resumed[0].close(1_011.0)
+    assert verify_recording(path).problems == ()
 
 
 def test_a_service_puts_back_what_was_set_aside_before_rooms_go_on(tmp_path: Path) -> None:

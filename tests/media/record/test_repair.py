@@ -12,13 +12,15 @@ from media.errors import RecordingBusy, RecordingDamaged, RecordingNotFound
 from media.frames import Codec
 from media.record.entries import RecordingState
 from media.record.journal import JOURNAL_NAME
-from media.record.manifest import MANIFEST_NAME, read_manifest
+from media.record.manifest import MANIFEST_NAME, Manifest, read_manifest
 from media.record.reader import RecordingView, list_recordings, read_recording
 from media.record.recorder import Recording
 from media.record.repair import repair_recording
+from media.record.storage import write_durably
 from media.record.verify import ProblemCode, verify_recording
 from media.rtp.clock_mapping import ClockSource, RtpClockMapping
 from tests.media.record.encoded_media import descriptor, files_by_init, opus, packet_payloads, video
+from tests.media.record.waited_lock import while_waiting
 
 START = 1_000.0
 
@@ -115,6 +117,39 @@ def test_a_repaired_recording_can_be_gone_on_with(path: Path) -> None:
     recording.close(START + 103)
     assert verify_recording(path).problems == ()
     assert read_recording(path).tracks[0].samples == 800
+
+
+def test_who_waited_for_a_repair_goes_on_in_the_journal_that_it_made(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = path / JOURNAL_NAME
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b"torn")
+    while_waiting(monkeypatch, path, lambda: write_durably(journal, whole))
+    recording = Recording.resume(path, START + 100)
+    with pytest.raises(RecordingBusy):
+        Recording.resume(path, START + 100)
+    track = recording.open_track(descriptor(Codec.OPUS, "TR_a"), START + 100)
+    for frame in opus(packets=400, start=START + 100):
+        track.write(frame)
+    recording.close(START + 110)
+    assert verify_recording(path).problems == ()
+    assert read_recording(path).tracks[0].samples == 1_100
+
+
+def test_a_repair_writes_nothing_more_once_its_journal_is_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_a_bad_journal(path)
+    without_manifest(path)
+    told: list[Manifest] = []
+
+    def replaced(file: Path, data: bytes) -> None:
+        if file.name == JOURNAL_NAME:
+            told.append(read_manifest(path))
+        write_durably(file, data)
+
+    monkeypatch.setattr("media.record.repair.write_durably", replaced)
+    repair_recording(path)
+    assert told == [read_manifest(path)]
 
 
 @pytest.mark.parametrize("reason", ["left", "empty", ""])
