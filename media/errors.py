@@ -59,7 +59,7 @@ class DiskFull(StorageError):
 
 
 class DiskReadOnly(StorageError):
-    """The place cannot be written to (EROFS, EACCES, EPERM)."""
+    """The place cannot be written to (EROFS, EACCES, EPERM). A person has to act; recordings ask again all the same."""
 
     code = "disk_read_only"
     retryable = False

@@ -245,7 +245,9 @@ class Recording:
         return False
 
     def tick(self, now: float) -> None:
-        """Let time pass: parts are written in time and a full disk is asked again. Call several times a second."""
+        """Let time pass: parts are written in time and a disk that refused is asked again. Call it several times
+        a second.
+        """
         if not self._closed and self._ticks_put - self._writer.ticks_handled < _MAX_TICKS_WAITING:
             self._ticks_put += 1
             self._writer.queue.put_always(Tick(now))

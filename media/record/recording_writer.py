@@ -311,7 +311,7 @@ class RecordingWriter:
         self._context.ledger.write_manifest(self._state, now)
 
     def _storage_failed(self, error: StorageError) -> None:
-        """Suspend all tracks; ask again later when the error's type says that it may help."""
+        """Suspend all tracks and ask again later, whatever the error: media do not wait for a person to try again."""
         first = self._state is not RecordingState.STORAGE_ERROR
         self._move(RecordingEvent.STORAGE_FAILED)
         for track in self._tracks.values():
@@ -319,8 +319,8 @@ class RecordingWriter:
         if self._muxed is not None:
             self._muxed.suspend()
         if first:
-            self._retry_at = self._now + self._retry_s if error.retryable else None
-            _log.error("recording_storage_failed", code=error.code, error=str(error), retryable=error.retryable)
+            self._retry_at = self._now + self._retry_s
+            _log.error("recording_storage_failed", code=error.code, error=str(error), retry_in_s=self._retry_s)
             self._context.ledger.try_write_manifest(self._state, self._now)
             self._on_error(error)
 

@@ -228,6 +228,51 @@ def test_a_place_that_cannot_be_written_to_says_so(tmp_path: Path) -> None:
         Recording.create(place, "one", "room", started_at=START)
 
 
+@contextmanager
+def not_permitted(folder: Path) -> Iterator[None]:
+    """This process may not write to `folder`; root is told so by being somebody else for as long."""
+    is_root = os.geteuid() == 0
+    folder.chmod(0o755 if is_root else 0o500)
+    if is_root:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+def test_a_folder_whose_permissions_are_mended_is_written_to_again(tmp_path: Path) -> None:
+    listener = Listener()
+    recording = Recording.create(tmp_path, "one", "room", started_at=START, config=CONFIG, callbacks=listener.callbacks)
+    track = recording.open_track(descriptor(Codec.OPUS), START)
+    frames = opus(packets=1000)
+    for frame in frames[:250]:
+        track.write(frame)
+    settle(recording)
+    with not_permitted(recording.path):
+        for frame in frames[250:500]:
+            track.write(frame)
+        until(lambda: recording.state is RecordingState.STORAGE_ERROR)
+        settle(recording)
+        recording.tick(START + 40)
+        until(lambda: recording._writer.ticks_handled == recording._ticks_put)
+        assert recording.state is RecordingState.STORAGE_ERROR
+    recording.tick(START + 100)
+    until(lambda: recording.state is RecordingState.RECORDING)
+    for frame in frames[500:]:
+        track.write(frame)
+    assert recording.close(START + 20) is RecordingState.COMPLETE
+    assert [type(error) for error in listener.errors] == [DiskReadOnly]
+    assert verify_recording(recording.path).problems == ()
+    view = read_recording(recording.path)
+    (gap,) = view.tracks[0].gaps
+    assert gap.reason is GapReason.STORAGE
+    assert view.tracks[0].samples + gap.frames_lost == 1000
+    assert payloads(view, 0)[-500:] == [frame.data for frame in frames[500:]]
+
+
 def test_a_folder_taken_away_is_a_storage_error_and_not_the_end(tmp_path: Path) -> None:
     listener = Listener()
     recording = Recording.create(tmp_path, "one", "room", started_at=START, config=CONFIG, callbacks=listener.callbacks)
