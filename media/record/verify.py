@@ -75,7 +75,7 @@ def verify_recording(path: Path) -> VerificationReport:
     """
     contents = read_journal(path)
     view = view_from_records(path, contents.records)
-    live = view.state is RecordingState.RECORDING
+    live = view.state not in {RecordingState.COMPLETE, RecordingState.INTERRUPTED}
     problems: list[Problem] = []
     if contents.bad_lines:
         lines = ", ".join(map(str, contents.bad_lines[:10]))

@@ -203,6 +203,9 @@ def test_a_limit_on_file_size_is_a_full_disk(tmp_path: Path) -> None:
             track.write(frame)
         until(lambda: recording.state is RecordingState.STORAGE_ERROR)
         settle(recording)
+        report = verify_recording(recording.path)
+        assert list(recording.path.rglob("*.part")), "what its writer will finish"
+        assert (report.state, report.problems) == (RecordingState.STORAGE_ERROR, ())
         recording.tick(START + 100)
     recording.tick(START + 200)
     until(lambda: recording.state is RecordingState.RECORDING)
