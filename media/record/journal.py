@@ -92,16 +92,18 @@ class Journal:
     last good line and the entries stay buffered for the next `flush`.
     """
 
-    def __init__(self, recording_path: Path) -> None:
+    def __init__(self, recording_path: Path, *, must_exist: bool = False) -> None:
         """Open (or create) the journal and take the lock. Whoever creates it makes its name durable.
 
-        Raises RecordingNotFound without a folder, RecordingBusy, or StorageError and its subclasses.
+        Raises RecordingNotFound without a folder, or a journal that `must_exist`, RecordingBusy, or StorageError and
+        its subclasses.
         """
         self._path = recording_path / JOURNAL_NAME
         self._pending: list[bytes] = []
+        flags = os.O_RDWR | os.O_APPEND | (0 if must_exist else os.O_CREAT)
         with translated(f"open {self._path}"):
             try:
-                self._descriptor = open_locked(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+                self._descriptor = open_locked(self._path, flags)
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise RecordingNotFound(f"there is no recording at {recording_path}") from error
         self._size_bytes = os.fstat(self._descriptor).st_size

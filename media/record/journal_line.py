@@ -110,6 +110,8 @@ def _fields_of(cls: type) -> _Fields:
 
 
 def _convert(kind: object, value: object, name: str) -> object:
+    if type(value) is kind:  # nearly all of them, in journals of tens of thousands of lines
+        return value
     if typing.get_origin(kind) is tuple:
         item_kind = typing.get_args(kind)[0]
         if not isinstance(value, list):

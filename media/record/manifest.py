@@ -1,6 +1,7 @@
 """The manifest: a summary of the journal for people and for listings; never the truth."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -94,13 +95,16 @@ class _TrackTotals:
 class ManifestBuilder:
     """Folds journal entries into a manifest; holds a few values per track, none per segment."""
 
-    def __init__(self) -> None:
+    def __init__(self, records: Iterable[JournalRecord] = ()) -> None:
+        """Take the journal's `records` so far."""
         self._started: RecordingStarted | None = None
         self._ended_at: float | None = None
         self._ended_reason = ""
         self._time = RecordedTime()
         self._tracks: dict[int, _TrackTotals] = {}
         self._muxed: list[MuxedFileEntry] = []
+        for record in records:
+            self.apply(record)
 
     def apply(self, record: JournalRecord) -> None:
         """Take the next journal record. Records of tracks that were never opened are left out."""

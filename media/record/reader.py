@@ -175,8 +175,12 @@ def read_recording(path: Path) -> RecordingView:
     return view_from_records(path, read_sound_journal(path).records)
 
 
-def view_from_records(path: Path, records: tuple[JournalRecord, ...]) -> RecordingView:
-    """The view that the journal's `records` add up to. Raises RecordingDamaged without a first line."""
+def view_from_records(
+    path: Path, records: tuple[JournalRecord, ...], state: RecordingState | None = None
+) -> RecordingView:
+    """The view that the journal's `records` add up to; `state`: where that is known. Raises RecordingDamaged without
+    a first line, StorageError.
+    """
     builder = ManifestBuilder()
     parts: dict[int, _TrackParts] = {}
     for record in records:
@@ -197,7 +201,7 @@ def view_from_records(path: Path, records: tuple[JournalRecord, ...]) -> Recordi
         room_sid=manifest.room_sid,
         started_at=manifest.started_at,
         ended_at=manifest.ended_at,
-        state=recording_state(path, closed=builder.closed),
+        state=state or recording_state(path, closed=builder.closed),
         tracks=tuple(parts[number].view(path) for number in sorted(parts)),
         ended_reason=manifest.ended_reason,
         muxed=manifest.muxed,
@@ -314,9 +318,7 @@ def _manifest(path: Path) -> Manifest:
 
 def manifest_from_records(records: tuple[JournalRecord, ...]) -> Manifest:
     """The manifest that the journal's `records` add up to. Raises RecordingDamaged without a first line."""
-    builder = ManifestBuilder()
-    for record in records:
-        builder.apply(record)
+    builder = ManifestBuilder(records)
     state = RecordingState.COMPLETE if builder.closed else RecordingState.INTERRUPTED
     return builder.build(state, records[-1].at if records else 0.0)
 

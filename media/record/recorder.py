@@ -14,20 +14,23 @@ from media.errors import MediaError, RecordingBusy, RecordingNotFound, StorageEr
 from media.record.decode_timeline import ResumePoint
 from media.record.entries import (
     ClockMapping,
+    JournalEntry,
     RecordingResumed,
     RecordingStarted,
     RecordingState,
     RtpAnchor,
+    SegmentEntry,
     TimelineEvent,
     TrackDescriptor,
     TrackOpened,
 )
 from media.record.event_log import encode_event
 from media.record.journal import Journal, never_begun, read_sound_journal
+from media.record.journal_line import JournalRecord
 from media.record.ledger import Ledger
 from media.record.manifest import MANIFEST_NAME, ManifestBuilder
 from media.record.muxed_recovery import next_muxed_numbers, recover_muxed
-from media.record.reader import EVENTS_NAME, RecordingView, TrackView, read_recording
+from media.record.reader import EVENTS_NAME, RecordingView, TrackView, view_from_records
 from media.record.recorded_time import RecordedTime
 from media.record.recording_context import RecordingContext
 from media.record.recording_id import is_recording_id
@@ -127,24 +130,13 @@ class Recording:
         so until `unpause`. Waits for the disk. Raises
         RecordingNotFound, RecordingDamaged (repair it first), RecordingBusy while another writer has it, StorageError.
         """
-        read_sound_journal(path)
-        journal = Journal(path)
+        journal = Journal(path, must_exist=True)
         try:
-            contents = read_sound_journal(path)
-            if contents.torn_bytes:
-                journal.cut(contents.valid_bytes)
-            builder = ManifestBuilder()
-            for record in contents.records:
-                builder.apply(record)
-            ledger = Ledger(path, journal, builder)
-            before = read_recording(path)
-            clocks = {record.entry for record in contents.records if isinstance(record.entry, RtpAnchor | ClockMapping)}
-            recovered = _recover(before, clocks, ledger, now)
-            ledger.record(RecordingResumed(recovered), now)
+            records, recovered, ledger = _go_on(path, journal, now)
             ledger.commit(now, (callbacks or RecordingCallbacks()).on_segment)
-            paused = ledger.recorded_time.paused
-            ledger.write_manifest(RecordingState.PAUSED if paused else RecordingState.RECORDING, now)
-            view = read_recording(path)
+            state = RecordingState.PAUSED if ledger.recorded_time.paused else RecordingState.RECORDING
+            ledger.write_manifest(state, now)
+            view = view_from_records(path, records, state)
         except BaseException:
             journal.close()
             raise
@@ -353,34 +345,48 @@ def _take_back(path: Path, journal: Journal, *, made_folder: bool) -> None:
         journal.close()
 
 
-def _recover(view: RecordingView, clocks: set[RtpAnchor | ClockMapping], ledger: Ledger, now: float) -> int:
-    """Finish and record what a dead writer left in each track's folder; how many segments that were.
+def _go_on(path: Path, journal: Journal, now: float) -> tuple[tuple[JournalRecord, ...], int, Ledger]:
+    """What the journal has, read once for it may be long, and what a dead writer left, which the ledger has recorded.
 
-    `clocks`: what the journal says of them. It is durable line by line, so what only the notes of later segments say
-    is newer than all of that.
+    How many segments that were comes with it. Raises RecordingDamaged, StorageError.
     """
-    count = 0
+    contents = read_sound_journal(path)
+    if contents.torn_bytes:
+        journal.cut(contents.valid_bytes)
+    ledger = Ledger(path, journal, ManifestBuilder(contents.records))
+    entries = _recover(view_from_records(path, contents.records, RecordingState.INTERRUPTED), contents.records, now)
+    recovered = sum(isinstance(entry, SegmentEntry) for entry in entries)
+    entries.append(RecordingResumed(recovered))
+    for entry in entries:
+        ledger.record(entry, now)
+    return (*contents.records, *(JournalRecord(now, entry) for entry in entries)), recovered, ledger
+
+
+def _recover(view: RecordingView, records: tuple[JournalRecord, ...], now: float) -> list[JournalEntry]:
+    """Finish what a dead writer left in each track's folder, and the entries for it.
+
+    The journal (`records`) is durable line by line, so what only the notes of later segments say of clocks is newer
+    than all that it says.
+    """
+    entries: list[JournalEntry] = []
+    clocks = {record.entry for record in records if isinstance(record.entry, RtpAnchor | ClockMapping)}
     for track in view.tracks:
         opened = TrackOpened(
             track.number, str(track.directory.relative_to(view.path)), track.timescale, track.descriptor
         )
         known_inits = {init.path for init in track.inits}
         inits = [entry for entry, _ in find_inits(view.path, opened.directory) if entry.path not in known_inits]
-        for entry in inits:
-            ledger.record(entry, now)
+        entries += inits
         known = {segment.sequence for segment in track.segments}
         for recovered in TrackRecovery(view.path, view.recording_id, opened, [*track.inits, *inits], now).recover(
             known
         ):
             for clock in (recovered.rtp_anchor, recovered.clock_mapping):
                 if clock is not None and clock not in clocks and recovered.entry.sequence > max(known, default=0):
-                    ledger.record(clock, now)
+                    entries.append(clock)
                     clocks.add(clock)
-            ledger.record(recovered.entry, now)
-            count += 1
-    for muxed in recover_muxed(view.path, {entry.path for entry in view.muxed}, now):
-        ledger.record(muxed, now)
-    return count
+            entries.append(recovered.entry)
+    return [*entries, *recover_muxed(view.path, {entry.path for entry in view.muxed}, now)]
 
 
 def _progress(track: TrackView, started_at: float) -> TrackProgress:

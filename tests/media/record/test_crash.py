@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from media.errors import RecordingNotFound
 from media.frames import Codec
 from media.record.entries import ClockMapping, GapReason, RecordingState
-from media.record.journal import JOURNAL_NAME
+from media.record.journal import JOURNAL_NAME, JournalContents, parse_journal
 from media.record.reader import TrackView, read_events, read_recording
 from media.record.recorder import Recording
 from media.record.repair import repair_recording
@@ -168,6 +169,35 @@ def test_every_cut_of_the_journal_can_be_resumed(tmp_path: Path) -> None:
             report = verify_recording(path)
         assert report.problems == ()
         assert report.samples == 700
+
+
+def test_who_goes_on_reads_the_journal_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = recorded(tmp_path)
+    journal = path / JOURNAL_NAME
+    lines = journal.read_bytes().splitlines(keepends=True)
+    # The last segment is one that a dead writer left.
+    journal.write_bytes(b"".join(lines[: max(n for n, line in enumerate(lines) if b'"segment"' in line)]))
+    read: list[int] = []
+
+    def noting(data: bytes) -> JournalContents:
+        read.append(len(data))
+        return parse_journal(data)
+
+    monkeypatch.setattr("media.record.journal.parse_journal", noting)
+    recording = Recording.resume(path, 1_030.0)
+    assert len(read) == 1
+    track = recording.open_track(descriptor(Codec.OPUS), 1_030.0)
+    for frame in opus(packets=100, start=1_030.0):
+        track.write(frame)
+    recording.close(1_040.0)
+    assert [segment.recovered for segment in read_recording(path).tracks[0].segments] == [False, False, True, False]
+    assert verify_recording(path).problems == ()
+
+
+def test_where_no_recording_is_going_on_with_one_makes_none(tmp_path: Path) -> None:
+    with pytest.raises(RecordingNotFound):
+        Recording.resume(tmp_path, 1_030.0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def with_clocks(root: Path, *, first: int, second: int) -> tuple[Path, list[ClockMapping]]:
