@@ -1,6 +1,5 @@
 """How good recordings were: the report as JSON and as a page."""
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
@@ -35,9 +34,8 @@ _JSON_ANSWERS: dict[int | str, dict[str, Any]] = {200: {"model": QualityReport}}
 @router.get("/v1/recordings/{recording_id}/quality", responses=_JSON_ANSWERS, openapi_extra=needs(Grant.ROOM_RECORD))
 async def recording_quality(recording_id: RecordingId, service: Service, caller: Caller) -> Response:
     """How good a recording is, finished or not: per track, per participant, beside the server's own words."""
-    report = await asyncio.to_thread(_report, service, recording_id, caller)
     # Of a day in a large room it has megabytes: too much for the event loop.
-    return await asyncio.to_thread(lambda: JSONResponse(report_json(report)))
+    return await service.long_reads.run(lambda: JSONResponse(report_json(_report(service, recording_id, caller))))
 
 
 _PAGE = "/v1/recordings/{recording_id}/quality.html"
@@ -47,8 +45,8 @@ _PAGE_ANSWERS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html":
 @get_and_head(router, _PAGE, "quality_page", Grant.ROOM_RECORD, _PAGE_ANSWERS)
 async def quality_page(recording_id: RecordingId, service: Service, caller: Caller) -> Response:
     """The report as a page of its own, without scripts. Browsers may send the token as `access_token`."""
-    report = await asyncio.to_thread(_report, service, recording_id, caller)
-    return HTMLResponse(await asyncio.to_thread(render, report), headers=PAGE_HEADERS)
+    page = await service.long_reads.run(lambda: render(_report(service, recording_id, caller)))
+    return HTMLResponse(page, headers=PAGE_HEADERS)
 
 
 def _report(service: ApiService, recording_id: str, caller: ServiceGrants) -> QualityReport:

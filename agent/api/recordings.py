@@ -117,7 +117,7 @@ async def recording(recording_id: RecordingId, service: Service, caller: Caller)
 async def verify(recording_id: RecordingId, service: Service, caller: Caller) -> VerificationReport:
     """Check every segment against the journal: hash, samples, continuity. Reads the whole recording."""
     view = await asyncio.to_thread(read_recording_for, service.recordings_dir, recording_id, caller)
-    return await asyncio.to_thread(verify_recording, view.path)
+    return await service.long_reads.run(lambda: verify_recording(view.path))
 
 
 def _detail(view: RecordingView) -> RecordingDetail:

@@ -7,6 +7,7 @@ from typing import Annotated, Protocol, cast
 from fastapi import Depends, Request
 
 from agent.api.live_recordings import LiveRecordings
+from agent.api.long_reads import LongReads
 from agent.credentials import Credentials
 from agent.metrics import Metrics
 from agent.running_reports import RunningReports
@@ -79,6 +80,7 @@ class ApiService:
     version: str
     live: LiveRecordings = field(default_factory=LiveRecordings)
     reports: RunningReports = field(default_factory=RunningReports)
+    long_reads: LongReads = field(default_factory=LongReads)
 
 
 def _service(request: Request) -> ApiService:
