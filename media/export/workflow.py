@@ -4,6 +4,7 @@ Values that go into or come out of a step are JSON. A step's orderly failure is 
 a replay meets the same failure. DBOS retries steps, and nothing else does.
 """
 
+import contextlib
 import glob
 import logging
 import shutil
@@ -19,7 +20,7 @@ from dbos import DBOS
 
 from media.delivery.local import LocalStorage
 from media.delivery.storage import Artifact
-from media.errors import ExportError, ExportVerificationFailed, MediaError
+from media.errors import ExportError, ExportVerificationFailed, MediaError, RecordingBusy
 from media.export.catalogue import RecordedFile, verify_recorded_file
 from media.export.job import (
     Aborted,
@@ -44,6 +45,7 @@ from media.record.entries import RecordingState
 from media.record.journal import JOURNAL_NAME
 from media.record.reader import RecordingView, read_recording
 from media.record.storage import make_directory, translated
+from media.record.unfinished import finish_unfinished
 
 log = logging.getLogger(__name__)
 
@@ -186,14 +188,21 @@ class _Run:
         return cast(JsonObject, answer["value"])
 
     def await_recording(self) -> JsonObject:
-        """Wait until the recording has ended, or its writer has been dead for the grace period."""
+        """Wait until the recording has ended, or its writer has been dead for the grace period.
+
+        What a dead writer left open is finished then, so that it is exported too.
+        """
+        path = self._request.recording_path
         while True:
             self._raise_if_cancelled()
-            state = read_recording(self._request.recording_path).state
-            if state is RecordingState.COMPLETE or (
-                state is RecordingState.INTERRUPTED and self._silent_for_s() >= self._settings.interrupted_grace_s
-            ):
+            state = read_recording(path).state
+            if state is RecordingState.COMPLETE:
                 return {"state": state.value}
+            if state is RecordingState.INTERRUPTED and self._silent_for_s() >= self._settings.interrupted_grace_s:
+                # Who is faster with the lock writes again: it is waited for as before.
+                with contextlib.suppress(RecordingBusy):
+                    finish_unfinished(path)
+                    return {"state": state.value}
             time.sleep(self._settings.recording_poll_s)
 
     def _silent_for_s(self) -> float:

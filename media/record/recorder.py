@@ -13,12 +13,9 @@ import structlog
 from media.errors import MediaError, RecordingBusy, RecordingNotFound, StorageError
 from media.record.decode_timeline import ResumePoint
 from media.record.entries import (
-    ClockMapping,
-    JournalEntry,
     RecordingResumed,
     RecordingStarted,
     RecordingState,
-    RtpAnchor,
     SegmentEntry,
     TimelineEvent,
     TrackDescriptor,
@@ -30,7 +27,7 @@ from media.record.journal_line import JournalRecord
 from media.record.ledger import Ledger
 from media.record.manifest import MANIFEST_NAME, ManifestBuilder
 from media.record.muxed_recovery import next_muxed_numbers, recover_muxed
-from media.record.reader import EVENTS_NAME, RecordingView, TrackView, view_from_records
+from media.record.reader import EVENTS_NAME, TrackView, view_from_records
 from media.record.recorded_time import RecordedTime
 from media.record.recording_context import RecordingContext
 from media.record.recording_id import is_recording_id
@@ -40,10 +37,11 @@ from media.record.recording_writer import (
     RecordingStats,
     RecordingWriter,
 )
-from media.record.recovery import TrackRecovery, find_inits, track_directories
+from media.record.recovery import track_directories
 from media.record.storage import fsync_directory, make_directory, translated
 from media.record.track_recorder import ITEM_BYTES, TrackRecorder
 from media.record.track_writer import TrackProgress
+from media.record.unfinished import recover_segments
 from media.record.writer_items import AppendEvent, Close, OpenTrack, Pause, Tick, Unpause
 
 _log = structlog.get_logger(__name__)
@@ -354,39 +352,14 @@ def _go_on(path: Path, journal: Journal, now: float) -> tuple[tuple[JournalRecor
     if contents.torn_bytes:
         journal.cut(contents.valid_bytes)
     ledger = Ledger(path, journal, ManifestBuilder(contents.records))
-    entries = _recover(view_from_records(path, contents.records, RecordingState.INTERRUPTED), contents.records, now)
+    before = view_from_records(path, contents.records, RecordingState.INTERRUPTED)
+    entries = recover_segments(before, contents.records, now)
+    entries += recover_muxed(path, {entry.path for entry in before.muxed}, now)
     recovered = sum(isinstance(entry, SegmentEntry) for entry in entries)
     entries.append(RecordingResumed(recovered))
     for entry in entries:
         ledger.record(entry, now)
     return (*contents.records, *(JournalRecord(now, entry) for entry in entries)), recovered, ledger
-
-
-def _recover(view: RecordingView, records: tuple[JournalRecord, ...], now: float) -> list[JournalEntry]:
-    """Finish what a dead writer left in each track's folder, and the entries for it.
-
-    The journal (`records`) is durable line by line, so what only the notes of later segments say of clocks is newer
-    than all that it says.
-    """
-    entries: list[JournalEntry] = []
-    clocks = {record.entry for record in records if isinstance(record.entry, RtpAnchor | ClockMapping)}
-    for track in view.tracks:
-        opened = TrackOpened(
-            track.number, str(track.directory.relative_to(view.path)), track.timescale, track.descriptor
-        )
-        known_inits = {init.path for init in track.inits}
-        inits = [entry for entry, _ in find_inits(view.path, opened.directory) if entry.path not in known_inits]
-        entries += inits
-        known = {segment.sequence for segment in track.segments}
-        for recovered in TrackRecovery(view.path, view.recording_id, opened, [*track.inits, *inits], now).recover(
-            known
-        ):
-            for clock in (recovered.rtp_anchor, recovered.clock_mapping):
-                if clock is not None and clock not in clocks and recovered.entry.sequence > max(known, default=0):
-                    entries.append(clock)
-                    clocks.add(clock)
-            entries.append(recovered.entry)
-    return [*entries, *recover_muxed(view.path, {entry.path for entry in view.muxed}, now)]
 
 
 def _progress(track: TrackView, started_at: float) -> TrackProgress:

@@ -5,6 +5,10 @@ each second of media time, so a test can see from an output whether both are whe
 """
 
 import functools
+import multiprocessing
+import os
+import signal
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -28,6 +32,7 @@ from tests.media.record.encoded_media import OPTIONS, stored
 STARTED_AT = 1_700_000_000.0
 FLASH_S = 0.120
 FPS = 25
+PART_S = 0.5
 SMALL = (320, 180)
 SMALLER = (160, 90)
 
@@ -140,14 +145,15 @@ def start_recording(
     *,
     segment_s: float = 2.0,
     on_segment: Callable[[SegmentEntry], None] = lambda _: None,
+    tracks_end: bool = True,
 ) -> Recording:
-    """As `write_recording`, but the recording goes on."""
+    """As `write_recording`, but the recording goes on, and its tracks too unless `tracks_end`."""
     recording = Recording.create(
         path.parent,
         path.name,
         "room",
         started_at=STARTED_AT,
-        config=RecordingConfig(SegmenterConfig(segment_duration_s=segment_s, part_duration_s=0.5)),
+        config=RecordingConfig(SegmenterConfig(segment_duration_s=segment_s, part_duration_s=PART_S)),
         callbacks=RecordingCallbacks(on_segment=on_segment),
     )
     frames = sorted(
@@ -165,9 +171,29 @@ def start_recording(
             corrected.add(number)
             recorders[number].set_clock_mapping(_clock(0.0, track.drift_ppm), now)
         assert recorders[number].write(replace(frame, arrival_time=now))
-        if frame is track.frames[-1]:
+        if tracks_end and frame is track.frames[-1]:
             recorders[number].close(now)
     return recording
+
+
+def killed_recording(path: Path, tracks: Sequence[Track], *, segment_s: float = 2.0) -> Path:
+    """As `write_recording`, but by a process that is killed with its last segments open."""
+    writer = multiprocessing.get_context("forkserver").Process(
+        target=_record_until_killed, args=(path, tracks, segment_s)
+    )
+    writer.start()
+    writer.join()
+    assert writer.exitcode == -signal.SIGKILL
+    return path
+
+
+def _record_until_killed(path: Path, tracks: Sequence[Track], segment_s: float) -> None:
+    recording = start_recording(path, tracks, segment_s=segment_s, tracks_end=False)
+    # All but what may wait for the end of each track's last part.
+    due = sum(frame.arrival_time < track.frames[-1].arrival_time - PART_S for track in tracks for frame in track.frames)
+    while recording.stats.frames_written < due:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def interrupt(path: Path) -> None:

@@ -23,7 +23,14 @@ from media.record.journal import JOURNAL_NAME
 from media.record.reader import read_recording
 from tests.media.export.faulty_worker import FaultyWorker
 from tests.media.export.playback import play
-from tests.media.export.recordings import STARTED_AT, camera_and_microphone, interrupt, start_recording, write_recording
+from tests.media.export.recordings import (
+    STARTED_AT,
+    camera_and_microphone,
+    interrupt,
+    killed_recording,
+    start_recording,
+    write_recording,
+)
 
 
 @pytest.fixture
@@ -257,6 +264,23 @@ def test_a_recording_whose_writer_died_long_ago_is_exported_as_it_is(
     export_id = queue.submit(ExportRequest(recording, ExportFormat.MP4, tmp_path / "out"))
     start("")
     assert wait(queue, export_id).state is ExportState.COMPLETE
+
+
+def test_what_a_killed_writer_left_open_is_exported_too(
+    tmp_path: Path, queue: ExportQueue, start: Callable[[str], FaultyWorker]
+) -> None:
+    recording = killed_recording(tmp_path / "recording", camera_and_microphone(Codec.H264, 3.6), segment_s=2.0)
+    assert list(recording.rglob("*.part"))
+    os.utime(recording / JOURNAL_NAME, (STARTED_AT, STARTED_AT))
+    export_id = queue.submit(ExportRequest(recording, ExportFormat.MP4, tmp_path / "out"))
+    start("")
+    status = wait(queue, export_id)
+    assert (status.state, status.error) == (ExportState.COMPLETE, None)
+    assert status.result is not None
+    (output,) = status.result.outputs
+    # A kill may cost the last part of 0.5 s.
+    assert 3.0 <= output.duration_s <= 3.6
+    assert list(play(Path(output.entry)).flashes) == pytest.approx([1.0, 2.0, 3.0], abs=0.04)
 
 
 def test_a_handed_off_segment_survives_kill_9(
