@@ -5,7 +5,6 @@ a replay meets the same failure. DBOS retries steps, and nothing else does.
 """
 
 import contextlib
-import glob
 import logging
 import shutil
 import threading
@@ -224,23 +223,24 @@ class _Run:
 
     def process(self, program: Program, share: _Share) -> JsonObject:
         """Produce one output in a child process, from nothing: what an earlier attempt left is removed."""
+        directory = self._directory(share.index)
         with self._slots:
             self._raise_if_cancelled()
-            with translated(f"prepare {self._work_dir}"):
-                for leftover in self._work_dir.glob(f"{glob.escape(program.stem)}*"):
-                    _remove(leftover)
-            make_directory(self._work_dir)
+            with translated(f"prepare {directory}"):
+                if directory.exists():
+                    shutil.rmtree(directory)
+            make_directory(directory)
             task: JsonObject = {
                 "task": self._request.format.value,
                 "recording_path": str(self._request.recording_path),
                 "program": to_json(program),
-                "directory": str(self._work_dir),
+                "directory": str(directory),
             }
             return run_child(task, lambda f: self._progress(ExportStep.PROCESS, share.of(f)), self._is_cancelled)
 
     def verify(self, draft: JsonObject, share: _Share) -> JsonObject:
         """Compare what was produced with the recording, in a child process."""
-        task: JsonObject = {"task": "verify", "directory": str(self._work_dir), "output": draft}
+        task: JsonObject = {"task": "verify", "directory": str(self._directory(share.index)), "output": draft}
         with self._slots:
             return run_child(task, lambda f: self._progress(ExportStep.VERIFY, share.of(f)), self._is_cancelled)
 
@@ -249,12 +249,16 @@ class _Run:
         self._raise_if_cancelled()
         verified = [output_from_json(values) for values in outputs]
         artifacts = [
-            Artifact(self._work_dir / file.path, file.path, file.size_bytes, file.sha256)
-            for output in verified
+            Artifact(self._directory(index) / file.path, file.path, file.size_bytes, file.sha256)
+            for index, output in enumerate(verified)
             for file in output.files
         ]
         LocalStorage(self._request.out_dir).deliver(artifacts)
         return {"outputs": [to_json(_placed(output, self._request.out_dir)) for output in verified]}
+
+    def _directory(self, index: int) -> Path:
+        """Where one output is made: by itself, so that doing it again touches no other."""
+        return self._work_dir / str(index)
 
     def _progress(self, step: ExportStep, fraction: float) -> None:
         self._store.apply(self._export_id, Progressed(step, fraction))
@@ -285,13 +289,6 @@ def _placed(output: ExportOutput, out_dir: Path) -> ExportOutput:
     root = out_dir.absolute()
     files = tuple(replace(file, path=str(root / file.path)) for file in output.files)
     return replace(output, entry=str(root / output.entry), files=files)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
 
 
 def _is_retryable(error: MediaError) -> bool:

@@ -3,8 +3,8 @@
 import hashlib
 import itertools
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from media.errors import ExportError
 from media.frames import MediaKind
@@ -57,7 +57,8 @@ def program_from_json(values: Mapping[str, JsonValue]) -> Program:
 def plan_programs(view: RecordingView, participant_identity: str | None) -> tuple[Program, ...]:
     """The outputs for one participant, or for everybody when None.
 
-    A participant who published the camera twice over at the same time gets an output for each.
+    A participant who published the camera twice over at the same time gets an output for each. Stems differ from each
+    other on any file system, and are the same for one participant and for everybody.
     Raises ExportError when there is nothing to export.
     """
     tracks = [track for track in view.tracks if track.segments]
@@ -68,11 +69,25 @@ def plan_programs(view: RecordingView, participant_identity: str | None) -> tupl
     if not everybody:
         raise ExportError("the recording holds no media yet")
     programs: list[Program] = []
-    for identity in everybody if participant_identity is None else [participant_identity]:
+    for identity in everybody:
         for source in (CAMERA, SCREEN_SHARE):
             mine = [t for t in tracks if t.descriptor.participant_identity == identity and _source(t) == source]
             programs += _programs(view.recording_id, identity, source, mine)
-    return tuple(programs)
+    return tuple(
+        program
+        for program in _with_distinct_stems(programs)
+        if participant_identity in {None, program.participant_identity}
+    )
+
+
+def _with_distinct_stems(programs: Sequence[Program]) -> Iterator[Program]:
+    """The second output of `alice` and the first of `alice-2` would have one name, and `Bob` that of `bob`."""
+    taken: set[str] = set()
+    for program in programs:
+        names = itertools.chain([program.stem], (f"{program.stem}-{number}" for number in itertools.count(2)))
+        stem = next(name for name in names if name.casefold() not in taken)
+        taken.add(stem.casefold())
+        yield replace(program, stem=stem)
 
 
 def _programs(recording_id: str, identity: str, source: str, tracks: Sequence[TrackView]) -> list[Program]:

@@ -17,7 +17,7 @@ from media.export.queue import ExportQueue
 from media.export.store import ExportStore
 from media.export.worker import ensure_worker
 from media.export.workflow import work_dir
-from media.frames import Codec
+from media.frames import Codec, MediaKind
 from media.record.entries import SegmentEntry
 from media.record.journal import JOURNAL_NAME
 from media.record.reader import read_recording
@@ -25,7 +25,10 @@ from tests.media.export.faulty_worker import FaultyWorker
 from tests.media.export.playback import play
 from tests.media.export.recordings import (
     STARTED_AT,
+    Track,
     camera_and_microphone,
+    encode_audio,
+    encode_video,
     interrupt,
     killed_recording,
     start_recording,
@@ -119,7 +122,7 @@ def test_kill_9_halfway_through_delivery_of_many_files(
     worker.wait_until_stopped()
     worker.kill()
     # What delivery does first: one file is at its place, its source is not yet gone.
-    folder = work_dir(queue.status(export_id)) / "recording-alice"
+    folder = work_dir(queue.status(export_id)) / "0" / "recording-alice"
     (tmp_path / "out" / "recording-alice").mkdir()
     os.link(folder / "video-000001.m4s", tmp_path / "out" / "recording-alice" / "video-000001.m4s")
     start("")
@@ -141,7 +144,7 @@ def test_leftovers_of_a_dead_attempt_are_not_taken_for_results(
     worker = start("process:before")
     worker.wait_until_stopped()
     worker.kill()
-    leftover = work_dir(queue.status(export_id)) / "recording-alice"
+    leftover = work_dir(queue.status(export_id)) / "0" / "recording-alice"
     leftover.mkdir(parents=True)
     (leftover / "video-000009.m4s").write_bytes(b"half a segm")
     start("")
@@ -183,6 +186,35 @@ def test_everybody_gets_a_file(tmp_path: Path, queue: ExportQueue, start: Callab
     assert failed.state is ExportState.FAILED
     assert failed.error is not None
     assert "mallory" in failed.error.message
+
+
+@pytest.mark.parametrize("export_format", list(ExportFormat))
+def test_names_that_are_alike_do_not_meet(
+    tmp_path: Path, queue: ExportQueue, start: Callable[[str], FaultyWorker], export_format: ExportFormat
+) -> None:
+    picture, sound = encode_video(Codec.H264, 0.0, 1.2), encode_audio(0.0, 1.2)
+    tracks = [
+        Track("camera", picture, "alice"),
+        Track("camera", picture, "alice", name="another camera"),
+        Track("microphone", sound, "alice-2"),
+        Track("microphone", sound, "bob"),
+        Track("camera", picture, "_bob"),
+    ]
+    recording = write_recording(tmp_path / "recording", tracks)
+    export_id = queue.submit(ExportRequest(recording, export_format, tmp_path / "out"))
+    start("")
+    status = wait(queue, export_id)
+    assert (status.state, status.error) == (ExportState.COMPLETE, None)
+    assert status.result is not None
+    kinds = [(item.participant_identity, item.tracks[0].kind) for item in status.result.outputs]
+    assert kinds == [
+        ("_bob", MediaKind.VIDEO),
+        ("alice", MediaKind.VIDEO),
+        ("alice", MediaKind.VIDEO),
+        ("alice-2", MediaKind.AUDIO),
+        ("bob", MediaKind.AUDIO),
+    ]
+    assert len({item.entry for item in status.result.outputs}) == 5
 
 
 def test_a_damaged_segment_fails_the_export_and_names_the_file(

@@ -95,6 +95,22 @@ def test_everybody_gets_an_output_and_a_stranger_an_error_that_names_who_is_ther
         plan_programs(view, "mallory")
 
 
+def test_stems_differ_and_do_not_depend_on_who_else_is_exported() -> None:
+    view = recording(
+        track(1, "camera", 0, 9),
+        track(2, "camera", 1, 9),
+        track(3, "camera", 0, 9, identity="alice-2"),
+        track(4, "screen_share", 0, 9),
+        track(5, "camera", 0, 9, identity="alice-screen_share"),
+        track(6, "camera", 0, 9, identity="Alice"),
+    )
+    everybody = plan_programs(view, None)
+    assert len({program.stem.casefold() for program in everybody}) == len(everybody) == 6
+    for identity in ("alice", "alice-2", "alice-screen_share", "Alice"):
+        mine = tuple(program for program in everybody if program.participant_identity == identity)
+        assert plan_programs(view, identity) == mine
+
+
 def test_an_empty_recording_cannot_be_exported() -> None:
     with pytest.raises(ExportError, match="no media"):
         plan_programs(recording(), None)
