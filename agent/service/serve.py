@@ -192,9 +192,10 @@ class _Service:
         await self._http.start()
 
     async def drain(self) -> None:
-        """No more requests; rooms end in order, each within the drain timeout."""
+        """Rooms end in order, each within the drain timeout; who asks meanwhile is told so, and may look on."""
         self._events.close()
-        await asyncio.gather(self._http.aclose(), self._supervisor.drain())
+        await self._supervisor.drain()
+        await self._http.aclose()
 
     async def aclose(self) -> None:
         """End what still runs, the export worker last. Idempotent."""

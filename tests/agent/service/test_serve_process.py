@@ -145,6 +145,11 @@ async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         async with asyncio.timeout(WAIT_S):
             while not service.logged("draining"):  # noqa: ASYNC110 - it happens in another process
                 await asyncio.sleep(0.02)
+        ready = await service.client.get("/readyz")
+        assert (ready.status_code, ready.text) == (503, "draining")
+        refused = await service.client.post("/v1/rooms", json={"room": "another"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "room_unavailable")
+        assert (await service.client.get("/metrics")).is_success
         service.process.send_signal(signal.SIGTERM)  # the same Ctrl-C, passed on by who started us
         await asyncio.sleep(SAME_SIGNAL_S + 0.2)
         assert not service.logged("drain_cut_short")
