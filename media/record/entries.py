@@ -5,7 +5,7 @@ rate), starting at 0 with its first frame, exact and never slewed. `ClockMapping
 time, which is in seconds since `RecordingStarted.started_at`. All paths are relative to the recording's folder.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -218,7 +218,7 @@ class RtpAnchor:
 class ClockMapping:
     """Where a track's decode times lie in the recording's media time, from `decode_time` on.
 
-    A mapping in the journal replaces earlier lines for its decode time and later (`superseded`).
+    A mapping in the journal replaces earlier lines for its decode time and later (`supersede`).
     Media time runs `drift_ppm` millionths faster than decode time. `uncertainty_ms` bounds the error of
     `media_time_s` as far as its source can tell.
     """
@@ -288,9 +288,11 @@ class TimelineEvent:
     payload: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
-def superseded(mappings: Iterable[ClockMapping], newer: ClockMapping) -> list[ClockMapping]:
-    """The track's mappings once `newer` is known: it replaces all that was said of its decode time and later."""
-    return [*(item for item in mappings if item.decode_time < newer.decode_time), newer]
+def supersede(mappings: list[ClockMapping], newer: ClockMapping) -> None:
+    """Add `newer` to a track's mappings, in order of time: it replaces what they say of its time and later."""
+    while mappings and mappings[-1].decode_time >= newer.decode_time:
+        mappings.pop()
+    mappings.append(newer)
 
 
 JournalEntry: TypeAlias = (

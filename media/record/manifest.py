@@ -1,9 +1,12 @@
 """The manifest: a summary of the journal for people and for listings; never the truth."""
 
+import functools
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+import operator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from media.errors import RecordingDamaged, RecordingNotFound
 from media.record.entries import (
@@ -20,7 +23,7 @@ from media.record.entries import (
     SegmentEntry,
     TrackDescriptor,
     TrackOpened,
-    superseded,
+    supersede,
 )
 from media.record.journal_line import JournalRecord, from_json
 from media.record.recorded_time import RecordedTime
@@ -140,7 +143,7 @@ class ManifestBuilder:
         elif isinstance(entry, RtpAnchor):
             totals.rtp_anchors.append(entry)
         elif isinstance(entry, ClockMapping):
-            totals.clock_mappings = superseded(totals.clock_mappings, entry)
+            supersede(totals.clock_mappings, entry)
 
     @property
     def closed(self) -> bool:
@@ -193,10 +196,33 @@ def _manifest_track(totals: _TrackTotals) -> ManifestTrack:
     )
 
 
-def write_manifest(recording_path: Path, manifest: Manifest) -> None:
-    """Replace the recording's manifest durably. Raises StorageError and its subclasses."""
-    text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False, allow_nan=False)
+def write_manifest(recording_path: Path, manifest: Manifest, *, readable: bool = False) -> None:
+    """Replace the recording's manifest durably. Raises StorageError and its subclasses.
+
+    `readable`: by people, with a line for each value. That takes three times as long, which is a second and more where
+    many tracks have thousands of clock mappings.
+    """
+    indent, separators = (2, None) if readable else (None, (",", ":"))
+    text = json.dumps(
+        manifest, default=_values, indent=indent, separators=separators, ensure_ascii=False, allow_nan=False
+    )
     write_durably(recording_path / MANIFEST_NAME, text.encode() + b"\n")
+
+
+_Getter: TypeAlias = tuple[tuple[str, ...], Callable[[object], tuple[object, ...]]]
+
+
+def _values(item: object) -> dict[str, object]:
+    """A dataclass as JSON has it; `asdict` would copy all that is in it first."""
+    getter_of: Callable[[type], _Getter] = _getter
+    names, values = getter_of(type(item))
+    return dict(zip(names, values(item), strict=True))
+
+
+@functools.cache
+def _getter(cls: type) -> _Getter:
+    names = tuple(item.name for item in fields(cls))
+    return names, operator.attrgetter(*names)
 
 
 def read_manifest(recording_path: Path) -> Manifest:

@@ -20,7 +20,7 @@ from media.record.entries import (
     SegmentEntry,
     TrackDescriptor,
     TrackOpened,
-    superseded,
+    supersede,
 )
 from media.record.journal import JOURNAL_NAME, read_sound_journal
 from media.record.journal_line import JournalRecord
@@ -147,7 +147,7 @@ class _TrackParts:
         elif isinstance(entry, InitEntry):
             self.inits.append(entry)
         elif isinstance(entry, ClockMapping):
-            self.clock_mappings = superseded(self.clock_mappings, entry)
+            supersede(self.clock_mappings, entry)
         elif isinstance(entry, GapEntry):
             self.gaps.append(entry)
         elif isinstance(entry, RtpAnchor):

@@ -268,7 +268,7 @@ class RecordingWriter:
             self._tracks[number].pause(item.now)
         if self._state is not RecordingState.STORAGE_ERROR:
             self._context.ledger.commit(item.now, self._context.on_segment)
-            self._context.ledger.write_manifest(self._state, item.now)
+        self._context.ledger.outdate_manifest()
 
     def _close_track(self, item: CloseTrack) -> None:
         self._open.discard(item.track)
@@ -294,7 +294,7 @@ class RecordingWriter:
             self._muxed.close(now)
         self._context.ledger.commit(now, self._context.on_segment)
         self._move(RecordingEvent.PAUSED)
-        self._context.ledger.write_manifest(self._state, now)
+        self._context.ledger.write_manifest(self._state, now, readable=True)
 
     def _unpause(self, now: float) -> None:
         """Take frames again: video from its next sync sample on, which is asked for."""
@@ -384,7 +384,7 @@ class RecordingWriter:
             if self._state is RecordingState.STORAGE_ERROR:
                 self._move(RecordingEvent.STORAGE_ANSWERED)
             closed = next_state(self._state, RecordingEvent.CLOSED)
-            if not self._context.ledger.try_write_manifest(closed, self._now):
+            if not self._context.ledger.try_write_manifest(closed, self._now, readable=True):
                 _log.warning("recording_manifest_not_written", state=closed)
             self._move(RecordingEvent.CLOSED)  # last: who sees it reads files that nobody writes any more
         except StorageError as error:
@@ -404,4 +404,4 @@ class RecordingWriter:
             track.abandon()
         if self._muxed is not None:
             self._muxed.abandon()
-        self._context.ledger.try_write_manifest(self._state, self._now)
+        self._context.ledger.try_write_manifest(self._state, self._now, readable=True)

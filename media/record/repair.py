@@ -279,7 +279,7 @@ class _Repair:
         view_from_records(self._path, tuple(self._records))
         current = self._manifest
         if current is None or _told_of(current) != _told_of(told):
-            write_manifest(self._path, told)
+            write_manifest(self._path, told, readable=True)
             self._actions.append("rebuilt the manifest")
 
     def _add(self, entry: JournalEntry, at: float) -> None:

@@ -16,6 +16,7 @@ from media.errors import RecordingNotFound
 from media.frames import Codec
 from media.record.entries import ClockMapping, GapReason, RecordingState
 from media.record.journal import JOURNAL_NAME, JournalContents, parse_journal
+from media.record.manifest import read_manifest
 from media.record.reader import TrackView, read_events, read_recording
 from media.record.recorder import Recording
 from media.record.repair import repair_recording
@@ -215,7 +216,8 @@ def with_clocks(root: Path, *, first: int, second: int) -> tuple[Path, list[Cloc
             report = RtpClockMapping(frames[0].rtp_timestamp, at, 0.0, 1.0, ClockSource.SENDER_REPORT)
             track.set_clock_mapping(report, frame.arrival_time)
     recording.tick(1_012.0)
-    while recording.stats.queue_bytes or b"-0.1" not in (recording.path / JOURNAL_NAME).read_bytes():
+    journal = recording.path / JOURNAL_NAME
+    while b"-0.1" not in journal.read_bytes() or not read_manifest(recording.path).tracks:  # the manifest comes last
         time.sleep(0.01)
     copy = root / "copy"
     shutil.copytree(recording.path, copy)

@@ -27,7 +27,7 @@ from media.record.entries import (
     TrackClosed,
     TrackDescriptor,
     TrackOpened,
-    superseded,
+    supersede,
 )
 from media.record.event_log import EventLog, encode_event
 from media.record.journal import JOURNAL_NAME, Journal, parse_journal, read_journal
@@ -194,9 +194,12 @@ def test_a_newer_mapping_replaces_what_was_said_of_its_time_and_later() -> None:
         return ClockMapping(1, decode_time, media_time_s, 0.0, 1.0, ClockSource.ARRIVAL)
 
     first, second, late = mapping(0, 1.0), mapping(100, 2.0), mapping(200, 3.0)
-    assert superseded([first, second], late) == [first, second, late]
+    known = [first, second]
+    supersede(known, late)
+    assert known == [first, second, late]
     better = mapping(100, 2.5)
-    assert superseded([first, second, late], better) == [first, better]
+    supersede(known, better)
+    assert known == [first, better]
 
 
 def test_the_event_log_goes_on_behind_a_torn_line(tmp_path: Path) -> None:
