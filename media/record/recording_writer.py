@@ -103,7 +103,10 @@ class RecordingStats:
 
 
 class RecordingWriter:
-    """Works through the queue until `Close`. Only its thread may call anything but the properties."""
+    """Works through the queue until `Close`. Only its thread may call anything but the properties.
+
+    `ticks_handled` counts, and `clock_told` has of each track the latest estimate that it came to.
+    """
 
     def __init__(
         self,
@@ -133,6 +136,7 @@ class RecordingWriter:
         self._now = context.started.started_at
         self._stats = RecordingStats()
         self.ticks_handled = 0
+        self.clock_told: dict[int, MapClock] = {}
 
     @property
     def state(self) -> RecordingState:
@@ -209,6 +213,7 @@ class RecordingWriter:
             if item.ask:
                 self._ask_for_keyframe(item.track)
         elif isinstance(item, MapClock):
+            self.clock_told[item.track] = item
             self._tracks[item.track].set_clock_mapping(item.estimate, item.now)
         else:
             self._now = max(self._now, item.now)

@@ -27,6 +27,7 @@ class TrackRecorder:
         self._untold = 0
         self._closed = False
         self._interruption: GapReason | None = None
+        self._clock: MapClock | None = None
 
     @property
     def closed(self) -> bool:
@@ -50,9 +51,17 @@ class TrackRecorder:
         return self._writer.queue.put(WriteFrame(self.number, frame), size_bytes)
 
     def set_clock_mapping(self, estimate: RtpClockMapping, now: float) -> None:
-        """Tell a better (or worse) estimate of the sender's clock; before the first frame it is kept for that."""
-        if not self._closed:
-            self._writer.queue.put_always(MapClock(self.number, estimate, now))
+        """Tell the estimate of the sender's clock as it is now; before the first frame it is kept for that.
+
+        Tell it once a second: the same one may say something new later, of a track that began anew or whose mapping
+        has run off meanwhile. While the disk is behind, what it did not come to yet is not told again, and what has no
+        room in the queue is for the next call to tell.
+        """
+        if self._closed or self._waits(estimate):
+            return
+        item = MapClock(self.number, estimate, now)
+        if self._writer.queue.put(item, ITEM_BYTES):
+            self._clock = item
 
     def note_interruption(self, reason: GapReason | None) -> None:
         """Say why frames may fail to come from now on (a mute, a pause by the server); None: no longer."""
@@ -69,6 +78,11 @@ class TrackRecorder:
             self._closed = True
             self._end_skipping()
             self._writer.queue.put_always(CloseTrack(self.number, now, reason))
+
+    def _waits(self, estimate: RtpClockMapping) -> bool:
+        """Whether the writer has yet to come to this very estimate."""
+        told = self._clock
+        return told is not None and told.estimate == estimate and self._writer.clock_told.get(self.number) is not told
 
     def _drop(self) -> None:
         if not self._skipping:

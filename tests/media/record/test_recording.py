@@ -306,6 +306,56 @@ def test_a_writer_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
     assert verify_recording(recording.path).problems == ()
 
 
+def test_clocks_told_while_the_writer_hangs_wait_once_and_within_the_queue(tmp_path: Path) -> None:
+    disk_answers, hangs = threading.Event(), threading.Event()
+
+    def hang(*_: int) -> None:
+        hangs.set()
+        assert disk_answers.wait(20)
+
+    config, frames = RecordingConfig(queue_bytes=80_000), opus(packets=100)
+    recording = Recording.create(
+        tmp_path, "one", "room", started_at=START, config=config, callbacks=RecordingCallbacks(on_part=hang)
+    )
+    track = recording.open_track(descriptor(Codec.OPUS), START)
+    for frame in frames:
+        assert track.write(frame)
+    assert hangs.wait(20)
+    told = RtpClockMapping(frames[0].rtp_timestamp, START - 0.1, 0.0, 1.0, ClockSource.SENDER_REPORT)
+    held = recording.stats.queue_bytes
+    for second in range(1, 1_000):
+        track.set_clock_mapping(told, START + second)
+    assert recording.stats.queue_bytes == held + ITEM_BYTES
+    for second in range(1, 1_000):
+        track.set_clock_mapping(replace(told, unix_time_s=START - second), START + second)
+    assert recording.stats.queue_bytes <= 80_000
+    disk_answers.set()
+    while recording.stats.queue_bytes:
+        recording.tick(START + 2)
+    # What had no room is told by the next call.
+    track.set_clock_mapping(replace(told, unix_time_s=START - 0.2), START + 2)
+    recording.close(START + 4)
+    (view,) = read_recording(recording.path).tracks
+    assert view.media_time_s(0) == pytest.approx(-0.2)
+
+
+def test_a_clock_that_is_the_same_says_something_new_once_the_mapping_has_run_off(tmp_path: Path) -> None:
+    recording = Recording.create(tmp_path, "one", "room", started_at=START)
+    track, frames = recording.open_track(descriptor(Codec.OPUS), START), opus(packets=3_600)
+    first = RtpClockMapping(frames[0].rtp_timestamp, START, 0.0, 1.0, ClockSource.SENDER_REPORT)
+    # At 32 s it says what the first one does, at 70 s another 3.8 ms.
+    better = replace(first, rtp_timestamp=frames[1_600].rtp_timestamp, unix_time_s=START + 32, drift_ppm=100.0)
+    for told, wrote in ((first, frames[:1_600]), (better, frames[1_600:3_500]), (better, frames[3_500:])):
+        track.set_clock_mapping(told, wrote[0].arrival_time)
+        for frame in wrote:
+            track.write(frame)
+        while recording.stats.queue_bytes:
+            recording.tick(frame.arrival_time)
+    recording.close(START + 80)
+    (view,) = read_recording(recording.path).tracks
+    assert view.media_time_s(3_600 * 960) == pytest.approx(72 + 40 * 100e-6, abs=1e-6)
+
+
 def test_a_listener_that_raises_costs_nothing(tmp_path: Path) -> None:
     def fail(_: SegmentEntry) -> None:
         raise RuntimeError("a bug in the listener")
