@@ -180,8 +180,10 @@ def _read_back(path: Path, size_bytes: int) -> Iterator[bytes]:
 def make_directory(path: Path) -> None:
     """Create the folder `path` (and its parents) durably; one that is there already is fine."""
     with translated(f"create {path}"):
+        made = [folder for folder in path.parents if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
-        fsync_directory(path.parent)
+        for folder in (path, *made):
+            fsync_directory(folder.parent)
 
 
 def lock(descriptor: int, path: Path) -> None:

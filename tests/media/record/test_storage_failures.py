@@ -25,6 +25,7 @@ from media.record.journal import Journal, read_journal
 from media.record.reader import RecordingView, list_recordings, read_events, read_recording
 from media.record.recorder import Recording
 from media.record.recording_writer import RecordingCallbacks, RecordingConfig
+from media.record.storage import make_directory
 from media.record.verify import verify_recording
 from tests.media.record.encoded_media import descriptor, files_by_init, opus, packet_payloads, video
 
@@ -295,6 +296,15 @@ def test_a_folder_taken_away_is_a_storage_error_and_not_the_end(tmp_path: Path) 
     report = verify_recording(recording.path)
     assert report.problems == ()
     assert report.samples == 300
+
+
+def test_each_folder_that_was_made_outlives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    make_directory(tmp_path / "a" / "b" / "c")
+    assert sorted(synced) == [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
+    make_directory(tmp_path / "a" / "b" / "c")
+    assert synced[3:] == [tmp_path / "a" / "b"]
 
 
 def test_a_publisher_whose_pictures_fit_no_file_costs_nobody_else_anything(tmp_path: Path) -> None:
