@@ -15,7 +15,8 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from media.errors import SourceUnreadable
-from media.sources.source import AUDIO_CHUNK_S, AccessUnit, AudioFormat, DecodedAudio, DecodedVideoFrame, VideoFormat
+from media.sources.sound_line import SoundLine
+from media.sources.source import AccessUnit, AudioFormat, DecodedAudio, DecodedVideoFrame, VideoFormat
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +24,9 @@ DEFAULT_FPS = 25.0
 MAXIMUM_FPS = 120.0
 MAXIMUM_CHANNELS = 2  # what the SDK's Opus encoder is used with here
 DAMAGE_LIMIT = 50  # undecodable packets in a row (two seconds of video) before a file is given up
+
+# What PyAV raises: errors of FFmpeg's, and Python's own for what it does not know (pixel formats, layouts, options).
+PYAV_ERRORS = (av.error.FFmpegError, ValueError, NotImplementedError, RuntimeError)
 
 T = TypeVar("T", DecodedVideoFrame, DecodedAudio, AccessUnit)
 F = TypeVar("F", VideoFrame, AudioFrame)
@@ -109,7 +113,7 @@ class StreamReader(Generic[T]):
         self._container: InputContainer | None = None
         self._items: Iterator[T] = iter(())
         self._start()
-        self._first: T | None = next(self._items, None)
+        self._first: T | None = self._next()
         if self._first is None:
             self.close()
             raise SourceUnreadable(f"nothing in {path} can be decoded; the file is damaged or not a media file")
@@ -123,7 +127,7 @@ class StreamReader(Generic[T]):
         with self._lock:
             if self._container is None:
                 return None
-            item, self._first = self._first or next(self._items, None), None
+            item, self._first = self._first or self._next(), None
             if item is None and self._period_s is not None:
                 item = self._next_round(self._period_s)
             return _later(item, self._offset_s) if item else None
@@ -133,7 +137,14 @@ class StreamReader(Generic[T]):
             self._container.close()
         self._offset_s += period_s
         self._start()
-        return next(self._items, None)
+        return self._next()
+
+    def _next(self) -> T | None:
+        try:
+            return next(self._items, None)
+        except PYAV_ERRORS as error:
+            reason = getattr(error, "strerror", None) or error
+            raise SourceUnreadable(f"{self._path} cannot be decoded: {reason}; encode it anew") from error
 
     def close(self) -> None:
         """Read no more; waits for a read in progress."""
@@ -218,26 +229,32 @@ def _audio_chunks(container: InputContainer, path: Path) -> Iterator[DecodedAudi
     wanted = _audio_format(container)
     if wanted is None:
         return
-    rate, channels = wanted.sample_rate, wanted.channels
-    resampler = AudioResampler(
-        format="s16", layout="mono" if channels == 1 else "stereo", rate=rate, frame_size=int(rate * AUDIO_CHUNK_S)
-    )
-    index = container.streams.audio[0].index
-    first_s: float | None = None
-    samples = 0
-    for frame in _with_flush(_decoded(container, index, path, AudioFrame)):
-        if first_s is None and frame is not None:
-            first_s = max(0.0, frame.time - start_s(container)) if frame.time is not None else 0.0
-        for chunk in resampler.resample(frame):
-            # Times are counted, not read: chunks must join without gaps or overlaps to be heard well.
-            pts_s = (first_s or 0.0) + samples / rate
-            samples += chunk.samples
-            yield DecodedAudio(rate, channels, chunk.samples, chunk.to_ndarray().tobytes(), pts_s)
+    line = SoundLine(wanted, _duration_s(container))
+    begin_s, index = start_s(container), container.streams.audio[0].index
+    resampler: AudioResampler | None = None
+    kind: tuple[str, str, int] | None = None
+    for frame in _decoded(container, index, path, AudioFrame):
+        time_s = frame.time - begin_s if frame.time is not None else None
+        jump_s = line.jump_s(time_s, frame.samples / frame.sample_rate)
+        kind_before, kind = kind, (frame.format.name, frame.layout.name, frame.sample_rate)
+        if jump_s or kind != kind_before:
+            yield from line.add(_resampled(resampler, None))
+            resampler = _resampler(wanted)
+            yield from line.jump(jump_s)
+        yield from line.add(_resampled(resampler, frame))
+    yield from line.add(_resampled(resampler, None))
+    yield from line.rest()
 
 
-def _with_flush(frames: Iterator[AudioFrame]) -> Iterator[AudioFrame | None]:
-    yield from frames
-    yield None
+def _resampler(wanted: AudioFormat) -> AudioResampler:
+    """For frames of one format, layout and rate; it takes no others."""
+    return AudioResampler(format="s16", layout="mono" if wanted.channels == 1 else "stereo", rate=wanted.sample_rate)
+
+
+def _resampled(resampler: AudioResampler | None, frame: AudioFrame | None) -> bytes:
+    """The samples that `frame` gives, or without one those that the resampler holds."""
+    frames = resampler.resample(frame) if resampler else []
+    return b"".join(each.to_ndarray().tobytes() for each in frames)
 
 
 def _decoded(container: InputContainer, index: int, path: Path, wanted: type[F]) -> Iterator[F]:

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
 from livekit.rtc._proto.stats_pb2 import OutboundRtpStreamStats, RtcStats, SentRtpStreamStats
@@ -14,15 +16,19 @@ from livekit.rtc.participant import PublishTrackError
 
 from agent.errors import InvalidSettings, PermissionDenied, PublishFailed, TrackNotFound
 from agent.room import publisher as module
-from agent.room.events import ConnectionStateChanged, LocalTrackPublished
+from agent.room.events import ConnectionStateChanged, LocalTrackPublished, LocalTrackUnpublished
 from agent.room.permissions import Permissions
 from agent.room.publications import Played, Publication, PublicationStatus
 from agent.room.publish_options import PlanChange, PublishOptions, VideoCodec, plan_video
 from agent.room.publisher import Publisher
+from agent.room.pump import Pump, PumpedFeed
 from agent.room.session import RoomSession
 from agent.room.state import ConnectionState
-from media.sources.source import VideoFormat
+from media.sources.file import FileSource
+from media.sources.pacer import Pacer
+from media.sources.source import AudioFormat, VideoFormat
 from tests.agent.room.pass_through import DELTA, KEY, PassThrough, feed_into, give
+from tests.media.sources.clips import damaged_from, remuxed, write_pattern
 
 NAME = "camera"
 
@@ -136,6 +142,30 @@ async def test_of_two_that_are_published_at_once_under_one_name_the_second_is_re
         assert isinstance(refused, InvalidSettings)
         assert not isinstance(published, BaseException)
         assert [each.name for each in publisher.publications] == ["camera"]
+
+
+async def test_a_file_that_cannot_be_decoded_on_fails_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with publishing(monkeypatch) as (publisher, local, first):
+        await publisher.unpublish(first.sdk.sid)
+        whole = write_pattern(tmp_path / "whole.mp4", seconds=4.0, audio=AudioFormat())
+        source = FileSource(damaged_from(remuxed(whole, tmp_path / "clip.m4a", "audio"), 0.3))
+        pacer = Pacer(start=asyncio.get_running_loop().time() - 100)  # all of it is due
+        pump = Pump(name="microphone", read=source.read_audio, send=AsyncMock(), pacer=pacer)
+        monkeypatch.setattr(module, "feed_of", lambda *_args, **_options: PumpedFeed(pump))
+        monkeypatch.setattr(module, "native_source", lambda _source, _plan: Native(local))
+        told: list[object] = []
+        cast("Any", publisher._session).add_listener(told.append)
+        await publisher.publish(source)
+        (publication,) = publisher._all()
+        async with asyncio.timeout(10):
+            await cast("Any", publication.pumping)
+        assert publication.status == PublicationStatus.FAILED
+        assert f"{tmp_path}/clip.m4a is damaged" in publication.reason
+        gone = next(event for event in told if isinstance(event, LocalTrackUnpublished))
+        assert gone.reason == publication.reason
+        assert publisher.publications == ()
 
 
 async def test_the_new_track_is_there_before_the_old_one_goes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,3 +80,40 @@ def remuxed(source: Path, target: Path, kind: str) -> Path:
                 packet.stream = copy
                 writing.mux(packet)
     return target
+
+
+def without_sound(source: Path, target: Path, from_s: float, to_s: float) -> Path:
+    """`source` without the packets of sound between two times, as a recorder writes who was muted."""
+    with av.open(str(source)) as reading, av.open(str(target), "w") as writing:
+        copies = {stream.index: writing.add_stream_from_template(stream) for stream in reading.streams}
+        for packet in reading.demux():
+            if packet.dts is None or packet.pts is None or packet.time_base is None:
+                continue
+            if packet.stream.type == "audio" and from_s <= packet.pts * packet.time_base < to_s:
+                continue
+            packet.stream = copies[packet.stream.index]
+            writing.mux(packet)
+    return target
+
+
+def adts(path: Path, rate: int, layout: str, seconds: float = 1.0) -> Path:
+    """Silence as raw AAC, which can be put one behind the other as it is."""
+    with av.open(str(path), "w", format="adts") as container:
+        stream = container.add_stream("aac", rate=rate, layout=layout)
+        block = AudioFrame(format="fltp", layout=layout, samples=round(rate * seconds))
+        for plane in block.planes:
+            plane.update(bytes(plane.buffer_size))
+        block.sample_rate, block.pts, block.time_base = rate, 0, Fraction(1, rate)
+        container.mux(stream.encode(block))
+        container.mux(stream.encode(None))
+    return path
+
+
+def damaged_from(path: Path, part: float) -> Path:
+    """`path` itself, an MP4 whose media are all ones behind that part of them."""
+    content = bytearray(path.read_bytes())
+    begin, end = content.index(b"mdat") + 4, content.index(b"moov") - 4
+    begin += round((end - begin) * part)
+    content[begin:end] = b"\xff" * (end - begin)
+    path.write_bytes(content)
+    return path

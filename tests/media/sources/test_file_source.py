@@ -1,5 +1,6 @@
 """File sources, on files that FFmpeg wrote a moment before."""
 
+import struct
 import threading
 from pathlib import Path
 
@@ -10,13 +11,18 @@ from media.errors import SourceUnreadable
 from media.sources.file import FileSource
 from media.sources.open import open_source
 from media.sources.pattern import beep_level, read_flash, read_frame_number
-from media.sources.source import AudioFormat, DecodedVideoFrame, VideoFormat
-from tests.media.sources.clips import VIDEO, remuxed, write_pattern
+from media.sources.source import AudioFormat, DecodedAudio, DecodedVideoFrame, VideoFormat
+from tests.media.sources.clips import VIDEO, adts, remuxed, without_sound, write_pattern
 
 
 def luma_of(frame: DecodedVideoFrame) -> "np.ndarray[tuple[int, int], np.dtype[np.uint8]]":
     plane = np.frombuffer(frame.data, np.uint8)[: frame.width * frame.height]
     return plane.reshape(frame.height, frame.width)
+
+
+def level_of(chunk: DecodedAudio) -> float:
+    samples = np.frombuffer(chunk.data, np.int16).reshape(-1, chunk.channels)
+    return beep_level(samples[:, 0], chunk.sample_rate)
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +47,7 @@ def test_sound_is_resampled_and_stays_with_the_picture(clip: Path) -> None:
     source.close()
     assert {(chunk.sample_rate, chunk.channels) for chunk in chunks} == {(48_000, 2)}
     assert {chunk.samples for chunk in chunks[:-1]} == {960}
-    beeps = [
-        chunk.pts_s
-        for chunk in chunks
-        if beep_level(np.frombuffer(chunk.data, np.int16).reshape(-1, 2)[:, 0], 48_000) > 0.2
-    ]
+    beeps = [chunk.pts_s for chunk in chunks if level_of(chunk) > 0.2]
     second_flash = next(pts for pts in flashes if pts > 0.5)
     second_beep = next(pts for pts in beeps if pts > 0.5)
     assert abs(second_flash - second_beep) <= 0.04
@@ -77,6 +79,46 @@ def test_files_with_only_sound_or_only_picture(tmp_path: Path) -> None:
     assert picture.audio is None
     assert picture.read_audio() is None
     picture.close()
+
+
+def test_sound_behind_a_hole_stays_with_its_picture(tmp_path: Path) -> None:
+    whole = write_pattern(tmp_path / "whole.mp4", seconds=6.0, audio=AudioFormat(48_000, 2))
+    source = FileSource(without_sound(whole, tmp_path / "hole.mkv", 1.0, 4.0))
+    flashes = [frame.pts_s for frame in iter(source.read_video, None) if read_flash(luma_of(frame))]
+    chunks = list(iter(source.read_audio, None))
+    source.close()
+    beeps = [chunk.pts_s for chunk in chunks if level_of(chunk) > 0.2]
+    assert not [pts_s for pts_s in beeps if 0.5 < pts_s < 3.9]
+    beep, flash = (next(pts_s for pts_s in times if pts_s > 4.5) for times in (beeps, flashes))
+    assert beep == pytest.approx(flash, abs=0.04)
+    assert {chunk.samples for chunk in chunks[:-1]} == {960}
+    assert chunks[-1].pts_s == pytest.approx(6.0, abs=0.1)
+
+
+def test_sound_whose_layout_and_rate_change_goes_on(tmp_path: Path) -> None:
+    parts = [
+        adts(tmp_path / f"{rate}-{layout}.aac", rate, layout) for rate, layout in ((48_000, "mono"), (44_100, "stereo"))
+    ]
+    joined = tmp_path / "joined.aac"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    source = FileSource(joined)
+    chunks = list(iter(source.read_audio, None))
+    source.close()
+    assert {(chunk.sample_rate, chunk.channels) for chunk in chunks} == {(48_000, 1)}
+    assert sum(chunk.samples for chunk in chunks) / 48_000 == pytest.approx(2.0, abs=0.15)
+
+
+def test_sound_that_cannot_be_converted_says_so(tmp_path: Path) -> None:
+    channels, rate = 10, 48_000
+    size = channels * 2
+    form = struct.pack("<HHIIHHHHI", 0xFFFE, channels, rate, rate * size, size, 16, 22, 16, (1 << channels) - 1)
+    form += b"\1\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71"  # PCM; the mask before names speakers of no known layout
+    sound = bytes(size * 4800)
+    head = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(sound))
+    path = tmp_path / "many.wav"
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(head) + len(sound)) + head + sound)
+    with pytest.raises(SourceUnreadable, match=r"many\.wav cannot be decoded"):
+        FileSource(path)
 
 
 def test_missing_file(tmp_path: Path) -> None:
