@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 from media.errors import SourceUnreadable
 from media.sources.sound_line import SoundLine
 from media.sources.source import AccessUnit, AudioFormat, DecodedAudio, DecodedVideoFrame, VideoFormat
+from media.sources.turn import quarter_turns, turned
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +70,7 @@ class MediaFile(Generic[T]):
 
     @property
     def video(self) -> VideoFormat | None:
-        """Size and average frame rate of the video stream."""
+        """Size, as it is shown, and average frame rate of the video stream."""
         return self._video
 
     @property
@@ -93,6 +94,9 @@ class FileSource(MediaFile[DecodedVideoFrame]):
 
     def __init__(self, path: Path, *, loop: bool = False) -> None:
         super().__init__(path, _video_frames, loop=loop)
+        first = self._video_reader.first if self._video_reader else None
+        if self._video and first:
+            self._video = replace(self._video, width=first.width, height=first.height)  # as it is turned
 
     def read_video(self) -> DecodedVideoFrame | None:
         """The next picture."""
@@ -113,8 +117,9 @@ class StreamReader(Generic[T]):
         self._container: InputContainer | None = None
         self._items: Iterator[T] = iter(())
         self._start()
-        self._first: T | None = self._next()
-        if self._first is None:
+        self.first: T | None = self._next()
+        """The item at the very beginning, until it is read."""
+        if self.first is None:
             self.close()
             raise SourceUnreadable(f"nothing in {path} can be decoded; the file is damaged or not a media file")
 
@@ -127,7 +132,7 @@ class StreamReader(Generic[T]):
         with self._lock:
             if self._container is None:
                 return None
-            item, self._first = self._first or self._next(), None
+            item, self.first = self.first or self._next(), None
             if item is None and self._period_s is not None:
                 item = self._next_round(self._period_s)
             return _later(item, self._offset_s) if item else None
@@ -218,11 +223,27 @@ def _video_frames(container: InputContainer, path: Path) -> Iterator[DecodedVide
     if index is None or size is None:
         return
     begin_s, last_pts_s = start_s(container), -1.0 / size.fps
+    quarters: int | None = None
     for frame in _decoded(container, index, path, VideoFrame):
         pts_s = frame.time - begin_s if frame.pts is not None else last_pts_s + 1.0 / size.fps
         last_pts_s = max(0.0, last_pts_s, pts_s)
         picture = frame.reformat(width=size.width, height=size.height, format="yuv420p")
-        yield DecodedVideoFrame(size.width, size.height, picture.to_ndarray().tobytes(), last_pts_s)
+        if quarters is None:
+            quarters = quarter_turns(frame.rotation)
+        data = turned(picture.to_ndarray().tobytes(), size.width, size.height, quarters)
+        width, height = (size.height, size.width) if quarters % 2 else (size.width, size.height)
+        yield DecodedVideoFrame(width, height, data, last_pts_s)
+
+
+def rotation(path: Path) -> int:
+    """Degrees, counterclockwise, by which the first picture is to be turned when it is shown; 0 without pictures.
+
+    Raises SourceUnreadable.
+    """
+    with open_container(path) as container:
+        index = video_index(container)
+        frame = None if index is None else next(_decoded(container, index, path, VideoFrame), None)
+        return frame.rotation if frame else 0
 
 
 def _audio_chunks(container: InputContainer, path: Path) -> Iterator[DecodedAudio]:

@@ -11,6 +11,7 @@ from av.video.stream import VideoStream
 
 from media.sources.pattern import PatternSource
 from media.sources.source import AudioFormat, VideoFormat
+from media.sources.turn import turned
 
 VIDEO = VideoFormat(320, 180, 25.0)
 
@@ -47,8 +48,12 @@ def write_encoded(
     seconds: float = 2.0,
     bitrate_bps: int = 500_000,
     key_frame_every: int = 25,
+    rotation: int = 0,
 ) -> Path:
-    """The pattern alone, in H.264 or VP8 without pictures out of order, as a camera encodes it."""
+    """The pattern alone, in H.264 or VP8 without pictures out of order, as a camera encodes it.
+
+    `rotation`: it lies on its side, and the file says to turn it by so many degrees counterclockwise.
+    """
     own = {
         "h264": ("libx264", {"preset": "ultrafast", "tune": "zerolatency", "x264-params": "scenecut=0:nal-hrd=none"}),
         "vp8": ("libvpx", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"}),
@@ -58,11 +63,15 @@ def write_encoded(
     with av.open(str(path), "w") as container:
         stream = container.add_stream(encoder, rate=round(video.fps), options=options)
         assert isinstance(stream, VideoStream)
-        stream.width, stream.height, stream.pix_fmt = video.width, video.height, "yuv420p"
+        stream.width, stream.height = (video.height, video.width) if rotation % 180 else (video.width, video.height)
+        stream.pix_fmt = "yuv420p"
+        if rotation:
+            stream.set_display_rotation(rotation)
         stream.codec_context.bit_rate = bitrate_bps
         stream.codec_context.gop_size = key_frame_every
         for number, frame in enumerate(iter(source.read_video, None)):
-            planes = np.frombuffer(frame.data, np.uint8).reshape(video.height * 3 // 2, video.width)
+            lying = turned(frame.data, video.width, video.height, -rotation // 90 % 4)
+            planes = np.frombuffer(lying, np.uint8).reshape(stream.height * 3 // 2, stream.width)
             picture = VideoFrame.from_ndarray(planes, format="yuv420p")
             picture.pts, picture.time_base = number, Fraction(1, round(video.fps))
             container.mux(stream.encode(picture))

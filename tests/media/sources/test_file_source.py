@@ -10,9 +10,9 @@ import pytest
 from media.errors import SourceUnreadable
 from media.sources.file import FileSource
 from media.sources.open import open_source
-from media.sources.pattern import beep_level, read_flash, read_frame_number
+from media.sources.pattern import PatternSource, beep_level, read_flash, read_frame_number
 from media.sources.source import AudioFormat, DecodedAudio, DecodedVideoFrame, VideoFormat
-from tests.media.sources.clips import VIDEO, adts, remuxed, without_sound, write_pattern
+from tests.media.sources.clips import VIDEO, adts, remuxed, without_sound, write_encoded, write_pattern
 
 
 def luma_of(frame: DecodedVideoFrame) -> "np.ndarray[tuple[int, int], np.dtype[np.uint8]]":
@@ -52,6 +52,21 @@ def test_sound_is_resampled_and_stays_with_the_picture(clip: Path) -> None:
     second_beep = next(pts for pts in beeps if pts > 0.5)
     assert abs(second_flash - second_beep) <= 0.04
     assert abs(sum(chunk.samples for chunk in chunks) / 48_000 - 2.0) < 0.05
+
+
+@pytest.mark.parametrize("rotation", [90, 180, -90])
+def test_what_a_phone_filmed_on_its_side_comes_upright(tmp_path: Path, rotation: int) -> None:
+    source = FileSource(write_encoded(tmp_path / "phone.mp4", seconds=0.4, rotation=rotation))
+    assert source.video == VIDEO
+    frames = list(iter(source.read_video, None))
+    source.close()
+    assert {(frame.width, frame.height) for frame in frames} == {(VIDEO.width, VIDEO.height)}
+    assert [read_frame_number(luma_of(frame)) for frame in frames] == list(range(10))
+    blue = np.frombuffer(frames[0].data, np.uint8)[VIDEO.width * VIDEO.height :][: VIDEO.width * VIDEO.height // 4]
+    upright = PatternSource(VIDEO).read_video()
+    assert upright
+    wanted = np.frombuffer(upright.data, np.uint8)[VIDEO.width * VIDEO.height :][: VIDEO.width * VIDEO.height // 4]
+    assert np.abs(blue.astype(int) - wanted).mean() < 4
 
 
 def test_looping_goes_on_from_the_start_and_time_keeps_rising(clip: Path) -> None:
