@@ -1,5 +1,6 @@
 """A media file's video as it is encoded, and its sound decoded: nothing of the picture is coded again."""
 
+import math
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,7 @@ from media.sources.turn import quarter_turns
 
 CODECS = ("h264", "vp8")
 LOOKED_AT = 300  # ten seconds, more or less: encoders that make B-frames make them from the start
+SPACING_S = 0.002  # WebRTC drops a picture that has the millisecond of the one before
 _SLICES = range(1, 6)  # nal_unit_type of coded slices, ITU-T H.264 table 7-1
 
 
@@ -79,7 +81,8 @@ def _access_units(container: InputContainer, path: Path) -> Iterator[AccessUnit]
     assert index is not None
     assert size is not None
     annex_b = BitStreamFilterContext("h264_mp4toannexb", container.streams[index]) if codec == "h264" else None
-    begin_s, last_s, seen_key = start_s(container), -1.0, False
+    begin_s, last_s, seen_key = start_s(container), -math.inf, False
+    shown_s = -SPACING_S
     try:
         for packet in container.demux(index):
             for each in annex_b.filter(packet) if annex_b and packet.size else [packet]:
@@ -94,9 +97,11 @@ def _access_units(container: InputContainer, path: Path) -> Iterator[AccessUnit]
                         f"{path} has B-frames, which WebRTC does not show in order; publish it encoded anew"
                     )
                 last_s = pts_s
+                # Trimmed files begin with what comes before their start, which the rest refers to.
+                shown_s = max(pts_s, shown_s + SPACING_S)
                 data = bytes(each)
                 droppable = _droppable(data, codec, disposable=each.is_disposable)
-                yield AccessUnit(size.width, size.height, data, max(0.0, pts_s), each.is_keyframe, droppable)
+                yield AccessUnit(size.width, size.height, data, shown_s, each.is_keyframe, droppable)
     except av.error.FFmpegError as error:
         raise SourceUnreadable(f"{path} is damaged: {error.strerror}; nothing more of it can be read") from error
 

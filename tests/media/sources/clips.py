@@ -105,6 +105,20 @@ def without_sound(source: Path, target: Path, from_s: float, to_s: float) -> Pat
     return target
 
 
+def trimmed(source: Path, target: Path, from_s: float) -> Path:
+    """`source` (with one key frame, at 0) from a time on, without encoding anew: an edit list says what is shown."""
+    with av.open(str(source)) as reading, av.open(str(target), "w") as writing:
+        (stream,) = reading.streams.video
+        copy = writing.add_stream_from_template(stream)
+        for packet in reading.demux(stream):
+            if packet.dts is None or packet.pts is None or packet.time_base is None:
+                continue
+            back = round(from_s / packet.time_base)
+            packet.pts, packet.dts, packet.stream = packet.pts - back, packet.dts - back, copy
+            writing.mux(packet)
+    return target
+
+
 def adts(path: Path, rate: int, layout: str, seconds: float = 1.0) -> Path:
     """Silence as raw AAC, which can be put one behind the other as it is."""
     with av.open(str(path), "w", format="adts") as container:

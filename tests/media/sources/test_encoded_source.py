@@ -1,5 +1,6 @@
 """Files whose video is taken as it is encoded, on files that FFmpeg wrote a moment before."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -10,7 +11,7 @@ from media.errors import SourceUnreadable
 from media.sources.encoded import EncodedFileSource
 from media.sources.open import open_source
 from media.sources.source import AudioFormat, PreEncodedSource
-from tests.media.sources.clips import VIDEO, write_encoded, write_pattern
+from tests.media.sources.clips import VIDEO, trimmed, write_encoded, write_pattern
 
 
 @pytest.mark.parametrize(("codec", "name"), [("h264", "clip.mp4"), ("h264", "clip.mkv"), ("vp8", "clip.webm")])
@@ -46,6 +47,17 @@ def test_looping_goes_on_and_time_keeps_rising(tmp_path: Path) -> None:
     assert units[50] is not None
     assert units[50].key
     assert times[50] == pytest.approx(2.0, abs=0.05)
+
+
+def test_what_comes_before_the_start_of_a_trimmed_file_comes_at_once(tmp_path: Path) -> None:
+    whole = write_encoded(tmp_path / "whole.mp4", seconds=3.0, key_frame_every=100)
+    source = EncodedFileSource(trimmed(whole, tmp_path / "trimmed.mp4", 2.0))
+    units = list(iter(source.read_access_unit, None))
+    source.close()
+    times = [unit.pts_s for unit in units]
+    assert (len(times), times[0], units[0].key) == (75, 0.0, True)
+    assert min(after - before for before, after in pairwise(times)) >= 0.001, "each has a millisecond of its own"
+    assert times[54:] == pytest.approx([number / 25 for number in range(4, 25)])
 
 
 def test_what_cannot_be_published_as_it_is_says_so(tmp_path: Path) -> None:
