@@ -3,12 +3,12 @@
 And beside somebody who knows its present, which no controller does, by one policy, and by the one of many that turned
 out best in each run: what is between that and the optimum is foresight, and what none of these policies does.
 
-Run: `python -m tests.bench.adaptation [links] [one|three|sparse|rich] [sdk|tap] [seeds] [first seed] [kbit] [ms]`, with
-links of development, held-out, looked-at or untouched, kbit of a shaper's bucket of tokens, and ms of jitter within
-frames. Shares are of the mean utility of the offline optimum, and (in brackets) of the bound that ignores
-switches, key frames and loss. Switches are those of the track with most in its busiest minute, the server's own among
-them. Recovery is the time until 0.95 of what the optimum settles at is held for 3 s, the slowest of the runs, for each
-time at which the link got better.
+Run: `python -m tests.bench.adaptation [links] [room] [sdk|tap] [seeds] [first seed] [kbit] [ms]`, with links of
+development, held-out, looked-at or untouched, a room of one, three, sparse, rich or weak, kbit of a shaper's bucket of
+tokens, and ms of jitter within frames. Shares are of the mean utility of the offline optimum, and (in brackets) of the
+bound that ignores switches, key frames and loss. Switches are those of the track with most in its busiest minute, the
+server's own among them. Recovery is the time until 0.95 of what the optimum settles at is held for 3 s, the slowest of
+the runs, for each time at which the link got better.
 """
 
 import argparse
@@ -22,12 +22,13 @@ from tests.simulation.optimum import capacities, instant, optimum, settled
 from tests.simulation.present import KnowsPresent, best_of_present
 from tests.simulation.receivers import Receiver, SdkReceiver, TapReceiver
 from tests.simulation.run import Result, run
-from tests.simulation.world import ONE, RICH, SPARSE, THREE, Spacing
+from tests.simulation.world import ONE, RICH, SPARSE, THREE, WEAK, Spacing
 
 Make = Callable[[tuple[Subscription, ...]], Controller]
 BASELINES: dict[str, Make] = {"always HIGH": AlwaysHigh, "naive thresholds": NaiveThresholds}
 LINKS = {"development": DEVELOPMENT, "held-out": HELD_OUT, "looked-at": LOOKED_AT, "untouched": UNTOUCHED}
-ROOMS = {"one": ONE, "three": THREE, "sparse": SPARSE, "rich": RICH}
+ROOMS = {"one": ONE, "three": THREE, "sparse": SPARSE, "rich": RICH, "weak": WEAK}
+ANNOUNCED: dict[tuple[Subscription, ...], tuple[Subscription, ...]] = {WEAK: THREE}
 RECEIVERS: dict[str, tuple[Callable[[], Receiver], Make]] = {
     "sdk": (SdkReceiver, Ours),
     "tap": (TapReceiver, ours_on_the_tap),
@@ -58,7 +59,7 @@ def runs(
     """All controllers and the optimum on `trace`, a run for each seed."""
     found = {OPTIMUM: [optimum(trace, room, seed, receiver) for seed in seeds]}
     for name, make in [("ours", ours), *BASELINES.items()]:
-        found[name] = [run(trace, room, make, seed, receiver, spacing) for seed in seeds]
+        found[name] = [run(trace, room, make, seed, receiver, spacing, ANNOUNCED.get(room, ())) for seed in seeds]
     found[PRESENT] = [
         run(trace, room, lambda items: KnowsPresent(items, capacities(trace)), seed, receiver) for seed in seeds
     ]

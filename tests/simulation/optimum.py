@@ -191,7 +191,8 @@ def _changed(plan: Plan, random: Random) -> Plan:
             return (*plan[: begin + shift], *[plan[begin]] * -shift, *plan[begin:])[: len(plan)]
         return (*plan[:begin], *[plan[begin - 1]] * min(shift, end - begin), *plan[min(begin + shift, end) :])
     track = random.randrange(len(plan[0]))
-    quality = random.choice([at for at in VideoQuality if at <= max(_height(picks[track]) for picks in plan)])
+    most = max(0, *(_height(picks[track]) for picks in plan))
+    quality = random.choice([at for at in VideoQuality if at <= most])
     pick = tuple(quality if at == track else other for at, other in enumerate(plan[begin]))
     return (*plan[:begin], *[pick] * (end - begin), *plan[end:])
 

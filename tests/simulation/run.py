@@ -65,10 +65,14 @@ def run(
     seed: int = 0,
     receiver: Callable[[], Receiver] = SdkReceiver,
     spacing: Spacing = EVEN,
+    announced: tuple[Subscription, ...] = (),
 ) -> Result:
+    """`subscriptions` have the layers that are sent; the controller knows those `announced`, where given."""
     weights = tuple(priority(item) for item in subscriptions)
-    world = World(trace, subscriptions, seed, weights=weights, receiver=receiver(), spacing=spacing)
-    controller = make(subscriptions)
+    world = World(
+        trace, subscriptions, seed, weights=weights, receiver=receiver(), spacing=spacing, announced=announced
+    )
+    controller = make(announced or subscriptions)
     seconds = []
     for _ in range(int(trace.seconds)):
         windows, seen = world.second()

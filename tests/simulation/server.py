@@ -12,7 +12,7 @@ default settings (REMB, no pausing, probes of padding). As there:
   the next layer of the track that lacks most, if its ceiling allows one. The budget counts what layers take, without
   sound.
 
-Left out: layers coming and going at the publisher, and what the server measures of a layer's bitrate (nominal here).
+Left out: layers that come and go at the publisher, and what the server measures of a layer's bitrate (nominal here).
 """
 
 from dataclasses import dataclass, field, replace
@@ -83,8 +83,9 @@ class Server:
             self.target[sid] = top(self.ceilings[sid])
 
     def ask(self, sid: str, ceiling: VideoQuality | None, now: float) -> None:
-        """The subscriber's settings for a track (`allocateTrack`)."""
-        self.ceilings[sid] = ceiling
+        """The subscriber's settings for a track (`allocateTrack`). What its publisher does not send lacks nobody."""
+        best = VideoQuality(len(self.layer_bps[sid]) - 1)
+        ceiling = self.ceilings[sid] = None if ceiling is None else min(ceiling, best)
         self.bwe.stop_probe(now)
         at = self.target[sid]
         if not self.deficient and not self.bwe.congested:

@@ -10,7 +10,7 @@ from tests.simulation.links import DEVELOPMENT, HELD_OUT, Trace, burst_loss, con
 from tests.simulation.optimum import instant, optimum
 from tests.simulation.receivers import TapReceiver
 from tests.simulation.run import run
-from tests.simulation.world import THREE, Spacing
+from tests.simulation.world import THREE, WEAK, Spacing
 
 CONSTANT_S = 600
 
@@ -65,6 +65,14 @@ def test_over_the_sdk_too_what_a_link_took_is_back_within_seconds(
 @pytest.mark.parametrize("bps", [3e6, 6e6])
 def test_no_switch_on_a_constant_link_that_carries_everything(bps: float) -> None:
     assert run(constant(bps), THREE, Ours, 100).switches_per_minute() == 0
+
+
+@pytest.mark.parametrize("bps", [1.5e6, 3e6, 6e6])
+def test_publishers_that_send_less_than_they_announced_are_seldom_probed_for(bps: float) -> None:
+    ours = run(constant(bps, CONSTANT_S), WEAK, Ours, 100, announced=THREE)
+    assert ours.share(instant(ours.trace, WEAK)) >= 0.98
+    assert ours.busiest_minute(after=CONSTANT_S // 2) <= 4, "a probe takes four: all is lowered for it, and comes back"
+    assert len([at for track in range(3) for at in ours.switches(track, CONSTANT_S // 2)]) <= 8
 
 
 @pytest.mark.parametrize("bps", [1.1e6, 1.5e6])

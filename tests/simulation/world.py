@@ -136,7 +136,10 @@ EVEN = Spacing()
 
 @dataclass(slots=True)
 class World:
-    """Advance with `second()`; tell it what to ask for with `ask()`."""
+    """Advance with `second()`; tell it what to ask for with `ask()`.
+
+    `subscriptions` have the layers that are sent, `announced` those that were announced, where those are more.
+    """
 
     trace: Trace
     subscriptions: tuple[Subscription, ...]
@@ -149,12 +152,18 @@ class World:
     round_trip_s: float = 2 * PROPAGATION_S
     weights: tuple[float, ...] = ()
     spacing: Spacing = EVEN
+    announced: tuple[Subscription, ...] = ()
     used: float = 0.0  # of the link, lately
     tracks: list[Track] = field(init=False)
     server: Server = field(init=False)
+    told: dict[str, tuple[VideoLayer, ...]] = field(init=False)
     snapshots: dict[str, TrackSnapshot] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.told = {
+            item.track_sid: tuple(VideoLayer(layer.quality, layer.width, layer.height) for layer in item.layers)
+            for item in self.announced or self.subscriptions
+        }
         self.tracks = [Track(item, Random(f"{self.seed} {item.track_sid}")) for item in self.subscriptions]
         for track in self.tracks:
             track.measuring = Random(f"{self.seed} {track.subscription.track_sid} assembly")
@@ -401,7 +410,7 @@ class World:
             EPOCH + self.now,
             stats,
             requested_quality=track.requested,
-            layers=tuple(VideoLayer(item.quality, item.width, item.height) for item in track.subscription.layers),
+            layers=self.told[track.subscription.track_sid],
         )
 
 
@@ -430,5 +439,7 @@ def _publishing(bits: float, frames: float) -> tuple[Subscription, ...]:
     )
 
 
+# Of THREE, by publishers on narrow ways or weak machines, whose encoders leave the upper layers out.
+WEAK = (replace(THREE[0], layers=LAYERS[:2]), replace(THREE[1], layers=LAYERS[:1]), THREE[2])
 SPARSE = _publishing(bits=1.0, frames=0.55)  # cameras in bad light, busy machines
 RICH = _publishing(bits=1.5, frames=1.0)
