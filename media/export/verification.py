@@ -24,10 +24,13 @@ from media.process.output import (
     output_from_json,
     to_json,
 )
+from media.process.transcode import TIMESCALE
 from media.record.entries import JsonValue
 
 # One frame at 25 fps, two Opus packets: less is rounding.
 _TOLERANCE_S = 0.040
+
+_TICK_S = 1.5 / TIMESCALE
 
 
 @dataclass(slots=True)
@@ -42,6 +45,8 @@ class Measured:
     last_dts_s: float | None = None
     backward_dts: int = 0
     first_is_sync: bool = False
+    repeated_pictures: int = 0
+    last_sync: bytes = b""
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
     def take(self, packet: "av.Packet[av.stream.Stream]") -> None:
@@ -58,9 +63,18 @@ class Measured:
         self.last_dts_s = dts_s
         self.end_s = max(self.end_s, start_s + duration_s)
         self.longest_s = max(self.longest_s, duration_s)
-        data = bytes(packet)
-        if not (self.codec == Codec.OPUS.value and data in SILENCE_PACKETS):
+        self._hash(bytes(packet), duration_s, sync=packet.is_keyframe)
+
+    def _hash(self, data: bytes, duration_s: float, *, sync: bool) -> None:
+        """All but what exports put in: silence, and a sync sample once more for a tick."""
+        if self.codec == Codec.OPUS.value:
+            if data not in SILENCE_PACKETS:
+                self.digest.update(data)
+        elif data == self.last_sync and duration_s <= _TICK_S:
+            self.repeated_pictures += 1
+        else:
             self.digest.update(data)
+            self.last_sync = data if sync else self.last_sync
 
 
 def verify_output(output: ExportOutput, directory: Path, on_progress: Callable[[float], None]) -> ExportOutput:
@@ -81,7 +95,7 @@ def verify_output(output: ExportOutput, directory: Path, on_progress: Callable[[
 
 def _checks(output: ExportOutput, entry: Path, on_progress: Callable[[float], None]) -> Iterator[Check]:
     try:
-        measured = measure(entry, sum(t.samples + t.silence_packets for t in output.tracks), on_progress)
+        measured = measure(entry, sum(_packets(track) for track in output.tracks), on_progress)
     except FFmpegError as error:
         yield Check("opens", "a readable file", str(error), ok=False)
         return
@@ -98,6 +112,16 @@ def _checks(output: ExportOutput, entry: Path, on_progress: Callable[[float], No
         expected_s = starts[MediaKind.VIDEO] - starts[MediaKind.AUDIO]
         actual_s = measured[MediaKind.VIDEO].start_s - measured[MediaKind.AUDIO].start_s
         yield _near("audio_video_offset_s", expected_s, actual_s, _TOLERANCE_S)
+    if output.format == "hls" and len(output.tracks) == len(measured) == 2:
+        ends_s = measured[MediaKind.VIDEO].end_s - measured[MediaKind.AUDIO].end_s
+        tolerance_s = _TOLERANCE_S + sum(track.clock_lag_s for track in output.tracks)
+        yield _near("audio_video_end_offset_s", _ends_apart_s(output), ends_s, tolerance_s)
+
+
+def _ends_apart_s(output: ExportOutput) -> float:
+    """How much later the video is to end than the audio."""
+    ends = {track.kind: track.start_s + track.duration_s for track in output.tracks}
+    return ends[MediaKind.VIDEO] - ends[MediaKind.AUDIO]
 
 
 def _playlist_checks(output: ExportOutput, folder: Path) -> Iterator[Check]:
@@ -109,14 +133,19 @@ def _playlist_checks(output: ExportOutput, folder: Path) -> Iterator[Check]:
         yield _near(f"{track.kind.value}_playlist_duration_s", track.duration_s, announced_s, tolerance_s)
 
 
+def _packets(track: OutputTrack) -> int:
+    return track.samples + track.silence_packets + track.repeated_pictures
+
+
 def _tolerance_s(track: OutputTrack) -> float:
-    return max(_TOLERANCE_S, track.duration_s / max(track.samples, 1)) + track.clock_lag_s
+    return max(_TOLERANCE_S, track.duration_s / max(_packets(track), 1)) + track.clock_lag_s
 
 
 def _track_checks(track: OutputTrack, found: Measured) -> Iterator[Check]:
     kind = track.kind.value
     yield _equal(f"{kind}_codec", track.codec.value, found.codec)
-    yield _equal(f"{kind}_samples", str(track.samples + track.silence_packets), str(found.packets))
+    yield _equal(f"{kind}_samples", str(_packets(track)), str(found.packets))
+    yield _equal(f"{kind}_repeated_pictures", str(track.repeated_pictures), str(found.repeated_pictures))
     if track.handling is Handling.COPIED:
         yield _equal(f"{kind}_payload_sha256", track.payload_sha256, found.digest.hexdigest())
     yield _equal(f"{kind}_decode_times_that_do_not_rise", "0", str(found.backward_dts))

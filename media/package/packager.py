@@ -75,13 +75,13 @@ def package_hls(
 ) -> ExportOutput:
     """Write an HLS presentation into `directory / program.stem` and say what it must hold. It is not verified yet.
 
-    All renditions share one timeline that starts at 0. A new picture size is a discontinuity
+    All renditions share one timeline that starts at 0, and end together. A new picture size is a discontinuity
     with an init segment of its own, in the audio too. Raises RecordingDamaged, UnsupportedCodec, OSError.
     """
     folder = directory / program.stem
     folder.mkdir()
     reader = ProgramReader(view, program, on_progress)
-    video, audio = reader.video(for_segments=True), reader.audio()
+    video, audio = reader.video(for_segments=True), reader.audio(for_segments=True)
     started_at = view.started_at + reader.origin_s
     packed_video = _write_rendition(video, folder, started_at, ()) if video else None
     cuts = [s.start_s for s in packed_video.segments if s.discontinuity] if packed_video else []

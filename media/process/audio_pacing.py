@@ -51,6 +51,12 @@ class AudioPacer:
         self._end = start + duration
         return Placement(start, silence)
 
+    def fill(self, time: int) -> Placement:
+        """Silence up to `time`, after all packets; where the sound has come to that already, none."""
+        silence = _silence(max(0, time - self._end))
+        self._end += sum(samples for samples, _ in silence)
+        return Placement(self._end, silence)
+
 
 def _silence(samples: int) -> tuple[tuple[int, bytes], ...]:
     """Packets that fill `samples` to within 2.5 ms, the longest first."""

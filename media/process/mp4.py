@@ -30,7 +30,7 @@ def write_mp4(
     Raises RecordingDamaged, UnsupportedCodec, OSError.
     """
     reader = ProgramReader(view, program, on_progress)
-    found = (reader.video(for_segments=False), reader.audio())
+    found = (reader.video(for_segments=False), reader.audio(for_segments=False))
     streams = [stream for stream in found if stream is not None]
     path = directory / f"{program.stem}.mp4"
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:

@@ -48,9 +48,10 @@ class OutputTrack:
 
     `samples` counts the recording's samples in it. `silence_packets` fill holes in the audio, `skipped_packets` were
     left out where the sender's sound card ran too fast, and `concealed_frames` stand for pictures that could not be
-    decoded. `reason` says why it was transcoded, `payload_sha256` covers all copied samples in order (but silence).
-    `start_s` and `duration_s` come from the recording's journal; `clock_lag_s` is how far the end is off, as a
-    correction of the clock is slewed in.
+    decoded. `repeated_pictures` come at the end of long holes in the video, so that players go on there. `reason` says
+    why it was transcoded, `payload_sha256` covers all copied samples in order (but silence and repeated pictures).
+    `start_s` and `duration_s` come from the recording's journal (in HLS all tracks end with the last); `clock_lag_s` is
+    how far the end is off, as a correction of the clock is slewed in.
     """
 
     kind: MediaKind
@@ -68,6 +69,7 @@ class OutputTrack:
     width: int
     height: int
     skipped_packets: int = 0
+    repeated_pictures: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from av.error import FFmpegError
 
 from media.errors import RecordingDamaged, RtpError, UnsupportedCodec
 from media.frames import Codec, MediaKind
-from media.process.audio_pacing import SILENCE_PACKETS, AudioPacer
+from media.process.audio_pacing import SILENCE_PACKETS, AudioPacer, Placement
 from media.process.avc import avc_codec_string
 from media.process.output import Handling, OutputTrack
 from media.process.published import (
@@ -32,6 +32,12 @@ _COPYABLE = frozenset({Codec.H264, Codec.H265, Codec.VP9, Codec.AV1})
 
 _OUT_OF_BAND = frozenset({Codec.H264, Codec.H265, Codec.AV1})
 """Codecs whose init segment has a decoder configuration; frames of the others say all themselves."""
+
+# The duration of a sample has 32 bits: at TIMESCALE no picture can last for more than 13 hours.
+_LONGEST_TAIL_S = 12 * 3600.0
+
+# Browsers stop 3 s into a picture unless they have the next one, and load what comes some 30 s later or less.
+_LONGEST_WITHOUT_NEXT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class Tally:
     silence_packets: int = 0
     skipped_packets: int = 0
     concealed_frames: int = 0
+    repeated_pictures: int = 0
     clock_lag_s: float = 0.0
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
@@ -107,6 +114,7 @@ class OutputStream:
             width=max(init.width for init in self.inits),
             height=max(init.height for init in self.inits),
             skipped_packets=self.tally.skipped_packets,
+            repeated_pictures=self.tally.repeated_pictures,
         )
 
 
@@ -132,8 +140,11 @@ class ProgramReader:
         self.end_s = max(self._end_s(part) for part in lanes)
         self._total = sum(self._samples(part) for part in lanes)
 
-    def audio(self) -> OutputStream | None:
-        """The audio, copied, from the output's zero on; holes are filled with silence. None without any."""
+    def audio(self, *, for_segments: bool) -> OutputStream | None:
+        """The audio, copied, from the output's zero on; holes are filled with silence. None without any.
+
+        `for_segments`, silence also follows up to where the video ends.
+        """
         lane = self._program.audio
         if not lane:
             return None
@@ -141,6 +152,8 @@ class ProgramReader:
         if any(init.codec is not Codec.OPUS for init in inits):
             raise UnsupportedCodec("only Opus audio can be exported")
         tally = Tally()
+        end_s = self._output_end_s(lane, for_segments=for_segments)
+        packets = self._audio_samples(lane, tally, round(end_s * Codec.OPUS.clock_rate) if for_segments else 0)
         return OutputStream(
             kind=MediaKind.AUDIO,
             codec=Codec.OPUS,
@@ -148,19 +161,20 @@ class ProgramReader:
             handling=Handling.COPIED,
             reason="",
             inits=(self._stream_init(inits[0]),),
-            samples=_with_durations(self._audio_samples(lane, tally)),
+            samples=_with_durations(packets),
             tally=tally,
             lane=lane,
             recorded_samples=sum(self._samples(part) for part in lane),
             start_s=0.0,
-            end_s=self._end_s(lane[-1]) - self.origin_s,
+            end_s=end_s,
         )
 
     def video(self, *, for_segments: bool) -> OutputStream | None:
         """The video: H.264, H.265, VP9 and AV1 are copied, everything else transcoded to H.264. None without any.
 
         In one file, H.264 and H.265 whose size changes are transcoded too. `for_segments`, each size gets an init
-        segment of its own, and the first picture is shown from the output's zero on, however late it came.
+        segment of its own, the first picture is shown from the output's zero on, however late it came, and the last
+        one until the sound ends (`_held`).
         """
         lane = self._program.video
         if not lane:
@@ -184,6 +198,7 @@ class ProgramReader:
             samples = _copied(placed, tally, indices, in_band=in_band)
             stream_inits = tuple(self._stream_init(init, in_band=in_band) for init in distinct.values())
         start_s = 0.0 if for_segments else track_start_s(self._tracks[lane[0].number]) - self.origin_s
+        end_s = self._output_end_s(lane, for_segments=for_segments)
         return OutputStream(
             kind=MediaKind.VIDEO,
             codec=Codec.H264 if reason else inits[0].codec,
@@ -191,13 +206,21 @@ class ProgramReader:
             handling=Handling.TRANSCODED if reason else Handling.COPIED,
             reason=reason,
             inits=stream_inits,
-            samples=_with_durations(samples),
+            samples=_held(samples, round(end_s * TIMESCALE), tally) if for_segments else _with_durations(samples),
             tally=tally,
             lane=lane,
             recorded_samples=sum(self._samples(part) for part in lane),
             start_s=start_s,
-            end_s=self._end_s(lane[-1]) - self.origin_s,
+            end_s=end_s,
         )
+
+    def _output_end_s(self, lane: tuple[TrackPart, ...], *, for_segments: bool) -> float:
+        """Where a stream ends, from the output's zero.
+
+        `for_segments`, all streams end together: players wait for more of one that ended before the others, for ever.
+        """
+        own_s = self._end_s(lane[-1])
+        return (min(self.end_s, own_s + _LONGEST_TAIL_S) if for_segments else own_s) - self.origin_s
 
     def _end_s(self, part: TrackPart) -> float:
         track = self._tracks[part.number]
@@ -253,22 +276,22 @@ class ProgramReader:
                 self._read += 1
                 self._on_progress(self._read / self._total)
 
-    def _audio_samples(self, lane: tuple[TrackPart, ...], tally: Tally) -> Iterator[TimedSample]:
-        """Packets one after the other, with silence in holes; what a clock's drift adds up to goes in whole packets."""
+    def _audio_samples(self, lane: tuple[TrackPart, ...], tally: Tally, end: int) -> Iterator[TimedSample]:
+        """Packets one after the other, with silence in holes and up to `end`.
+
+        What a clock's drift adds up to goes in whole packets.
+        """
         pacer = AudioPacer()
         for sample, time, duration in self._placed(lane, tally, Codec.OPUS.clock_rate):
             placement = pacer.place(time, duration, len(sample.data))
             if placement.skipped:
                 tally.skipped_packets += 1
                 continue
-            at = placement.time - sum(samples for samples, _ in placement.silence)
-            for samples, packet in placement.silence:
-                tally.silence_packets += 1
-                yield TimedSample(packet, at, samples, sync=True)
-                at += samples
+            yield from _silent(placement, tally)
             if sample.data not in SILENCE_PACKETS:
                 tally.digest.update(sample.data)
             yield TimedSample(sample.data, placement.time, duration, sync=True)
+        yield from _silent(pacer.fill(end), tally)
 
     def _transcoded(self, transcoder: H264Transcoder, placed: Iterator[_Placed], tally: Tally) -> Iterator[TimedSample]:
         configs: dict[str, bytes] = {}
@@ -286,6 +309,15 @@ class ProgramReader:
         for picture in transcoder.run(pictures()):
             yield TimedSample(picture.data, picture.time, last_duration, picture.sync)
         tally.concealed_frames = transcoder.concealed
+
+
+def _silent(placement: Placement, tally: Tally) -> Iterator[TimedSample]:
+    """The silence before what is placed."""
+    at = placement.time - sum(samples for samples, _ in placement.silence)
+    for samples, packet in placement.silence:
+        tally.silence_packets += 1
+        yield TimedSample(packet, at, samples, sync=True)
+        at += samples
 
 
 def _copied(
@@ -333,12 +365,35 @@ def _true_duration(sample: RecordedSample, track: TrackView) -> int:
     return sample.duration
 
 
-def _with_durations(samples: Iterator[TimedSample]) -> Iterator[TimedSample]:
-    """Each sample lasts until the next; the last as long as it says."""
+def _held(samples: Iterator[TimedSample], end: int, tally: Tally) -> Iterator[TimedSample]:
+    """As `_with_durations`, the last up to `end`; each that lasts long has its next one in the same segment.
+
+    That is the last sync sample once more, for a tick: it needs no other, and where no sync sample follows, nothing is
+    put between samples that build on each other.
+    """
+    longest = _LONGEST_WITHOUT_NEXT_S * TIMESCALE
+
+    def with_repeats() -> Iterator[TimedSample]:
+        previous = sync = None
+        for sample in samples:
+            if previous and sync and sample.sync and sample.time - previous.time > longest:
+                yield replace(sync, time=sample.time - 1, sync=False)
+                tally.repeated_pictures += 1
+            yield sample
+            previous, sync = sample, sample if sample.sync else sync
+        if previous and sync and end - previous.time > longest:
+            yield replace(sync, time=end - 1, duration=1, sync=False)
+            tally.repeated_pictures += 1
+
+    return _with_durations(with_repeats(), end)
+
+
+def _with_durations(samples: Iterator[TimedSample], end: int = 0) -> Iterator[TimedSample]:
+    """Each sample lasts until the next; the last as long as it says, and at least up to `end`."""
     previous: TimedSample | None = None
     for sample in samples:
         if previous is not None:
             yield replace(previous, duration=sample.time - previous.time)
         previous = sample
     if previous is not None:
-        yield previous
+        yield replace(previous, duration=max(previous.duration, end - previous.time))

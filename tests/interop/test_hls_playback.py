@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 
-from media.export.job import ExportState, ExportStep
+from media.export.job import ExportResult, ExportState, ExportStep
 from media.frames import Codec
+from media.package.packager import package_hls
+from media.process.timeline import plan_programs
+from media.record.reader import read_recording
 from tests.agent.api.fake_service import FakeExports
 from tests.interop.chromium import Page
 from tests.interop.exported import CASES, LARGE, ONE_SIZE, PRODUCED, SMALL, Exported
 from tests.interop.serving import Served, serve
+from tests.media.export.recordings import Track, encode_audio, encode_video, shifted, write_recording
 
 pytestmark = pytest.mark.interop
 
@@ -164,3 +168,29 @@ async def test_the_page_waits_for_an_export_and_then_plays_it(
         fake.statuses["EX_1"] = replace(complete, export_id="EX_1")
         await page.until("document.body.dataset.state === 'playing'")
     assert page.problems == []
+
+
+@pytest.mark.parametrize("hole", ["at the end", "in between"])
+async def test_sound_goes_on_where_the_picture_pauses_for_a_quarter_of_an_hour(
+    hole: str, page: Page, exports: Exported, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Longer than players load ahead: the last picture has to last without the end of the video at hand."""
+    folder = tmp_path_factory.mktemp("long")
+    second, picture = encode_audio(0.0, 1.0), encode_video(Codec.H264, 0.0, 2.0)
+    sound = tuple(frame for index in range(905) for frame in shifted(second, float(index)))
+    minute = tuple(frame for index in range(30) for frame in shifted(picture, 2.0 * index))
+    video = minute if hole == "at the end" else minute + shifted(picture, 900.0)
+    view = read_recording(write_recording(folder / "long", [Track("microphone", sound), Track("camera", video)]))
+    output = package_hls(view, plan_programs(view, None)[0], folder, lambda _: None)
+    files = tuple(replace(file, path=str(folder / file.path)) for file in output.files)
+    placed = replace(output, entry=str(folder / output.entry), files=files)
+    complete = exports.status("h264", "hls")
+    fake = FakeExports()
+    request = replace(complete.request, out_dir=folder)
+    fake.statuses["EX_1"] = replace(complete, export_id="EX_1", request=request, result=ExportResult((placed,)))
+    async with serve(fake, tmp_path_factory.mktemp("service")) as served:
+        await page.open(served.player("EX_1"))
+        await page.until("document.body?.dataset.state === 'playing'")
+        await page.evaluate("document.querySelector('video').currentTime = 57")
+        await page.until("document.querySelector('video').currentTime > 66")
+        assert page.problems == []

@@ -9,11 +9,12 @@ from media.delivery.local import file_sha256
 from media.errors import ExportVerificationFailed
 from media.export.verification import verify_output
 from media.frames import Codec, MediaKind
+from media.package.packager import package_hls
 from media.process.mp4 import write_mp4
 from media.process.output import ExportOutput
 from media.process.timeline import plan_programs
 from media.record.reader import read_recording
-from tests.media.export.recordings import camera_and_microphone, write_recording
+from tests.media.export.recordings import Track, camera_and_microphone, encode_audio, encode_video, write_recording
 
 
 @pytest.fixture
@@ -48,6 +49,7 @@ def test_a_good_output_gets_its_size_and_hash(draft: ExportOutput, tmp_path: Pat
     [
         (MediaKind.VIDEO, {"samples": 71}, "video_samples"),
         (MediaKind.AUDIO, {"silence_packets": 1}, "audio_samples"),
+        (MediaKind.VIDEO, {"samples": 69, "repeated_pictures": 1}, "video_repeated_pictures"),
         (MediaKind.VIDEO, {"payload_sha256": "0" * 64}, "video_payload_sha256"),
         (MediaKind.VIDEO, {"duration_s": 3.0}, "video_duration_s"),
         (MediaKind.VIDEO, {"start_s": 0.3}, "audio_video_offset_s"),
@@ -59,6 +61,16 @@ def test_every_difference_is_named(
 ) -> None:
     with pytest.raises(ExportVerificationFailed, match=name):
         verify_output(with_track(draft, kind, changed), tmp_path, lambda _: None)
+
+
+def test_an_hls_rendition_that_does_not_end_with_the_other_is_noticed(tmp_path: Path) -> None:
+    tracks = [Track("microphone", encode_audio(0.0, 3.0)), Track("camera", encode_video(Codec.H264, 0.0, 2.0))]
+    view = read_recording(write_recording(tmp_path / "recording", tracks))
+    (program,) = plan_programs(view, None)
+    output = package_hls(view, program, tmp_path, lambda _: None)
+    verify_output(output, tmp_path, lambda _: None)
+    with pytest.raises(ExportVerificationFailed, match="audio_video_end_offset_s"):
+        verify_output(with_track(output, MediaKind.AUDIO, {"duration_s": 2.9}), tmp_path, lambda _: None)
 
 
 def test_a_track_too_few_is_noticed(draft: ExportOutput, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """HLS presentations of real recordings: their files, their timeline, and how they play."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -22,6 +23,7 @@ from tests.media.export.recordings import (
     camera_and_microphone,
     encode_audio,
     encode_video,
+    shifted,
     without,
     write_recording,
 )
@@ -125,6 +127,36 @@ def test_both_renditions_begin_at_zero_and_have_no_holes(tmp_path: Path) -> None
     assert output.tracks[1].silence_packets == 60
     assert list(playback.flashes) == pytest.approx([1.0, 2.0, 4.0], abs=0.04)
     assert list(playback.tones) == pytest.approx([0.0, 1.0, 3.0, 4.0], abs=0.04)
+
+
+def test_both_renditions_end_together(tmp_path: Path) -> None:
+    """Browsers wait for more of one that ends before the other, for ever."""
+    picture, sound = encode_video(Codec.H264, 0.0, 2.0), encode_audio(0.0, 2.0)
+    for name, tracks in {
+        "video": [Track("camera", picture + shifted(picture, 5.0)), Track("microphone", sound)],
+        "audio": [Track("camera", picture), Track("microphone", sound + shifted(sound, 5.0))],
+    }.items():
+        (tmp_path / name).mkdir()
+        output, folder, playback = package(tmp_path / name, tracks)
+        assert [track.duration_s for track in output.tracks] == pytest.approx([7.0, 7.0], abs=0.01)
+        for rendition in ("video.m3u8", "audio.m3u8"):
+            announced_s = sum(segment.duration for segment in media_playlist(folder, rendition).segments)
+            assert announced_s == pytest.approx(7.0, abs=0.01)
+        assert playback.audio_s == pytest.approx(7.0, abs=0.01)
+
+
+def test_a_picture_that_lasts_long_has_its_next_one_in_its_segment(tmp_path: Path) -> None:
+    """Browsers stop 3 s into one otherwise, and load the next segment only some 30 s before its time."""
+    picture, sound = encode_video(Codec.H264, 0.0, 2.0), encode_audio(0.0, 2.0)
+    tracks = [Track("camera", picture + shifted(picture, 30.0)), Track("microphone", sound + shifted(sound, 60.0))]
+    output, folder, _ = package(tmp_path, tracks)
+    assert output.tracks[0].repeated_pictures == 2
+    assert [s.duration for s in media_playlist(folder, "video.m3u8").segments] == pytest.approx([30.0, 32.0], abs=0.01)
+    with av.open(str(folder / "video.m3u8"), "r") as container:
+        times = [packet.pts * packet.time_base for packet in container.demux() if packet.pts is not None]
+    assert [float(time) for time in times if not time % 1 < Fraction(999, 1000)] == pytest.approx(
+        [30.0, 62.0], abs=0.001
+    )
 
 
 def test_audio_alone_is_a_variant_of_its_own(tmp_path: Path) -> None:
