@@ -1,5 +1,6 @@
 """`roomhand`: the commands put together, and the one place where errors become exit codes."""
 
+import errno
 import json
 import sys
 
@@ -19,6 +20,9 @@ from agent.errors import RoomhandError, exit_code
 from agent.logs import configure_logs
 from agent.printable import printable_lines
 from media.errors import MediaError
+from media.record.storage import storage_error
+
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO}  # what writing to an open file raises, without its name
 
 app = typer.Typer(
     name="roomhand",
@@ -58,11 +62,16 @@ def report_error(error: RoomhandError | MediaError, *, as_json: bool) -> int:
 
 
 def main() -> None:
-    """The console script. Never ends in a traceback for an error of ours."""
+    """The console script. Never ends in a traceback for an error of ours, or of a file's."""
+    as_json = "--json" in sys.argv
     try:
         app()
     except (RoomhandError, MediaError) as error:
-        sys.exit(report_error(error, as_json="--json" in sys.argv))
+        sys.exit(report_error(error, as_json=as_json))
+    except OSError as error:
+        if error.filename is None and error.errno not in _DISK_ERRORS:
+            raise  # the network's, or a fault of ours
+        sys.exit(report_error(storage_error(error, f"use {error.filename or 'a file'}"), as_json=as_json))
     except KeyboardInterrupt:
         sys.stderr.write("roomhand: interrupted [interrupted]\n")
         sys.exit(130)

@@ -11,6 +11,7 @@ import typer
 from agent.commands.output import JsonOption, Output
 from agent.config import load_settings
 from agent.errors import RoomhandError
+from media.record.storage import translated
 
 if TYPE_CHECKING:
     from agent.demo.run import Demo, DemoResult
@@ -28,7 +29,8 @@ def demo(
 
     output = Output(as_json=json_output)
     work_dir = (out or default_work_dir()).resolve()
-    work_dir.mkdir(parents=True, exist_ok=True)
+    with translated(f"make {work_dir}"):
+        work_dir.mkdir(parents=True, exist_ok=True)
     output.note(f"demo: recordings, exports and logs go to {work_dir}")
     result = asyncio.run(_run(Demo(load_settings(), DemoOptions(duration, clip, keep, work_dir), output)))
     if json_output:

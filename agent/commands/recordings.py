@@ -1,6 +1,7 @@
 """`roomhand recordings list|show|verify|repair|prune`."""
 
 import datetime as dt
+import errno
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +13,9 @@ from agent.commands.output import JsonOption, Output
 from agent.config import load_settings
 from agent.errors import InvalidSettings
 from agent.printable import printable
-from media.errors import RecordingDamaged, StorageError
+from media.errors import RecordingDamaged, RecordingNotFound, StorageError
 from media.record.reader import RecordingView, TrackView, list_recordings, read_recording
+from media.record.storage import storage_error
 
 if TYPE_CHECKING:
     from media.record.prune import Pruned
@@ -25,10 +27,21 @@ DirOption = Annotated[Path | None, typer.Option("--dir", help="Recordings folder
 
 
 def recording_path(recording: str, directory: Path | None = None) -> Path:
-    """The folder that `recording` names: a path, or an id below the recordings folder."""
+    """The folder that `recording` names: a path, or an id below the recordings folder.
+
+    Raises RecordingNotFound for what no folder can be called, or StorageError.
+    """
     path = Path(recording)
-    if path.is_dir():
-        return path
+    try:
+        if path.is_dir():
+            return path
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise RecordingNotFound(
+                f"no recording is called {recording[:20]}...: {error.strerror}; "
+                "`roomhand recordings list` shows those there are"
+            ) from error
+        raise storage_error(error, f"look at {path}") from error
     return (directory or load_settings().recordings_dir) / recording
 
 

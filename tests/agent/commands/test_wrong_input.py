@@ -1,0 +1,57 @@
+"""What people type wrong ends in one line that says what to do, and in the documented exit code."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agent.cli import main
+from agent.errors import EXIT_CODES
+
+
+@pytest.fixture(autouse=True)
+def _settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in (
+        ("LIVEKIT_URL", "ws://127.0.0.1:1"),
+        ("LIVEKIT_API_KEY", "key"),
+        ("LIVEKIT_API_SECRET", "a-secret-of-at-least-32-characters"),
+        ("ROOMHAND_STATE_DIR", str(tmp_path / "state")),
+        ("ROOMHAND_RECORDINGS_DIR", str(tmp_path / "recordings")),
+    ):
+        monkeypatch.setenv(name, value)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
+    """Code and message of the error with which `roomhand` ends, in text and in JSON alike."""
+    told = []
+    for more in ((), ("--json",)):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("sys.argv", ["roomhand", *arguments, *more])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        told.append((ended.value.code, capsys.readouterr().err))
+    (exit_code, line), (exit_code_of_json, document) = told
+    error = json.loads(document)["error"]
+    assert line == f"roomhand: {error['message']} [{error['code']}]\n"
+    assert exit_code == exit_code_of_json == EXIT_CODES[error["code"]]
+    return error["code"], error["message"]
+
+
+@pytest.mark.parametrize("command", ["show", "verify", "repair", "quality"])
+def test_a_name_that_no_disk_takes_is_no_recording(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    code, message = refused(capsys, "recordings", command, "a" * 300)
+    assert code == "recording_not_found"
+    assert "File name too long; `roomhand recordings list` shows those there are" in message
+
+
+def test_a_demo_has_a_folder_that_can_be_made(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(capsys, "demo", "--out", "/proc/nope") == (
+        "storage_error",
+        "make /proc/nope: No such file or directory; check the disk",
+    )
+
+
+def test_a_file_that_nobody_thought_of_is_told_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / ".env").symlink_to("/proc/self/mem")  # an input/output error where it is read
+    assert refused(capsys, "recordings", "list") == ("storage_error", "use a file: Input/output error; check the disk")
