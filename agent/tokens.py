@@ -12,6 +12,7 @@ from livekit.api import AccessToken, TokenVerifier, VideoGrants
 from agent.credentials import Credentials
 from agent.errors import InvalidSettings, PermissionDenied, TokenExpired, Unauthorized
 
+MAX_TTL_S = 100 * 365 * 86_400.0
 CLOCK_LEEWAY = datetime.timedelta(minutes=1)  # as LiveKit's own verifiers: hosts' clocks differ
 
 
@@ -20,7 +21,7 @@ class ParticipantTokenRequest:
     """What a participant's token says of it.
 
     `hidden` keeps it out of the others' participant lists; `recorder` marks it as one, as
-    livekit/egress does. `ttl_s` is how long the token can be used to join.
+    livekit/egress does. `ttl_s` is how long the token can be used to join, up to MAX_TTL_S.
     """
 
     room: str
@@ -38,7 +39,7 @@ class ParticipantTokenRequest:
 
 
 def mint_participant_token(credentials: Credentials, request: ParticipantTokenRequest) -> str:
-    """A JWT with which `request.identity` can join `request.room`."""
+    """A JWT with which `request.identity` can join `request.room`. Raises InvalidSettings."""
     if not request.room or not request.identity:
         raise InvalidSettings("a participant token needs a room and an identity")
     grants = VideoGrants(
@@ -53,7 +54,7 @@ def mint_participant_token(credentials: Credentials, request: ParticipantTokenRe
     )
     token = AccessToken(credentials.api_key, credentials.api_secret)
     token.with_identity(request.identity).with_grants(grants)
-    token.with_ttl(datetime.timedelta(seconds=request.ttl_s))
+    token.with_ttl(_ttl(request.ttl_s))
     if request.name:
         token.with_name(request.name)
     if request.metadata:
@@ -80,7 +81,7 @@ class ServiceGrants:
 
 
 def mint_service_token(credentials: Credentials, grants: ServiceGrants, *, ttl_s: float = 3600) -> str:
-    """A JWT for the control API (and for LiveKit's own server API)."""
+    """A JWT for the control API (and for LiveKit's own server API). Raises InvalidSettings."""
     video = VideoGrants(
         room=grants.room,
         room_admin=grants.room_admin or None,
@@ -89,8 +90,16 @@ def mint_service_token(credentials: Credentials, grants: ServiceGrants, *, ttl_s
         room_create=grants.room_create or None,
     )
     token = AccessToken(credentials.api_key, credentials.api_secret).with_grants(video)
-    token.with_identity(grants.identity or "roomhand-cli").with_ttl(datetime.timedelta(seconds=ttl_s))
+    token.with_identity(grants.identity or "roomhand-cli").with_ttl(_ttl(ttl_s))
     return token.to_jwt()
+
+
+def _ttl(ttl_s: float) -> datetime.timedelta:
+    if not abs(ttl_s) <= MAX_TTL_S:
+        raise InvalidSettings(
+            f"a token cannot be valid for {ttl_s:g} s; give at most {MAX_TTL_S / 86_400:.0f} days, like 30d"
+        )
+    return datetime.timedelta(seconds=ttl_s)
 
 
 def verify_service_token(credentials: Credentials, token: str) -> ServiceGrants:

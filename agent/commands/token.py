@@ -41,6 +41,8 @@ def token(
 
     credentials = load_settings().credentials()
     ttl_s = parse_duration_s(ttl)
+    if ttl_s < 1:
+        raise InvalidSettings(f"--ttl {ttl} makes a token that has expired before anybody uses it; give 1s or more")
     if join:
         request = ParticipantTokenRequest(room=room, identity=identity, hidden=hidden, ttl_s=ttl_s)
         jwt = mint_participant_token(credentials, request)

@@ -45,6 +45,25 @@ def test_a_name_that_no_disk_takes_is_no_recording(capsys: pytest.CaptureFixture
     assert "File name too long; `roomhand recordings list` shows those there are" in message
 
 
+@pytest.mark.parametrize(
+    ("ttl", "said"),
+    [
+        ("99999999999d", "give at most 36500 days"),
+        ("36501d", "give at most 36500 days"),
+        ("9" * 400 + "s", "give at most 36500 days"),
+        ("0s", "give 1s or more"),
+        ("0.5s", "give 1s or more"),
+    ],
+)
+@pytest.mark.parametrize("kind", [("--join", "--room", "r", "--identity", "i"), ("--grant", "roomList")])
+def test_a_token_is_valid_for_a_second_to_a_hundred_years(
+    capsys: pytest.CaptureFixture[str], ttl: str, said: str, kind: tuple[str, ...]
+) -> None:
+    code, message = refused(capsys, "token", *kind, "--ttl", ttl)
+    assert code == "invalid_settings"
+    assert said in message
+
+
 def test_a_demo_has_a_folder_that_can_be_made(capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(capsys, "demo", "--out", "/proc/nope") == (
         "storage_error",
