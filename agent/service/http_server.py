@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from agent.errors import InvalidSettings, PortInUse
+from agent.service.addresses import url_of
 from agent.tasks import Tasks
 
 GRACE_S = 3  # for answers that are being written when the service ends
@@ -37,9 +38,7 @@ def bind(host: str, port: int) -> socket.socket:
 def address_of(listening: socket.socket) -> str:
     """The URL at which `listening` is reached from this machine."""
     host, port = listening.getsockname()[:2]
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 - a comparison, nothing is bound here
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return url_of(host, port)
 
 
 class _Server(uvicorn.Server):

@@ -1,7 +1,11 @@
 """What people type wrong ends in one line that says what to do, and in the documented exit code."""
 
+import http.server
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -62,6 +66,64 @@ def test_a_token_is_valid_for_a_second_to_a_hundred_years(
     code, message = refused(capsys, "token", *kind, "--ttl", ttl)
     assert code == "invalid_settings"
     assert said in message
+
+
+class Stranger(http.server.BaseHTTPRequestHandler):
+    """A server of somebody else's; the room's name says how it answers."""
+
+    answers: ClassVar[dict[str, tuple[int, str]]] = {
+        "page": (200, "<html>"),
+        "moved": (301, ""),
+        "missing": (404, "<html>"),
+        "list": (200, "[]"),
+        "object": (200, "{}"),
+        "error": (500, '{"error": "broken"}'),
+        "gone": (410, "null"),
+    }
+
+    def do_POST(self) -> None:
+        status, body = self.answers[self.path.split("/")[3]]
+        self.send_response(status)
+        self.send_header("Location", "https://elsewhere.example/")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_arguments: object) -> None:
+        """Nobody reads it."""
+
+
+@pytest.fixture
+def stranger() -> Iterator[str]:
+    with http.server.HTTPServer(("127.0.0.1", 0), Stranger) as server:
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        serving.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        serving.join()
+
+
+@pytest.mark.parametrize("room", Stranger.answers)
+def test_a_server_that_is_no_roomhand_is_told_as_one(
+    capsys: pytest.CaptureFixture[str], stranger: str, room: str
+) -> None:
+    status, _ = Stranger.answers[room]
+    assert refused(capsys, "recording", "pause", room, "--url", stranger) == (
+        "server_unreachable",
+        f"what answers at {stranger} (with {status}) is no roomhand; give its --url",
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "url"), [("::1", "http://[::1]:1"), ("::", "http://[::1]:1"), ("127.0.0.1", "http://127.0.0.1:1")]
+)
+def test_the_service_is_asked_where_it_listens(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, host: str, url: str
+) -> None:
+    monkeypatch.setenv("ROOMHAND_HOST", host)
+    monkeypatch.setenv("ROOMHAND_PORT", "1")
+    code, message = refused(capsys, "recording", "pause", "r")
+    assert (code, message.split(";")[0]) == ("server_unreachable", f"no service answers at {url}")
 
 
 def test_a_demo_has_a_folder_that_can_be_made(capsys: pytest.CaptureFixture[str]) -> None:
