@@ -15,8 +15,7 @@ class Credentials:
     api_secret: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"ws", "wss", "http", "https"} or not parts.hostname:
+        if not _is_address(self.url):
             raise InvalidSettings(
                 f"LIVEKIT_URL is {self.url!r}; give a ws:// or wss:// address, like ws://127.0.0.1:7880"
             )
@@ -29,3 +28,11 @@ class Credentials:
         parts = urlsplit(self.url)
         scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
         return urlunsplit((scheme, parts.netloc, parts.path, "", ""))
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"ws", "wss", "http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half a pair of brackets, or a port that is none
+        return False

@@ -126,6 +126,17 @@ def test_the_service_is_asked_where_it_listens(
     assert (code, message.split(";")[0]) == ("server_unreachable", f"no service answers at {url}")
 
 
+@pytest.mark.parametrize("url", ["ws://[::1:7880", "ws://host:99999", "ws://host:port", "ws://", "host:7880"])
+def test_an_address_of_the_server_that_is_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("LIVEKIT_URL", url)
+    assert refused(capsys, "token", "--grant", "roomList") == (
+        "invalid_settings",
+        f"LIVEKIT_URL is {url!r}; give a ws:// or wss:// address, like ws://127.0.0.1:7880",
+    )
+
+
 def test_a_demo_has_a_folder_that_can_be_made(capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(capsys, "demo", "--out", "/proc/nope") == (
         "storage_error",
