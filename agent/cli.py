@@ -3,8 +3,10 @@
 import errno
 import json
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from agent.commands.demo import demo
 from agent.commands.export import export, export_worker, exports
@@ -16,7 +18,7 @@ from agent.commands.serve import serve
 from agent.commands.server import server
 from agent.commands.token import token
 from agent.config import load_settings
-from agent.errors import RoomhandError, exit_code
+from agent.errors import Interrupted, RoomhandError, exit_code
 from agent.logs import configure_logs
 from agent.printable import printable_lines
 from media.errors import MediaError
@@ -24,8 +26,20 @@ from media.record.storage import storage_error
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO}  # what writing to an open file raises, without its name
 
+
+class _Commands(TyperGroup):
+    """Ctrl-C is an error like any other; typer would end the process without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted("stopped by a signal before it was done") from error
+
+
 app = typer.Typer(
     name="roomhand",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -72,6 +86,3 @@ def main() -> None:
         if error.filename is None and error.errno not in _DISK_ERRORS:
             raise  # the network's, or a fault of ours
         sys.exit(report_error(storage_error(error, f"use {error.filename or 'a file'}"), as_json=as_json))
-    except KeyboardInterrupt:
-        sys.stderr.write("roomhand: interrupted [interrupted]\n")
-        sys.exit(130)

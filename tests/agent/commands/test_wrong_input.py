@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,3 +148,8 @@ def test_a_demo_has_a_folder_that_can_be_made(capsys: pytest.CaptureFixture[str]
 def test_a_file_that_nobody_thought_of_is_told_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / ".env").symlink_to("/proc/self/mem")  # an input/output error where it is read
     assert refused(capsys, "recordings", "list") == ("storage_error", "use a file: Input/output error; check the disk")
+
+
+def test_ctrl_c_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.commands.recordings.list_recordings", lambda _folder: signal.raise_signal(signal.SIGINT))
+    assert refused(capsys, "recordings", "list") == ("interrupted", "stopped by a signal before it was done")
