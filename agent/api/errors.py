@@ -1,5 +1,7 @@
 """Every error of the API has one body: {"error": {"code", "message"}}."""
 
+from typing import Literal
+
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,9 +14,12 @@ from agent.service.room_child import RoomFault
 from media.errors import MediaError
 
 BAD_GATEWAY = 502
+UNAVAILABLE = 503
 RETRY_AFTER_S = 1  # a room's process is started again after half a second
 
-# Codes for what HTTP itself finds wrong; all others are those of agent.errors.
+UnavailableCode = Literal["live_stalled", "too_many_streams", "player_missing"]
+
+# Codes for what HTTP itself finds wrong. All codes but these and the ones above are those of agent.errors.
 HTTP_CODES = {
     400: "bad_request",
     404: "not_found",
@@ -23,6 +28,7 @@ HTTP_CODES = {
     415: "unsupported_media_type",
     416: "range_not_satisfiable",
 }
+OTHER_HTTP_CODE = "http_error"
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +49,8 @@ class ErrorBody(BaseModel):
 class ServiceUnavailable(HTTPException):
     """Something that this installation or this moment lacks; 503 with `code`."""
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(503, message)
+    def __init__(self, code: UnavailableCode, message: str) -> None:
+        super().__init__(UNAVAILABLE, message)
         self.code = code
 
 
@@ -95,7 +101,7 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
 
 async def _http(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    code = error.code if isinstance(error, ServiceUnavailable) else HTTP_CODES.get(error.status_code, "http_error")
+    code = error.code if isinstance(error, ServiceUnavailable) else HTTP_CODES.get(error.status_code, OTHER_HTTP_CODE)
     return error_response(error.status_code, code, str(error.detail), dict(error.headers or {}))
 
 

@@ -173,7 +173,7 @@ class ExportStore:
 def _load(connection: sqlite3.Connection, export_id: str) -> ExportStatus:
     row = connection.execute("SELECT * FROM exports WHERE export_id = ?", (export_id,)).fetchone()
     if row is None:
-        raise ExportNotFound(f"there is no export {export_id!r} here; `roomhand exports` lists those there are")
+        raise ExportNotFound(f"there is no export {export_id!r} here; `roomhand exports list` shows those there are")
     return _status(connection, row)
 
 

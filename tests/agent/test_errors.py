@@ -2,11 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import agent.cli
 import media.errors
+from agent.api.errors import HTTP_CODES, OTHER_HTTP_CODE, UNAVAILABLE, UnavailableCode
 from agent.errors import EXIT_CODES, HTTP_STATUSES, RoomhandError, exit_code, http_status
 from media.errors import MediaError
 
@@ -42,6 +44,17 @@ def test_the_document_lists_exactly_these_codes() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \|", DOCUMENT.read_text(), re.MULTILINE)
     documented = {code: (int(exit_), int(status)) for code, exit_, status in rows}
     assert documented == {code: (exit_, HTTP_STATUSES.get(code, 500)) for code, exit_ in EXIT_CODES.items()}
+
+
+def test_the_document_lists_exactly_what_the_api_alone_answers_with() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d+|others) \| \D", DOCUMENT.read_text(), re.MULTILINE)
+    wanted = {
+        **{code: str(status) for status, code in HTTP_CODES.items()},
+        **dict.fromkeys(get_args(UnavailableCode), str(UNAVAILABLE)),
+        OTHER_HTTP_CODE: "others",
+    }
+    assert dict(rows) == wanted
+    assert not wanted.keys() & EXIT_CODES.keys()
 
 
 def test_errors_are_reported_for_people_and_for_programs(capsys: pytest.CaptureFixture[str]) -> None:

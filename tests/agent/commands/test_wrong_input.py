@@ -153,3 +153,11 @@ def test_a_file_that_nobody_thought_of_is_told_too(capsys: pytest.CaptureFixture
 def test_ctrl_c_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.commands.recordings.list_recordings", lambda _folder: signal.raise_signal(signal.SIGINT))
     assert refused(capsys, "recordings", "list") == ("interrupted", "stopped by a signal before it was done")
+
+
+@pytest.mark.parametrize("command", ["show", "cancel"])
+def test_who_names_no_export_is_told_how_to_find_one(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert refused(capsys, "exports", command, "none") == (
+        "export_not_found",
+        "there is no export 'none' here; `roomhand exports list` shows those there are",
+    )
