@@ -45,6 +45,7 @@ class MediaFile(Generic[T]):
         self._video_reader: StreamReader[T] | None = None
         self._audio_reader: StreamReader[DecodedAudio] | None = None
         with open_container(path) as probe:
+            _check_codecs(probe, path)
             self._look_at(probe, path)
             has_video = video_index(probe) is not None
             has_audio = bool(probe.streams.audio)
@@ -174,6 +175,16 @@ def open_container(path: Path) -> InputContainer:
         raise SourceUnreadable(f"{path} cannot be read: {error.strerror}; give a media file") from error
     except OSError as error:
         raise SourceUnreadable(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _check_codecs(container: InputContainer, path: Path) -> None:
+    """Raises SourceUnreadable where FFmpeg has no decoder for a stream that is to be published."""
+    index = video_index(container)
+    video = [] if index is None else [container.streams[index]]
+    for stream in [*video, *container.streams.audio[:1]]:
+        codec: object = stream.codec_context
+        if codec is None:
+            raise SourceUnreadable(f"the {stream.type} of {path} is in a codec that is not known here; convert it")
 
 
 def video_index(container: InputContainer) -> int | None:

@@ -2,12 +2,14 @@
 
 import struct
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from media.errors import SourceUnreadable
+from media.sources.encoded import EncodedFileSource
 from media.sources.file import FileSource
 from media.sources.open import open_source
 from media.sources.pattern import PatternSource, beep_level, read_flash, read_frame_number
@@ -153,6 +155,19 @@ def test_file_without_sound_or_picture(tmp_path: Path) -> None:
     subtitles.write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
     with pytest.raises(SourceUnreadable, match="neither video nor audio"):
         open_source(str(subtitles))
+
+
+@pytest.mark.parametrize(("codec", "kind"), [(b"V_MPEG4/ISO/AVC", "video"), (b"A_AAC", "audio")])
+@pytest.mark.parametrize("source", [FileSource, EncodedFileSource])
+def test_a_file_in_a_codec_that_nobody_knows_says_so(
+    tmp_path: Path, source: Callable[[Path], object], codec: bytes, kind: str
+) -> None:
+    clip = write_pattern(tmp_path / "clip.mkv", seconds=0.5, audio=AudioFormat())
+    data = clip.read_bytes()
+    assert data.count(codec) == 1
+    clip.write_bytes(data.replace(codec, codec[:-3] + b"XYZ"))
+    with pytest.raises(SourceUnreadable, match=f"the {kind} of .* is in a codec that is not known here"):
+        source(clip)
 
 
 def test_damage_in_the_middle_is_skipped(clip: Path, tmp_path: Path) -> None:
