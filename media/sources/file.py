@@ -168,7 +168,7 @@ def _later(item: T, offset_s: float) -> T:
 def open_container(path: Path) -> InputContainer:
     """A media file, for reading. Raises SourceUnreadable."""
     try:
-        return av.open(str(path), mode="r")
+        return av.open(f"file:{path}", mode="r")  # else what stands before a colon in its name is a protocol
     except FileNotFoundError as error:
         raise SourceUnreadable(f"{path} does not exist; give the path of a media file, or `pattern`") from error
     except av.error.FFmpegError as error:

@@ -138,6 +138,16 @@ def test_sound_that_cannot_be_converted_says_so(tmp_path: Path) -> None:
         FileSource(path)
 
 
+def test_a_relative_name_with_a_colon_is_a_file_all_the_same(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("10:30.mp4").symlink_to(clip)
+    source = open_source("10:30.mp4")
+    assert source.video == VIDEO
+    source.close()
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(SourceUnreadable, match="does not exist"):
         open_source(str(tmp_path / "nothing.mp4"))
