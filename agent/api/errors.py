@@ -17,7 +17,7 @@ BAD_GATEWAY = 502
 UNAVAILABLE = 503
 RETRY_AFTER_S = 1  # a room's process is started again after half a second
 
-UnavailableCode = Literal["live_stalled", "too_many_streams", "player_missing"]
+UnavailableCode = Literal["live_stalled", "too_many_streams", "too_many_reads", "player_missing"]
 
 # Codes for what HTTP itself finds wrong. All codes but these and the ones above are those of agent.errors.
 HTTP_CODES = {
