@@ -54,7 +54,7 @@ def export(
             output.text(export_id)
             output.note(f"ask for it with: roomhand exports show {export_id}")
         return
-    status = wait_for_export(queue, export_id, output)
+    status = wait_for_export(queue, export_id, output, load_settings().export_database)
     if json_output:
         output.document(status_to_json(status))
     else:
@@ -63,11 +63,18 @@ def export(
         raise export_error(status)
 
 
-def wait_for_export(queue: "ExportQueue", export_id: str, output: Output) -> ExportStatus:
-    """Follow an export to its end, with progress."""
+def wait_for_export(queue: "ExportQueue", export_id: str, output: Output, database: Path) -> ExportStatus:
+    """Follow an export to its end, with progress; a worker that dies meanwhile is replaced.
+
+    Raises ExportError where workers do nothing but end.
+    """
+    from media.export.worker import WorkerWatch
+
+    watch = WorkerWatch(database)
     with output.progress(f"export {export_id}") as report:
         while not (status := queue.status(export_id)).state.final:
             report(status.step.value if status.step else status.state.value, status.progress)
+            watch.look(status, time.monotonic())
             time.sleep(POLL_INTERVAL_S)
     return status
 

@@ -18,9 +18,10 @@ from pathlib import Path
 
 from dbos import DBOS, DBOSClient
 
-from media.errors import MediaError
+from media.errors import ExportError, MediaError
 from media.export import engine
 from media.export.catalogue import RecordedFile, verify_recorded_file
+from media.export.job import ExportStatus
 from media.export.lock import WorkerLock
 from media.export.store import ExportStore
 from media.export.workflow import ExportWorkflow, StepSettings, sweep
@@ -37,6 +38,11 @@ _FORGET_AT_ONCE = 1000
 # A process that only looks whether the lock is held has it for microseconds.
 _LOCK_ATTEMPTS = 20
 _LOCK_PAUSE_S = 0.05
+
+
+# How soon who waits notices that no worker runs, and how many may end at once: 5 take a minute and a half.
+_LOOK_EVERY_S = 3.0
+_STARTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +78,15 @@ def run_worker(database: Path, settings: WorkerSettings = WorkerSettings()) -> b
             return True
 
 
-def ensure_worker(database: Path, *, idle_exit_s: float = 60.0) -> None:
-    """Start a detached worker for `database` unless one runs. Its log is `<database>.log`.
+def ensure_worker(database: Path, *, idle_exit_s: float = 60.0) -> bool:
+    """Start a detached worker for `database` unless one runs; whether it did. Its log is `<database>.log`.
 
     It outlives this process and ends when it is idle for `idle_exit_s`.
     """
     if WorkerLock(database).is_held():
-        return
+        return False
     command = [sys.executable, "-P", "-m", "media.export.worker", str(database), "--idle-exit-s", str(idle_exit_s)]
-    with database.with_name(database.name + ".log").open("ab") as log_file:
+    with _log_of(database).open("ab") as log_file:
         # The shell ends at once, so the worker is nobody's child here and leaves no zombie.
         subprocess.run(
             ["/bin/sh", "-c", '"$@" &', "sh", *command],
@@ -90,6 +96,42 @@ def ensure_worker(database: Path, *, idle_exit_s: float = 60.0) -> None:
             start_new_session=True,
             check=True,
         )
+    return True
+
+
+class WorkerWatch:
+    """For who waits for an export: starts a worker when the one before died, and gives up where none gets on with it.
+
+    What one is started for takes it some seconds, so the next one gets twice the time.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._moved_at = 0.0
+        self._started = 0
+        self._look_at = 0.0
+
+    def look(self, status: ExportStatus, now: float) -> None:
+        """Call as often as you like, with where the export stands. `now`: monotonic seconds.
+
+        Raises ExportError after _STARTS workers that did nothing for the export.
+        """
+        if status.updated_at != self._moved_at:
+            self._moved_at, self._started, self._look_at = status.updated_at, 0, now + _LOOK_EVERY_S
+        if now < self._look_at:
+            return
+        if self._started < _STARTS:
+            self._started += ensure_worker(self._database)
+        elif not WorkerLock(self._database).is_held():
+            raise ExportError(
+                f"{_STARTS} export workers ended before they did anything; see {_log_of(self._database)}, "
+                f"then `roomhand export-worker` goes on with {status.export_id}"
+            )
+        self._look_at = now + _LOOK_EVERY_S * 2**self._started
+
+
+def _log_of(database: Path) -> Path:
+    return database.with_name(database.name + ".log")
 
 
 def _acquire(lock: WorkerLock) -> bool:
