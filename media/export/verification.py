@@ -1,13 +1,16 @@
 """Verification: what was produced is opened and measured, and compared with what the recording holds."""
 
 import hashlib
+import io
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 import av
+from av.container import InputContainer
 from av.error import FFmpegError
 
 from media.delivery.local import file_sha256
@@ -29,6 +32,8 @@ from media.record.entries import JsonValue
 
 # One frame at 25 fps, two Opus packets: less is rounding.
 _TOLERANCE_S = 0.040
+
+_PLAYLIST_SUFFIX = ".m3u8"
 
 _TICK_S = 1.5 / TIMESCALE
 
@@ -96,7 +101,7 @@ def verify_output(output: ExportOutput, directory: Path, on_progress: Callable[[
 def _checks(output: ExportOutput, entry: Path, on_progress: Callable[[float], None]) -> Iterator[Check]:
     try:
         measured = measure(entry, sum(_packets(track) for track in output.tracks), on_progress)
-    except FFmpegError as error:
+    except (FFmpegError, FileNotFoundError) as error:
         yield Check("opens", "a readable file", str(error), ok=False)
         return
     yield Check("opens", "a readable file", "opened", ok=True)
@@ -158,10 +163,10 @@ def _track_checks(track: OutputTrack, found: Measured) -> Iterator[Check]:
 def measure(entry: Path, packets: int, on_progress: Callable[[float], None]) -> dict[MediaKind, Measured]:
     """Read all packets of a file or HLS presentation. `packets` is how many are expected, for progress.
 
-    Raises FFmpegError when it cannot be opened or read.
+    Raises FFmpegError when it cannot be opened or read, FileNotFoundError when a file of it is not there.
     """
     measured: dict[MediaKind, Measured] = {}
-    with av.open(str(entry), "r") as container:
+    with _opened(entry) as container:
         kinds = {
             stream.index: MediaKind(stream.type) for stream in container.streams if stream.type in {"audio", "video"}
         }
@@ -174,6 +179,27 @@ def measure(entry: Path, packets: int, on_progress: Callable[[float], None]) -> 
                 measured[kinds[packet.stream_index]].take(packet)
                 on_progress(next(count) / max(packets, 1))
     return measured
+
+
+@contextmanager
+def _opened(entry: Path) -> Iterator[InputContainer]:
+    """The file or HLS presentation.
+
+    Playlists say where other files are as URLs, in which `#` and `?` of the folder's own name would mean something:
+    FFmpeg gets to see what comes after the folder only.
+    """
+    if entry.suffix != _PLAYLIST_SUFFIX:
+        with av.open(str(entry), "r") as container:
+            yield container
+        return
+    # PyAV leaves files open where it meets an error.
+    with ExitStack() as files:
+
+        def opened(url: str, *_: object) -> IO[bytes]:
+            return files.enter_context((entry.parent / url).open("rb"))
+
+        with av.open(io.BytesIO(entry.read_bytes()), "r", format="hls", io_open=opened) as container:
+            yield container
 
 
 def _codec_name(stream: av.stream.Stream) -> str:

@@ -16,6 +16,8 @@ from media.process.timeline import plan_programs
 from media.record.reader import read_recording
 from tests.media.export.recordings import Track, camera_and_microphone, encode_audio, encode_video, write_recording
 
+FOLDER = "Meeting #5? 50%20 off: fine"
+
 
 @pytest.fixture
 def draft(tmp_path: Path) -> ExportOutput:
@@ -71,6 +73,29 @@ def test_an_hls_rendition_that_does_not_end_with_the_other_is_noticed(tmp_path: 
     verify_output(output, tmp_path, lambda _: None)
     with pytest.raises(ExportVerificationFailed, match="audio_video_end_offset_s"):
         verify_output(with_track(output, MediaKind.AUDIO, {"duration_s": 2.9}), tmp_path, lambda _: None)
+
+
+@pytest.fixture
+def hls_draft(tmp_path: Path) -> ExportOutput:
+    """An HLS presentation that is as it should be, in a folder whose name means something in a URL."""
+    view = read_recording(write_recording(tmp_path / "recording", camera_and_microphone(Codec.H264)))
+    (program,) = plan_programs(view, None)
+    (tmp_path / FOLDER).mkdir()
+    return package_hls(view, program, tmp_path / FOLDER, lambda _: None)
+
+
+def test_an_hls_presentation_may_be_in_any_folder(hls_draft: ExportOutput, tmp_path: Path) -> None:
+    output = verify_output(hls_draft, tmp_path / FOLDER, lambda _: None)
+    assert {"video_payload_sha256", "audio_payload_sha256"} <= {check.name for check in output.checks}
+
+
+@pytest.mark.parametrize("lost", ["index.m3u8", "audio.m3u8", "video-init-0.mp4", "video-000001.m4s"])
+def test_a_file_of_an_hls_presentation_that_is_gone_is_noticed(
+    hls_draft: ExportOutput, tmp_path: Path, lost: str
+) -> None:
+    (tmp_path / FOLDER / hls_draft.entry).with_name(lost).unlink()
+    with pytest.raises(ExportVerificationFailed):
+        verify_output(hls_draft, tmp_path / FOLDER, lambda _: None)
 
 
 def test_a_track_too_few_is_noticed(draft: ExportOutput, tmp_path: Path) -> None:
