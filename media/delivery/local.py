@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from media.delivery.storage import Artifact
-from media.errors import DeliveryConflict, StorageError
+from media.errors import DataLost, DeliveryConflict, StorageError
 from media.record.storage import fsync_directory, make_directory, translated
 
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
@@ -27,7 +27,7 @@ class LocalStorage:
     """Delivers into the folder `root`, which is created when needed. Sources are moved, not copied, if on one disk.
 
     A file of the same name and content counts as delivered. One with other content is left alone and
-    refuses the whole delivery.
+    refuses the whole delivery, and so does a source that is not what its artifact says.
     """
 
     def __init__(self, root: Path) -> None:
@@ -41,6 +41,8 @@ class LocalStorage:
             for artifact, target in zip(artifacts, targets, strict=True)
             if not _is_delivered(artifact, target)
         ]
+        for artifact, _ in waiting:
+            _require_verified(artifact)
         for artifact, target in waiting:
             _move(artifact, target)
         for artifact in artifacts:
@@ -67,6 +69,14 @@ def _is_delivered(artifact: Artifact, target: Path) -> bool:
     raise DeliveryConflict(f"{target} exists with other content; move it away or export to another folder")
 
 
+def _require_verified(artifact: Artifact) -> None:
+    """A power cut or a failing disk may have left less, or other bytes, since the file was verified."""
+    with translated(f"read {artifact.source}"):
+        size_bytes = artifact.source.stat().st_size
+    if size_bytes != artifact.size_bytes or file_sha256(artifact.source) != artifact.sha256:
+        raise DataLost(f"{artifact.source} is not what was verified any more; check the disk, and export again")
+
+
 def _move(artifact: Artifact, target: Path) -> None:
     make_directory(target.parent)
     with translated(f"deliver {target}"):
@@ -74,7 +84,7 @@ def _move(artifact: Artifact, target: Path) -> None:
         if source.stat().st_dev != target.parent.stat().st_dev:
             source = _copy_beside(source, target)
         try:
-            _fsync_file(source)
+            fsync_file(source)
             _publish(source, target)
         finally:
             if source != artifact.source:
@@ -104,7 +114,8 @@ def _publish(source: Path, target: Path) -> None:
         source.rename(target)
 
 
-def _fsync_file(path: Path) -> None:
+def fsync_file(path: Path) -> None:
+    """Have the file's content survive a power cut. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

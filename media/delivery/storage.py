@@ -23,6 +23,7 @@ class Storage(Protocol):
         """Put all `artifacts` there, in their order, and return where each one is.
 
         Doing it again after a crash half way ends the same. An existing file with other content is never
-        replaced. Raises DeliveryConflict (before anything is delivered), DiskFull, DiskReadOnly, StorageError.
+        replaced. Raises DeliveryConflict and DataLost (before anything is delivered), DiskFull, DiskReadOnly,
+        StorageError.
         """
         ...

@@ -13,7 +13,7 @@ import av
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from media.delivery.local import file_sha256
+from media.delivery.local import file_sha256, fsync_file
 from media.errors import ExportVerificationFailed
 from media.frames import Codec, MediaKind
 from media.process.audio_pacing import SILENCE_PACKETS
@@ -29,6 +29,7 @@ from media.process.output import (
 )
 from media.process.transcode import TIMESCALE
 from media.record.entries import JsonValue
+from media.record.storage import fsync_directory, translated
 
 # One frame at 25 fps, two Opus packets: less is rounding.
 _TOLERANCE_S = 0.040
@@ -83,19 +84,27 @@ class Measured:
 
 
 def verify_output(output: ExportOutput, directory: Path, on_progress: Callable[[float], None]) -> ExportOutput:
-    """`output` with its checks, and each file's size and sha256; its files are in `directory`.
+    """`output` with its checks, and each file's size and sha256; its files are in `directory`, and durable then.
 
-    Raises ExportVerificationFailed, naming the checks that failed.
+    Raises ExportVerificationFailed, naming the checks that failed, and StorageError.
     """
     checks = list(_checks(output, directory / output.entry, on_progress))
     if failed := [check for check in checks if not check.ok]:
         listed = "; ".join(f"{check.name}: expected {check.expected}, found {check.actual}" for check in failed)
         raise ExportVerificationFailed(f"{directory / output.entry} is not what was recorded: {listed}")
-    files = tuple(
-        OutputFile(file.path, (directory / file.path).stat().st_size, file_sha256(directory / file.path))
-        for file in output.files
-    )
+    files = tuple(_durable(directory, file.path) for file in output.files)
+    with translated(f"sync {directory}"):
+        for folder in sorted({directory, *((directory / file.path).parent for file in files)}):
+            fsync_directory(folder)
     return replace(output, files=files, checks=tuple(checks))
+
+
+def _durable(directory: Path, name: str) -> OutputFile:
+    """Delivery compares with this, perhaps after a power cut."""
+    path = directory / name
+    with translated(f"sync {path}"):
+        fsync_file(path)
+        return OutputFile(name, path.stat().st_size, file_sha256(path))
 
 
 def _checks(output: ExportOutput, entry: Path, on_progress: Callable[[float], None]) -> Iterator[Check]:

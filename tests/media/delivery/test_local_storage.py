@@ -9,7 +9,7 @@ import pytest
 
 from media.delivery.local import LocalStorage
 from media.delivery.storage import Artifact
-from media.errors import DeliveryConflict, DiskFull, StorageError
+from media.errors import DataLost, DeliveryConflict, DiskFull, StorageError
 
 
 def artifact(folder: Path, name: str, content: bytes = b"content") -> Artifact:
@@ -103,6 +103,18 @@ def test_names_stay_below_the_folder(tmp_path: Path, name: str) -> None:
     source = artifact(tmp_path / "work", "one").source
     with pytest.raises(StorageError):
         LocalStorage(tmp_path / "out").deliver([Artifact(source, name, 7, "")])
+
+
+@pytest.mark.parametrize("found", [b"", b"cont", b"CONTENT"])
+def test_a_source_that_changed_since_it_was_verified_is_an_error_and_nothing_is_delivered(
+    tmp_path: Path, found: bytes
+) -> None:
+    artifacts = [artifact(tmp_path / "work", "one"), artifact(tmp_path / "work", "two")]
+    artifacts[1].source.write_bytes(found)
+    with pytest.raises(DataLost, match=r"two is not what was verified"):
+        LocalStorage(tmp_path / "out").deliver(artifacts)
+    assert not (tmp_path / "out").exists()
+    assert artifacts[0].source.exists()
 
 
 def test_a_source_that_is_gone_is_an_error(tmp_path: Path) -> None:

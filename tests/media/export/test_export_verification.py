@@ -1,12 +1,14 @@
 """Verification notices what is wrong with an output, and names it."""
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from media.delivery.local import file_sha256
-from media.errors import ExportVerificationFailed
+from media.errors import ExportVerificationFailed, StorageError
 from media.export.verification import verify_output
 from media.frames import Codec, MediaKind
 from media.package.packager import package_hls
@@ -73,6 +75,22 @@ def test_an_hls_rendition_that_does_not_end_with_the_other_is_noticed(tmp_path: 
     verify_output(output, tmp_path, lambda _: None)
     with pytest.raises(ExportVerificationFailed, match="audio_video_end_offset_s"):
         verify_output(with_track(output, MediaKind.AUDIO, {"duration_s": 2.9}), tmp_path, lambda _: None)
+
+
+def test_what_was_verified_is_durable(draft: ExportOutput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    verify_output(draft, tmp_path, lambda _: None)
+    assert synced == [tmp_path / draft.entry, tmp_path]
+
+
+def test_a_disk_that_fails_is_told(draft: ExportOutput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StorageError, match="check the disk"):
+        verify_output(draft, tmp_path, lambda _: None)
 
 
 @pytest.fixture
