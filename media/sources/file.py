@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -44,8 +45,8 @@ class MediaFile(Generic[T]):
     def __init__(self, path: Path, pictures: Callable[[InputContainer, Path], Iterator[T]], *, loop: bool) -> None:
         self._video_reader: StreamReader[T] | None = None
         self._audio_reader: StreamReader[DecodedAudio] | None = None
-        with open_container(path) as probe:
-            _check_codecs(probe, path)
+        with open_container(path) as probe, undecodable_said(path):
+            _require_decoders(probe, path)
             self._look_at(probe, path)
             has_video = video_index(probe) is not None
             has_audio = bool(probe.streams.audio)
@@ -146,11 +147,8 @@ class StreamReader(Generic[T]):
         return self._next()
 
     def _next(self) -> T | None:
-        try:
+        with undecodable_said(self._path):
             return next(self._items, None)
-        except PYAV_ERRORS as error:
-            reason = getattr(error, "strerror", None) or error
-            raise SourceUnreadable(f"{self._path} cannot be decoded: {reason}; encode it anew") from error
 
     def close(self) -> None:
         """Read no more; waits for a read in progress."""
@@ -165,10 +163,21 @@ def _later(item: T, offset_s: float) -> T:
     return replace(item, pts_s=item.pts_s + offset_s)
 
 
+@contextmanager
+def undecodable_said(path: Path) -> Iterator[None]:
+    """Raises SourceUnreadable in place of what PyAV raises in the block."""
+    try:
+        yield
+    except PYAV_ERRORS as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SourceUnreadable(f"{path} cannot be decoded: {reason}; encode it anew") from error
+
+
 def open_container(path: Path) -> InputContainer:
     """A media file, for reading. Raises SourceUnreadable."""
     try:
-        return av.open(f"file:{path}", mode="r")  # else what stands before a colon in its name is a protocol
+        # Absolute: FFmpeg takes what is before a colon for a protocol. And titles are in any encoding.
+        return av.open(str(path.absolute()), mode="r", metadata_errors="replace")
     except FileNotFoundError as error:
         raise SourceUnreadable(f"{path} does not exist; give the path of a media file, or `pattern`") from error
     except av.error.FFmpegError as error:
@@ -177,22 +186,20 @@ def open_container(path: Path) -> InputContainer:
         raise SourceUnreadable(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _check_codecs(container: InputContainer, path: Path) -> None:
-    """Raises SourceUnreadable where FFmpeg has no decoder for a stream that is to be published."""
-    index = video_index(container)
-    video = [] if index is None else [container.streams[index]]
-    for stream in [*video, *container.streams.audio[:1]]:
-        codec: object = stream.codec_context
-        if codec is None:
-            raise SourceUnreadable(f"the {stream.type} of {path} is in a codec that is not known here; convert it")
-
-
 def video_index(container: InputContainer) -> int | None:
     """The first video stream that is not a cover picture."""
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
             return stream.index
     return None
+
+
+def _require_decoders(container: InputContainer, path: Path) -> None:
+    """Raises SourceUnreadable where nothing here decodes the video or the sound."""
+    index = video_index(container)
+    for stream in (*container.streams.audio[:1], *(() if index is None else (container.streams[index],))):
+        if stream.codec_context is None:
+            raise SourceUnreadable(f"nothing here decodes the {stream.type} of {path}; encode it anew")
 
 
 def video_format(container: InputContainer) -> VideoFormat | None:

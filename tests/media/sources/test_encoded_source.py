@@ -60,6 +60,16 @@ def test_what_comes_before_the_start_of_a_trimmed_file_comes_at_once(tmp_path: P
     assert times[54:] == pytest.approx([number / 25 for number in range(4, 25)])
 
 
+def test_parameter_sets_that_are_damaged_say_so(tmp_path: Path) -> None:
+    path = write_encoded(tmp_path / "clip.mp4", seconds=0.2)
+    content = bytearray(path.read_bytes())
+    begin = content.index(b"avcC") + 4
+    content[begin + 5 : begin + 8] = b"\xff" * 3  # more parameter sets, and longer, than there is
+    path.write_bytes(content)
+    with pytest.raises(SourceUnreadable, match=r"clip\.mp4 cannot be decoded: Invalid data"):
+        EncodedFileSource(path)
+
+
 def test_what_cannot_be_published_as_it_is_says_so(tmp_path: Path) -> None:
     ordered_otherwise = write_pattern(tmp_path / "b.mp4", seconds=1.0, audio=AudioFormat(48_000, 1))
     with pytest.raises(SourceUnreadable, match="B-frames"):
