@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,7 +150,10 @@ def test_a_file_that_nobody_thought_of_is_told_too(capsys: pytest.CaptureFixture
 
 
 def test_ctrl_c_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.commands.recordings.list_recordings", lambda _folder: signal.raise_signal(signal.SIGINT))
+    def interrupted(_folder: Path) -> None:
+        raise KeyboardInterrupt  # as Python's own handler does, which a process in the background may not have
+
+    monkeypatch.setattr("agent.commands.recordings.list_recordings", interrupted)
     assert refused(capsys, "recordings", "list") == ("interrupted", "stopped by a signal before it was done")
 
 
