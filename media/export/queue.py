@@ -83,7 +83,8 @@ class ExportQueue:
 
         A running worker sees it within a second, stops and removes what is unfinished; without one that is done here.
         """
-        status = self._store.apply(export_id, Aborted())
+        self._store.apply(export_id, Aborted())
+        status = self._store.get(export_id)
         lock = WorkerLock(self._database)
         if lock.try_acquire():
             sweep(status)

@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS segments (
     size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, verified_at REAL NOT NULL,
     PRIMARY KEY (recording_path, path)
 );
+CREATE INDEX IF NOT EXISTS segments_to_count ON segments (recording_path) WHERE segment_id != '';
 CREATE TABLE IF NOT EXISTS damaged_segments (
     recording_path TEXT NOT NULL, path TEXT NOT NULL, message TEXT NOT NULL, found_at REAL NOT NULL,
     PRIMARY KEY (recording_path, path)
@@ -104,22 +105,37 @@ class ExportStore:
     def get(self, export_id: str) -> ExportStatus:
         """The export's status. Raises ExportNotFound."""
         with self._connection() as connection:
-            return _load(connection, export_id)
+            row = _row(connection, export_id)
+            (verified,) = connection.execute(
+                "SELECT count(*) FROM segments WHERE segment_id != '' AND recording_path = ?",
+                (json.loads(row["request"])["recording_path"],),
+            ).fetchone()
+            return _status(row, verified)
+
+    def is_final(self, export_id: str) -> bool:
+        """Whether the export has ended. Raises ExportNotFound."""
+        with self._connection() as connection:
+            return ExportState(_row(connection, export_id)["state"]).final
 
     def all(self) -> tuple[ExportStatus, ...]:
         """All exports, the newest first."""
         with self._connection() as connection:
             rows = connection.execute("SELECT * FROM exports ORDER BY created_at DESC, export_id").fetchall()
-            return tuple(_status(connection, row) for row in rows)
+            verified = dict(
+                connection.execute(
+                    "SELECT recording_path, count(*) FROM segments WHERE segment_id != '' GROUP BY recording_path"
+                ).fetchall()
+            )
+            return tuple(_status(row, verified.get(json.loads(row["request"])["recording_path"], 0)) for row in rows)
 
-    def apply(self, export_id: str, event: ExportEvent) -> ExportStatus:
-        """Move the export by `event` and return where it stands now. Raises ExportNotFound."""
+    def apply(self, export_id: str, event: ExportEvent) -> None:
+        """Move the export by `event`. Raises ExportNotFound."""
         with self._transaction() as connection:
-            before = _load(connection, export_id)
+            # It is done often, and which event leads where depends on no count of segments.
+            before = _status(_row(connection, export_id), 0)
             after = advance(before, event, time.time())
             if after is not before:
                 _save(connection, after)
-            return after
 
     def catalogue(self, entry: CatalogueEntry) -> None:
         """Enter a file that was verified, in place of an older entry."""
@@ -170,19 +186,15 @@ class ExportStore:
         return {row["path"]: row["message"] for row in rows}
 
 
-def _load(connection: sqlite3.Connection, export_id: str) -> ExportStatus:
-    row = connection.execute("SELECT * FROM exports WHERE export_id = ?", (export_id,)).fetchone()
+def _row(connection: sqlite3.Connection, export_id: str) -> sqlite3.Row:
+    row: sqlite3.Row | None = connection.execute("SELECT * FROM exports WHERE export_id = ?", (export_id,)).fetchone()
     if row is None:
         raise ExportNotFound(f"there is no export {export_id!r} here; `roomhand exports list` shows those there are")
-    return _status(connection, row)
+    return row
 
 
-def _status(connection: sqlite3.Connection, row: sqlite3.Row) -> ExportStatus:
+def _status(row: sqlite3.Row, verified: int) -> ExportStatus:
     request = request_from_json(json.loads(row["request"]))
-    verified = connection.execute(
-        "SELECT count(*) FROM segments WHERE recording_path = ? AND segment_id != ''",
-        (str(request.recording_path),),
-    ).fetchone()[0]
     result = None
     if row["result"] is not None:
         result = ExportResult(tuple(output_from_json(item) for item in json.loads(row["result"])))

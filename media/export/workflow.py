@@ -6,6 +6,7 @@ a replay meets the same failure. DBOS retries steps, and nothing else does.
 
 import contextlib
 import logging
+import math
 import shutil
 import threading
 import time
@@ -19,7 +20,7 @@ from dbos import DBOS
 
 from media.delivery.local import LocalStorage
 from media.delivery.storage import Artifact
-from media.errors import ExportError, ExportVerificationFailed, MediaError, RecordingBusy
+from media.errors import ExportError, ExportVerificationFailed, MediaError, RecordingBusy, RecordingNotFound
 from media.export.catalogue import RecordedFile, verify_recorded_file
 from media.export.job import (
     Aborted,
@@ -43,13 +44,16 @@ from media.process.timeline import Program, plan_programs, program_from_json
 from media.record.entries import RecordingState
 from media.record.journal import JOURNAL_NAME
 from media.record.reader import RecordingView, read_recording
-from media.record.storage import make_directory, translated
+from media.record.storage import is_locked, make_directory, translated
 from media.record.unfinished import finish_unfinished
 
 log = logging.getLogger(__name__)
 
 # A worker that dies this often on one export dies because of it.
 _MAX_ATTEMPTS = 20
+
+# Often enough for who watches or cancels. A recording has tens of thousands of files, and each look is a transaction.
+_PROGRESS_INTERVAL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,8 @@ class ExportWorkflow:
     def run(self, export_id: str, request_values: JsonObject) -> JsonObject:
         """The workflow's body. Ends with the export in a final state, unless this process dies first."""
         self._store.add(export_id, request_from_json(request_values), time.time())
-        status = self._store.apply(export_id, TakenUp())
+        self._store.apply(export_id, TakenUp())
+        status = self._store.get(export_id)
         if not status.state.final:
             self._end(status, self._outcome(status))
         return {"state": self._store.get(export_id).state.value}
@@ -105,7 +110,8 @@ class ExportWorkflow:
     def _end(self, status: ExportStatus, event: ExportEvent) -> None:
         """Clean up first: who sees the end may look at the folder at once."""
         sweep(advance(status, event, time.time()))
-        sweep(self._store.apply(status.export_id, event))
+        self._store.apply(status.export_id, event)
+        sweep(self._store.get(status.export_id))
 
     def _produce(self, status: ExportStatus) -> ExportResult:
         if status.attempt > _MAX_ATTEMPTS:
@@ -192,16 +198,23 @@ class _Run:
         What a dead writer left open is finished then, so that it is exported too.
         """
         path = self._request.recording_path
+        journal = path / JOURNAL_NAME
+        interrupted: tuple[int, int] | None = None
         while True:
             self._raise_if_cancelled()
-            state = read_recording(path).state
-            if state is RecordingState.COMPLETE:
-                return {"state": state.value}
-            if state is RecordingState.INTERRUPTED and self._silent_for_s() >= self._settings.interrupted_grace_s:
+            # All of a journal may take seconds to read: it is read when its writer is gone, and when it changed since.
+            if is_locked(journal):
+                interrupted = None
+            elif (version := _version(journal)) != interrupted:
+                state = read_recording(path).state
+                if state is RecordingState.COMPLETE:
+                    return {"state": state.value}
+                interrupted = version if state is RecordingState.INTERRUPTED else None
+            if interrupted is not None and self._silent_for_s() >= self._settings.interrupted_grace_s:
                 # Who is faster with the lock writes again: it is waited for as before.
                 with contextlib.suppress(RecordingBusy):
                     finish_unfinished(path)
-                    return {"state": state.value}
+                    return {"state": RecordingState.INTERRUPTED.value}
             time.sleep(self._settings.recording_poll_s)
 
     def _silent_for_s(self) -> float:
@@ -215,10 +228,13 @@ class _Run:
         programs = plan_programs(view, self._request.participant_identity)
         known = self._store.catalogued(self._request.recording_path)
         files = recorded_files(view, programs)
-        for done, file in enumerate(files, start=1):
-            self._raise_if_cancelled()
+        told_at = -math.inf
+        for done, file in enumerate(files):
+            if time.monotonic() - told_at >= _PROGRESS_INTERVAL_S:
+                self._raise_if_cancelled()
+                self._progress(ExportStep.CHECK_SEGMENTS, done / len(files))
+                told_at = time.monotonic()
             verify_recorded_file(self._store, self._request.recording_path, file, known.get(file.path))
-            self._progress(ExportStep.CHECK_SEGMENTS, done / len(files))
         return {"programs": [to_json(program) for program in programs]}
 
     def process(self, program: Program, share: _Share) -> JsonObject:
@@ -264,7 +280,7 @@ class _Run:
         self._store.apply(self._export_id, Progressed(step, fraction))
 
     def _is_cancelled(self) -> bool:
-        return self._store.get(self._export_id).state.final
+        return self._store.is_final(self._export_id)
 
     def _raise_if_cancelled(self) -> None:
         if self._is_cancelled():
@@ -283,6 +299,16 @@ def recorded_files(view: RecordingView, programs: Iterable[Program]) -> tuple[Re
                 files[init.path] = RecordedFile("", init.path, init.sha256, init.size_bytes)
                 files[segment.path] = RecordedFile(segment.id, segment.path, segment.sha256, segment.size_bytes)
     return tuple(files.values())
+
+
+def _version(journal: Path) -> tuple[int, int]:
+    """Another one for each change. Raises RecordingNotFound, StorageError."""
+    with translated(f"read {journal}"):
+        try:
+            found = journal.stat()
+        except FileNotFoundError as error:
+            raise RecordingNotFound(f"there is no recording at {journal.parent}") from error
+    return found.st_size, found.st_mtime_ns
 
 
 def _placed(output: ExportOutput, out_dir: Path) -> ExportOutput:
