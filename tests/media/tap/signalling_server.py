@@ -1,6 +1,7 @@
 """LiveKit's signalling with nobody behind it: joins are answered, requests kept, and its network path can die."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from livekit.protocol import models, rtc
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from media.frames import EncodedFrame
 from media.tap.events import RemoteParticipant
@@ -52,9 +54,10 @@ class SignallingServer:
         join.participant.sid, join.participant.identity = f"PA_{len(self.sockets)}", "recorder"
         await socket.send(rtc.SignalResponse(join=join).SerializeToString())
         offering = asyncio.create_task(self._offer(socket))
-        async for message in socket:
-            assert isinstance(message, bytes)
-            requests.append(rtc.SignalRequest.FromString(message))
+        with contextlib.suppress(ConnectionClosed):  # as where the path has died
+            async for message in socket:
+                assert isinstance(message, bytes)
+                requests.append(rtc.SignalRequest.FromString(message))
         offering.cancel()
 
     async def _offer(self, socket: ServerConnection) -> None:
@@ -70,16 +73,30 @@ class DeadPath:
 
     alive: bool = True
     joins: int = 0
+    ends: list[asyncio.StreamWriter] = field(default_factory=list)
+    carrying: set[asyncio.Task[None]] = field(default_factory=set)
 
     def die(self) -> None:
         """The connections that are there carry nothing any more; later ones do."""
         self.alive = False
 
-    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+    async def aclose(self) -> None:
+        """Tear down all that is carried."""
+        for end in self.ends:
+            end.transport.abort()
+        await asyncio.gather(*self.carrying, return_exceptions=True)
+        await asyncio.gather(*(end.wait_closed() for end in self.ends), return_exceptions=True)
+
+    def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
         """One connection."""
+        self.carrying.add(asyncio.create_task(self._carry(reader, writer, port)))
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
         self.joins += 1
         mine = self.joins
+        self.ends.append(writer)
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+        self.ends.append(far_writer)
 
         async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
             while data := await source.read(65_536):
@@ -106,6 +123,7 @@ async def signalling_server(path: DeadPath | None = None) -> AsyncIterator[Signa
             yield server
         finally:
             way.close()
+            await path.aclose()
 
 
 class Told:
