@@ -7,7 +7,6 @@ import os
 import secrets
 import signal
 import socket
-import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,13 +30,12 @@ from agent.service.retention import Retention
 from agent.service.supervisor import Supervisor, SupervisorParts
 from media.clock import SteadyClock
 from media.export.queue import ExportQueue
+from media.own_programs import own_program
 from media.record.storage import make_directory, translated
 
 SAME_SIGNAL_S = 1.0
-# -P: what lies in the current folder (an agent.py, say) is not taken for ours.
-MODULE = ("-P", "-m")
-ROOM_COMMAND = (sys.executable, *MODULE, "agent.service.room_process")
-EXPORT_COMMAND = (sys.executable, *MODULE, "agent.service.export_process")
+ROOM_COMMAND = own_program("agent.service.room_process")
+EXPORT_COMMAND = own_program("agent.service.export_process")
 
 log = structlog.get_logger(__name__)
 

@@ -3,11 +3,11 @@
 import json
 import selectors
 import subprocess
-import sys
 from collections.abc import Callable
 from typing import IO, ClassVar
 
 from media.errors import ExportError
+from media.own_programs import own_program
 from media.process.output import JsonObject
 
 # How soon a cancel is noticed.
@@ -38,9 +38,7 @@ def run_child(request: JsonObject, on_progress: Callable[[float], None], cancell
 
     Raises StepFailed with the child's error, ExportCancelled (the child is gone then), ChildDied.
     """
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "media.process.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as child:
+    with subprocess.Popen(own_program("media.process.child"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         try:

@@ -25,6 +25,7 @@ from media.export.job import ExportStatus
 from media.export.lock import WorkerLock
 from media.export.store import ExportStore
 from media.export.workflow import ExportWorkflow, StepSettings, sweep
+from media.own_programs import own_program
 from media.process.output import JsonObject
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def ensure_worker(database: Path, *, idle_exit_s: float = 60.0) -> bool:
     """
     if WorkerLock(database).is_held():
         return False
-    command = [sys.executable, "-P", "-m", "media.export.worker", str(database), "--idle-exit-s", str(idle_exit_s)]
+    command = [*own_program("media.export.worker"), str(database), "--idle-exit-s", str(idle_exit_s)]
     with _log_of(database).open("ab") as log_file:
         # The shell ends at once, so the worker is nobody's child here and leaves no zombie.
         subprocess.run(

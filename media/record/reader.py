@@ -2,7 +2,6 @@
 
 import bisect
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +24,7 @@ from media.record.entries import (
 from media.record.journal import JOURNAL_NAME, read_sound_journal
 from media.record.journal_line import JournalRecord
 from media.record.manifest import MANIFEST_NAME, Manifest, ManifestBuilder, read_manifest
-from media.record.recording_id import RECORDING_ID_PATTERN
+from media.record.recording_id import is_recording_id
 from media.record.storage import is_locked, translated
 
 EVENTS_NAME = "data.jsonl"
@@ -273,7 +272,7 @@ def _summary(path: Path) -> RecordingSummary | None:
         with translated(f"read {path}"):
             is_recording = (path / JOURNAL_NAME).exists() or (path / MANIFEST_NAME).exists()
     except StorageError as error:
-        return _unreadable(path, error) if re.fullmatch(RECORDING_ID_PATTERN, path.name) else None
+        return _unreadable(path, error) if is_recording_id(path.name) else None
     if not is_recording:
         return None
     try:
