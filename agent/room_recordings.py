@@ -244,7 +244,7 @@ class RoomRecordings:
         """Whether a recording begins with the agent: one is asked for, or was cut off and goes on."""
         if not (self._request.record or self._next_id):
             return False
-        if self._control.plan.when is RecordWhen.NOW:
+        if not self._control.plan.when.begins_by_itself:
             return True
         return self._next_id is not None and await asyncio.to_thread(_goes_on, self.folder / self._next_id)
 

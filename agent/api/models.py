@@ -222,7 +222,7 @@ class StartRoomBody(Body):
 
     @property
     def _begins_by_itself(self) -> bool:
-        return self.recording_plan is not None and self.recording_plan.when != "now"
+        return self.recording_plan is not None and RecordWhen(self.recording_plan.when).begins_by_itself
 
     @property
     def records(self) -> bool:

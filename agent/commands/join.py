@@ -118,7 +118,7 @@ def join(
         "--leave-when-stopped": leave_when_stopped,
         "--decoded": decoded,
     }
-    record = record or record_when is not RecordWhen.NOW
+    record = record or record_when.begins_by_itself
     check_options([option for option, given in said.items() if given], records=record or recording_id is not None)
     chosen = policy_body(participant or [], track or [], rules)
     plan = plan_body(

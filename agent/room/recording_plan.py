@@ -19,6 +19,11 @@ class RecordWhen(StrEnum):
     PUBLISHED = "published"
     METADATA = "metadata"
 
+    @property
+    def begins_by_itself(self) -> bool:
+        """Whether recordings begin without anybody who asks for one."""
+        return self is not RecordWhen.NOW
+
 
 class EndedReason(StrEnum):
     """What ended a recording: as journal, manifest, status and events tell it."""

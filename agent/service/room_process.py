@@ -5,7 +5,7 @@ import asyncio
 from agent.bot import RoomAgent
 from agent.config import load_settings
 from agent.request import EVERYTHING, NOTHING, RoomRequest
-from agent.room.recording_plan import RecordingPlan, RecordWhen
+from agent.room.recording_plan import RecordingPlan
 from agent.service.protocol import RoomOptions
 from agent.service.room_agent_port import RoomAgentPort
 from agent.service.room_shell import run_room_process
@@ -24,7 +24,7 @@ async def make_agent(options: RoomOptions) -> RoomAgentPort:
         attributes=options.attributes,
         hidden=options.hidden,
         publish=options.publish,
-        record=options.recording_id is not None or plan.when is not RecordWhen.NOW,
+        record=options.recording_id is not None or plan.when.begins_by_itself,
         recording_id=options.recording_id,
         recording_stopped=options.recording_stopped,
         policy=options.policy or NOTHING,

@@ -103,7 +103,7 @@ class Supervisor:
         if not record:
             # What begins by itself is part of being asked for.
             options = replace(options, recording_plan=replace(plan, when=RecordWhen.NOW))
-        elif options.recording_id is None and plan.when is RecordWhen.NOW:
+        elif options.recording_id is None and not plan.when.begins_by_itself:
             recording_id = new_recording_id(options.room, time.time())
             options = replace(options, recording_id=recording_id)
         slot = self._run(options)
