@@ -28,11 +28,12 @@ def cheaper(lower: list[Rung], lines: int, recent: tuple[Signs, ...]) -> Rung | 
 
 
 def fitting(lower: list[Rung], published: Published, available_bps: float) -> Rung | None:
-    """The first of `lower` that the way out carries, with some room if it can be; None where none does."""
+    """The first size of `lower` that the way out carries, with some room if it can be; None where none does."""
     fits = fitting_lines(published, available_bps, margin=DOWN_MARGIN) or fitting_lines(published, available_bps)
     if fits is None:
         return None
-    return next((rung for rung in lower if (rung.settings.lines or 0) <= fits), None)
+    sizes = (rung for rung in lower if rung.settings.lines is not None)
+    return next((rung for rung in sizes if (rung.settings.lines or 0) <= fits), None)
 
 
 def reduced_rung(published: Published, signs: Signs) -> Rung | None:
@@ -49,6 +50,12 @@ def higher(published: Published, limit: Limit, rung: Rung) -> Rung | None:
     return same[same.index(rung) - 1] if rung in same and same.index(rung) > 0 else None
 
 
+def layers_again(published: Published, available_bps: float, *, margin: float) -> Rung | None:
+    """The size in which simulcast layers fit again, where one layer was sent; None is as published."""
+    lines = fitting_lines(published, available_bps, margin=margin)
+    return None if lines in {None, published.lines} else Rung(Move.LINES, Settings(lines=lines))
+
+
 def cost_ratio(published: Published, rung: Rung, above: Rung | None) -> float:
     """How much more encoding takes one rung up."""
     wanted = above.settings if above else Settings()
@@ -59,3 +66,5 @@ def cost_ratio(published: Published, rung: Rung, above: Rung | None) -> float:
             return ((wanted.lines or published.lines) / (rung.settings.lines or published.lines)) ** 2
         case Move.CODEC:
             return 3.0  # VP9's and AV1's time for a frame beside VP8's, as measured
+        case Move.SIMULCAST:
+            return 1 + 1 / 4 + 1 / 16  # with a half and a quarter of each side

@@ -8,6 +8,7 @@ quantizer, between 0.65 and 1.2 Mb/s). A smaller picture fits there whole.
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
+from typing import Literal
 
 from quality.video_model import VideoCodec
 
@@ -35,11 +36,17 @@ class Limit(StrEnum):
 
 
 class Move(StrEnum):
-    """What is changed: frames a second, lines of the picture, or the codec (which publishes the track anew)."""
+    """What is changed: frames a second, lines of the picture; the codec, or one layer in place of simulcast layers."""
 
     FPS = "fps"
     LINES = "lines"
     CODEC = "codec"
+    SIMULCAST = "simulcast"
+
+    @property
+    def republishes(self) -> bool:
+        """Whether the track has to be published anew for it."""
+        return self in {Move.CODEC, Move.SIMULCAST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +68,20 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is changed of a publication; None is as published. `lines` are those of the shorter side."""
+    """What is changed of a publication; None is as published. `lines` are those of the shorter side.
+
+    `simulcast` False: one layer in place of several.
+    """
 
     max_fps: float | None = None
     lines: int | None = None
     codec: VideoCodec | None = None
+    simulcast: Literal[False] | None = None
+
+    @property
+    def track(self) -> tuple[VideoCodec | None, Literal[False] | None]:
+        """What no track that is published can be changed to: it takes another one."""
+        return self.codec, self.simulcast
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +90,15 @@ class Rung:
 
     move: Move
     settings: Settings
+
+
+def one_layer(published: Published) -> Rung:
+    """One layer in place of several.
+
+    It begins small, not to be made smaller still by libwebrtc in the moment in which both tracks share the way.
+    """
+    lines = min(smaller_lines(published), default=None)
+    return Rung(Move.SIMULCAST, Settings(lines=lines, simulcast=False))
 
 
 def rungs(published: Published, limit: Limit) -> tuple[Rung, ...]:
@@ -89,10 +114,11 @@ def rungs(published: Published, limit: Limit) -> tuple[Rung, ...]:
             else []
         )
         return (*thinner, *smaller[:1], *cheaper, *smaller[1:])
+    alone = (one_layer(published),) if published.layered else ()
     if published.screen:
-        return (*thinner, Rung(Move.FPS, Settings(max_fps=max(_LEAST_FPS, round(published.fps / 4, 1)))))
+        return (*thinner, Rung(Move.FPS, Settings(max_fps=max(_LEAST_FPS, round(published.fps / 4, 1)))), *alone)
     # A single layer is made smaller by libwebrtc itself, and an SVC encoder's layers are.
-    return tuple(smaller) if published.layered else ()
+    return (*smaller, *alone) if published.layered else ()
 
 
 def smaller_lines(published: Published) -> tuple[int, ...]:
@@ -107,6 +133,7 @@ def combined(applied: tuple[Rung, ...]) -> Settings:
         max_fps=min((each.max_fps for each in every if each.max_fps is not None), default=None),
         lines=min((each.lines for each in every if each.lines is not None), default=None),
         codec=next((each.codec for each in every if each.codec is not None), None),
+        simulcast=next((each.simulcast for each in every if each.simulcast is not None), None),
     )
 
 

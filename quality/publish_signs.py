@@ -26,8 +26,8 @@ class Signs:
     share of time spent encoding.
 
     `reduced`: libwebrtc makes the picture smaller than is asked for, for want of CPU.
-    `highest_sent` is False where the encoder leaves out the highest layer that is wanted. `unsent`: none of those that
-    are wanted is sent, and nothing limits it.
+    `highest_sent` is False where the encoder leaves out the highest layer that is wanted. `lowest_only`: all but the
+    lowest are left out for want of bandwidth. `unsent`: none of those that are wanted is sent, and nothing limits it.
     """
 
     trouble: dict[Limit, str]
@@ -41,18 +41,19 @@ class Signs:
     cpu_limited: bool
     reduced: bool
     highest_sent: bool
+    lowest_only: bool
     unsent: bool
     sent_bps: float
     available_bps: float | None
 
     def measure(self, limit: Limit, move: Move) -> float:
         """How well it goes as to what `move` is to help against `limit`: more is better, 0 to about 2."""
-        if limit is Limit.BANDWIDTH:
-            return self.delivered + 1.0 - self.coarse
         seen = frames_worth(self.fps)
         # libwebrtc makes the picture smaller by itself, each codec's in its own time. Time left over shows nobody more.
-        if move is Move.CODEC:
+        if move.republishes:
             return seen * size_worth(self.lines / self.published_lines)
+        if limit is Limit.BANDWIDTH:
+            return self.delivered + 1.0 - self.coarse
         return seen + 1.0 - min(1.0, self.load)
 
     @property
@@ -80,6 +81,7 @@ def read_signs(published: Published, settings: Settings, window: Window) -> Sign
     load = max(layer.encode_load for layer in wanted)
     reasons = {layer.quality_limitation_reason for layer in wanted}
     cpu_limited = QualityLimitationReason.CPU in reasons
+    left_out = QualityLimitationReason.BANDWIDTH in reasons and len(sent) < len(wanted)
     signs = Signs(
         trouble={},
         delivered=delivered,
@@ -91,7 +93,8 @@ def read_signs(published: Published, settings: Settings, window: Window) -> Sign
         load=load,
         cpu_limited=cpu_limited,
         reduced=cpu_limited and whole and 0 < sent_lines < min(published.lines, settings.lines or published.lines),
-        highest_sent=len(sent) == len(wanted) or QualityLimitationReason.BANDWIDTH not in reasons,
+        highest_sent=not left_out,
+        lowest_only=left_out and len(sent) == 1,
         unsent=not sent and QualityLimitationReason.BANDWIDTH not in reasons,
         sent_bps=window.bitrate_bps,
         available_bps=window.available_bandwidth_bps,
@@ -114,6 +117,8 @@ def _starving(published: Published, sent: list[SentLayer], signs: Signs) -> str:
             f"the layer of {lines} lines gets {highest.target_bitrate_bps / 1000:.0f} kb/s where it needs "
             f"{least_bps(lines) / 1000:.0f}: {signs.delivered:.0%} of its frames, quantizer at {signs.coarse:.0%}"
         )
+    if published.layered and signs.lowest_only:
+        return f"only the lowest layer goes out, {lines} lines at {highest.bitrate_bps / 1000:.0f} kb/s"
     full = signs.available_bps is not None and signs.available_bps < LINK_FULL * highest.target_bitrate_bps
     if published.screen and full and signs.delivered < FEW_FRAMES and signs.load < BUSY:
         return f"{signs.delivered:.0%} of the screen's frames go out at {highest.target_bitrate_bps / 1000:.0f} kb/s"

@@ -2,8 +2,9 @@
 
 libwebrtc adapts by itself: it shares out the bitrate, leaves out layers, makes a single layer smaller, and the whole
 picture where encoding takes too long. What it does badly (measured on livekit 1.2.1) is left to this:
-a highest layer that is kept alive on a tenth of its bitrate, highest layers that come and go, a screen whose frames are
-dropped at random, and an encoder that is busy all the time. Each change is watched, and undone where it did not help.
+a highest layer that is kept alive on a tenth of its bitrate, highest layers that come and go, a lowest layer that is
+alone and leaves half of the way unused, a screen whose frames are dropped at random, and an encoder that is busy all
+the time. Each change is watched, and undone where it did not help.
 """
 
 import math
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from statistics import fmean
 
-from quality.publish_choice import cheaper, cost_ratio, fitting, higher, reduced_rung
+from quality.publish_choice import cheaper, cost_ratio, fitting, higher, layers_again, reduced_rung
 from quality.publish_ladder import (
     Limit,
     Move,
@@ -21,6 +22,7 @@ from quality.publish_ladder import (
     combined,
     fitting_lines,
     needed_bps,
+    one_layer,
     rungs,
 )
 from quality.publish_signs import BUSY, Signs, read_signs
@@ -41,7 +43,7 @@ BARRED_S = 60.0  # what did not help is not tried again for so long, twice as lo
 MAX_BARRED_S = 600.0
 REPUBLISH_EVERY_S = 30.0  # two in a minute at most: each costs whoever watches a key frame
 BETTER = 0.1  # of a measure of 0 to about 2: less is noise
-CODEC_BETTER = 0.02  # going back to the dearer codec would cost whoever watches another key frame
+NEW_TRACK_BETTER = 0.02  # going back to the track before would cost whoever watches another key frame
 SEEN_S = 5  # seconds whose mean counts as "before" and "after": an encoder in need does well for one now and then
 ROOM_MARGIN = 1.5  # times the least for the highest layer: more than what it is given up at
 FLAPS, FLAPPING_S = 3, 60.0  # the highest layer went so often in so long
@@ -121,6 +123,11 @@ class PublishState:
         """What is asked for now."""
         return combined((*self.cpu.applied, *self.bandwidth.applied))
 
+    @property
+    def layered(self) -> bool:
+        """Whether simulcast layers are asked for now."""
+        return self.published.layered and self.settings.simulcast is None
+
 
 def start(published: Published, now: float) -> PublishState:
     """The state of a video that is published as wanted at `now` (Unix seconds)."""
@@ -156,13 +163,14 @@ def step(state: PublishState, window: Window, now: float) -> tuple[PublishState,
 
 
 def refused(before: PublishState, decision: PublishDecision, now: float) -> PublishState:
-    """The state where `decision`, for another codec and made in the state `before`, was refused at `now`.
+    """The state where `decision`, for another track and made in the state `before`, was refused at `now`.
 
-    It is as before, and the codec is asked for again later each time.
+    It is as before, and the other track is asked for again later each time.
     """
     side = before.cpu if decision.limit is Limit.CPU else before.bandwidth
     if decision.course is Course.DOWN:
-        side = _bar(side, Rung(Move.CODEC, Settings(codec=decision.settings.codec)), now)
+        codec = Rung(Move.CODEC, Settings(codec=decision.settings.codec))
+        side = _bar(side, codec if decision.move is Move.CODEC else one_layer(before.published), now)
     else:
         # What did not help stays all the same: it goes up where there is room, and further down where there is none.
         side = replace(side, watch=None, up_after_s=_longer(side))
@@ -213,7 +221,7 @@ def _counted(state: PublishState, signs: Signs, duration_s: float, now: float) -
 
 
 def _flapping(state: PublishState) -> bool:
-    return state.published.layered and len(state.flaps) >= FLAPS
+    return state.layered and len(state.flaps) >= FLAPS
 
 
 def _judge(
@@ -224,11 +232,11 @@ def _judge(
     if watch is None or now < watch.until:
         return None
     side = replace(side, watch=None)
-    gained, is_codec = side.measure(watch.rung.move) - watch.before, watch.rung.move is Move.CODEC
-    enough = CODEC_BETTER if is_codec else BETTER
-    if not side.trouble_s:
+    gained, is_new_track = side.measure(watch.rung.move) - watch.before, watch.rung.move.republishes
+    enough = NEW_TRACK_BETTER if is_new_track else BETTER
+    if not side.trouble_s and watch.rung.move is not Move.SIMULCAST:
         # Encoded in time, but by fewer frames of a smaller picture than before.
-        enough = -BETTER if is_codec else -math.inf
+        enough = -BETTER if is_new_track else -math.inf
     if gained >= enough or watch.rung not in side.applied:
         return _with(state, side), None
     side = replace(_bar(side, watch.rung, now), applied=watch.kept)
@@ -251,10 +259,12 @@ def _down(
     if rung is None:
         return _with(state, replace(side, trouble_s=0.0)), None
     kept = tuple(each for each in side.applied if each.move is not rung.move)
+    if rung.move is Move.SIMULCAST:
+        kept = ()  # it has a size of its own
     if rung.move is Move.CODEC and (small := reduced_rung(state.published, signs)):
         # Of a new track libwebrtc begins with the whole picture, and may take minutes to make it as small again.
         kept = (*(each for each in kept if each.move is not Move.LINES), small)
-    watch_s = REPUBLISH_EVERY_S if rung.move is Move.CODEC else WATCH_S
+    watch_s = REPUBLISH_EVERY_S if rung.move.republishes else WATCH_S
     watch = _Watch(rung, now + watch_s, side.measure(rung.move), side.applied)
     side = replace(side, applied=(*kept, rung), watch=watch)
     return _changed(replace(state, flaps=()), side, rung, Course.DOWN, side.trouble, _expected(side.limit, rung), now)
@@ -262,6 +272,8 @@ def _down(
 
 def _useless(state: PublishState, signs: Signs) -> tuple[str, str] | None:
     """Why a smaller picture is no good, and what is expected of the size as published; None where it may be."""
+    if not state.layered:
+        return None
     if _left_to_encoder(state, signs):
         # Not even the smaller picture fits: as published, libwebrtc leaves out the highest layer, and the two below do.
         return "the highest layer is left out in this size too", "the lower layers as published"
@@ -272,7 +284,7 @@ def _useless(state: PublishState, signs: Signs) -> tuple[str, str] | None:
 
 
 def _left_to_encoder(state: PublishState, signs: Signs) -> bool:
-    if signs.highest_sent or not state.published.layered or signs.available_bps is None:
+    if signs.highest_sent or signs.available_bps is None:
         return False
     return fitting_lines(state.published, signs.available_bps) is None
 
@@ -287,11 +299,13 @@ def _next_rung(state: PublishState, side: _Side, signs: Signs, now: float) -> Ru
         if rung not in barred and combined((*state.cpu.applied, *state.bandwidth.applied, rung)) != current
     ]
     if now - state.republished_at < REPUBLISH_EVERY_S:
-        lower = [rung for rung in lower if rung.move is not Move.CODEC]
+        lower = [rung for rung in lower if not rung.move.republishes]
     if side.limit is Limit.CPU:
         return cheaper(lower, current.lines or state.published.lines, side.recent)
-    if not state.published.layered or signs.available_bps is None:
-        return lower[0] if lower else None
+    if signs.lowest_only:
+        return next((rung for rung in lower if rung.move is Move.SIMULCAST), None)
+    if not state.layered or signs.available_bps is None:
+        return next((rung for rung in lower if rung.move is not Move.SIMULCAST), None)
     return fitting(lower, state.published, signs.available_bps)
 
 
@@ -304,6 +318,8 @@ def _expected(limit: Limit, rung: Rung) -> str:
             what = f"a picture of {settings.lines} lines"
         case Move.CODEC:
             what = f"{settings.codec}, which is cheaper to encode,"
+        case Move.SIMULCAST:
+            return f"one layer that has all of the bandwidth, larger or smoother within {REPUBLISH_EVERY_S:.0f} s"
     then = "encoded in time" if limit is Limit.CPU else "whole and clear within the bandwidth"
     return f"{what} {then} within {WATCH_S:.0f} s"
 
@@ -314,9 +330,12 @@ def _up(
     if not side.applied or side.room_s < side.up_after_s:
         return None
     rung = side.applied[-1]
-    if rung.move is Move.CODEC and now - state.republished_at < REPUBLISH_EVERY_S:
+    if rung.move.republishes and now - state.republished_at < REPUBLISH_EVERY_S:
         return None
-    above = higher(state.published, side.limit, rung)
+    if rung.move is Move.SIMULCAST and signs.available_bps is not None:
+        above = layers_again(state.published, signs.available_bps, margin=ROOM_MARGIN)
+    else:
+        above = higher(state.published, side.limit, rung)
     applied = (*side.applied[:-1], *((above,) if above else ()))
     reason = f"room for it for {side.room_s:.0f} s"
     side = replace(side, applied=applied, watch=None, raised_at=now)
@@ -331,8 +350,11 @@ def _room(state: PublishState, side: _Side, signs: Signs) -> bool:
     if signs.available_bps is None:
         return True
     if state.published.layered:
-        lines = above.settings.lines if above and above.settings.lines else state.published.lines
-        enough = needed_bps(state.published, lines, margin=ROOM_MARGIN) <= signs.available_bps
+        if rung.move is Move.SIMULCAST:
+            enough = fitting_lines(state.published, signs.available_bps, margin=ROOM_MARGIN) is not None
+        else:
+            lines = above.settings.lines if above and above.settings.lines else state.published.lines
+            enough = needed_bps(state.published, lines, margin=ROOM_MARGIN) <= signs.available_bps
         # A way that is never filled is never known to be wider.
         return enough or signs.sent_bps < IDLE * signs.available_bps
     return signs.sent_bps < signs.available_bps / ROOM_MARGIN and signs.delivered > 0.9
@@ -354,7 +376,7 @@ def _changed(
     if _with(state, side).settings == before:  # the other limit asks for as little
         return _with(state, side), None
     after = replace(_with(state, side), quiet_until=now + SETTLE_S)
-    if rung.move is Move.CODEC:
+    if rung.move.republishes:
         after = replace(after, republished_at=now, quiet_until=now + START_S)
     decision = PublishDecision(side.limit, rung.move, course, after.settings, before, reason, expects)
     return after, decision

@@ -220,9 +220,9 @@ class LayerChanged:
 class PublishAdapted:
     """A video of ours is sent otherwise now, for what machine or way out carry.
 
-    `limit`, `move` and `course` are of `quality.publishing`: "cpu" or "bandwidth"; "fps", "lines" or "codec"; "down",
-    "up" or "undone". `max_fps`, `lines` (of the shorter side) and `video_codec` hold now, None is as published.
-    `reason` and `expects` are sentences.
+    `limit`, `move` and `course` are of `quality.publishing`: "cpu" or "bandwidth"; "fps", "lines", "codec"
+    or "simulcast"; "down", "up" or "undone". `max_fps`, `lines` (of the shorter side), `video_codec` and `simulcast`
+    (False: in one layer) hold now, None is as published. `reason` and `expects` are sentences.
     """
 
     track_sid: str
@@ -233,6 +233,7 @@ class PublishAdapted:
     max_fps: float | None
     lines: int | None
     video_codec: str | None
+    simulcast: bool | None
     reason: str
     expects: str
 

@@ -35,7 +35,8 @@ class _Adapted:
 class PublishAdapter:
     """Feed it the participant's ticks. Each decision is applied, logged with its reason, told and counted.
 
-    Frames and size change on the same track from the next frame on; another codec publishes the track anew. A video is
+    Frames and size change on the same track from the next frame on; another codec, or one layer in place of simulcast
+    layers, publishes the track anew. A video is
     known by its name: published anew it has another SID. Not touched: videos with `adaptive=False`, sound, and what is
     muted or wanted by nobody.
     """
@@ -70,9 +71,9 @@ class PublishAdapter:
 
     def _step(self, sid: str, plan: TrackPlan, window: Window, now: float) -> None:
         known = self._videos.get(plan.name)
-        if known and replace(plan, video_codec=known.plan.video_codec) != known.plan:
+        if known and known.plan != replace(plan, video_codec=known.plan.video_codec, simulcast=known.plan.simulcast):
             known = None  # another video of the same name
-        if known and known.sid != sid and plan.video_codec.value != _believed_codec(known):
+        if known and known.sid != sid and plan != _change(known.plan, known.state.settings).applied_to(known.plan):
             known = None
         state = known.state if known else publishing.start(_published(plan), now)
         if known and known.sid != sid:
@@ -98,6 +99,7 @@ class PublishAdapter:
             max_fps=settings.max_fps,
             lines=settings.lines,
             video_codec=settings.codec.value if settings.codec else None,
+            simulcast=settings.simulcast,
             reason=decision.reason,
             expects=decision.expects,
         )
@@ -111,24 +113,25 @@ class PublishAdapter:
             max_fps=event.max_fps,
             lines=event.lines,
             video_codec=event.video_codec,
+            simulcast=event.simulcast,
             reason=event.reason,
             expects=event.expects,
         )
         self._counted[f"{event.limit}/{event.move}/{event.course}"] += 1
         self._publisher.limit(name, max_fps=settings.max_fps, lines=settings.lines)
-        if settings.codec != decision.from_settings.codec:
-            codec = VideoCodec(settings.codec.value) if settings.codec else video.plan.video_codec
+        if settings.track != decision.from_settings.track:
             self._republishing.add(name)
-            self._tasks.start(self._republish(video, decision, codec), name=f"republish.{name}")
+            self._tasks.start(self._republish(video, decision), name=f"republish.{name}")
         self._tell(event)
 
-    async def _republish(self, before: _Adapted, decision: PublishDecision, codec: VideoCodec) -> None:
-        """Publish with another codec; where that is refused, things are as `before` the decision."""
-        name = before.plan.name
+    async def _republish(self, before: _Adapted, decision: PublishDecision) -> None:
+        """Publish another track; where that is refused, things are as `before` the decision."""
+        name, change = before.plan.name, _change(before.plan, decision.settings)
         try:
-            await self._publisher.republish(name, PlanChange(video_codec=codec))
+            await self._publisher.republish(name, change)
         except RoomhandError as error:
-            log.warning("publish_decision_refused", track=name, video_codec=codec.value, error=str(error))
+            wanted = {"video_codec": change.video_codec, "simulcast": change.simulcast}
+            log.warning("publish_decision_refused", track=name, **wanted, error=str(error))
             # It may have been withdrawn since the last tick: that is what refuses it then.
             if name in self._videos and name in {plan.name for _, plan, _, _ in self._publisher.local_tracks}:
                 state = publishing.refused(before.state, decision, self._now)
@@ -170,5 +173,7 @@ def _published(plan: TrackPlan) -> Published:
     )
 
 
-def _believed_codec(video: _Adapted) -> str:
-    return (video.state.settings.codec or video.state.published.codec).value
+def _change(plan: TrackPlan, settings: Settings) -> PlanChange:
+    """What to publish `plan`, which is the caller's, anew with."""
+    codec = VideoCodec(settings.codec.value) if settings.codec else plan.video_codec
+    return PlanChange(video_codec=codec, simulcast=plan.simulcast and settings.simulcast is None)

@@ -26,15 +26,26 @@ WITHOUT_LINK = why_not()
 SOURCE = "pattern:1280x720@30"
 WHOLE_FPS = 22  # of 30, and the machine has other work
 NARROW_BPS = 1_000_000
+LOWEST_ONLY_BPS = 300_000
 WATCHED_S = 20
 MOST_SIZES = 2  # of 720 lines: 540 and 360
 
 
+class Watched(Counter):
+    """A track that is published anew may go before it is subscribed to."""
+
+    def on_tap_refused(self, track_sid: str, reason: str) -> None:
+        assert "notfound" in reason, f"the server refuses {track_sid}: {reason}"
+
+
 async def subscribe(tap: Tap, counter: Counter) -> None:
-    sids = await eventually(
-        lambda: [t.sid for p in counter.participants.values() for t in p.tracks] or None, timeout_s=30
-    )
-    await tap.subscribe(sids[0])
+    """Subscribe to all that is published, until cancelled."""
+    asked = set[str]()
+    while True:
+        for sid in {t.sid for p in counter.participants.values() for t in p.tracks} - asked:
+            asked.add(sid)
+            await tap.subscribe(sid)
+        await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
@@ -42,15 +53,16 @@ async def sent(
     server_binary: Path, folder: Path, *more: str, source: str = SOURCE
 ) -> AsyncIterator[tuple[NarrowLink, Sender, Counter]]:
     """A publisher behind a link, and what a tap beside the server gets of its video."""
-    counter, room = Counter(), "sent"
+    counter, room = Watched(), "sent"
     with NarrowLink() as link:
         server = LocalServer(server_binary, log_file=folder / "server.log", address=link.address)
         async with server as running:
             tap = tap_in(running.credentials, room, counter, feedback=True)
             await tap.start()
             async with watched_sender(link.inside, running.credentials, room, *more, source=source) as sender:
-                await subscribe(tap, counter)
+                subscribing = asyncio.create_task(subscribe(tap, counter), name="subscribing")
                 yield link, sender, counter
+                subscribing.cancel()
             await tap.aclose()
 
 
@@ -89,6 +101,32 @@ async def test_over_a_narrow_way_out_a_smaller_picture_goes_at_its_whole_rate_an
         await eventually(lambda: counter.height == 720 or None, timeout_s=60)
         assert len(sender.decisions) <= 6
         assert all(item["limit"] == "bandwidth" and item["reason"] for item in sender.decisions)
+
+
+@pytest.mark.skipif(WITHOUT_LINK is not None, reason=f"a narrow link {WITHOUT_LINK}")
+async def test_where_the_lowest_layer_alone_fits_one_layer_has_all_of_the_way_and_the_layers_come_back(
+    server_binary: Path, tmp_path: Path
+) -> None:
+    async with sent(server_binary, tmp_path) as (link, sender, counter):
+        await eventually(lambda: counter.height == 720 or None, timeout_s=60)
+        link.limit_uplink(LOWEST_ONLY_BPS)
+        await eventually(lambda: counter.height == 180 or None, timeout_s=20)
+        await eventually(lambda: sender.decisions or None, timeout_s=60)
+        assert (sender.decisions[0]["move"], sender.decisions[0]["simulcast"]) == ("simulcast", False)
+        await eventually(lambda: layers(counter) == [False] or None, timeout_s=30)
+        fps, lines = await watch_settled(sender, counter)
+        print(f"at {LOWEST_ONLY_BPS / 1e6:g} Mb/s: {fps:.1f} frames a second of {lines} lines; {sender.decisions}")
+        assert fps >= WHOLE_FPS, "the lowest layer has 15"
+        assert lines >= 180
+        link.limit_uplink(None)
+        await eventually(lambda: layers(counter) == [True] or None, timeout_s=120)
+        await eventually(lambda: counter.height == 720 or None, timeout_s=120)
+        assert len(sender.decisions) <= 5
+
+
+def layers(counter: Counter) -> list[bool]:
+    """Of each track that is published, whether it has simulcast layers."""
+    return [track.simulcasted for item in counter.participants.values() for track in item.tracks]
 
 
 @pytest.mark.skipif(WITHOUT_LINK is not None, reason=f"a narrow link {WITHOUT_LINK}")

@@ -13,6 +13,8 @@ from quality.window import Window
 from tests.quality.traces import EPOCH
 
 PUBLISHED = Published(1280, 720, 30.0)
+SINGLE_LINES = ((1e6, None), (550e3, 540), (400e3, 360), (250e3, 264), (0.0, 180))  # of a single layer, by bandwidth
+LAYER_FPS = (15.0, 20.0)  # LiveKit's presets for the lower layers
 HIGHEST_FROM_BPS = 30_000.0  # what libwebrtc enables the highest layer from
 _COST = {VideoCodec.VP8: 1.0, VideoCodec.H264: 1.0, VideoCodec.VP9: 3.0, VideoCodec.AV1: 3.0}
 
@@ -32,7 +34,8 @@ class Machine:
         load = self.cores * cost * width * height / (1280 * 720) * fps / 30
         in_time = min(1.0, 1.0 / load)
         limited = QualityLimitationReason.CPU if load > 0.85 else QualityLimitationReason.NONE
-        layers = self._layers(published, (width, height), fps * in_time, min(1.0, load), limited)
+        layered = replace(published, layered=published.layered and settings.simulcast is None)
+        layers = self._layers(layered, (width, height), fps * in_time, min(1.0, load), limited)
         window = Window(
             "TR_camera",
             TrackKind.VIDEO,
@@ -53,27 +56,19 @@ class Machine:
     ) -> tuple[SentLayer, ...]:
         left = self.uplink_bps
         found = []
-        lower = (LOWER_LAYERS_BPS if size[0] * size[1] >= 960 * 540 else (0.0, 450_000.0)) if published.layered else ()
-        for index, most in enumerate(lower):
-            target = min(most, left)
-            left -= target
-            if most:
-                scale = 2 ** (len(lower) - index)
-                found.append(
-                    SentLayer(
-                        "qh"[index],
-                        True,
-                        size[0] // scale,
-                        size[1] // scale,
-                        fps,
-                        target,
-                        target,
-                        40.0,
-                        load,
-                        0,
-                        limited,
-                    )
-                )
+        small = size[0] * size[1] < 960 * 540
+        lower = [*zip("qh", LOWER_LAYERS_BPS, LAYER_FPS, strict=True)][small:] if published.layered else []
+        for index, (rid, most, most_fps) in enumerate(lower):
+            target = min(most, left) if index == 0 or left >= least_bps(360) else 0.0
+            left = left - target if target else 0.0  # where one is left out, all above it are
+            layer_fps = min(fps, most_fps) if target else 0.0
+            width, height = (side // 2 ** (len(lower) - index) for side in size)
+            found.append(
+                SentLayer(rid, True, width, height, layer_fps, target, target, 40.0, load, 0, limited),
+            )
+        if not published.layered:
+            lines = next(lines for bps, lines in SINGLE_LINES if left >= bps)
+            size = scaled_size(*size, lines)
         sent = not published.layered or left >= HIGHEST_FROM_BPS
         least = least_bps(min(size))
         share = min(1.0, left / least)

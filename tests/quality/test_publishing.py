@@ -59,6 +59,47 @@ def test_where_not_even_the_smaller_picture_fits_the_lower_layers_are_had_as_pub
     assert run.state.settings == Settings()
 
 
+def test_a_lowest_layer_that_is_alone_gives_way_to_one_layer_and_the_layers_come_back_in_the_size_that_fits() -> None:
+    run = Run().go(WIDE, 30).go(Machine(300_000), 60)
+    (at, decision), *others = run.told
+    assert not others
+    assert at <= 30 + 8
+    assert (decision.limit, decision.course, decision.settings) == (
+        Limit.BANDWIDTH,
+        Course.DOWN,
+        Settings(lines=360, simulcast=False),
+    )
+    assert decision.reason == "only the lowest layer goes out, 180 lines at 160 kb/s"
+    run.go(Machine(660_000), 60)
+    assert run.state.settings == Settings(lines=360, simulcast=False), "360 lines take 450 and, with room, 225 kb/s"
+    run.go(Machine(690_000), 60)
+    assert run.state.settings == Settings(lines=360)
+    run.go(WIDE, 60)
+    assert run.state.settings == Settings()
+
+
+def test_one_layer_that_shows_no_more_than_the_lowest_of_several_is_undone() -> None:
+    def smaller() -> Window:
+        window = Machine(300_000).second(PUBLISHED, run.state.settings)
+        (*lower, highest) = window.layers
+        return window if lower else replace(window, layers=(replace(highest, width=240, height=136, fps=10.0),))
+
+    run = Run().go(WIDE, 20)
+    run.see(smaller, 60)
+    assert run.moves() == [("down", "simulcast"), ("undone", "simulcast")]
+    assert run.told[1][1].reason == "it did not help: less is seen than before"
+    assert run.told[1][0] - run.told[0][0] >= publishing.REPUBLISH_EVERY_S
+
+
+def test_a_lowest_layer_that_is_alone_because_nobody_wants_more_stays() -> None:
+    def lowest_wanted() -> Window:
+        window = Machine(300_000).second(PUBLISHED, Settings())
+        lowest, *others = window.layers
+        return replace(window, layers=(lowest, *(replace(each, active=False) for each in others)))
+
+    assert Run().go(WIDE, 20).see(lowest_wanted, 60).told == []
+
+
 def test_a_wanted_layer_that_the_smaller_picture_does_not_have_brings_the_larger_one_back() -> None:
     run = Run().go(WIDE, 20).go(Machine(700_000), 40)
     assert run.state.settings == Settings(lines=360)
@@ -378,7 +419,7 @@ def test_decisions_are_few_apart_within_bounds_and_follow_each_other(
         assert not (published.screen and now.lines)
     ats = [at for at, _ in run.told]
     assert all(later - earlier >= publishing.SETTLE_S for earlier, later in pairwise(ats))
-    republished = [at for at, item in run.told if item.settings.codec != item.from_settings.codec]
+    republished = [at for at, item in run.told if item.settings.track != item.from_settings.track]
     gaps = [later - earlier for earlier, later in pairwise(republished)]
     assert all(gap >= publishing.REPUBLISH_EVERY_S for gap in gaps)
 

@@ -156,9 +156,35 @@ async def test_a_cheaper_codec_publishes_the_track_anew_and_a_refusal_begins_ane
         room, told = Publishing(plan=plan, refuses=refuses), list[PublishAdapted]()
         adapter = adapter_of(room, told)
         await run(adapter, room, swamped, range(150))
-        assert room.republished[0] == PlanChange(video_codec=VideoCodec.VP8)
+        assert room.republished[0] == PlanChange(video_codec=VideoCodec.VP8, simulcast=True)
         assert room.plan.video_codec is (VideoCodec.AV1 if refuses else VideoCodec.VP8)
         await adapter.aclose()
+
+
+async def test_one_layer_in_place_of_several_publishes_the_track_anew_and_the_layers_come_back_with_the_way() -> None:
+    room, told = Publishing(), list[PublishAdapted]()
+    adapter = adapter_of(room, told)
+    await run(adapter, room, Machine(300_000), range(60))
+    assert room.republished == [PlanChange(video_codec=VideoCodec.VP8, simulcast=False)]
+    assert [(event.move, event.course, event.simulcast, event.track_sid) for event in told] == [
+        ("simulcast", "down", False, "TR_camera")
+    ]
+    assert adapter.settings(PLAN.name) == Settings(lines=360, simulcast=False), "the new track is the same video"
+    await run(adapter, room, Machine(), range(60, 120))
+    assert room.plan == PLAN
+    assert [event.simulcast for event in told] == [False, None]
+    assert adapter.settings(PLAN.name) == Settings()
+    await adapter.aclose()
+
+
+async def test_where_one_layer_is_refused_the_layers_stay_and_it_is_asked_for_again_later() -> None:
+    room = Publishing(refuses=True)
+    adapter = adapter_of(room, [])
+    await run(adapter, room, Machine(300_000), range(60))
+    assert (len(room.republished), room.plan, adapter.settings(PLAN.name)) == (1, PLAN, Settings())
+    await run(adapter, room, Machine(300_000), range(60, 120))
+    assert len(room.republished) == 2
+    await adapter.aclose()
 
 
 async def test_where_the_cheaper_codec_is_refused_all_else_goes_up_again_once_there_is_room() -> None:
