@@ -42,9 +42,16 @@ format: .venv/.python ## let ruff mend what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: setup ## CPU of recording: beside decoding and encoding, CLIP=file (720p), and in rooms of 1 to 40 tracks
+bench: setup ## CPU of recording (CLIP=file, 720p), rooms of 1 to 40 tracks, bookkeeping, judging, layer controllers (20 minutes)
 	@$(BIN)/python -m tests.bench.recording_cost $(if $(CLIP),--clip "$(CLIP)")
 	@$(BIN)/python -m tests.bench.scale
+	@$(BIN)/python -m tests.bench.rtp_core
+	@$(BIN)/python -m tests.bench.bookkeeping
+	@$(BIN)/python -m tests.bench.judging
+	@$(BIN)/python -m tests.bench.patterns 2 20000
+	@$(BIN)/python -m tests.bench.allocation
+	@$(BIN)/python -m tests.bench.adaptation development three sdk 1 100
+	@$(BIN)/python -m tests.bench.adaptation development three tap 1 100
 
 .venv/.interop: .venv/.player tests/interop/package-lock.json
 	@echo "setup: livekit-client for the tests with a browser"
