@@ -1,5 +1,6 @@
 """Telling several listeners of one thing, so that the fault of one keeps no other from it."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import TypeVarTuple
 
@@ -15,6 +16,7 @@ def tell_all(listeners: Iterable[Callable[[*Ts], object]], *what: *Ts, fault: st
     for listener in tuple(listeners):
         try:
             listener(*what)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            # A cancellation is the listener's own fault (the result of a cancelled future): nothing is awaited here.
             # Who records, restarts or publishes, and the SDK's own bookkeeping, must not fail with another one.
             log.exception(fault, **about)

@@ -290,6 +290,14 @@ async def _within(limit_s: float, step: Step, name: str) -> None:
             await step()
     except TimeoutError:
         log.warning("leaving_step_timed_out", step=name, limit_s=limit_s)
-    except Exception:
-        # Leaving goes on whatever a step does: a room that is not left holds the process.
+    except (Exception, asyncio.CancelledError) as error:
+        # Leaving goes on whatever a step does: a room that is not left holds the process. A step that awaits what
+        # others cancelled, as the SDK does its own task, cancels nobody here.
+        if isinstance(error, asyncio.CancelledError) and _asked_to_end():
+            raise
         log.exception("leaving_step_failed", step=name)
+
+
+def _asked_to_end() -> bool:
+    current = asyncio.current_task()
+    return current is not None and current.cancelling() > 0
