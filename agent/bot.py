@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +37,7 @@ from agent.room.stats import StatsPoller
 from agent.room.subscriber import Subscriber
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy
 from agent.room_recordings import RECORDING_ENDED, RoomRecordings
-from agent.tasks import Tasks
+from agent.tasks import Tasks, to_the_end
 from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from media.clock import SteadyClock
 from media.export.job import ExportFormat, ExportRequest
@@ -163,12 +164,19 @@ class RoomAgent:
         self._room_sid = await self._session.room_sid()
 
     async def aclose(self) -> None:
-        """Close the recording, then sources, publications and the room; idempotent."""
-        await self._recordings.aclose()
-        await self._tasks.aclose()
-        await self._restarter.aclose()
-        await self._publishing.aclose()
-        await self._session.aclose()
+        """Close the recording, then sources, publications and the room; idempotent.
+
+        Whole even if cancelled, and whatever a step raises: the cancellation, or the error, is raised at the end.
+        """
+        await to_the_end(self._leave())
+
+    async def _leave(self) -> None:
+        async with AsyncExitStack() as steps:  # taken from the last to the first, each whatever the others raise
+            steps.push_async_callback(self._session.aclose)
+            steps.push_async_callback(self._publishing.aclose)
+            steps.push_async_callback(self._restarter.aclose)
+            steps.push_async_callback(self._tasks.aclose)
+            steps.push_async_callback(self._recordings.aclose)
 
     async def wait_closed(self) -> str:
         """Until the room is over for us; LiveKit's DisconnectReason in lower case.
