@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -37,8 +38,8 @@ from agent.room.stats import StatsPoller
 from agent.room.subscriber import Subscriber
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy
 from agent.room_recordings import RECORDING_ENDED, RoomRecordings
+from agent.room_tokens import as_the_token_says, participant_token, tap_token
 from agent.tasks import Tasks, to_the_end
-from agent.tokens import ParticipantTokenRequest, mint_participant_token
 from media.clock import SteadyClock
 from media.export.job import ExportFormat, ExportRequest
 from media.sources.open import open_source
@@ -71,16 +72,17 @@ class RoomAgent:
         clock: SteadyClock | None = None,
         export_queue: "ExportQueue | None" = None,
     ) -> None:
-        self._credentials = credentials
-        self._request = request
-        self._settings = settings
         self._clock = clock or SteadyClock()
+        self._request = request = as_the_token_says(request, now=self._clock.now())
+        self._settings = settings
         self._queue = export_queue
         self._listeners: list[Listener] = []
         key = settings.e2ee_key.get_secret_value() if request.e2ee_key is None else request.e2ee_key
         self._encryption = RoomEncryption(RoomKeys.parse(key, request.e2ee_participant_keys))
         options = SessionOptions(data_tracks=request.data_tracks, encryption=self._encryption)
-        self._session = RoomSession(credentials.url, self._token(), options, clock=self._clock)
+        self._session = RoomSession(
+            credentials.url, participant_token(credentials, request), options, clock=self._clock
+        )
         self._publisher = Publisher(self._session)
         self._subscriber = Subscriber(self._session, request.policy)
         self._data = DataPublisher(self._session)
@@ -91,7 +93,7 @@ class RoomAgent:
         hands = ParticipantHands(self._session, self._subscriber, self._publisher)
         self._restarter = TrackRestarter("participant", hands, self._tell)
         self._publishing = PublishAdapter(self._publisher, self._tell)
-        tap = TapOptions(credentials.url, self._tap_token, self._encryption.keys)
+        tap = TapOptions(credentials.url, partial(tap_token, credentials, request), self._encryption.keys)
         self._recordings = RoomRecordings(
             request, settings, self._session, self._subscriber, tap, self._clock, export_queue, self._tell
         )
@@ -106,36 +108,6 @@ class RoomAgent:
         self._quality.add_listener(self._restarter.on_tick)
         self._quality.add_listener(self._layers.on_tick)
         self._quality.add_listener(self._publishing.on_tick)
-
-    def _token(self) -> str:
-        if self._request.token is not None:
-            return self._request.token
-        request = self._request
-        return mint_participant_token(
-            self._credentials,
-            ParticipantTokenRequest(
-                room=request.room,
-                identity=request.identity,
-                name=request.name,
-                metadata=request.metadata,
-                attributes=request.attributes,
-                hidden=request.hidden,
-            ),
-        )
-
-    def _tap_token(self) -> str:
-        return mint_participant_token(
-            self._credentials,
-            ParticipantTokenRequest(
-                room=self._request.room,
-                identity=f"{self._request.identity}-tap",
-                hidden=True,
-                recorder=True,
-                can_publish=False,
-                can_publish_data=False,
-                can_update_own_metadata=False,
-            ),
-        )
 
     async def __aenter__(self) -> Self:
         await self.start()

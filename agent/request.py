@@ -9,13 +9,16 @@ from agent.room.subscription import SubscribeAction, SubscriptionPolicy
 
 NOTHING = SubscriptionPolicy(default=SubscribeAction.IGNORE)
 EVERYTHING = SubscriptionPolicy()
+DEFAULT_IDENTITY = "roomhand"
 
 
 @dataclass(frozen=True, slots=True)
 class RoomRequest:
     """How to be in a room, and what to do there from the start.
 
-    `token` None has one minted for `identity`. `policy` says what the participant subscribes to
+    `token` None has one minted for `identity`. A token says itself which room and who: `room` "" and the default
+    `identity` leave it to it, others that differ are refused; name, metadata, attributes and `hidden` are its own too.
+    `policy` says what the participant subscribes to
     (default: nothing; its media would be decoded), `record_policy` what is recorded (default: everything).
     `recording_plan` says when recordings end, in which layers they are, and with `record`, when they begin.
     `recording_stopped`: a recording of what is there at first was ended already; only a change begins another.
@@ -26,7 +29,7 @@ class RoomRequest:
     """
 
     room: str
-    identity: str = "roomhand"
+    identity: str = DEFAULT_IDENTITY
     name: str = ""
     metadata: str = ""
     attributes: dict[str, str] = field(default_factory=dict)

@@ -4,6 +4,7 @@ LiveKit's tokens are JWTs signed with the API secret (HS256); the grants are in 
 """
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import jwt
@@ -11,7 +12,11 @@ from livekit.api import AccessToken, TokenVerifier, VideoGrants
 
 from agent.credentials import Credentials
 from agent.errors import InvalidSettings, PermissionDenied, TokenExpired, Unauthorized
+from agent.room.metadata import check_attributes, check_metadata, check_name
+from agent.room.wire_text import check_texts, wire_bytes
 
+MAX_IDENTITY_BYTES = 256  # livekit-server's limits for identities and room names; it answers 400 to more
+MAX_ROOM_BYTES = 256
 MAX_TTL_S = 100 * 365 * 86_400.0
 CLOCK_LEEWAY = datetime.timedelta(minutes=1)  # as LiveKit's own verifiers: hosts' clocks differ
 
@@ -42,6 +47,9 @@ def mint_participant_token(credentials: Credentials, request: ParticipantTokenRe
     """A JWT with which `request.identity` can join `request.room`. Raises InvalidSettings."""
     if not request.room or not request.identity:
         raise InvalidSettings("a participant token needs a room and an identity")
+    _check_short("the room's name", request.room, MAX_ROOM_BYTES)
+    _check_short("the identity", request.identity, MAX_IDENTITY_BYTES)
+    _check_about(request.name, request.metadata, request.attributes)
     grants = VideoGrants(
         room_join=True,
         room=request.room,
@@ -62,6 +70,21 @@ def mint_participant_token(credentials: Credentials, request: ParticipantTokenRe
     if request.attributes:
         token.with_attributes(request.attributes)
     return token.to_jwt()
+
+
+def _check_short(what: str, text: str, limit: int) -> None:
+    if (size := len(wire_bytes(what, text))) > limit:
+        raise InvalidSettings(f"{what} has {size} bytes; {limit} are allowed, give a shorter one")
+
+
+def _check_about(name: str, metadata: str, attributes: Mapping[str, str]) -> None:
+    """What a server would refuse without a reason (attributes, metadata), or later on (a name)."""
+    wire_bytes("the name", name)
+    check_name("participant name", name)
+    wire_bytes("the metadata", metadata)
+    check_metadata(metadata)
+    check_texts(attributes)
+    check_attributes({}, attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +161,20 @@ def verify_service_token(credentials: Credentials, token: str) -> ServiceGrants:
 def check_join_token(token: str, *, now: float) -> tuple[str, str]:
     """Room and identity of a participant's token, whose signature only the server can check.
 
-    Raises TokenExpired, PermissionDenied (no roomJoin) or Unauthorized (no token at all).
+    Raises TokenExpired, PermissionDenied (no roomJoin, no room or nobody) or Unauthorized (no token at all).
     """
     try:
         claims = jwt.decode(token, options={"verify_signature": False})
     except jwt.InvalidTokenError as error:
         raise Unauthorized("that is not a LiveKit access token; give a JWT or let one be minted") from error
-    if claims.get("exp", float("inf")) <= now:
+    expires_at = claims.get("exp")
+    if isinstance(expires_at, int | float) and expires_at <= now - CLOCK_LEEWAY.total_seconds():
         raise TokenExpired("the access token has expired; make a new one")
-    video = claims.get("video") or {}
-    if not video.get("roomJoin"):
+    video = claims.get("video")
+    grants = video if isinstance(video, dict) else {}
+    if not grants.get("roomJoin"):
         raise PermissionDenied("the access token lacks the roomJoin grant; make one that has it")
-    return str(video.get("room", "")), str(claims.get("sub", ""))
+    room, identity = str(grants.get("room") or ""), str(claims.get("sub") or "")
+    if not room or not identity:
+        raise PermissionDenied("the access token names no room, or nobody to join it; make one that does")
+    return room, identity

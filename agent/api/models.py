@@ -17,7 +17,8 @@ from quality.stats import TrackKind, TrackSource, VideoQuality
 
 MAX_DATA_BYTES = 64_000  # LiveKit's limit for a data packet
 MAX_METADATA_CHARS = 512 * 1024  # LiveKit's limit
-_MAX_NAME_CHARS = 256  # LiveKit's limit for room names and identities
+_MAX_NAME_BYTES = 256  # LiveKit's limit for room names and identities
+_MAX_NAME_CHARS = 256
 _MAX_TEXT_CHARS = 200_000
 _MAX_RULES = 100
 
@@ -36,8 +37,15 @@ def _no_control(value: str) -> str:
     return value
 
 
-RoomName = Annotated[str, Field(min_length=1, max_length=_MAX_NAME_CHARS), AfterValidator(_no_path_tricks)]
-Identity = Annotated[str, Field(min_length=1, max_length=_MAX_NAME_CHARS), AfterValidator(_no_control)]
+def _short(value: str) -> str:
+    if len(value.encode(errors="replace")) > _MAX_NAME_BYTES:
+        raise ValueError(f"must have at most {_MAX_NAME_BYTES} bytes")
+    return value
+
+
+_Named = Annotated[str, Field(min_length=1, max_length=_MAX_NAME_CHARS), AfterValidator(_short)]
+RoomName = Annotated[_Named, AfterValidator(_no_path_tricks)]
+Identity = Annotated[_Named, AfterValidator(_no_control)]
 RecordingId = Annotated[str, Field(pattern=RECORDING_ID_PATTERN)]
 Pattern = Annotated[str, Field(max_length=_MAX_NAME_CHARS)]
 Topic = Annotated[str, Field(max_length=_MAX_NAME_CHARS)]

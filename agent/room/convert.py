@@ -6,6 +6,7 @@ from livekit import rtc
 
 from agent.errors import PermissionDenied, RoomhandError, ServerUnreachable, Unauthorized
 from agent.room.permissions import Permissions
+from agent.room.probe import not_taken
 from agent.room.publish_options import TrackPlan, VideoCodec
 from agent.room.state import ConnectionState, ParticipantState, TrackState
 from quality.stats import TrackKind, TrackSource
@@ -29,7 +30,7 @@ _CONNECTION_STATES = {
     rtc.ConnectionState.CONN_RECONNECTING: ConnectionState.RECONNECTING,
     rtc.ConnectionState.CONN_DISCONNECTED: ConnectionState.DISCONNECTED,
 }
-_HTTP_STATUS = re.compile(r"\b(401|403) ")
+_HTTP_STATUS = re.compile(r"\b(400|401|403) ")
 
 
 def participant_state(participant: rtc.Participant) -> ParticipantState:
@@ -104,7 +105,10 @@ def connect_error(error: rtc.ConnectError, server: str) -> RoomhandError:
     text = error.message
     if "permission" in text.lower():
         return PermissionDenied("the access token does not allow joining this room; mint one with roomJoin for it")
-    if _HTTP_STATUS.search(text):
+    status = _HTTP_STATUS.search(text)
+    if status and status[1] == "400":
+        return not_taken(server)
+    if status:
         return Unauthorized(
             f"{server} refused the access token; check that LIVEKIT_API_KEY and LIVEKIT_API_SECRET are this server's"
         )

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 import jwt
 
-from agent.errors import PermissionDenied, RoomhandError, ServerUnreachable, TokenExpired, Unauthorized
+from agent.errors import InvalidSettings, PermissionDenied, RoomhandError, ServerUnreachable, TokenExpired, Unauthorized
 
 PROBE_TIMEOUT_S = 5.0
 PROBE_ATTEMPTS = 3  # a server that is there but slow to answer is asked again; one that refuses is not
@@ -40,9 +40,19 @@ def refusal(status: int, text: str, token: str, *, server: str, now: float) -> R
         return Unauthorized(
             f"{server} refused the access token; check that LIVEKIT_API_KEY and LIVEKIT_API_SECRET are this server's"
         )
+    if status == HTTPStatus.BAD_REQUEST:
+        return not_taken(server)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return ServerUnreachable(f"{server} answers with HTTP status {status}; try again when it is well")
     return None
+
+
+def not_taken(server: str) -> InvalidSettings:
+    """What HTTP status 400 to a join means."""
+    return InvalidSettings(
+        f"{server} does not take what the access token says (HTTP status 400); "
+        "give room and identity names that are not empty and not too long"
+    )
 
 
 def _expired(token: str, now: float) -> bool:
@@ -57,7 +67,7 @@ def _expired(token: str, now: float) -> bool:
 async def check_admission(url: str, token: str, *, now: float) -> None:
     """Raise what would keep `token` out of the server at `url`; return if nothing is known to.
 
-    Raises Unauthorized, TokenExpired, PermissionDenied or ServerUnreachable.
+    Raises Unauthorized, TokenExpired, PermissionDenied, InvalidSettings or ServerUnreachable.
     """
     server = urlsplit(url).netloc
     try:

@@ -166,7 +166,7 @@ class RoomSession:
     async def connect(self) -> None:
         """Join. A cancelled join is completed and undone: cutting it off would panic the native layer.
 
-        Raises Unauthorized, TokenExpired, PermissionDenied or ServerUnreachable.
+        Raises Unauthorized, TokenExpired, PermissionDenied, InvalidSettings or ServerUnreachable.
         """
         if self._ended is not None:
             raise ConnectionLost("a session joins only once; make a new one to join again")

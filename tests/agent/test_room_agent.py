@@ -1,12 +1,17 @@
 """An agent that has joined no server: what it refuses by itself, and that it leaves."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent import Credentials, RoomAgent, RoomRequest, load_settings
+from agent.errors import InvalidSettings
 from agent.room_recordings import RoomRecordings
+from agent.tokens import ParticipantTokenRequest, check_join_token, mint_participant_token
+from media.tap.tap import TapOptions
 
 CREDENTIALS = Credentials("ws://127.0.0.1:1", "APIkey", "a-secret-of-at-least-32-characters")
 
@@ -60,3 +65,37 @@ async def test_a_room_is_left_whatever_closing_its_recording_raises(
     with pytest.raises(OSError, match="the disk is gone"):
         await agent.aclose()
     assert left == ["the room"]
+
+
+@pytest.mark.parametrize("given", [RoomRequest(""), RoomRequest("standup"), RoomRequest("standup", "ada")])
+async def test_room_and_identity_are_those_of_the_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: RoomRequest
+) -> None:
+    taps: list[TapOptions] = []
+    really = RoomRecordings.__init__
+
+    def made(recordings: RoomRecordings, *arguments: Any) -> None:
+        taps.extend(each for each in arguments if isinstance(each, TapOptions))
+        really(recordings, *arguments)
+
+    monkeypatch.setattr(RoomRecordings, "__init__", made)
+    token = mint_participant_token(CREDENTIALS, ParticipantTokenRequest("standup", "ada"))
+    agent = agent_in(tmp_path, replace(given, token=token))
+    assert (agent.state().room, agent.state().identity) == ("standup", "ada")
+    (tap,) = taps
+    assert check_join_token(tap.token(), now=0) == ("standup", "ada-tap")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (RoomRequest("other"), "for room 'standup', not for 'other'"),
+        (RoomRequest("standup", "bob"), "for identity 'ada', not for 'bob'"),
+    ],
+)
+async def test_a_request_that_says_other_than_its_token_is_refused(
+    tmp_path: Path, given: RoomRequest, said: str
+) -> None:
+    token = mint_participant_token(CREDENTIALS, ParticipantTokenRequest("standup", "ada"))
+    with pytest.raises(InvalidSettings, match=said):
+        agent_in(tmp_path, replace(given, token=token))

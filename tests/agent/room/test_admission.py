@@ -7,7 +7,7 @@ import jwt
 import pytest
 from livekit import rtc
 
-from agent.errors import PermissionDenied, RoomhandError, ServerUnreachable, TokenExpired, Unauthorized
+from agent.errors import InvalidSettings, PermissionDenied, RoomhandError, ServerUnreachable, TokenExpired, Unauthorized
 from agent.room.convert import connect_error
 from agent.room.permissions import Permissions
 from agent.room.probe import PROBE_ATTEMPTS, check_admission, refusal, validate_url
@@ -34,6 +34,7 @@ VALID, EXPIRED = token(NOW + 60), token(NOW - 60)
         (401, "invalid authorization token", "garbage", Unauthorized),
         (401, "permissions denied", VALID, PermissionDenied),
         (403, "", VALID, Unauthorized),
+        (400, "participant identity length exceeds limits: max length 256", VALID, InvalidSettings),
         (503, "", VALID, ServerUnreachable),
         (429, "", VALID, None),
     ],
@@ -89,6 +90,7 @@ async def test_a_server_that_is_slow_to_answer_is_asked_again(
     [
         (f"engine: signal failure: client error: 401 Unauthorized - invalid token: {VALID}", Unauthorized),
         ("engine: signal failure: client error: 401 Unauthorized - permissions denied", PermissionDenied),
+        ("engine: signal failure: client error: 400 Bad Request - room name length exceeds limits", InvalidSettings),
         ("engine: signal failure: transport connection error: Connection refused", ServerUnreachable),
     ],
 )
