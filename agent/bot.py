@@ -193,14 +193,17 @@ class RoomAgent:
         reliable: bool = True,
         destination_identities: Sequence[str] = (),
     ) -> None:
-        """Send a data packet of at most 64,000 bytes, to all or to some."""
+        """Send a data packet to all, or to those in the list. InvalidSettings where it does not fit.
+
+        Payload, topic and destination identities (4 bytes more each) may have 63,600 bytes together.
+        """
         await self._data.publish_data(
-            payload, topic=topic, reliable=reliable, destination_identities=tuple(destination_identities)
+            payload, topic=topic, reliable=reliable, destination_identities=destination_identities
         )
 
     async def send_text(self, text: str, topic: str = "lk.chat", destination_identities: Sequence[str] = ()) -> str:
-        """Send a text stream (LiveKit's chat by default); its stream id."""
-        return await self._data.send_text(text, topic=topic, destination_identities=tuple(destination_identities))
+        """Send a text stream of at most 1,000,000 characters (LiveKit's chat by default); its stream id."""
+        return await self._data.send_text(text, topic=topic, destination_identities=destination_identities)
 
     async def publish_data_track(self, name: str) -> str:
         """Open a data track; its SID."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from agent.room.data_limits import MAX_PACKET_BYTES
 from agent.room.publish_options import PublishOptions, VideoCodec
 from agent.room.recording_plan import LayerPolicy, RecordingPlan, RecordWhen, StopConditions
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy, SubscriptionRule
@@ -15,7 +16,6 @@ from media.e2ee.key_provider import RING_SIZE
 from media.record.recording_id import RECORDING_ID_PATTERN
 from quality.stats import TrackKind, TrackSource, VideoQuality
 
-MAX_DATA_BYTES = 64_000  # LiveKit's limit for a data packet
 MAX_METADATA_CHARS = 512 * 1024  # LiveKit's limit
 _MAX_NAME_BYTES = 256  # LiveKit's limit for room names and identities
 _MAX_NAME_CHARS = 256
@@ -320,11 +320,14 @@ class MuteBody(Body):
 
 
 class DataBody(Body):
-    """A data packet. `payload` is base64; no destinations means everybody."""
+    """A data packet. `payload` is base64; no destinations means everybody.
+
+    Payload, topic and destinations (4 bytes more each) have 63600 bytes together at most.
+    """
 
     model_config = _example(payload="aGVsbG8=", topic="greetings")
 
-    payload: Annotated[str, Field(max_length=4 * MAX_DATA_BYTES // 3 + 4, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
+    payload: Annotated[str, Field(max_length=4 * MAX_PACKET_BYTES // 3 + 4, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
     topic: Topic = ""
     reliable: bool = True
     destination_identities: Destinations = Field(default_factory=list)

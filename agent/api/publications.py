@@ -7,10 +7,11 @@ import binascii
 from fastapi import APIRouter
 
 from agent.api.auth import Grant, GuardedRoute, needs
-from agent.api.models import MAX_DATA_BYTES, DataBody, MuteBody, PublishBody, TextBody
+from agent.api.models import DataBody, MuteBody, PublishBody, TextBody
 from agent.api.service import Service
 from agent.api.sources import resolve_source
 from agent.errors import InvalidSettings, RoomUnavailable, TrackNotFound
+from agent.room.data_limits import check_packet
 from agent.room.state import PublicationState
 from agent.service.protocol import Publish, SendData, SendText, SetMuted, Unpublish
 
@@ -47,8 +48,9 @@ async def unpublish(room: str, sid: str, service: Service) -> None:
 
 @router.post("/v1/rooms/{room}/data", status_code=204, openapi_extra=needs(Grant.ROOM_ADMIN))
 async def send_data(room: str, body: DataBody, service: Service) -> None:
-    """Send a data packet of at most 64000 bytes."""
+    """Send a data packet of at most 63600 bytes."""
     payload = _decode(body.payload)
+    check_packet(len(payload), body.topic, body.destination_identities)
     command = SendData(payload, body.topic, body.reliable, tuple(body.destination_identities))
     await service.rooms.command(room, command)
 
@@ -61,11 +63,6 @@ async def send_text(room: str, body: TextBody, service: Service) -> None:
 
 def _decode(payload: str) -> bytes:
     try:
-        decoded = base64.b64decode(payload, validate=True)
+        return base64.b64decode(payload, validate=True)
     except binascii.Error as error:
         raise InvalidSettings(f"payload is not base64 ({error}); encode the bytes to send") from error
-    if len(decoded) > MAX_DATA_BYTES:
-        raise InvalidSettings(
-            f"payload has {len(decoded)} bytes; a data packet holds {MAX_DATA_BYTES}, send text instead"
-        )
-    return decoded

@@ -1,14 +1,25 @@
 """Sending data: packets, text streams, data tracks."""
 
+from collections.abc import Iterable
+
 from livekit import rtc
 from livekit.rtc.participant import PublishDataError, PublishDataTrackError
 
 from agent.errors import InvalidSettings, PublishFailed, TrackNotFound
+from agent.room.data_limits import (
+    check_packet,
+    check_text,
+    check_user_timestamp,
+    destinations,
+    payload_bytes,
+    too_long,
+)
 from agent.room.metadata import MAX_NAME_CHARACTERS
 from agent.room.session import RoomSession
+from agent.room.wire_text import wire_bytes
 
-MAX_PACKET_BYTES = 64_000  # livekit-server's limit for a data packet
 MAX_DATA_FRAME_BYTES = 128 * 1_000  # 128 packets of about 1 kB; the server drops longer frames
+_MESSAGE_SIZE = "maximum message size"  # the SDK's words where a server agrees on less than ours
 
 
 class DataPublisher:
@@ -33,30 +44,32 @@ class DataPublisher:
         *,
         topic: str = "",
         reliable: bool = True,
-        destination_identities: tuple[str, ...] = (),
+        destination_identities: Iterable[str] = (),
     ) -> None:
         """Send one data packet, to all or to some. Raises InvalidSettings (too long) or PublishFailed."""
-        if len(payload) > MAX_PACKET_BYTES:
-            raise InvalidSettings(
-                f"a data packet of {len(payload)} bytes is too long, {MAX_PACKET_BYTES} are allowed; "
-                "send it as a text stream or in parts"
-            )
+        data, to = payload_bytes(payload), destinations(destination_identities)
+        check_packet(len(data), topic, to)
         self._session.permissions.require_publish_data()
         try:
             await self._session.sdk_room.local_participant.publish_data(
-                payload, reliable=reliable, destination_identities=list(destination_identities), topic=topic
+                data, reliable=reliable, destination_identities=to, topic=topic
             )
         except PublishDataError as error:
+            if _MESSAGE_SIZE in error.message:
+                raise too_long(len(data)) from error
             raise PublishFailed(f"the data packet was not sent: {error.message}") from error
 
-    async def send_text(self, text: str, *, topic: str, destination_identities: tuple[str, ...] = ()) -> str:
-        """Send `text` as one text stream and return the stream's id. Raises PublishFailed."""
+    async def send_text(self, text: str, *, topic: str, destination_identities: Iterable[str] = ()) -> str:
+        """Send `text` as one text stream and return the stream's id. Raises InvalidSettings or PublishFailed."""
+        check_text(text)
+        to = destinations(destination_identities)
+        check_packet(0, topic, to)
         if not topic:
             raise InvalidSettings("a text stream needs a topic, like lk.chat")
         self._session.permissions.require_publish_data()
         try:
             info = await self._session.sdk_room.local_participant.send_text(
-                text, topic=topic, destination_identities=list(destination_identities)
+                text, topic=topic, destination_identities=to
             )
         except rtc.StreamError as error:
             raise PublishFailed(f"the text was not sent: {error.description}") from error
@@ -67,6 +80,7 @@ class DataPublisher:
 
         Raises InvalidSettings (bad or taken name) or PublishFailed.
         """
+        wire_bytes("a data track's name", name)
         if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
             raise InvalidSettings(f"a data track's name has 1 to {MAX_NAME_CHARACTERS} characters")
         if name in self._tracks:
@@ -86,10 +100,12 @@ class DataPublisher:
         """
         if (track := self._tracks.get(name)) is None:
             raise TrackNotFound(f"no data track named {name!r} is published; open it first")
-        if len(payload) > MAX_DATA_FRAME_BYTES:
-            raise InvalidSettings(f"a frame of {len(payload)} bytes is too long; {MAX_DATA_FRAME_BYTES} are allowed")
+        data = payload_bytes(payload)
+        if len(data) > MAX_DATA_FRAME_BYTES:
+            raise InvalidSettings(f"a frame of {len(data)} bytes is too long; {MAX_DATA_FRAME_BYTES} are allowed")
+        check_user_timestamp(user_timestamp)
         try:
-            track.try_push(rtc.DataTrackFrame(payload=payload, user_timestamp=user_timestamp))
+            track.try_push(rtc.DataTrackFrame(payload=data, user_timestamp=user_timestamp))
         except rtc.PushFrameError:
             return False
         return True

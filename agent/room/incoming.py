@@ -6,13 +6,13 @@ from fnmatch import fnmatchcase
 import structlog
 from livekit import rtc
 
+from agent.room.data_limits import MAX_TEXT_CHARACTERS
 from agent.room.events import DataTrackFrame, DataTrackPublished, DataTrackUnpublished, TextReceived
 from agent.room.wiring import Emit
 from agent.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
-MAX_TEXT_CHARACTERS = 1_000_000  # a text stream may be endless; nobody chats more than this at once
 DATA_TRACK_BUFFER_FRAMES = 64  # the SDK drops the oldest beyond; data tracks are lossy by design
 
 

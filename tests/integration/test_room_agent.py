@@ -9,7 +9,10 @@ import pytest
 from agent import NOTHING, RoomAgent, RoomRequest, SubscribeAction, SubscriptionPolicy, SubscriptionRule, load_settings
 from agent.credentials import Credentials
 from agent.errors import InvalidSettings, RecordingConflict, TrackNotFound
+from agent.room.data_limits import DESTINATION_BYTES, MAX_PACKET_BYTES
+from agent.room.events import DataReceived
 from agent.room.recorder_events import SegmentClosed
+from agent.tokens import MAX_IDENTITY_BYTES
 from media.export.queue import ExportQueue
 from media.frames import Codec, MediaKind
 from media.record.reader import read_events, read_recording
@@ -59,6 +62,26 @@ async def test_chat_data_and_presence_are_on_the_timeline_and_segments_are_hande
     present = {event["participant_identity"] for event in events if event["type"] == "participant_connected"}
     assert {"publisher", "talker"} <= present
     assert all(0 <= float(str(event["media_time_s"])) <= view.duration_s + 2 for event in events)
+
+
+@pytest.mark.parametrize("key", [None, "secret"])
+async def test_the_longest_data_packet_arrives_whoever_sends_it(
+    livekit_server: Credentials, tmp_path: Path, key: str | None
+) -> None:
+    settings = load_settings().model_copy(update={"recordings_dir": tmp_path})
+    told: list[object] = []
+    room = f"agent-packets-{key}"
+    ear = RoomRequest(room, "ear", e2ee_key=key)
+    mouth = RoomRequest(room, "m" * MAX_IDENTITY_BYTES, e2ee_key=key)
+    async with (
+        RoomAgent(livekit_server, ear, settings) as hearer,
+        RoomAgent(livekit_server, mouth, settings) as sender,
+    ):
+        hearer.add_listener(told.append)
+        size = MAX_PACKET_BYTES - len("topicear") - DESTINATION_BYTES
+        await sender.send_data(b"x" * size, "topic", destination_identities=["ear"])
+        heard = await eventually(lambda: next((event for event in told if isinstance(event, DataReceived)), None))
+    assert len(heard.payload) == size
 
 
 async def test_only_what_the_record_policy_wants_is_recorded(livekit_server: Credentials, tmp_path: Path) -> None:

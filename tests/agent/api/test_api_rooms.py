@@ -243,11 +243,11 @@ async def test_recordings_are_listed_and_shown(api: FakeService) -> None:
         assert [item["code"] for item in verified["problems"]] == ["manifest_missing"]
 
 
-async def test_data_packets_may_have_64000_bytes(api: FakeService) -> None:
+async def test_data_packets_may_have_63600_bytes_with_topic_and_destinations(api: FakeService) -> None:
     async with api.client(bearer()) as client:
-        for size, status in ((64_000, 204), (64_001, 422)):
+        for size, topic, status in ((63_600, "", 204), (63_601, "", 422), (63_600, "t", 422)):
             payload = base64.b64encode(b"x" * size).decode()
-            answer = await client.post("/v1/rooms/lobby/data", json={"payload": payload})
+            answer = await client.post("/v1/rooms/lobby/data", json={"payload": payload, "topic": topic})
             assert answer.status_code == status
 
 
