@@ -16,7 +16,7 @@ from agent.config import Settings
 from agent.credentials import Credentials
 from agent.errors import InvalidSettings
 from agent.export_queue import submit_export
-from agent.listeners import tell_all
+from agent.listeners import listen, tell_all
 from agent.request import RoomRequest
 from agent.room.counters import RoomCounters
 from agent.room.cpu_waiting import CpuWaiting
@@ -165,9 +165,11 @@ class RoomAgent:
             recording.cancel()
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
-        """Have `listener` called with every event of room and recording; call the result to stop."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+        """Have `listener` called with every event of room and recording; call the result to stop.
+
+        It is a plain function, called in the event loop, and should return soon. InvalidSettings for an async one.
+        """
+        return listen(self._listeners, listener)
 
     # Publishing
 

@@ -1,14 +1,47 @@
 """Telling several listeners of one thing, so that the fault of one keeps no other from it."""
 
 import asyncio
+import functools
+import inspect
 from collections.abc import Callable, Iterable
-from typing import TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 import structlog
 
+from agent.errors import InvalidSettings
+
 log = structlog.get_logger(__name__)
 
+L = TypeVar("L", bound=Callable[..., object])
 Ts = TypeVarTuple("Ts")
+
+
+def listen(listeners: list[L], listener: L) -> Callable[[], None]:
+    """Add `listener`; the result, called once or more often, ends this listening and no other.
+
+    Raises InvalidSettings for what cannot be called, and for a coroutine function, which would never run.
+    """
+    if not callable(listener):
+        raise InvalidSettings(f"the listener is {type(listener).__name__}; give a function of one argument, the event")
+    if _makes_coroutines(listener):
+        raise InvalidSettings(
+            "the listener is an async function, which nothing would await; give a plain one that starts a task "
+            "(asyncio.create_task) or puts the event into an asyncio.Queue"
+        )
+    # Equal functions may listen more than once: which of them is to go is told by identity.
+    own: Any = functools.partial(listener)
+    listeners.append(own)
+
+    def stop() -> None:
+        listeners[:] = [each for each in listeners if each is not own]
+
+    return stop
+
+
+def _makes_coroutines(listener: Callable[..., object]) -> bool:
+    while isinstance(listener, functools.partial):
+        listener = listener.func
+    return inspect.iscoroutinefunction(listener) or inspect.iscoroutinefunction(type(listener).__call__)
 
 
 def tell_all(listeners: Iterable[Callable[[*Ts], object]], *what: *Ts, fault: str, **about: str) -> None:

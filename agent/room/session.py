@@ -9,7 +9,7 @@ import structlog
 from livekit import rtc
 
 from agent.errors import ConnectionLost, TrackNotFound
-from agent.listeners import tell_all
+from agent.listeners import listen, tell_all
 from agent.room import convert, wiring
 from agent.room.encryption import RoomEncryption
 from agent.room.events import ConnectionStateChanged, Disconnected, ParticipantConnected, RoomEvent
@@ -152,8 +152,7 @@ class RoomSession:
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
         """Have `listener` called, in the event loop, with each event from now on; call the result to stop."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+        return listen(self._listeners, listener)
 
     def before_leaving(self, name: str, step: Step) -> None:
         """Have `step` awaited before the room is left; steps run last added first, each for 2 s at most."""

@@ -99,3 +99,20 @@ async def test_a_request_that_says_other_than_its_token_is_refused(
     token = mint_participant_token(CREDENTIALS, ParticipantTokenRequest("standup", "ada"))
     with pytest.raises(InvalidSettings, match=said):
         agent_in(tmp_path, replace(given, token=token))
+
+
+async def test_async_listeners_are_refused_and_plain_ones_stop_but_once(tmp_path: Path) -> None:
+    agent = agent_in(tmp_path)
+    told: list[object] = []
+
+    async def waits(_: object) -> None:
+        """Nobody would await it."""
+
+    with pytest.raises(InvalidSettings, match="async"):
+        agent.add_listener(waits)  # type: ignore[arg-type]  # that it is refused is what is tested
+    stop = agent.add_listener(told.append)
+    agent.add_listener(told.append)
+    stop()
+    stop()
+    agent._tell("news")
+    assert told == ["news"]
