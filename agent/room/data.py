@@ -78,14 +78,14 @@ class DataPublisher:
     async def publish_data_track(self, name: str) -> str:
         """Open a data track and return its SID; the SDK opens it again after a full reconnect.
 
-        Raises InvalidSettings (bad or taken name) or PublishFailed.
+        Raises InvalidSettings (bad or taken name), PermissionDenied (hidden participants too) or PublishFailed.
         """
         wire_bytes("a data track's name", name)
         if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
             raise InvalidSettings(f"a data track's name has 1 to {MAX_NAME_CHARACTERS} characters")
         if name in self._tracks:
             raise InvalidSettings(f"a data track named {name!r} is published already; give another name")
-        self._session.permissions.require_publish_data()
+        self._session.permissions.require_publish_data_track()
         try:
             track = await self._session.sdk_room.local_participant.publish_data_track(name=name)
         except PublishDataTrackError as error:

@@ -26,7 +26,7 @@ class Permissions:
         return self.can_publish and (not self.can_publish_sources or source in self.can_publish_sources)
 
     def require_publish(self, source: TrackSource) -> None:
-        """PermissionDenied unless a track of `source` may be published."""
+        """PermissionDenied unless a track of `source` may be published, and would be seen."""
         if not self.can_publish:
             raise PermissionDenied("the access token does not allow publishing; mint one with canPublish")
         if not self.may_publish(source):
@@ -34,6 +34,19 @@ class Permissions:
             raise PermissionDenied(
                 f"the access token allows publishing only {allowed}, not {source}; "
                 "add it to canPublishSources, or publish with another source"
+            )
+        self._require_visible()
+
+    def require_publish_data_track(self) -> None:
+        """PermissionDenied unless data tracks may be published, and would be seen."""
+        self.require_publish_data()
+        self._require_visible()
+
+    def _require_visible(self) -> None:
+        if self.hidden:
+            raise PermissionDenied(
+                "the agent is hidden, and nobody is told of tracks of a hidden participant; join without hidden to "
+                "publish (data packets and texts arrive, without a name)"
             )
 
     def require_publish_data(self) -> None:

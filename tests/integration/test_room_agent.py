@@ -8,7 +8,7 @@ import pytest
 
 from agent import NOTHING, RoomAgent, RoomRequest, SubscribeAction, SubscriptionPolicy, SubscriptionRule, load_settings
 from agent.credentials import Credentials
-from agent.errors import InvalidSettings, RecordingConflict, TrackNotFound
+from agent.errors import InvalidSettings, PermissionDenied, RecordingConflict, TrackNotFound
 from agent.room.data_limits import DESTINATION_BYTES, MAX_PACKET_BYTES
 from agent.room.events import DataReceived
 from agent.room.recorder_events import SegmentClosed
@@ -99,3 +99,12 @@ async def test_only_what_the_record_policy_wants_is_recorded(livekit_server: Cre
         status = await agent.stop_recording()
     view = read_recording(Path(status.path))
     assert [track.descriptor.kind for track in view.tracks] == [MediaKind.AUDIO]
+
+
+async def test_a_hidden_agent_is_refused_what_nobody_would_see(livekit_server: Credentials, tmp_path: Path) -> None:
+    settings = load_settings().model_copy(update={"recordings_dir": tmp_path})
+    async with RoomAgent(livekit_server, RoomRequest("agent-hidden", hidden=True), settings) as agent:
+        with pytest.raises(PermissionDenied, match="hidden"):
+            await agent.publish("pattern:320x180@5")
+        assert agent.state().publications == ()
+        await agent.send_data(b"heard")

@@ -124,5 +124,14 @@ def test_only_some_sources_may_be_published() -> None:
         only_sound.require_publish(TrackSource.CAMERA)
 
 
+def test_who_is_hidden_publishes_no_tracks_that_nobody_would_see() -> None:
+    hidden = Permissions(hidden=True)
+    hidden.require_publish_data()
+    with pytest.raises(PermissionDenied, match="join without hidden"):
+        hidden.require_publish(TrackSource.CAMERA)
+    with pytest.raises(PermissionDenied, match="join without hidden"):
+        hidden.require_publish_data_track()
+
+
 def test_the_clock_decides_what_is_expired() -> None:
     assert isinstance(refusal(401, "invalid token", VALID, server="s", now=NOW + 61), TokenExpired)

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from livekit.rtc.participant import PublishDataError
 
-from agent.errors import InvalidSettings, PublishFailed
+from agent.errors import InvalidSettings, PermissionDenied, PublishFailed
 from agent.room.data import MAX_DATA_FRAME_BYTES, DataPublisher
 from agent.room.data_limits import MAX_PACKET_BYTES, MAX_TEXT_CHARACTERS
 from agent.room.permissions import Permissions
@@ -121,6 +121,12 @@ async def test_text_that_cannot_travel_is_refused(data: DataPublisher) -> None:
         await data.send_text(b"x", topic="lk.chat")  # type: ignore[arg-type]
     with refused("a data track's name has half a character"):
         await data.publish_data_track("\ud800")
+
+
+async def test_who_is_hidden_opens_no_data_track(data: DataPublisher) -> None:
+    cast("Any", data)._session.permissions = Permissions(hidden=True)
+    with pytest.raises(PermissionDenied, match="join without hidden"):
+        await data.publish_data_track("telemetry")
 
 
 @pytest.mark.parametrize("timestamp", [-1, 2**64, 1.5])
