@@ -1,4 +1,4 @@
-"""Every error of the API has one body: {"error": {"code", "message"}}."""
+"""Every error of the API has one body: {"error": {"code", "message"}}. None says where the service's folders are."""
 
 from typing import Literal
 
@@ -69,19 +69,25 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-async def _ours(_request: Request, error: Exception) -> JSONResponse:
+def _hide(request: Request, message: str) -> str:
+    """`message` without the places of the service's folders."""
+    hidden: str = request.app.state.service.folders.hide(message)
+    return hidden
+
+
+async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RoomhandError | MediaError)
-    return _from_tree(error, http_status(error))
+    return _from_tree(request, error, http_status(error))
 
 
-async def _room_fault(_request: Request, fault: Exception) -> JSONResponse:
+async def _room_fault(request: Request, fault: Exception) -> JSONResponse:
     assert isinstance(fault, RoomFault)
     status = http_status(fault.error)
     # The caller's token is fine: it is the service that the LiveKit server refused.
-    return _from_tree(fault.error, BAD_GATEWAY if status in {401, 403} else status)
+    return _from_tree(request, fault.error, BAD_GATEWAY if status in {401, 403} else status)
 
 
-def _from_tree(error: RoomhandError | MediaError, status: int) -> JSONResponse:
+def _from_tree(request: Request, error: RoomhandError | MediaError, status: int) -> JSONResponse:
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -89,7 +95,7 @@ def _from_tree(error: RoomhandError | MediaError, status: int) -> JSONResponse:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     if status >= 500:
         log.warning("request_failed", code=error.code, error=str(error), status=status)
-    return error_response(status, error.code, str(error), headers)
+    return error_response(status, error.code, _hide(request, str(error)), headers)
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:
@@ -99,10 +105,10 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     return error_response(422, "invalid_settings", f"invalid request: {problems}; see /openapi.json")
 
 
-async def _http(_request: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = error.code if isinstance(error, ServiceUnavailable) else HTTP_CODES.get(error.status_code, OTHER_HTTP_CODE)
-    return error_response(error.status_code, code, str(error.detail), dict(error.headers or {}))
+    return error_response(error.status_code, code, _hide(request, str(error.detail)), dict(error.headers or {}))
 
 
 async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:

@@ -89,7 +89,7 @@ async def _follow(service: ApiService, cursor: int, room: str) -> AsyncIterator[
                 yield _gap(batch.missed)
             for entry in batch.events:
                 if room in {"", entry.room}:
-                    yield _sent(log.event_id(entry), entry)
+                    yield _sent(log.event_id(entry), service.folders.hidden(entry))
             cursor = batch.cursor
             if not batch.events:
                 if log.closed:

@@ -79,25 +79,25 @@ async def request_export(body: ExportBody, service: Service, caller: Caller, res
     """Queue an export. It is done by a worker process, and survives the end of this one."""
     status = await asyncio.to_thread(_submit, service, caller, body)
     response.headers["Location"] = f"/v1/exports/{status.export_id}"
-    return view_of(status)
+    return _view(service, status)
 
 
 @router.get("/v1/exports", openapi_extra=needs(Grant.ROOM_RECORD))
 async def list_exports(service: Service, caller: Caller) -> list[ExportView]:
     """All exports of the rooms that the token is for, the newest first."""
-    return [view_of(status) for status in await asyncio.to_thread(_visible, service, caller)]
+    return [_view(service, status) for status in await asyncio.to_thread(_visible, service, caller)]
 
 
 @router.get("/v1/exports/{export_id}", openapi_extra=needs(Grant.ROOM_RECORD))
 async def get_export(export_id: ExportId, service: Service, caller: Caller) -> ExportView:
     """How an export stands, and what it produced."""
-    return view_of(await asyncio.to_thread(_status, service, caller, export_id))
+    return _view(service, await asyncio.to_thread(_status, service, caller, export_id))
 
 
 @router.delete("/v1/exports/{export_id}", openapi_extra=needs(Grant.ROOM_RECORD))
 async def cancel_export(export_id: ExportId, service: Service, caller: Caller) -> ExportView:
     """Abort an export; one that has ended stays as it is."""
-    return view_of(await asyncio.to_thread(_cancel, service, caller, export_id))
+    return _view(service, await asyncio.to_thread(_cancel, service, caller, export_id))
 
 
 _FILE = "/v1/exports/{export_id}/files/{path:path}"
@@ -115,8 +115,14 @@ async def export_file(export_id: ExportId, path: str, service: Service, caller: 
     return FileResponse(file, media_type=media_type, headers={"Cache-Control": "private, no-cache"})
 
 
-def view_of(status: ExportStatus) -> ExportView:
-    """`status` as the API shows it."""
+def _view(service: ApiService, status: ExportStatus) -> ExportView:
+    """`status` as the API shows it; one that was asked for elsewhere has folders of its own."""
+    request = status.request
+    folders = service.folders.including({"export": request.out_dir, "recordings": request.recording_path.parent})
+    return folders.hidden(_view_of(status))
+
+
+def _view_of(status: ExportStatus) -> ExportView:
     outputs = status.result.outputs if status.result else ()
     return ExportView(
         export_id=status.export_id,

@@ -15,13 +15,14 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
 from starlette.exceptions import HTTPException
 
-from agent.api.auth import Grant, GuardedRoute, check_room, get_and_head, needs
+from agent.api.auth import Grant, GuardedRoute, get_and_head, needs
 from agent.api.errors import ServiceUnavailable
 from agent.api.live_recordings import LiveRecording
 from agent.api.models import Identity
+from agent.api.recording_files import for_caller, not_found
 from agent.api.service import ApiService, Caller, Service
 from agent.tokens import ServiceGrants
-from media.errors import RecordingNotFound
+from media.errors import LiveNotReady, RecordingNotFound
 from media.package.live_playlist import LivePlaylist, PartHint
 from media.package.live_program import LiveProgram, LiveTrackView, choose_program, live_programs, multivariant
 from media.package.live_reader import LiveBytes, LiveView
@@ -189,8 +190,13 @@ async def live_file(
 
 async def _recording(service: ApiService, caller: ServiceGrants, recording_id: str) -> tuple[LiveRecording, LiveView]:
     """The recording as it is now, if it is of a room that the caller's token is for."""
-    found, view = await service.live.open(service.recordings_dir / recording_id)
-    check_room(caller, view.room)
+    path = service.recordings_dir / recording_id
+    try:
+        found, view = await service.live.open(path)
+    except (RecordingNotFound, LiveNotReady) as error:
+        raise await asyncio.to_thread(for_caller, error, path, caller) from error
+    if not caller.covers_room(view.room):
+        raise not_found(recording_id)
     return found, view
 
 

@@ -24,7 +24,7 @@ async def publish(room: str, body: PublishBody, service: Service) -> list[Public
     options = body.options()
     source = await asyncio.to_thread(resolve_source, service.sources_dir, body.source)
     done = await service.rooms.command(room, Publish(source, options))
-    return list(done.publications)
+    return service.folders.hidden(list(done.publications))
 
 
 @router.patch("/v1/rooms/{room}/publications/{sid}", openapi_extra=needs(Grant.ROOM_ADMIN))
@@ -36,7 +36,7 @@ async def set_muted(room: str, sid: str, body: MuteBody, service: Service) -> Pu
         raise RoomUnavailable(f"room {room!r} is starting; try again in a moment")
     for publication in state.publications:
         if sid in {publication.sid, publication.name}:
-            return publication
+            return service.folders.hidden(publication)
     raise TrackNotFound(f"publication {sid!r} has ended; look at the room's publications")
 
 

@@ -1,22 +1,49 @@
 """Recordings on disk, as API callers name them: by id, below one folder, each belonging to a room. Blocking."""
 
+import contextlib
 from pathlib import Path
 
-from agent.errors import PermissionDenied, RecordingConflict
+from agent.errors import RecordingConflict
 from agent.tokens import ServiceGrants
-from media.errors import MediaError, RecordingNotFound
+from media.errors import LiveNotReady, MediaError, RecordingDamaged, RecordingNotFound
+from media.record.manifest import read_manifest
 from media.record.reader import RecordingView, read_recording
 
 
 def read_recording_for(recordings_dir: Path, recording_id: str, caller: ServiceGrants) -> RecordingView:
     """The recording, if it is of a room that the caller's token is for.
 
-    Raises RecordingNotFound, RecordingDamaged, StorageError or PermissionDenied.
+    Raises RecordingNotFound, RecordingDamaged or StorageError.
     """
-    view = read_recording(recordings_dir / recording_id)
+    path = recordings_dir / recording_id
+    try:
+        view = read_recording(path)
+    except (RecordingNotFound, RecordingDamaged) as error:
+        raise for_caller(error, path, caller) from error
     if not caller.covers_room(view.room):
-        raise PermissionDenied("the access token is for another room than the recording; make one for that room")
+        raise not_found(recording_id)
     return view
+
+
+def not_found(recording_id: str) -> RecordingNotFound:
+    """The one answer for what is not there and for what is another room's: ids are nothing to guess at."""
+    return RecordingNotFound(f"there is no recording {recording_id!r} here; `GET /v1/recordings` lists those there are")
+
+
+def for_caller(
+    error: RecordingNotFound | RecordingDamaged | LiveNotReady, path: Path, caller: ServiceGrants
+) -> MediaError:
+    """`error` of the recording in the folder `path` as the caller may know it. Blocking.
+
+    Of one that cannot be read, its manifest may still say that it is of the caller's room.
+    """
+    if not isinstance(error, RecordingNotFound):
+        if not caller.room:
+            return error
+        with contextlib.suppress(MediaError):
+            if caller.covers_room(read_manifest(path).room):
+                return error
+    return not_found(path.name)
 
 
 def check_continues(recordings_dir: Path, recording_id: str, room: str) -> None:

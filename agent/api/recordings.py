@@ -65,14 +65,14 @@ async def start_recording(
     if wanted.recording_id is not None:
         await asyncio.to_thread(check_continues, service.recordings_dir, wanted.recording_id, room)
     done = await service.rooms.start_recording(room, wanted.command())
-    return done.recording
+    return service.folders.hidden(done.recording)
 
 
 @router.patch("/v1/rooms/{room}/recording", openapi_extra=needs(Grant.ROOM_RECORD))
 async def change_recording(room: str, body: ChangeRecordingBody, service: Service) -> RecordingStatus | None:
     """Change what is recorded, when recordings end and in which layers they are, also while one runs."""
     done = await service.rooms.command(room, body.command())
-    return done.recording
+    return service.folders.hidden(done.recording)
 
 
 @router.post("/v1/rooms/{room}/recording/pause", openapi_extra=needs(Grant.ROOM_RECORD))
@@ -82,28 +82,28 @@ async def pause_recording(room: str, service: Service) -> RecordingStatus | None
     What people say or send is left out too; who is there, and what they publish, is still told on the timeline.
     """
     done = await service.rooms.command(room, PauseRecording())
-    return done.recording
+    return service.folders.hidden(done.recording)
 
 
 @router.post("/v1/rooms/{room}/recording/resume", openapi_extra=needs(Grant.ROOM_RECORD))
 async def resume_recording(room: str, service: Service) -> RecordingStatus | None:
     """Record again after a pause, video from its next sync sample on."""
     done = await service.rooms.command(room, ResumeRecording())
-    return done.recording
+    return service.folders.hidden(done.recording)
 
 
 @router.delete("/v1/rooms/{room}/recording", openapi_extra=needs(Grant.ROOM_RECORD))
 async def stop_recording(room: str, service: Service) -> RecordingStatus | None:
     """Close a room's recording; the room stays joined."""
     done = await service.rooms.stop_recording(room)
-    return done.recording
+    return service.folders.hidden(done.recording)
 
 
 @router.get("/v1/recordings", openapi_extra=needs(Grant.ROOM_RECORD))
 async def recordings(service: Service, caller: Caller) -> list[RecordingSummary]:
     """The recordings kept here of the rooms that the token is for, oldest first; damaged ones have a `problem`."""
     found = await asyncio.to_thread(list_recordings, service.recordings_dir)
-    return [item for item in found if caller.covers_room(item.room)]
+    return [service.folders.hidden(item) for item in found if caller.covers_room(item.room)]
 
 
 @router.get("/v1/recordings/{recording_id}", openapi_extra=needs(Grant.ROOM_RECORD))
@@ -117,7 +117,7 @@ async def recording(recording_id: RecordingId, service: Service, caller: Caller)
 async def verify(recording_id: RecordingId, service: Service, caller: Caller) -> VerificationReport:
     """Check every segment against the journal: hash, samples, continuity. Reads the whole recording."""
     view = await asyncio.to_thread(read_recording_for, service.recordings_dir, recording_id, caller)
-    return await service.long_reads.run(lambda: verify_recording(view.path))
+    return service.folders.hidden(await service.long_reads.run(lambda: verify_recording(view.path)))
 
 
 def _detail(view: RecordingView) -> RecordingDetail:

@@ -19,7 +19,7 @@ router = APIRouter(route_class=GuardedRoute, tags=["rooms"])
 @router.get("/v1/rooms", openapi_extra=needs(Grant.ROOM_LIST))
 async def list_rooms(service: Service, caller: Caller) -> list[RoomView]:
     """All rooms run here that the token is for."""
-    return [view for view in service.rooms.rooms() if caller.covers_room(view.room)]
+    return [service.folders.hidden(view) for view in service.rooms.rooms() if caller.covers_room(view.room)]
 
 
 @router.post("/v1/rooms", status_code=201, openapi_extra=needs(Grant.ROOM_CREATE))
@@ -31,13 +31,13 @@ async def start_room(body: StartRoomBody, service: Service, caller: Caller, resp
         await asyncio.to_thread(check_continues, service.recordings_dir, body.recording_id, body.room)
     view = await service.rooms.start_room(body.options(publish), record=body.records)
     response.headers["Location"] = f"/v1/rooms/{quote(body.room, safe='')}"
-    return view
+    return service.folders.hidden(view)
 
 
 @router.get("/v1/rooms/{room}", openapi_extra=needs(Grant.ROOM_LIST))
 async def get_room(room: str, service: Service) -> RoomView:
     """One room, with its participants, tracks, publications and recording."""
-    return service.rooms.room(room)
+    return service.folders.hidden(service.rooms.room(room))
 
 
 @router.delete("/v1/rooms/{room}", status_code=204, openapi_extra=needs(Grant.ROOM_ADMIN))

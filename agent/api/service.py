@@ -6,6 +6,7 @@ from typing import Annotated, Protocol, cast
 
 from fastapi import Depends, Request
 
+from agent.api.folders import Folders
 from agent.api.live_recordings import LiveRecordings
 from agent.api.long_reads import LongReads
 from agent.credentials import Credentials
@@ -66,7 +67,10 @@ class Exports(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ApiService:
-    """All that the API needs. `sources_dir` holds the files that callers may have published."""
+    """All that the API needs. `sources_dir` holds the files that callers may have published.
+
+    `folders` takes the places of the folders out of what is answered.
+    """
 
     credentials: Credentials
     rooms: Rooms
@@ -77,10 +81,21 @@ class ApiService:
     recordings_dir: Path
     exports_dir: Path
     sources_dir: Path
+    state_dir: Path
     version: str
     live: LiveRecordings = field(default_factory=LiveRecordings)
     reports: RunningReports = field(default_factory=RunningReports)
     long_reads: LongReads = field(default_factory=LongReads)
+    folders: Folders = field(init=False)
+
+    def __post_init__(self) -> None:
+        named = {
+            "recordings": self.recordings_dir,
+            "exports": self.exports_dir,
+            "sources": self.sources_dir,
+            "state": self.state_dir,
+        }
+        object.__setattr__(self, "folders", Folders(named))
 
 
 def _service(request: Request) -> ApiService:

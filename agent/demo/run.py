@@ -158,7 +158,7 @@ class Demo:
         report("closing the recording")
         await client.delete(f"{room}/recording")
         exports = [await self._export(client, recording["recording_id"], kind, report) for kind in ("mp4", "hls")]
-        path = Path(recording["path"])
+        path = self._options.work_dir / "recordings" / recording["recording_id"]
         view, verification = read_recording(path), verify_recording(path)
         layers = next((item["tap"]["layers_seen"] for item in tracks if item["sid"] == video["sid"]), ())
         verdicts = [

@@ -176,6 +176,7 @@ class _Service:
             recordings_dir=settings.recordings_dir.absolute(),
             exports_dir=settings.exports_dir.absolute(),
             sources_dir=settings.sources_dir.absolute(),
+            state_dir=settings.state_dir.absolute(),
             version=version,
             live=LiveRecordings(LiveSettings(settings.segment_duration_s, settings.part_duration_s)),
         )

@@ -189,6 +189,7 @@ def fake_service(folder: Path) -> FakeService:
         recordings_dir=folder / "recordings",
         exports_dir=folder / "exports",
         sources_dir=folder / "sources",
+        state_dir=folder / "state",
         version="0.0.0",
     )
     return FakeService(create_app(service), service, rooms, exports, folder)

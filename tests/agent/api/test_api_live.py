@@ -194,7 +194,7 @@ async def test_a_token_for_another_room_sees_nothing(api: FakeService, one: Path
     async with api.client(bearer(replace(ALL_GRANTS, room="other"))) as client:
         for path in ("", "/multivariant.m3u8", "/2/playlist.m3u8", "/2/000001.m4s", "/2/init-1.mp4"):
             answer = await client.get(f"{LIVE}{path}")
-            assert (answer.status_code, answer.json()["error"]["code"]) == (403, "permission_denied")
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "recording_not_found")
 
 
 async def test_what_cannot_be_played_is_said(api: FakeService) -> None:
