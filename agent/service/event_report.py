@@ -20,7 +20,12 @@ _FIELDS: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
 
 def event_name(event: object) -> str:
     """The event's name: its class's, in snake case (`TrackPublished` is "track_published")."""
-    return _WORD.sub("_", type(event).__name__).lower()
+    return name_of_event(type(event))
+
+
+def name_of_event(kind: type) -> str:
+    """The name of all events of a class."""
+    return _WORD.sub("_", kind.__name__).lower()
 
 
 def event_fields(event: "DataclassInstance") -> dict[str, JsonValue]:

@@ -11,6 +11,8 @@ import structlog
 
 from agent.metrics import Metrics
 from agent.service.event_log import EventLog
+from agent.service.event_report import event_fields, event_name
+from agent.service.service_events import ExportChanged
 from agent.service.supervision import BACKOFF_FACTOR, BACKOFF_FIRST_S, BACKOFF_LONGEST_S, HEALTHY_AFTER_S
 from agent.tasks import Tasks
 from media.clock import SteadyClock
@@ -128,17 +130,9 @@ class ExportWatch:
     def _tell(self, status: ExportStatus) -> None:
         if status.state is ExportState.COMPLETE:
             self._metrics.observe_export(status.request.format.value, status.updated_at - status.created_at)
-        self._events.append(
-            "export_changed",
-            "",
-            self._clock.now(),
-            {
-                "export_id": status.export_id,
-                "recording_id": status.request.recording_path.name,
-                "state": status.state.value,
-                "error_code": status.error.code if status.error else "",
-            },
-        )
+        code = status.error.code if status.error else ""
+        changed = ExportChanged(status.export_id, status.request.recording_path.name, status.state.value, code)
+        self._events.append(event_name(changed), "", self._clock.now(), event_fields(changed))
 
     async def aclose(self) -> None:
         """Look no more; idempotent."""

@@ -9,7 +9,8 @@ import structlog
 
 from agent.errors import RoomUnavailable
 from agent.room.state import ConnectionState, RoomState
-from agent.service import supervision
+from agent.service import service_events, supervision
+from agent.service.event_report import event_fields, event_name
 from agent.service.protocol import (
     Command,
     Done,
@@ -170,17 +171,12 @@ class RoomSlot:
     def _exited(self, exited: ProcessExited) -> None:
         self._step(exited)
         now = self._supervision
-        fields = {
-            "returncode": exited.returncode,
-            "reason": now.reason,
-            "phase": now.phase.value,
-            "restarts": now.restarts,
-            "error_code": now.error.code if now.error else "",
-        }
+        kind = _END_OF.get(now.phase, service_events.RoomRestarting)
+        code = now.error.code if now.error else ""
+        end = kind(exited.returncode, now.reason, now.phase.value, now.restarts, code)
         expected = now.phase is Phase.ENDED
-        (log.info if expected else log.warning)("room_process_ended", room=self.options.room, **fields)
-        name = {Phase.ENDED: "room_ended", Phase.FAILED: "room_failed"}.get(now.phase, "room_restarting")
-        self._observer.on_event(self.options.room, name, self._clock.now(), fields)
+        (log.info if expected else log.warning)("room_process_ended", room=self.options.room, **event_fields(end))
+        self._tell(end)
         self._state = _after_the_end(self._state) if now.phase.final else None
         if not self._decided.done():
             gone = RoomUnavailable(f"room {self.options.room!r} ended at once: {now.reason}")
@@ -196,7 +192,7 @@ class RoomSlot:
                 self._step(ProcessReported(running=True))
                 if not self._decided.done():
                     self._decided.set_result(None)
-                self._observer.on_event(self.options.room, "room_started", self._clock.now(), {"pid": self._pid()})
+                self._tell(service_events.RoomStarted(self._pid()))
             case RoomReport(state, metrics):
                 self._state = state
                 self._step(ProcessReported(running=False))
@@ -207,6 +203,9 @@ class RoomSlot:
                 log.debug("room_process_ending", room=self.options.room, reason=reason)
             case _:
                 log.error("room_message_unexpected", room=self.options.room, type=type(message).__name__)
+
+    def _tell(self, event: service_events.ServiceEvent) -> None:
+        self._observer.on_event(self.options.room, event_name(event), self._clock.now(), event_fields(event))
 
     def _pid(self) -> int:
         return self._child.pid if self._child else 0
@@ -241,6 +240,12 @@ class RoomSlot:
             elif action is Action.KILL and self._child is not None:
                 log.error("room_process_silent", room=self.options.room, pid=self._child.pid)
                 self._child.kill()
+
+
+_END_OF: Mapping[Phase, type[service_events.RoomEnd]] = {
+    Phase.ENDED: service_events.RoomEnded,
+    Phase.FAILED: service_events.RoomFailed,
+}
 
 
 def _after_the_end(state: RoomState | None) -> RoomState | None:
