@@ -198,6 +198,19 @@ def test_make_targets_exist() -> None:
     assert named - targets == set()
 
 
+def test_the_players_addresses_have_all_that_its_scripts_read() -> None:
+    web = ROOT / "agent" / "api" / "web"
+    read = {
+        name
+        for script in ("player.js", "live.js")
+        for name in re.findall(r'query\.get\("(\w+)"', (web / script).read_text())
+    }
+    written = {name for code in inline_code(README) for name in re.findall(r"[?&](\w+)=", code) if "/player" in code}
+    more = {name for code in inline_code(README) if code.startswith("&") for name in re.findall(r"&(\w+)=", code)}
+    assert {"export", "recording"} <= written
+    assert read - written - more == set()
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_links_lead_somewhere(path: Path) -> None:
     for link in _LINK.findall(prose(path)):

@@ -41,7 +41,7 @@ def _file(path: Path, media_type: str) -> Response:
 
 @router.get("/player")
 def page() -> Response:
-    """The page: /player?export=<id>&output=<number>#token=<access token>, or /player?recording=<id>#token=…"""
+    """The page. The README has its addresses, `/player?export=…` and `/player?recording=…`, which its scripts read."""
     if not FILES["hls.min.js"][0].is_file():
         return _file(*FILES["hls.min.js"])
     return _file(WEB / "player.html", "text/html")
