@@ -198,6 +198,14 @@ def test_make_targets_exist() -> None:
     assert named - targets == set()
 
 
+def test_the_readme_promises_no_smaller_loss_than_was_measured() -> None:
+    (row,) = re.findall(r"^\| lost by a kill.*$", (ROOT / "docs" / "faults.md").read_text(), re.MULTILINE)
+    measured = {float(figure) for figure in re.findall(r"worst \**([\d.]+) s", row)}
+    assert len(measured) == 2
+    (promised,) = re.findall(r"a crash loses.*?\]\(docs/faults\.md", README.read_text(), re.DOTALL)
+    assert {float(figure) for figure in re.findall(r"([\d.]+) s ", promised)} == measured
+
+
 def test_the_players_addresses_have_all_that_its_scripts_read() -> None:
     web = ROOT / "agent" / "api" / "web"
     read = {
