@@ -27,13 +27,28 @@ def track_attribute(track_name: str) -> str:
 
 
 def encode_track_metadata(values: Mapping[str, JsonValue]) -> str:
-    """The attribute value for a track; InvalidSettings if a value is no plain JSON value."""
+    """The attribute value for a track; InvalidSettings if a key is no string, or a value no plain JSON value."""
     if "v" in values:
         raise InvalidSettings("the metadata key 'v' is taken: it holds the format's version; rename yours")
+    for key, value in values.items():
+        if not _is_text(key) or not _is_plain(value):
+            raise InvalidSettings(
+                f"track metadata must be strings, numbers, booleans or null under strings: {key!r} has {value!r}"
+            )
     try:
-        return json.dumps({"v": VERSION, **values}, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
+        text = json.dumps({"v": VERSION, **values}, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
         raise InvalidSettings(f"track metadata must be strings, numbers, booleans or null: {error}") from error
+    _size("track metadata", text)
+    return text
+
+
+def _is_text(key: object) -> bool:
+    return isinstance(key, str)
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float | bool)
 
 
 def decode_track_metadata(attributes: Mapping[str, str], track_name: str) -> dict[str, JsonValue] | None:
@@ -47,11 +62,7 @@ def decode_track_metadata(attributes: Mapping[str, str], track_name: str) -> dic
         return None
     if not isinstance(decoded, dict) or decoded.get("v") != VERSION:
         return None
-    return {
-        key: value
-        for key, value in decoded.items()
-        if key != "v" and (value is None or isinstance(value, str | int | float | bool))
-    }
+    return {key: value for key, value in decoded.items() if key != "v" and _is_plain(value)}
 
 
 def check_attributes(current: Mapping[str, str], changes: Mapping[str, str]) -> None:
@@ -59,7 +70,7 @@ def check_attributes(current: Mapping[str, str], changes: Mapping[str, str]) -> 
     if "" in changes:
         raise InvalidSettings("an attribute needs a key")
     after = {key: value for key, value in {**current, **changes}.items() if value}
-    size = sum(len(key.encode()) + len(value.encode()) for key, value in after.items())
+    size = sum(_size("attributes", key) + _size("attributes", value) for key, value in after.items())
     if size > MAX_ATTRIBUTES_BYTES:
         raise InvalidSettings(
             f"attributes would take {size} bytes, {MAX_ATTRIBUTES_BYTES} are allowed for all of a participant; "
@@ -69,11 +80,23 @@ def check_attributes(current: Mapping[str, str], changes: Mapping[str, str]) -> 
 
 def check_metadata(metadata: str) -> None:
     """InvalidSettings if participant metadata is too long."""
-    if (size := len(metadata.encode())) > MAX_METADATA_BYTES:
+    if (size := _size("metadata", metadata)) > MAX_METADATA_BYTES:
         raise InvalidSettings(f"metadata of {size} bytes is too long; {MAX_METADATA_BYTES} bytes are allowed")
 
 
 def check_name(what: str, name: str) -> None:
-    """InvalidSettings if `name` (of a participant or track; `what` says which) is too long."""
+    """InvalidSettings if `name` (of a participant or track; `what` says which) is too long, or no text."""
+    _size(f"the {what}", name)
     if len(name) > MAX_NAME_CHARACTERS:
         raise InvalidSettings(f"the {what} has {len(name)} characters; {MAX_NAME_CHARACTERS} are allowed")
+
+
+def _size(what: str, text: str) -> int:
+    """Bytes of `text` as it is sent; InvalidSettings where it cannot be."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidSettings(
+            f"{what} cannot be sent as text: {text[error.start : error.end]!r} is half a character (a lone surrogate); "
+            "leave it out"
+        ) from error

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from agent.errors import InvalidSettings
-from agent.room.metadata import check_name
+from agent.room.metadata import check_name, encode_track_metadata
 from media.sources.source import VideoFormat
 from quality.presets import preset_fps
 from quality.stats import TrackKind, TrackSource, VideoLayer, VideoQuality
@@ -76,6 +76,8 @@ class PublishOptions:
         object.__setattr__(self, "video_codec", _named(VideoCodec, "video_codec", self.video_codec))
         object.__setattr__(self, "source", _named(TrackSource, "source", self.source))
         check_name("track name", f"{self.name}-audio")
+        if self.metadata:
+            encode_track_metadata(self.metadata)
         if self.max_bitrate_bps is not None and not 30_000 <= self.max_bitrate_bps <= 50_000_000:
             raise InvalidSettings(f"max_bitrate_bps is {self.max_bitrate_bps}; give 30000 to 50000000")
         if self.max_fps is not None and not 1 <= self.max_fps <= 120:

@@ -21,6 +21,7 @@ from agent.room.events import (
     RoomEvent,
 )
 from agent.room.feeding import Feed, NativeSource, VideoFeed, feed_of, native_source, sdk_track
+from agent.room.metadata import check_attributes, encode_track_metadata, track_attribute
 from agent.room.pre_encoded_feed import PreEncodedFeed
 from agent.room.publications import LocalTrack, Played, Publication, PublicationStatus
 from agent.room.publish_options import PlanChange, PublishOptions, TrackPlan, plan_audio, plan_pre_encoded, plan_video
@@ -77,16 +78,16 @@ class Publisher:
         Raises PermissionDenied, InvalidSettings (a name taken, nothing to publish) or PublishFailed;
         the source is closed then too.
         """
-        played = Played(source)
+        played, options = Played(source), options or PublishOptions()
         try:
-            plans = self._plan(source, options or PublishOptions())
+            plans = self._plan(source, options)
+            said = self._said_of(plans, options)
             played.pending = {plan.name for plan in plans}
             self._playing.append(played)
             for plan in plans:
                 await self._publish_one(played, plan)
-            if options and options.metadata:
-                for plan in plans:
-                    await self._session.set_track_metadata(plan.name, options.metadata)
+            if said:
+                await self._session.set_attributes(said)
         except BaseException:
             await self._withdraw(played, PublicationStatus.FAILED, "publishing failed")
             raise
@@ -105,8 +106,6 @@ class Publisher:
             plans.append(plan_audio(options, with_video=video is not None))
         if not plans:
             raise InvalidSettings("nothing of this source is to be published; allow its video or its audio")
-        if options.metadata:
-            self._session.permissions.require_update_metadata()
         taken = {publication.plan.name for publication in self._all()}
         taken.update(*(played.pending for played in self._playing))
         for plan in plans:
@@ -114,6 +113,16 @@ class Publisher:
             if plan.name in taken:
                 raise InvalidSettings(f"a track named {plan.name!r} is published already; give another name")
         return plans
+
+    def _said_of(self, plans: list[TrackPlan], options: PublishOptions) -> dict[str, str]:
+        """The attributes that tell the metadata of these tracks. Raises InvalidSettings or PermissionDenied."""
+        if not options.metadata:
+            return {}
+        self._session.permissions.require_update_metadata()
+        text = encode_track_metadata(options.metadata)
+        said = {track_attribute(plan.name): text for plan in plans}
+        check_attributes(self._session.sdk_room.local_participant.attributes, said)
+        return said
 
     async def _publish_one(self, played: Played, plan: TrackPlan) -> None:
         native = native_source(played.source, plan)

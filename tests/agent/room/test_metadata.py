@@ -1,6 +1,8 @@
 """Track metadata in participant attributes, and the server's limits."""
 
 import json
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -49,6 +51,33 @@ def test_bad_metadata_is_refused() -> None:
         encode_track_metadata({"a": float("nan")})
     with pytest.raises(InvalidSettings, match="without a name"):
         track_attribute("")
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [1], (1,), b"x", 1j], ids=str)
+def test_values_that_nobody_would_read_back_are_refused(value: object) -> None:
+    with pytest.raises(InvalidSettings, match="strings, numbers"):
+        encode_track_metadata({"a": cast("Any", value)})
+    with pytest.raises(InvalidSettings, match="under strings"):
+        encode_track_metadata({cast("Any", 1): "a"})
+
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        lambda: check_name("track name", f"a{HALF}"),
+        lambda: check_metadata(HALF),
+        lambda: check_attributes({}, {"a": HALF}),
+        lambda: check_attributes({}, {HALF: "a"}),
+        lambda: encode_track_metadata({"a": HALF}),
+    ],
+    ids=["name", "metadata", "attribute", "key of an attribute", "track metadata"],
+)
+def test_half_a_character_is_refused(check: Callable[[], object]) -> None:
+    with pytest.raises(InvalidSettings, match="half a character"):
+        check()
 
 
 def test_attribute_limit_counts_bytes_of_all_that_remains() -> None:

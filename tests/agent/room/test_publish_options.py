@@ -1,6 +1,6 @@
 """From publish options to tracks, and to the SDK's options."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from livekit import rtc
@@ -33,6 +33,18 @@ def test_names_and_sources_follow_what_is_published() -> None:
     assert plan_audio(named, with_video=True).name == "stage-audio"
     alone = plan_audio(PublishOptions(name="voice", source=TrackSource.MICROPHONE), with_video=False)
     assert (alone.name, alone.source, alone.kind) == ("voice", TrackSource.MICROPHONE, TrackKind.AUDIO)
+
+
+def test_names_and_metadata_that_cannot_be_sent_are_refused_at_once() -> None:
+    nested: dict[str, Any] = {"seat": {"row": 1}}
+    for refused in (
+        {"name": "\ud800"},
+        {"metadata": nested},
+        {"metadata": {"v": 1}},
+        {"metadata": {"r": float("nan")}},
+    ):
+        with pytest.raises(InvalidSettings):
+            PublishOptions(**cast("Any", refused))
 
 
 def test_small_pictures_are_not_simulcast() -> None:

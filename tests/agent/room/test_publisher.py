@@ -1,7 +1,7 @@
 """The publisher's shell where publishing anew meets withdrawing, leaving, itself and a failed restore."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +17,7 @@ from livekit.rtc.participant import PublishTrackError
 from agent.errors import InvalidSettings, PermissionDenied, PublishFailed, TrackNotFound
 from agent.room import publisher as module
 from agent.room.events import ConnectionStateChanged, LocalTrackPublished, LocalTrackUnpublished
+from agent.room.metadata import decode_track_metadata
 from agent.room.permissions import Permissions
 from agent.room.publications import Played, Publication, PublicationStatus
 from agent.room.publish_options import PlanChange, PublishOptions, VideoCodec, plan_video
@@ -26,7 +27,7 @@ from agent.room.session import RoomSession
 from agent.room.state import ConnectionState
 from media.sources.file import FileSource
 from media.sources.pacer import Pacer
-from media.sources.source import AudioFormat, VideoFormat
+from media.sources.source import AudioFormat, Source, VideoFormat
 from tests.agent.room.pass_through import DELTA, KEY, PassThrough, feed_into, give
 from tests.media.sources.clips import damaged_from, remuxed, write_pattern
 
@@ -38,6 +39,7 @@ class Local:
     """The SDK's local participant, as far as a publisher sees it, with what was done in order."""
 
     track_publications: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
     takes_s: float = 0.0
     refuses: bool = False
@@ -57,22 +59,49 @@ class Local:
             RtcStats(outbound_rtp=RtcStats.OutboundRtp(sent=sent, outbound=outbound if self.frames_encoded else None))
         ]
 
-    async def publish_track(self, _track: object, _options: object) -> object:
+    async def publish_track(self, track: Any, _options: object) -> object:
         await asyncio.sleep(self.takes_s)
         if self.refuses:
             raise PublishTrackError("timeout")
         self.published += 1
-        return self.add(f"TR_{self.published}")
+        return self.add(f"TR_{self.published}", getattr(track, "native", None))
 
     async def unpublish_track(self, sid: str) -> None:
         await asyncio.sleep(self.takes_s)
         self.track_publications.pop(sid, None)
         self.done.append(f"-{sid}")
 
-    def add(self, sid: str) -> object:
-        found = self.track_publications[sid] = SimpleNamespace(sid=sid, wait_for_subscription=self.subscribed.wait)
+    def add(self, sid: str, native: object = None) -> object:
+        found = self.track_publications[sid] = SimpleNamespace(
+            sid=sid, wait_for_subscription=self.subscribed.wait, native=native
+        )
         self.done.append(f"+{sid}")
         return found
+
+
+class Session:
+    """A joined session as a publisher sees it."""
+
+    def __init__(self, local: Local) -> None:
+        self.local = local
+        self.sdk_room = SimpleNamespace(local_participant=local)
+        self.permissions = Permissions(can_update_metadata=True)
+        self.listeners: list[Callable[[object], None]] = []
+
+    def before_leaving(self, _name: str, _step: object) -> None:
+        """It is not left."""
+
+    def add_listener(self, listener: Callable[[object], None]) -> None:
+        self.listeners.append(listener)
+
+    def emit(self, event: object) -> None:
+        for listener in self.listeners:
+            listener(event)
+
+    async def set_attributes(self, changes: dict[str, str]) -> None:
+        await asyncio.sleep(self.local.takes_s)
+        after = {**self.local.attributes, **changes}
+        self.local.attributes = {key: value for key, value in after.items() if value}
 
 
 class Native:
@@ -82,7 +111,10 @@ class Native:
         self._local = local
 
     async def aclose(self) -> None:
-        assert not self._local.track_publications, "closed under a track that is in the room aborts the process"
+        tracks = self._local.track_publications.values()
+        assert not any(track.native is self for track in tracks), (
+            "closed under a track that is in the room aborts the process"
+        )
         self._local.done.append("closed")
 
 
@@ -90,22 +122,19 @@ class Native:
 async def publishing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Publisher, Local, Publication]]:
     """A publisher with one video in the room, TR_0."""
     local = Local()
-    track = SimpleNamespace(mute=lambda: None, unmute=lambda: None, get_stats=local.get_stats)
-    monkeypatch.setattr(module, "sdk_track", lambda _native, _plan: track)
-    listeners: list[Callable[[object], None]] = []
-    session = SimpleNamespace(
-        sdk_room=SimpleNamespace(local_participant=local),
-        before_leaving=lambda *_: None,
-        add_listener=listeners.append,
-        permissions=Permissions(),
-        emit=lambda event: [listener(event) for listener in listeners],
-    )
-    publisher = Publisher(cast("RoomSession", session))
+    native = Native(local)
+
+    def track_of(native: Native, _plan: object = None) -> Any:
+        return SimpleNamespace(mute=lambda: None, unmute=lambda: None, get_stats=local.get_stats, native=native)
+
+    monkeypatch.setattr(module, "sdk_track", track_of)
+    monkeypatch.setattr(module, "native_source", lambda _source, _plan: Native(local))
+    publisher = Publisher(cast("RoomSession", Session(local)))
     publication = Publication(
         plan_video(PublishOptions(), 1280, 720, 30.0),
-        cast("Any", track),
-        cast("Any", Native(local)),
-        cast("Any", local.add("TR_0")),
+        track_of(native),
+        cast("Any", native),
+        cast("Any", local.add("TR_0", native)),
     )
     publisher._playing.append(Played(cast("Any", SimpleNamespace(close=lambda: None)), [publication]))
     yield publisher, local, publication
@@ -119,6 +148,17 @@ def allow(publisher: Publisher, *, can_publish: bool) -> None:
     cast("Any", publisher._session).permissions = Permissions(can_publish=can_publish)
 
 
+def source(*, audio: AudioFormat | None = None) -> Source:
+    """Something to publish."""
+    return cast("Source", SimpleNamespace(video=VideoFormat(1280, 720, 30.0), audio=audio, close=lambda: None))
+
+
+def fed_by(monkeypatch: pytest.MonkeyPatch, run: Callable[[], Awaitable[bool]]) -> None:
+    """All that is published from now on is fed by `run`."""
+    feed = SimpleNamespace(run=run, stop=lambda: None, set_muted=lambda **_: None)
+    monkeypatch.setattr(module, "feed_of", lambda *_args, **_options: feed)
+
+
 async def reconnect(publisher: Publisher) -> None:
     """The connection comes back, and what is missing then has been published again, or has not."""
     for connection in (ConnectionState.RECONNECTING, ConnectionState.CONNECTED):
@@ -129,32 +169,48 @@ async def reconnect(publisher: Publisher) -> None:
 async def test_of_two_that_are_published_at_once_under_one_name_the_second_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    feed = SimpleNamespace(run=asyncio.Event().wait, stop=lambda: None, set_muted=lambda **_: None)
-    monkeypatch.setattr(module, "feed_of", lambda *_args, **_options: feed)
+    fed_by(monkeypatch, asyncio.Event().wait)
     async with publishing(monkeypatch) as (publisher, local, first):
-        monkeypatch.setattr(module, "native_source", lambda _source, _plan: Native(local))
         local.takes_s = 0.02
         await publisher.unpublish(first.sdk.sid)
-        source = SimpleNamespace(video=VideoFormat(1280, 720, 30.0), audio=None, close=lambda: None)
         published, refused = await asyncio.gather(
-            *(publisher.publish(cast("Any", source)) for _ in range(2)), return_exceptions=True
+            *(publisher.publish(source()) for _ in range(2)), return_exceptions=True
         )
         assert isinstance(refused, InvalidSettings)
         assert not isinstance(published, BaseException)
         assert [each.name for each in publisher.publications] == ["camera"]
 
 
+async def test_metadata_that_do_not_fit_are_refused_before_anything_is_published(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with publishing(monkeypatch) as (publisher, local, _):
+        local.attributes = {"other": "x" * 40_000}
+        both = source(audio=AudioFormat())
+        with pytest.raises(InvalidSettings, match="65536 are allowed"):
+            await publisher.publish(both, PublishOptions(name="stage", metadata={"notes": "x" * 20_000}))
+        assert local.done == ["+TR_0"]
+        assert [each.name for each in publisher.publications] == [NAME]
+
+
+async def test_metadata_of_all_tracks_of_a_source_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed_by(monkeypatch, asyncio.Event().wait)
+    async with publishing(monkeypatch) as (publisher, local, _):
+        await publisher.publish(source(audio=AudioFormat()), PublishOptions(name="stage", metadata={"seat": 2}))
+        for name in ("stage", "stage-audio"):
+            assert decode_track_metadata(local.attributes, name) == {"seat": 2}
+
+
 async def test_a_file_that_cannot_be_decoded_on_fails_with_its_reason(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    async with publishing(monkeypatch) as (publisher, local, first):
+    async with publishing(monkeypatch) as (publisher, _, first):
         await publisher.unpublish(first.sdk.sid)
         whole = write_pattern(tmp_path / "whole.mp4", seconds=4.0, audio=AudioFormat())
         source = FileSource(damaged_from(remuxed(whole, tmp_path / "clip.m4a", "audio"), 0.3))
         pacer = Pacer(start=asyncio.get_running_loop().time() - 100)  # all of it is due
         pump = Pump(name="microphone", read=source.read_audio, send=AsyncMock(), pacer=pacer)
         monkeypatch.setattr(module, "feed_of", lambda *_args, **_options: PumpedFeed(pump))
-        monkeypatch.setattr(module, "native_source", lambda _source, _plan: Native(local))
         told: list[object] = []
         cast("Any", publisher._session).add_listener(told.append)
         await publisher.publish(source)
