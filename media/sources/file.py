@@ -1,5 +1,6 @@
 """Pictures and sound from a media file, decoded by FFmpeg (PyAV) as they are asked for."""
 
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -176,6 +177,9 @@ def undecodable_said(path: Path) -> Iterator[None]:
 def open_container(path: Path) -> InputContainer:
     """A media file, for reading. Raises SourceUnreadable."""
     try:
+        # A pipe or device would block here for as long as nobody writes.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SourceUnreadable(f"{path} cannot be read: it is no regular file; give a media file")
         # Absolute: FFmpeg takes what is before a colon for a protocol. And titles are in any encoding.
         return av.open(str(path.absolute()), mode="r", metadata_errors="replace")
     except FileNotFoundError as error:
@@ -184,6 +188,8 @@ def open_container(path: Path) -> InputContainer:
         raise SourceUnreadable(f"{path} cannot be read: {error.strerror}; give a media file") from error
     except OSError as error:
         raise SourceUnreadable(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise SourceUnreadable(f"{str(path)!r} cannot be a path: {error}; give the path of a media file") from error
 
 
 def video_index(container: InputContainer) -> int | None:

@@ -1,7 +1,10 @@
 """File sources, on files that FFmpeg wrote a moment before."""
 
+import os
+import socket
 import struct
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +149,55 @@ def test_folders_and_noise_are_no_media(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "noise.mp4"):
         with pytest.raises(SourceUnreadable, match="cannot be read"):
             open_source(str(path))
+
+
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(path.name)  # paths of sockets are short
+
+
+def a_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [a_pipe, a_socket, a_device, Path.mkdir])
+@pytest.mark.parametrize("pre_encoded", [False, True])
+def test_what_is_no_regular_file_is_refused_without_opening_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], *, pre_encoded: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "clip.mp4")
+    refused: list[SourceUnreadable] = []
+
+    def read() -> None:
+        try:
+            open_source(str(tmp_path / "clip.mp4"), pre_encoded=pre_encoded)
+        except SourceUnreadable as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=read, daemon=True)  # opening a pipe would never end
+    thread.start()
+    thread.join(2)
+    assert [str(error) for error in refused if "no regular file" in str(error)]
+
+
+def test_what_cannot_be_a_path_is_refused() -> None:
+    for spec in ("clip\0.mp4", "\ud800.mp4"):
+        with pytest.raises(SourceUnreadable, match="cannot be a path"):
+            open_source(spec)
+
+
+def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
+    path = write_encoded(tmp_path / "clip.mp4", seconds=0.5).rename(tmp_path / "pattern")
+    source = open_source(path)
+    assert source.audio is None, "the file, and not the pattern"
+    source.close()
+    with pytest.raises(SourceUnreadable, match="does not exist"):
+        open_source(Path("pattern"))
 
 
 def test_file_without_sound_or_picture(tmp_path: Path) -> None:
