@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -37,22 +38,27 @@ class Tasks:
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
-    def start(self, coroutine: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
-        """Run `coroutine` as a kept task named `<owner>.<name>`; after `aclose` this is an error."""
+    def start(
+        self, coroutine: Coroutine[Any, Any, T], *, name: str, expected: type[Exception] | tuple[()] = ()
+    ) -> asyncio.Task[T]:
+        """Run `coroutine` as a kept task named `<owner>.<name>`; after `aclose` this is an error.
+
+        An error that is `expected` is not logged: whoever awaits the task is told of it.
+        """
         if self._closed:
             coroutine.close()
             raise RuntimeError(f"{self._owner} is closed; {name} cannot start")
         task = asyncio.create_task(coroutine, name=f"{self._owner}.{name}")
         self._running.add(task)
-        task.add_done_callback(self._finished)
+        task.add_done_callback(partial(self._finished, expected=expected))
         return task
 
-    def _finished(self, task: asyncio.Task[Any]) -> None:
+    def _finished(self, task: asyncio.Task[Any], *, expected: type[Exception] | tuple[()]) -> None:
         self._running.discard(task)
         if task.cancelled():
             return
         error = task.exception()
-        if error is not None:
+        if error is not None and not isinstance(error, expected):
             log.error("task_failed", task=task.get_name(), exc_info=error)
 
     async def aclose(self) -> None:

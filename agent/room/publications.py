@@ -105,3 +105,5 @@ class Played:
     publications: list[Publication] = field(default_factory=list)
     pending: set[str] = field(default_factory=set)
     """Names of those that are being published."""
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once all of it is published, or none."""

@@ -39,6 +39,9 @@ OVERLAP_S = 1.0  # from the first packets of the new track until its first key f
 OVERLAP_LIMIT_S = 5.0
 SENDS_EVERY_S = 0.1
 UNPUBLISH_TIMEOUT_S = 0.8  # one round trip; while the connection is down it would wait for its return
+SETTLE_TIMEOUT_S = 0.8  # what is being published as the room is left is withdrawn by who publishes it
+
+LEAVING = "the room is being left; join again to publish"
 
 
 class Publisher:
@@ -75,8 +78,8 @@ class Publisher:
     async def publish(self, source: Source, options: PublishOptions | None = None) -> tuple[PublicationState, ...]:
         """Publish the picture and sound of `source` and play it; the publisher closes it at the end.
 
-        Raises PermissionDenied, InvalidSettings (a name taken, nothing to publish) or PublishFailed;
-        the source is closed then too.
+        Raises PermissionDenied, InvalidSettings (a name taken, nothing to publish), PublishFailed (also where the
+        room is left meanwhile) or ConnectionLost; the source is closed then too, and none of it is in the room.
         """
         played, options = Played(source), options or PublishOptions()
         try:
@@ -88,15 +91,17 @@ class Publisher:
                 await self._publish_one(played, plan)
             if said:
                 await self._session.set_attributes(said)
+            self._require_room()
         except BaseException:
             await self._withdraw(played, PublicationStatus.FAILED, "publishing failed")
             raise
+        finally:
+            played.settled.set()
         self._start(played)
         return tuple(publication.state for publication in played.publications)
 
     def _plan(self, source: Source, options: PublishOptions) -> list[TrackPlan]:
-        if self._closed:
-            raise PublishFailed("the room is being left; join again to publish")
+        self._require_room()
         video = source.video if options.video else None
         audio = source.audio if options.audio else None
         plans = []
@@ -113,6 +118,12 @@ class Publisher:
             if plan.name in taken:
                 raise InvalidSettings(f"a track named {plan.name!r} is published already; give another name")
         return plans
+
+    def _require_room(self) -> None:
+        """Raises PublishFailed while the room is being left, ConnectionLost once it is gone."""
+        if self._closed:
+            raise PublishFailed(LEAVING)
+        self._session.sdk_room  # noqa: B018 - raises
 
     def _said_of(self, plans: list[TrackPlan], options: PublishOptions) -> dict[str, str]:
         """The attributes that tell the metadata of these tracks. Raises InvalidSettings or PermissionDenied."""
@@ -140,15 +151,21 @@ class Publisher:
 
         Raises PermissionDenied or PublishFailed.
         """
+        self._require_room()
         self._session.permissions.require_publish(plan.source)
         track = sdk_track(native, plan)
         if muted:
             track.mute()
-        publishing = self._tasks.start(self._publish_track(track, plan), name=f"publish.{plan.name}")
+        publishing = self._tasks.start(
+            self._publish_track(track, plan), name=f"publish.{plan.name}", expected=PublishFailed
+        )
         try:
             return track, await asyncio.shield(publishing)
         except asyncio.CancelledError:
-            self._tasks.start(self._withdraw_late(publishing), name=f"withdraw.{plan.name}")
+            if publishing.cancelled():
+                raise PublishFailed(LEAVING) from None
+            if not self._closed:
+                self._tasks.start(self._withdraw_late(publishing, plan.name), name=f"withdraw.{plan.name}")
             raise
 
     async def _publish_track(self, track: LocalTrack, plan: TrackPlan) -> rtc.LocalTrackPublication:
@@ -158,10 +175,14 @@ class Publisher:
         except PublishTrackError as error:
             raise PublishFailed(f"the server did not take track {plan.name!r}: {error.message}") from error
 
-    async def _withdraw_late(self, publishing: asyncio.Task[rtc.LocalTrackPublication]) -> None:
+    async def _withdraw_late(self, publishing: asyncio.Task[rtc.LocalTrackPublication], name: str) -> None:
         """A publication whose caller was cancelled must not stay in the room without media."""
-        publication = await publishing
-        await self._session.sdk_room.local_participant.unpublish_track(publication.sid)
+        try:
+            publication = await publishing
+        except RoomhandError as error:
+            log.info("publication_refused", track=name, error=str(error))
+        else:
+            await self._withdraw_sid(publication.sid, name)
 
     def _start(self, played: Played) -> None:
         start = asyncio.get_running_loop().time() + START_DELAY_S
@@ -180,6 +201,9 @@ class Publisher:
         except SourceUnreadable as error:
             status, reason = PublicationStatus.FAILED, str(error)
             log.warning("source_failed", track=publication.plan.name, error=str(error))
+        except Exception as error:  # a track without media must not stay in the room, whatever ended them
+            status, reason = PublicationStatus.FAILED, f"its media could not be sent on: {error!r}"
+            log.exception("feed_failed", track=publication.plan.name)
         publication.pumping = None
         await self._unpublish(played, publication, status, reason)
 
@@ -386,9 +410,18 @@ class Publisher:
         self._closed = True
         for publication in self._all():
             publication.stop()
-        playing = tuple(self._playing)
-        await asyncio.gather(*(self._withdraw(each, PublicationStatus.UNPUBLISHED, "leaving") for each in playing))
-        await self._tasks.aclose()
+        try:
+            await asyncio.gather(*(self._leave(each) for each in tuple(self._playing)))
+        finally:
+            await self._tasks.aclose()
+
+    async def _leave(self, played: Played) -> None:
+        try:
+            async with asyncio.timeout(SETTLE_TIMEOUT_S):
+                await played.settled.wait()
+        except TimeoutError:
+            log.info("publishing_cut_off", tracks=sorted(played.pending))
+        await self._withdraw(played, PublicationStatus.UNPUBLISHED, "leaving")
 
 
 def _plan_video(source: Source, video: VideoFormat, options: PublishOptions) -> TrackPlan:

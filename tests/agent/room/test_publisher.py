@@ -13,8 +13,9 @@ from unittest.mock import AsyncMock
 import pytest
 from livekit.rtc._proto.stats_pb2 import OutboundRtpStreamStats, RtcStats, SentRtpStreamStats
 from livekit.rtc.participant import PublishTrackError
+from structlog.testing import capture_logs
 
-from agent.errors import InvalidSettings, PermissionDenied, PublishFailed, TrackNotFound
+from agent.errors import ConnectionLost, InvalidSettings, PermissionDenied, PublishFailed, TrackNotFound
 from agent.room import publisher as module
 from agent.room.events import ConnectionStateChanged, LocalTrackPublished, LocalTrackUnpublished
 from agent.room.metadata import decode_track_metadata
@@ -43,6 +44,7 @@ class Local:
     done: list[str] = field(default_factory=list)
     takes_s: float = 0.0
     refuses: bool = False
+    gone: bool = False
     subscribed: asyncio.Event = field(default_factory=asyncio.Event)
     published: int = 0
     packets_sent: int = 1
@@ -84,9 +86,14 @@ class Session:
 
     def __init__(self, local: Local) -> None:
         self.local = local
-        self.sdk_room = SimpleNamespace(local_participant=local)
         self.permissions = Permissions(can_update_metadata=True)
         self.listeners: list[Callable[[object], None]] = []
+
+    @property
+    def sdk_room(self) -> Any:
+        if self.local.gone:
+            raise ConnectionLost("not in the room")
+        return SimpleNamespace(local_participant=self.local)
 
     def before_leaving(self, _name: str, _step: object) -> None:
         """It is not left."""
@@ -111,10 +118,8 @@ class Native:
         self._local = local
 
     async def aclose(self) -> None:
-        tracks = self._local.track_publications.values()
-        assert not any(track.native is self for track in tracks), (
-            "closed under a track that is in the room aborts the process"
-        )
+        fed = [track.native for track in self._local.track_publications.values()]
+        assert self._local.gone or self not in fed, "closed under a track that is in the room aborts the process"
         self._local.done.append("closed")
 
 
@@ -136,7 +141,9 @@ async def publishing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Pub
         cast("Any", native),
         cast("Any", local.add("TR_0", native)),
     )
-    publisher._playing.append(Played(cast("Any", SimpleNamespace(close=lambda: None)), [publication]))
+    played = Played(source(), [publication])
+    played.settled.set()
+    publisher._playing.append(played)
     yield publisher, local, publication
     await publisher.aclose()
     assert local.track_publications == {}
@@ -153,10 +160,19 @@ def source(*, audio: AudioFormat | None = None) -> Source:
     return cast("Source", SimpleNamespace(video=VideoFormat(1280, 720, 30.0), audio=audio, close=lambda: None))
 
 
-def fed_by(monkeypatch: pytest.MonkeyPatch, run: Callable[[], Awaitable[bool]]) -> None:
-    """All that is published from now on is fed by `run`."""
-    feed = SimpleNamespace(run=run, stop=lambda: None, set_muted=lambda **_: None)
-    monkeypatch.setattr(module, "feed_of", lambda *_args, **_options: feed)
+def fed_by(monkeypatch: pytest.MonkeyPatch, run: Callable[[], Awaitable[bool]] | None = None) -> None:
+    """All that is published from now on is fed by `run`, or with nothing until it is stopped."""
+
+    def feed_of(*_args: object, **_options: object) -> object:
+        stopped = asyncio.Event()
+
+        async def until_stopped() -> bool:
+            await stopped.wait()
+            return False
+
+        return SimpleNamespace(run=run or until_stopped, stop=stopped.set, set_muted=lambda **_: None)
+
+    monkeypatch.setattr(module, "feed_of", feed_of)
 
 
 async def reconnect(publisher: Publisher) -> None:
@@ -169,7 +185,7 @@ async def reconnect(publisher: Publisher) -> None:
 async def test_of_two_that_are_published_at_once_under_one_name_the_second_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fed_by(monkeypatch, asyncio.Event().wait)
+    fed_by(monkeypatch)
     async with publishing(monkeypatch) as (publisher, local, first):
         local.takes_s = 0.02
         await publisher.unpublish(first.sdk.sid)
@@ -194,11 +210,95 @@ async def test_metadata_that_do_not_fit_are_refused_before_anything_is_published
 
 
 async def test_metadata_of_all_tracks_of_a_source_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    fed_by(monkeypatch, asyncio.Event().wait)
+    fed_by(monkeypatch)
     async with publishing(monkeypatch) as (publisher, local, _):
         await publisher.publish(source(audio=AudioFormat()), PublishOptions(name="stage", metadata={"seat": 2}))
         for name in ("stage", "stage-audio"):
             assert decode_track_metadata(local.attributes, name) == {"seat": 2}
+
+
+async def test_whatever_ends_the_feeding_of_a_track_it_does_not_stay_in_the_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken() -> bool:
+        raise ValueError("data length must be a multiple of 2")
+
+    fed_by(monkeypatch, broken)
+    async with publishing(monkeypatch) as (publisher, local, _):
+        told: list[object] = []
+        cast("Any", publisher._session).add_listener(told.append)
+        with capture_logs() as lines:
+            await publisher.publish(source(), PublishOptions(name="stage"))
+            await asyncio.sleep(0.05)
+        assert list(local.track_publications) == ["TR_0"]
+        assert [each.name for each in publisher.publications] == [NAME]
+        (gone,) = (event for event in told if isinstance(event, LocalTrackUnpublished))
+        assert "data length must be a multiple of 2" in gone.reason
+        (line,) = (line for line in lines if line["event"] == "feed_failed")
+        assert (line["track"], line["exc_info"]) == ("stage", True)
+        assert [line["status"] for line in lines if line["event"] == "unpublished"] == [PublicationStatus.FAILED]
+
+
+async def test_what_is_being_published_as_the_room_is_left_is_refused_and_withdrawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fed_by(monkeypatch)
+    for first_is_there in (False, True):
+        async with publishing(monkeypatch) as (publisher, local, _):
+            local.takes_s = 0.02
+            anew = asyncio.create_task(publisher.publish(source(audio=AudioFormat()), PublishOptions(name="stage")))
+            published: asyncio.Queue[object] = asyncio.Queue()
+            cast("Session", publisher._session).add_listener(published.put_nowait)
+            await (published.get() if first_is_there else asyncio.sleep(0))
+            await publisher.aclose()
+            with pytest.raises(PublishFailed, match="being left"):
+                await anew
+            assert (publisher.publications, local.track_publications) == ((), {})
+        with pytest.raises(PublishFailed, match="being left"):
+            await publisher.publish(source())
+
+
+async def test_what_the_server_does_not_answer_does_not_hold_up_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SETTLE_TIMEOUT_S", 0.05)
+    async with publishing(monkeypatch) as (publisher, local, first):
+        await publisher.unpublish(first.sdk.sid)
+        local.takes_s = 10.0
+        anew = asyncio.create_task(publisher.publish(source()))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(1):
+            await publisher.aclose()
+            with pytest.raises(PublishFailed, match="being left"):
+                await anew
+
+
+async def test_what_is_published_as_the_room_is_gone_is_not_half_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed_by(monkeypatch)
+    async with publishing(monkeypatch) as (publisher, local, _):
+        local.takes_s = 0.02
+        anew = asyncio.create_task(publisher.publish(source(), PublishOptions(name="stage")))
+        await asyncio.sleep(0.01)
+        local.gone = True
+        with pytest.raises(ConnectionLost):
+            await anew
+        assert [each.name for each in publisher.publications] == [NAME]
+        local.gone = False
+        local.track_publications.pop("TR_1")
+
+
+async def test_a_publication_that_is_refused_is_told_to_its_caller_and_to_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with publishing(monkeypatch) as (publisher, local, _):
+        local.refuses = True
+        local.takes_s = 0.01
+        with capture_logs() as lines:
+            with pytest.raises(PublishFailed):
+                await publisher.publish(source(), PublishOptions(name="stage"))
+            cancelled = asyncio.create_task(publisher.publish(source(), PublishOptions(name="stage")))
+            await asyncio.sleep(0.005)
+            cancelled.cancel()
+            await asyncio.sleep(0.05)
+        assert [line["event"] for line in lines] == ["publication_refused"]
 
 
 async def test_a_file_that_cannot_be_decoded_on_fails_with_its_reason(
