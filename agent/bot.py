@@ -1,6 +1,7 @@
 """One room's composition root: a participant and, when asked, a recorder, wired together. No decisions here."""
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -173,7 +174,9 @@ class RoomAgent:
 
     # Publishing
 
-    async def publish(self, spec: str, options: PublishOptions | None = None) -> tuple[PublicationState, ...]:
+    async def publish(
+        self, spec: str | os.PathLike[str], options: PublishOptions | None = None
+    ) -> tuple[PublicationState, ...]:
         """Publish "pattern", "sync" or a media file: one publication each for video and audio."""
         source = await asyncio.to_thread(
             open_source, spec, loop=self._request.loop, pre_encoded=bool(options and options.pre_encoded)
