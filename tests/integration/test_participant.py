@@ -224,7 +224,7 @@ async def test_data_reaches_those_it_is_for(livekit_server: Credentials) -> None
         pushing.cancel()
         assert (frame.name, frame.payload, frame.user_timestamp) == ("telemetry", b"\x01" * 5000, 7)
         assert {each.name for each in viewer.of(DataTrackFrame)} == {"telemetry"}
-        with pytest.raises(InvalidSettings, match="64000 are allowed"):
+        with pytest.raises(InvalidSettings, match="63600 are allowed"):
             await sender.data.publish_data(bytes(64_001))
 
 
