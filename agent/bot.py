@@ -254,6 +254,7 @@ class RoomAgent:
     ) -> RecordingStatus:
         """Record the room from now on; a recording of that id is gone on with. RecordingConflict while one runs.
 
+        ConnectionLost before `start` and after the room's end.
         `policy` and `plan` hold for the recordings that follow too (None: as before). `paused`: without media yet.
         """
         return await self._recordings.start(recording_id, policy=policy, plan=plan, paused=paused)

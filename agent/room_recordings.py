@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.config import Settings
-from agent.errors import RecordingConflict, TrackNotFound
+from agent.errors import ConnectionLost, RecordingConflict, TrackNotFound
 from agent.export_queue import QueueSink
 from agent.request import RoomRequest
 from agent.room.counters import RoomCounters
@@ -127,6 +127,8 @@ class RoomRecordings:
         async with self._lock:
             if self._closed:
                 raise RecordingConflict(LEAVING)
+            if self._session.connection not in {ConnectionState.CONNECTED, ConnectionState.RECONNECTING}:
+                raise ConnectionLost("not in the room, so there is nothing to record; join it first, or join again")
             if self._recorder is not None:
                 running = self._recorder.status().recording_id
                 raise RecordingConflict(f"the room is being recorded already, as {running}; stop that recording first")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent import Credentials, RoomAgent, RoomRequest, load_settings
-from agent.errors import InvalidSettings
+from agent.errors import ConnectionLost, InvalidSettings
 from agent.room_recordings import RoomRecordings
 from agent.tokens import ParticipantTokenRequest, check_join_token, mint_participant_token
 from media.tap.tap import TapOptions
@@ -116,3 +116,11 @@ async def test_async_listeners_are_refused_and_plain_ones_stop_but_once(tmp_path
     stop()
     agent._tell("news")
     assert told == ["news"]
+
+
+async def test_a_recording_before_the_room_is_joined_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    agent = agent_in(tmp_path)
+    with pytest.raises(ConnectionLost, match="join it first"):
+        await agent.start_recording()
+    assert await asyncio.to_thread(lambda: list(tmp_path.iterdir())) == []
+    assert agent.state().recording is None
