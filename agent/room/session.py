@@ -1,14 +1,16 @@
 """One participant's stay in a room: joining, what the room tells, leaving in order."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
 from livekit import rtc
 
-from agent.errors import ConnectionLost, TrackNotFound
+from agent.errors import ConnectionLost, InvalidSettings, TrackNotFound
 from agent.listeners import listen, tell_all
 from agent.room import convert, wiring
 from agent.room.encryption import RoomEncryption
@@ -18,14 +20,15 @@ from agent.room.metadata import (
     JsonValue,
     check_attributes,
     check_metadata,
-    check_name,
     encode_track_metadata,
     track_attribute,
 )
+from agent.room.own_changes import changed
 from agent.room.permissions import Permissions
 from agent.room.probe import check_admission
 from agent.room.state import ConnectionState, ParticipantState, TrackState
 from agent.room.uninterrupted import finish, uninterrupted
+from agent.room.wire_text import check_texts, wire_bytes
 from agent.tasks import Tasks
 from media.clock import SteadyClock
 
@@ -40,6 +43,7 @@ DISCONNECT_TIMEOUT_S = 2.0
 # The native layer's tasks end shortly after a disconnect. A process that exits sooner, within a moment of
 # having subscribed, was aborted in 11 of 120 runs without this wait and in none of 120 with one.
 NATIVE_SETTLE_S = 0.2
+MAX_NAME_BYTES = 256  # livekit-server's, once we are in the room
 # The SDK says "disconnected" right after its state changes; where it does not, we do.
 DISCONNECTED_GRACE_S = 1.0
 
@@ -80,6 +84,7 @@ class RoomSession:
         self._room: rtc.Room | None = None
         self._incoming: IncomingData | None = None
         self._state = ConnectionState.DISCONNECTED
+        self._changes = asyncio.Lock()  # of ours: each is told from what was before
         self._ended: asyncio.Future[Disconnected] | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -238,23 +243,44 @@ class RoomSession:
         return await asyncio.shield(self._ended)
 
     async def set_metadata(self, metadata: str) -> None:
-        """Change our metadata; InvalidSettings if too long, PermissionDenied."""
+        """Change our metadata; the server has it when this returns.
+
+        Raises InvalidSettings (too long, or empty where it was not), PermissionDenied or ConnectionLost.
+        """
+        wire_bytes("the metadata", metadata)
         check_metadata(metadata)
-        self.permissions.require_update_metadata()
-        await self.sdk_room.local_participant.set_metadata(metadata)
+        local = self._changeable()
+        _check_not_emptied("metadata", local.metadata, metadata)
+        await self._change(partial(local.set_metadata, metadata), lambda: local.metadata == metadata)
 
     async def set_name(self, name: str) -> None:
-        """Change our display name; InvalidSettings if too long, PermissionDenied."""
-        check_name("participant name", name)
-        self.permissions.require_update_metadata()
-        await self.sdk_room.local_participant.set_name(name)
+        """Change our display name; as `set_metadata`."""
+        if (size := len(wire_bytes("the name", name))) > MAX_NAME_BYTES:
+            raise InvalidSettings(f"the name has {size} bytes; {MAX_NAME_BYTES} are allowed, give a shorter one")
+        local = self._changeable()
+        _check_not_emptied("name", local.name, name)
+        await self._change(partial(local.set_name, name), lambda: local.name == name)
 
-    async def set_attributes(self, changes: dict[str, str]) -> None:
-        """Change some of our attributes (an empty value removes one); InvalidSettings, PermissionDenied."""
-        local = self.sdk_room.local_participant
-        check_attributes(local.attributes, changes)
+    async def set_attributes(self, changes: Mapping[str, str]) -> None:
+        """Change some of our attributes (an empty value removes one); as `set_metadata`."""
+        wanted = dict(changes)
+        check_texts(wanted)
+        local = self._changeable()
+        check_attributes(local.attributes, wanted)
+        await self._change(
+            partial(local.set_attributes, wanted),
+            lambda: all(local.attributes.get(key, "") == value for key, value in wanted.items()),
+        )
+
+    def _changeable(self) -> rtc.LocalParticipant:
         self.permissions.require_update_metadata()
-        await local.set_attributes(changes)
+        return self.sdk_room.local_participant
+
+    async def _change(self, change: Callable[[], Coroutine[Any, Any, None]], holds: Callable[[], bool]) -> None:
+        async with self._changes:
+            if self._state is not ConnectionState.CONNECTED:
+                raise ConnectionLost("the connection is being restored; try again once it is")
+            await changed(self._tasks, change, holds)
 
     async def set_track_metadata(self, track_name: str, values: dict[str, JsonValue] | None) -> None:
         """Say something of our track of that name, or with None no longer; see agent.room.metadata."""
@@ -281,6 +307,12 @@ class RoomSession:
         self._state = ConnectionState.DISCONNECTED
         await self._tasks.aclose()
         self._room = None
+
+
+def _check_not_emptied(what: str, now: str, wanted: str) -> None:
+    """livekit-server takes an empty one for no change at all."""
+    if now and not wanted:
+        raise InvalidSettings(f"a server cannot be told to empty our {what}; give another {what}")
 
 
 async def _within(limit_s: float, step: Step, name: str) -> None:
