@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -22,6 +22,7 @@ from agent.request import RoomRequest
 from agent.room.counters import RoomCounters
 from agent.room.cpu_waiting import CpuWaiting
 from agent.room.data import DataPublisher
+from agent.room.data_limits import strings
 from agent.room.encryption import RoomEncryption, RoomKeys
 from agent.room.events import ConnectionStateChanged, LayerChanged, LocalTrackPublished
 from agent.room.layers import LayerAdapter
@@ -80,7 +81,11 @@ class RoomAgent:
         self._listeners: list[Listener] = []
         key = settings.e2ee_key.get_secret_value() if request.e2ee_key is None else request.e2ee_key
         self._encryption = RoomEncryption(RoomKeys.parse(key, request.e2ee_participant_keys))
-        options = SessionOptions(data_tracks=request.data_tracks, encryption=self._encryption)
+        options = SessionOptions(
+            text_topics=tuple(strings("text_topics", request.text_topics)),
+            data_tracks=tuple(strings("data_tracks", request.data_tracks)),
+            encryption=self._encryption,
+        )
         self._session = RoomSession(
             credentials.url, participant_token(credentials, request), options, clock=self._clock
         )
@@ -217,6 +222,27 @@ class RoomAgent:
     def push_data(self, name: str, payload: bytes, *, user_timestamp: int | None = None) -> bool:
         """Send a frame on an open data track; False where it was dropped."""
         return self._data.push(name, payload, user_timestamp=user_timestamp)
+
+    async def unpublish_data_track(self, name: str) -> None:
+        """Close a data track. TrackNotFound."""
+        await self._data.unpublish_data_track(name)
+
+    # What others see of us
+
+    async def set_metadata(self, metadata: str) -> None:
+        """Change our metadata, of at most 512 KiB; the server has them when this returns.
+
+        Raises InvalidSettings, PermissionDenied (no canUpdateOwnMetadata) or ConnectionLost. They cannot be emptied.
+        """
+        await self._session.set_metadata(metadata)
+
+    async def set_name(self, name: str) -> None:
+        """Change our display name, of at most 256 bytes; as `set_metadata`."""
+        await self._session.set_name(name)
+
+    async def set_attributes(self, changes: Mapping[str, str]) -> None:
+        """Change some of our attributes, of at most 64 KiB together; an empty value removes one. As `set_metadata`."""
+        await self._session.set_attributes(changes)
 
     # Subscribing
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent.room.data_limits import TEXT_TOPICS
 from agent.room.publish_options import PublishOptions
 from agent.room.recording_plan import RecordingPlan
 from agent.room.subscription import SubscribeAction, SubscriptionPolicy
@@ -23,7 +24,8 @@ class RoomRequest:
     `recording_plan` says when recordings end, in which layers they are, and with `record`, when they begin.
     `recording_stopped`: a recording of what is there at first was ended already; only a change begins another.
     `mux` has each participant's audio and video in one file of the recording as well.
-    `recordings_dir` None is the setting's. `data_tracks` are glob patterns of data tracks to read.
+    `recordings_dir` None is the setting's. `data_tracks` are glob patterns of data tracks to read, `text_topics` the
+    topics of text streams that are read (LiveKit's chat and transcriptions, in place of which these are).
     `e2ee_key` is the room's key for end-to-end encryption (None: the setting's), `e2ee_participant_keys` are those of
     single participants, by identity: a passphrase, or "base64:" and a raw key.
     """
@@ -47,5 +49,6 @@ class RoomRequest:
     recording_plan: RecordingPlan = field(default_factory=RecordingPlan)
     mux: bool = False
     data_tracks: tuple[str, ...] = ("*",)
+    text_topics: tuple[str, ...] = TEXT_TOPICS
     e2ee_key: str | None = field(default=None, repr=False)
     e2ee_participant_keys: dict[str, str] = field(default_factory=dict, repr=False)

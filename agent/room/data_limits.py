@@ -10,6 +10,7 @@ from agent.room.wire_text import wire_bytes
 # identity, up to 256: what is left is the same for everybody.
 MAX_PACKET_BYTES = 63_600
 DESTINATION_BYTES = 4  # around each destination identity
+TEXT_TOPICS = ("lk.chat", "lk.transcription")  # LiveKit's own, for chat and live transcriptions
 MAX_TEXT_CHARACTERS = 1_000_000  # a text stream may be endless; nobody chats more than this at once
 
 
@@ -20,18 +21,20 @@ def payload_bytes(payload: object) -> bytes:
     return bytes(payload)
 
 
-def destinations(identities: Iterable[str]) -> list[str]:
-    """Whom to send to; none is everybody. Raises InvalidSettings.
-
-    One string is refused: it would be read as a list of identities of one letter.
-    """
-    if isinstance(identities, str | bytes) or not isinstance(identities, Iterable):
-        raise InvalidSettings(f"destination_identities is {type(identities).__name__}; give a list, like ['ada']")
-    found = list(identities)
-    for identity in found:
-        if not wire_bytes("a destination identity", identity):
-            raise InvalidSettings("a destination identity is empty; leave it out, or give no list to reach everybody")
+def strings(what: str, values: Iterable[str]) -> list[str]:
+    """The strings of a list. Raises InvalidSettings, also for one string: it would be read as a list of its letters."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise InvalidSettings(f"{what} is {type(values).__name__}; give a list, like ['ada']")
+    found = list(values)
+    for value in found:
+        if not wire_bytes(f"one of {what}", value):
+            raise InvalidSettings(f"one of {what} is empty; leave it out")
     return found
+
+
+def destinations(identities: Iterable[str]) -> list[str]:
+    """Whom to send to; none is everybody. Raises InvalidSettings."""
+    return strings("destination_identities", identities)
 
 
 def check_packet(size: int, topic: str, identities: list[str]) -> None:

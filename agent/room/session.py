@@ -13,6 +13,7 @@ from livekit import rtc
 from agent.errors import ConnectionLost, InvalidSettings, TrackNotFound
 from agent.listeners import listen, tell_all
 from agent.room import convert, wiring
+from agent.room.data_limits import TEXT_TOPICS
 from agent.room.encryption import RoomEncryption
 from agent.room.events import ConnectionStateChanged, Disconnected, ParticipantConnected, RoomEvent
 from agent.room.incoming import IncomingData
@@ -58,7 +59,7 @@ class SessionOptions:
     """
 
     dynacast: bool = True
-    text_topics: tuple[str, ...] = ("lk.chat", "lk.transcription")
+    text_topics: tuple[str, ...] = TEXT_TOPICS
     data_tracks: tuple[str, ...] = ()
     encryption: RoomEncryption | None = None
 

@@ -66,6 +66,10 @@ ROOM_AGENT = [
     "async send_text(self, text: str, topic: str='lk.chat', destination_identities: Sequence[str]=()) -> str",
     "async publish_data_track(self, name: str) -> str",
     "push_data(self, name: str, payload: bytes, *, user_timestamp: int | None=None) -> bool",
+    "async unpublish_data_track(self, name: str) -> None",
+    "async set_metadata(self, metadata: str) -> None",
+    "async set_name(self, name: str) -> None",
+    "async set_attributes(self, changes: Mapping[str, str]) -> None",
     "async set_policy(self, policy: SubscriptionPolicy) -> None",
     "async set_subscribed(self, track_sid: str, subscribed: bool | None) -> None",
     "async set_layer(self, track_sid: str, quality: str | None, target: str='subscription') -> None",
@@ -102,6 +106,7 @@ ROOM_REQUEST = {
     "recording_plan": "RecordingPlan",
     "mux": "bool",
     "data_tracks": "tuple[str, ...]",
+    "text_topics": "tuple[str, ...]",
     "e2ee_key": "str | None",
     "e2ee_participant_keys": "dict[str, str]",
 }

@@ -124,3 +124,16 @@ async def test_a_recording_before_the_room_is_joined_is_refused_and_leaves_nothi
         await agent.start_recording()
     assert await asyncio.to_thread(lambda: list(tmp_path.iterdir())) == []
     assert agent.state().recording is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (RoomRequest("room", text_topics="notes"), "text_topics is str; give a list"),  # type: ignore[arg-type]
+        (RoomRequest("room", text_topics=("",)), "one of text_topics is empty"),
+        (RoomRequest("room", data_tracks="tele*"), "data_tracks is str; give a list"),  # type: ignore[arg-type]
+    ],
+)
+async def test_topics_and_patterns_are_lists(tmp_path: Path, asked: RoomRequest, said: str) -> None:
+    with pytest.raises(InvalidSettings, match=said):
+        agent_in(tmp_path, asked)

@@ -1,4 +1,4 @@
-"""The README's examples, run as they stand."""
+"""The examples of README and docs, run as they stand."""
 
 import asyncio
 import os
@@ -18,11 +18,10 @@ from tests.integration.serving import serving
 pytestmark = pytest.mark.server
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, document: str = "README.md") -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
 
 
 def environment(server: Credentials, folder: Path) -> dict[str, str]:
@@ -37,18 +36,22 @@ def environment(server: Credentials, folder: Path) -> dict[str, str]:
     }
 
 
-async def test_the_python_example_records_and_exports(livekit_server: Credentials, tmp_path: Path) -> None:
-    (example,) = blocks("python")
-    run = await asyncio.to_thread(
+async def run_python(example: str, server: Credentials, folder: Path) -> subprocess.CompletedProcess[str]:
+    return await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-c", example],
-        env=environment(livekit_server, tmp_path),
-        cwd=tmp_path,
+        env=environment(server, folder),
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+async def test_the_python_example_records_and_exports(livekit_server: Credentials, tmp_path: Path) -> None:
+    (example,) = blocks("python")
+    run = await run_python(example, livekit_server, tmp_path)
     assert run.returncode == 0, run.stderr[-2000:]
     path, export_id = run.stdout.split()[-2:]
     view = read_recording(Path(path))
@@ -59,6 +62,13 @@ async def test_the_python_example_records_and_exports(livekit_server: Credential
     # Alone in the room, the agent has nobody to record: the export says so and produces nothing.
     assert status.state in {ExportState.COMPLETE, ExportState.FAILED}
     assert bool(view.tracks) == (status.state is ExportState.COMPLETE)
+
+
+async def test_the_example_of_an_automation_listens_and_answers(livekit_server: Credentials, tmp_path: Path) -> None:
+    (example,) = blocks("python", "docs/automation.md")
+    run = await run_python(example, livekit_server, tmp_path)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stdout == "two soups, please\nkitchen: busy\n"
 
 
 async def test_the_shell_example_starts_a_recorded_room(livekit_server: Credentials, tmp_path: Path) -> None:

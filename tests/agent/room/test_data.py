@@ -57,8 +57,8 @@ def refused(said: str) -> Any:
     [
         ("alice", "destination_identities is str; give a list"),
         (None, "destination_identities is NoneType; give a list"),
-        (["alice", ""], "a destination identity is empty"),
-        ([7], "a destination identity is int; give a string"),
+        (["alice", ""], "one of destination_identities is empty"),
+        ([7], "one of destination_identities is int; give a string"),
     ],
 )
 async def test_destinations_are_a_list_of_identities(
