@@ -56,9 +56,17 @@ class Publication:
             self.sdk.sid, plan.name, plan.kind, plan.source, self.status, self.muted, reason=self.reason
         )
 
-    def leave(self, status: PublicationStatus, reason: str) -> None:
-        """It is in the room no longer."""
+    def leave(self, status: PublicationStatus, reason: str) -> bool:
+        """It is in the room no longer; whether it was until now."""
+        before = self.status
         self.status, self.reason = status, reason
+        return before is PublicationStatus.PUBLISHED
+
+    def begin(self, track: LocalTrack, sdk: rtc.LocalTrackPublication, plan: TrackPlan, *, muted: bool) -> None:
+        """It is `track` from now on, which is `muted` as it was when that began to be published."""
+        if self.muted != muted:  # meanwhile
+            (track.mute if self.muted else track.unmute)()
+        self.track, self.sdk, self.plan = track, sdk, plan
 
     def published_anew(self) -> None:
         """It is in the room, under another SID."""

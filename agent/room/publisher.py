@@ -5,12 +5,9 @@ from collections import Counter
 from functools import partial
 
 import structlog
-from livekit import rtc
-from livekit.rtc.participant import PublishTrackError, UnpublishTrackError
 
 from agent.errors import InvalidSettings, PermissionDenied, PublishFailed, RoomhandError, TrackNotFound
-from agent.room import convert
-from agent.room.convert_stats import encoded, packets_sent, track_stats
+from agent.room.convert_stats import encoded, track_stats
 from agent.room.counters import RoomCounters
 from agent.room.events import (
     ConnectionStateChanged,
@@ -18,10 +15,14 @@ from agent.room.events import (
     LocalTrackMuted,
     LocalTrackPublished,
     LocalTrackUnpublished,
+    PermissionsChanged,
     RoomEvent,
 )
-from agent.room.feeding import Feed, NativeSource, VideoFeed, feed_of, native_source, sdk_track
-from agent.room.metadata import check_attributes, encode_track_metadata, track_attribute
+from agent.room.feeding import Feed, VideoFeed, feed_of, native_source
+from agent.room.offers import Offers
+from agent.room.overlap import overlap
+from agent.room.own_metadata import OwnMetadata
+from agent.room.permissions import Permissions
 from agent.room.pre_encoded_feed import PreEncodedFeed
 from agent.room.publications import LocalTrack, Played, Publication, PublicationStatus
 from agent.room.publish_options import PlanChange, PublishOptions, TrackPlan, plan_audio, plan_pre_encoded, plan_video
@@ -35,13 +36,7 @@ from quality.pre_encoded import Encoded
 log = structlog.get_logger(__name__)
 
 START_DELAY_S = 0.1  # both tracks are fed from then on, so that neither begins late
-OVERLAP_S = 1.0  # from the first packets of the new track until its first key frame is shown everywhere
-OVERLAP_LIMIT_S = 5.0
-SENDS_EVERY_S = 0.1
-UNPUBLISH_TIMEOUT_S = 0.8  # one round trip; while the connection is down it would wait for its return
 SETTLE_TIMEOUT_S = 0.8  # what is being published as the room is left is withdrawn by who publishes it
-
-LEAVING = "the room is being left; join again to publish"
 
 
 class Publisher:
@@ -56,7 +51,8 @@ class Publisher:
         self._session = session
         self._tasks = Tasks("publisher")
         self._playing: list[Played] = []
-        self._closed = False
+        self._offers = Offers(session, self._tasks)
+        self._metadata = OwnMetadata(session)
         self._counted: Counter[str] = Counter()
         self._was_reconnecting = False
         session.before_leaving("publications", self.aclose)
@@ -84,14 +80,16 @@ class Publisher:
         played, options = Played(source), options or PublishOptions()
         try:
             plans = self._plan(source, options)
-            said = self._said_of(plans, options)
-            played.pending = {plan.name for plan in plans}
+            names = [plan.name for plan in plans]
+            said = self._metadata.check(names, options.metadata)
+            played.pending = set(names)
             self._playing.append(played)
+            if not said:
+                await self._metadata.clear(names)
             for plan in plans:
                 await self._publish_one(played, plan)
-            if said:
-                await self._session.set_attributes(said)
-            self._require_room()
+            await self._metadata.tell(names, said)
+            self._offers.require_room()
         except BaseException:
             await self._withdraw(played, PublicationStatus.FAILED, "publishing failed")
             raise
@@ -101,7 +99,7 @@ class Publisher:
         return tuple(publication.state for publication in played.publications)
 
     def _plan(self, source: Source, options: PublishOptions) -> list[TrackPlan]:
-        self._require_room()
+        self._offers.require_room()
         video = source.video if options.video else None
         audio = source.audio if options.audio else None
         plans = []
@@ -119,70 +117,15 @@ class Publisher:
                 raise InvalidSettings(f"a track named {plan.name!r} is published already; give another name")
         return plans
 
-    def _require_room(self) -> None:
-        """Raises PublishFailed while the room is being left, ConnectionLost once it is gone."""
-        if self._closed:
-            raise PublishFailed(LEAVING)
-        self._session.sdk_room  # noqa: B018 - raises
-
-    def _said_of(self, plans: list[TrackPlan], options: PublishOptions) -> dict[str, str]:
-        """The attributes that tell the metadata of these tracks. Raises InvalidSettings or PermissionDenied."""
-        if not options.metadata:
-            return {}
-        self._session.permissions.require_update_metadata()
-        text = encode_track_metadata(options.metadata)
-        said = {track_attribute(plan.name): text for plan in plans}
-        check_attributes(self._session.sdk_room.local_participant.attributes, said)
-        return said
-
     async def _publish_one(self, played: Played, plan: TrackPlan) -> None:
         native = native_source(played.source, plan)
-        track, sdk = await self._offer(native, plan)
+        track, sdk = await self._offers.offer(native, plan)
         publication = Publication(plan, track, native, sdk)
         played.publications.append(publication)
         played.pending.discard(plan.name)
+        self._session.permissions.require_publish(plan.source)  # a moderator may have changed them meanwhile
         log.info("published", track=plan.name, sid=sdk.sid, kind=plan.kind, simulcast=plan.simulcast)
         self._session.emit(LocalTrackPublished(sdk.sid, plan.name, plan.kind, plan.source))
-
-    async def _offer(
-        self, native: NativeSource, plan: TrackPlan, *, muted: bool = False
-    ) -> tuple[LocalTrack, rtc.LocalTrackPublication]:
-        """A new track of `native`, published; a `muted` one is so from the beginning.
-
-        Raises PermissionDenied or PublishFailed.
-        """
-        self._require_room()
-        self._session.permissions.require_publish(plan.source)
-        track = sdk_track(native, plan)
-        if muted:
-            track.mute()
-        publishing = self._tasks.start(
-            self._publish_track(track, plan), name=f"publish.{plan.name}", expected=PublishFailed
-        )
-        try:
-            return track, await asyncio.shield(publishing)
-        except asyncio.CancelledError:
-            if publishing.cancelled():
-                raise PublishFailed(LEAVING) from None
-            if not self._closed:
-                self._tasks.start(self._withdraw_late(publishing, plan.name), name=f"withdraw.{plan.name}")
-            raise
-
-    async def _publish_track(self, track: LocalTrack, plan: TrackPlan) -> rtc.LocalTrackPublication:
-        try:
-            local = self._session.sdk_room.local_participant
-            return await local.publish_track(track, convert.sdk_publish_options(plan))
-        except PublishTrackError as error:
-            raise PublishFailed(f"the server did not take track {plan.name!r}: {error.message}") from error
-
-    async def _withdraw_late(self, publishing: asyncio.Task[rtc.LocalTrackPublication], name: str) -> None:
-        """A publication whose caller was cancelled must not stay in the room without media."""
-        try:
-            publication = await publishing
-        except RoomhandError as error:
-            log.info("publication_refused", track=name, error=str(error))
-        else:
-            await self._withdraw_sid(publication.sid, name)
 
     def _start(self, played: Played) -> None:
         start = asyncio.get_running_loop().time() + START_DELAY_S
@@ -258,44 +201,23 @@ class Publisher:
         _, publication = self._find(which)
         async with publication.turn:
             plan, old = (change or PlanChange()).applied_to(publication.plan), publication.sdk
-            if publication.leaving.is_set() or self._closed:
+            if publication.leaving.is_set() or self._offers.closed:
                 raise PublishFailed(f"track {plan.name!r} is being withdrawn; it is not published again")
             muted = publication.muted
             try:
-                track, sdk = await self._offer(publication.native, plan, muted=muted)
+                track, sdk = await self._offers.offer(publication.native, plan, muted=muted)
             except (PermissionDenied, PublishFailed) as error:
                 if publication in self._missing():
-                    publication.leave(PublicationStatus.FAILED, str(error))
+                    self._lost(publication, str(error))
                 raise
-            if publication.muted != muted:  # meanwhile
-                (track.mute if publication.muted else track.unmute)()
-            publication.track, publication.sdk, publication.plan = track, sdk, plan
+            publication.begin(track, sdk, plan, muted=muted)
             log.info("republished", track=plan.name, sid=sdk.sid, previous_sid=old.sid)
             self._session.emit(LocalTrackPublished(sdk.sid, plan.name, plan.kind, plan.source, old.sid))
             try:
-                await self._overlap(publication)
+                await overlap(publication, self._tasks)
             finally:
-                await self._withdraw_sid(old.sid, plan.name)
+                await self._offers.withdraw(old.sid, plan.name)
         return publication.state
-
-    async def _overlap(self, publication: Publication) -> None:
-        """Until who subscribed has had the time to see the new track, nobody wants it, or it is to be withdrawn."""
-        seen = self._tasks.start(self._seen(publication), name=f"seen.{publication.plan.name}")
-        leaving = self._tasks.start(publication.leaving.wait(), name=f"leaving.{publication.plan.name}")
-        try:
-            await asyncio.wait({seen, leaving}, timeout=OVERLAP_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            seen.cancel()
-            leaving.cancel()
-
-    async def _seen(self, publication: Publication) -> None:
-        await publication.sdk.wait_for_subscription()
-        # An encoder on a busy machine is there late; what is muted sends nothing.
-        while not publication.muted:
-            if await _sends(publication.track):
-                break
-            await asyncio.sleep(SENDS_EVERY_S)
-        await asyncio.sleep(OVERLAP_S)
 
     def counters(self) -> RoomCounters:
         """Totals for metrics."""
@@ -311,15 +233,18 @@ class Publisher:
 
     def _missing(self) -> list[Publication]:
         present = self._session.sdk_room.local_participant.track_publications
-        return [publication for publication in self._all() if publication.sdk.sid not in present]
+        return [
+            publication
+            for publication in self._all()
+            if publication.status is PublicationStatus.FAILED or publication.sdk.sid not in present
+        ]
 
-    async def _withdraw_sid(self, sid: str, name: str) -> None:
-        try:
-            async with asyncio.timeout(UNPUBLISH_TIMEOUT_S):
-                await self._session.sdk_room.local_participant.unpublish_track(sid)
-        except (RoomhandError, UnpublishTrackError, TimeoutError) as error:
-            # Gone with the room, or it will go with it.
-            log.info("unpublish_skipped", track=name, error=type(error).__name__)
+    def _lost(self, publication: Publication, reason: str) -> None:
+        """It is in the room no longer, and is to be again."""
+        plan = publication.plan
+        if publication.leave(PublicationStatus.FAILED, reason):
+            log.warning("publication_lost", track=plan.name, sid=publication.sdk.sid, reason=reason)
+            self._session.emit(LocalTrackUnpublished(publication.sdk.sid, plan.name, plan.kind, plan.source, reason))
 
     async def _unpublish(
         self, played: Played, publication: Publication, status: PublicationStatus, reason: str
@@ -336,14 +261,20 @@ class Publisher:
     async def _end(self, publication: Publication, status: PublicationStatus, reason: str) -> None:
         if isinstance(publication.feed, PreEncodedFeed):
             self._counted.update(publication.feed.counted)
+        plan, sid = publication.plan, publication.sdk.sid
+        # Asked for first: what another track of this name says comes after that. We leave with all we say.
+        forgetting = None
+        if not self._offers.closed:
+            forgetting = self._tasks.start(self._metadata.forget(plan.name), name=f"forget.{plan.name}")
         await publication.stop_pumping()
-        sid = publication.sdk.sid
-        await self._withdraw_sid(sid, publication.plan.name)
+        await self._offers.withdraw(sid, plan.name)
         await publication.native.aclose()
-        publication.leave(status, reason)
-        log.info("unpublished", track=publication.plan.name, status=status, reason=reason)
-        plan = publication.plan
-        self._session.emit(LocalTrackUnpublished(sid, plan.name, plan.kind, plan.source, reason))
+        was_there = publication.leave(status, reason)
+        log.info("unpublished", track=plan.name, status=status, reason=reason)
+        if was_there:
+            self._session.emit(LocalTrackUnpublished(sid, plan.name, plan.kind, plan.source, reason))
+        if forgetting:
+            await asyncio.wait((forgetting,))
 
     async def _withdraw(self, played: Played, status: PublicationStatus, reason: str) -> None:
         publications = tuple(played.publications)
@@ -370,7 +301,9 @@ class Publisher:
                 self._was_reconnecting = True
             elif event.state is ConnectionState.CONNECTED and self._was_reconnecting:
                 self._was_reconnecting = False
-                self._restore()
+                self._follow(self._session.permissions)
+        elif isinstance(event, PermissionsChanged):
+            self._follow(event.permissions)
 
     def _told_of_mute(self, event: LocalTrackMuted) -> None:
         """Remember what a moderator did: the SDK has obeyed already."""
@@ -385,29 +318,47 @@ class Publisher:
             if publication.sdk.sid == sid:
                 publication.published_anew()
 
-    def _restore(self) -> None:
-        """Publish again what the SDK did not bring back after a reconnect."""
-        for publication in self._missing():
-            self._tasks.start(self._publish_again(publication), name=f"restore.{publication.plan.name}")
+    def _follow(self, permissions: Permissions) -> None:
+        """Withdraw what may not be published any more; publish again what is not in the room, and may be."""
+        if self._offers.closed:
+            return
+        for publication in self._all():
+            plan = publication.plan
+            try:
+                permissions.require_publish(plan.source)
+            except PermissionDenied as denied:
+                self._tasks.start(self._withhold(publication, str(denied)), name=f"withhold.{plan.name}")
+            else:
+                self._tasks.start(self._publish_again(publication), name=f"restore.{plan.name}")
+
+    async def _withhold(self, publication: Publication, reason: str) -> None:
+        """The server has dropped it, which it tells everybody else: the SDK goes on as if it were there."""
+        async with publication.turn:
+            if publication.leaving.is_set() or publication.status is PublicationStatus.FAILED:
+                return
+            self._lost(publication, reason)
+            if publication.sdk.sid in self._session.sdk_room.local_participant.track_publications:
+                await self._offers.withdraw(publication.sdk.sid, publication.plan.name)
 
     async def _publish_again(self, publication: Publication) -> None:
         async with publication.turn:
-            previous_sid, plan = publication.sdk.sid, publication.plan
-            if publication.leaving.is_set() or publication not in self._missing():
-                return
+            previous_sid, plan, muted = publication.sdk.sid, publication.plan, publication.muted
             try:
-                self._session.permissions.require_publish(plan.source)
-                publication.sdk = await self._publish_track(publication.track, plan)
-            except (PermissionDenied, PublishFailed) as error:
-                publication.leave(PublicationStatus.FAILED, str(error))
+                if publication.leaving.is_set() or self._offers.closed or publication not in self._missing():
+                    return
+                track, sdk = await self._offers.offer(publication.native, plan, muted=muted)
+            except RoomhandError as error:
+                # Tried again after the next reconnect, as we may again, and by who restarts tracks.
+                self._lost(publication, str(error))
                 log.warning("restore_failed", track=plan.name, error=str(error))
                 return
-        log.info("restored", track=plan.name, sid=publication.sdk.sid)
-        self._session.emit(LocalTrackPublished(publication.sdk.sid, plan.name, plan.kind, plan.source, previous_sid))
+            publication.begin(track, sdk, plan, muted=muted)
+        log.info("restored", track=plan.name, sid=sdk.sid)
+        self._session.emit(LocalTrackPublished(sdk.sid, plan.name, plan.kind, plan.source, previous_sid))
 
     async def aclose(self) -> None:
         """Stop all sources, then withdraw all publications; idempotent."""
-        self._closed = True
+        self._offers.closed = True
         for publication in self._all():
             publication.stop()
         try:
@@ -428,13 +379,6 @@ def _plan_video(source: Source, video: VideoFormat, options: PublishOptions) -> 
     if isinstance(source, PreEncodedSource):
         return plan_pre_encoded(options, video, source.codec, source.bitrate_bps)
     return plan_video(options, video.width, video.height, video.fps)
-
-
-async def _sends(track: rtc.LocalVideoTrack | rtc.LocalAudioTrack) -> bool:
-    try:
-        return packets_sent(await track_stats(track)) > 0
-    except RuntimeError:
-        return False  # it has no statistics yet: the overlap has its limit
 
 
 async def _encoded(publication: Publication) -> Encoded:

@@ -173,6 +173,7 @@ async def test_mute_unpublish_and_metadata_are_seen_by_others(livekit_server: Cr
         state = await sender.publisher.unpublish("camera")
         assert state.status == "unpublished"
         assert (await viewer.hears(TrackUnpublished)).track.name == "camera"
+        await viewer.hears(MetadataChanged, lambda event: event.participant.attributes == {"role": "host"})
         assert [each.name for each in sender.publisher.publications] == ["microphone"]
 
 

@@ -16,8 +16,9 @@ from livekit.rtc.participant import PublishTrackError
 from structlog.testing import capture_logs
 
 from agent.errors import ConnectionLost, InvalidSettings, PermissionDenied, PublishFailed, TrackNotFound
+from agent.room import offers, overlap, own_metadata
 from agent.room import publisher as module
-from agent.room.events import ConnectionStateChanged, LocalTrackPublished, LocalTrackUnpublished
+from agent.room.events import ConnectionStateChanged, LocalTrackPublished, LocalTrackUnpublished, PermissionsChanged
 from agent.room.metadata import decode_track_metadata
 from agent.room.permissions import Permissions
 from agent.room.publications import Played, Publication, PublicationStatus
@@ -29,6 +30,7 @@ from agent.room.state import ConnectionState
 from media.sources.file import FileSource
 from media.sources.pacer import Pacer
 from media.sources.source import AudioFormat, Source, VideoFormat
+from quality.stats import TrackSource
 from tests.agent.room.pass_through import DELTA, KEY, PassThrough, feed_into, give
 from tests.media.sources.clips import damaged_from, remuxed, write_pattern
 
@@ -43,8 +45,10 @@ class Local:
     attributes: dict[str, str] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
     takes_s: float = 0.0
+    answers_attributes_s: float = 0.0
     refuses: bool = False
     gone: bool = False
+    loses: bool = False
     subscribed: asyncio.Event = field(default_factory=asyncio.Event)
     published: int = 0
     packets_sent: int = 1
@@ -65,6 +69,8 @@ class Local:
         await asyncio.sleep(self.takes_s)
         if self.refuses:
             raise PublishTrackError("timeout")
+        if self.loses:
+            raise ConnectionLost("not in the room")
         self.published += 1
         return self.add(f"TR_{self.published}", getattr(track, "native", None))
 
@@ -106,7 +112,8 @@ class Session:
             listener(event)
 
     async def set_attributes(self, changes: dict[str, str]) -> None:
-        await asyncio.sleep(self.local.takes_s)
+        self.permissions.require_update_metadata()
+        await asyncio.sleep(self.local.answers_attributes_s)
         after = {**self.local.attributes, **changes}
         self.local.attributes = {key: value for key, value in after.items() if value}
 
@@ -132,7 +139,7 @@ async def publishing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Pub
     def track_of(native: Native, _plan: object = None) -> Any:
         return SimpleNamespace(mute=lambda: None, unmute=lambda: None, get_stats=local.get_stats, native=native)
 
-    monkeypatch.setattr(module, "sdk_track", track_of)
+    monkeypatch.setattr(offers, "sdk_track", track_of)
     monkeypatch.setattr(module, "native_source", lambda _source, _plan: Native(local))
     publisher = Publisher(cast("RoomSession", Session(local)))
     publication = Publication(
@@ -173,6 +180,21 @@ def fed_by(monkeypatch: pytest.MonkeyPatch, run: Callable[[], Awaitable[bool]] |
         return SimpleNamespace(run=run or until_stopped, stop=stopped.set, set_muted=lambda **_: None)
 
     monkeypatch.setattr(module, "feed_of", feed_of)
+
+
+async def change(publisher: Publisher, permissions: Permissions) -> None:
+    """A moderator changes what the server lets us do, and the server tells us."""
+    session = cast("Session", publisher._session)
+    session.permissions = permissions
+    session.emit(PermissionsChanged(permissions))
+    await asyncio.sleep(0.05)
+
+
+def events_of(publisher: Publisher) -> list[object]:
+    """All that is told from now on."""
+    told: list[object] = []
+    cast("Session", publisher._session).add_listener(told.append)
+    return told
 
 
 async def reconnect(publisher: Publisher) -> None:
@@ -225,8 +247,7 @@ async def test_whatever_ends_the_feeding_of_a_track_it_does_not_stay_in_the_room
 
     fed_by(monkeypatch, broken)
     async with publishing(monkeypatch) as (publisher, local, _):
-        told: list[object] = []
-        cast("Any", publisher._session).add_listener(told.append)
+        told = events_of(publisher)
         with capture_logs() as lines:
             await publisher.publish(source(), PublishOptions(name="stage"))
             await asyncio.sleep(0.05)
@@ -311,8 +332,7 @@ async def test_a_file_that_cannot_be_decoded_on_fails_with_its_reason(
         pacer = Pacer(start=asyncio.get_running_loop().time() - 100)  # all of it is due
         pump = Pump(name="microphone", read=source.read_audio, send=AsyncMock(), pacer=pacer)
         monkeypatch.setattr(module, "feed_of", lambda *_args, **_options: PumpedFeed(pump))
-        told: list[object] = []
-        cast("Any", publisher._session).add_listener(told.append)
+        told = events_of(publisher)
         await publisher.publish(source)
         (publication,) = publisher._all()
         async with asyncio.timeout(10):
@@ -325,7 +345,7 @@ async def test_a_file_that_cannot_be_decoded_on_fails_with_its_reason(
 
 
 async def test_the_new_track_is_there_before_the_old_one_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "OVERLAP_S", 0.05)
+    monkeypatch.setattr(overlap, "OVERLAP_S", 0.05)
     async with publishing(monkeypatch) as (publisher, local, _):
         local.subscribed.set()
         state = await publisher.republish(NAME, PlanChange(video_codec=VideoCodec.H264))
@@ -334,7 +354,7 @@ async def test_the_new_track_is_there_before_the_old_one_goes(monkeypatch: pytes
 
 async def test_the_old_track_stays_until_the_new_one_sends_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in (("OVERLAP_S", 0.05), ("SENDS_EVERY_S", 0.01), ("OVERLAP_LIMIT_S", 0.5)):
-        monkeypatch.setattr(module, name, seconds)
+        monkeypatch.setattr(overlap, name, seconds)
     async with publishing(monkeypatch) as (publisher, local, _):
         local.subscribed.set()
         local.packets_sent = 0
@@ -367,7 +387,7 @@ async def test_withdrawing_a_track_that_is_being_published_anew_leaves_nothing(
 
 
 async def test_two_who_publish_anew_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "OVERLAP_S", 0.05)
+    monkeypatch.setattr(overlap, "OVERLAP_S", 0.05)
     async with publishing(monkeypatch) as (publisher, local, publication):
         local.takes_s = 0.1
         local.subscribed.set()
@@ -388,7 +408,7 @@ async def test_one_that_is_cancelled_in_the_overlap_takes_the_old_track_away(mon
 
 
 async def test_what_could_not_be_restored_once_can_be_published_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "OVERLAP_S", 0.05)
+    monkeypatch.setattr(overlap, "OVERLAP_S", 0.05)
     async with publishing(monkeypatch) as (publisher, local, publication):
         local.track_publications.clear()
         local.refuses = True
@@ -407,8 +427,9 @@ async def test_what_could_not_be_restored_once_can_be_published_again(monkeypatc
 async def test_what_the_server_dropped_and_may_not_be_published_again_has_failed_at_once(
     monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    monkeypatch.setattr(module, "OVERLAP_LIMIT_S", 0.05)
+    monkeypatch.setattr(overlap, "OVERLAP_LIMIT_S", 0.05)
     async with publishing(monkeypatch) as (publisher, local, _):
+        told = events_of(publisher)
         allow(publisher, can_publish=False)
         local.track_publications.clear()
         local.takes_s = 10.0  # the SDK's own time for a publication that is not allowed
@@ -421,10 +442,131 @@ async def test_what_the_server_dropped_and_may_not_be_published_again_has_failed
         (state,) = publisher.publications
         assert state.status == PublicationStatus.FAILED
         assert "does not allow publishing" in state.reason
-        allow(publisher, can_publish=True)
+        assert [event.reason for event in told if isinstance(event, LocalTrackUnpublished)] == [state.reason]
         local.takes_s = 0.0
+        allow(publisher, can_publish=True)
         state = await publisher.republish(NAME)
         assert (state.status, state.reason) == (PublicationStatus.PUBLISHED, "")
+
+
+async def test_what_a_moderator_does_not_allow_any_more_has_failed_until_it_is_allowed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server tells us of the permission only: to the SDK what was published is there as before."""
+    async with publishing(monkeypatch) as (publisher, local, publication):
+        told = events_of(publisher)
+        publication.muted = True
+        for number in range(1, 3):
+            await change(publisher, Permissions(can_publish_sources=(TrackSource.MICROPHONE,)))
+            (state,) = publisher.publications
+            assert (state.status, local.track_publications) == (PublicationStatus.FAILED, {})
+            assert "allows publishing only microphone" in state.reason
+            gone: object = LocalTrackUnpublished(state.sid, NAME, "video", "camera", state.reason)
+            assert told[-1] == gone
+            assert [each.name for each in publisher.missing()] == [NAME]
+            await change(publisher, Permissions())
+            (state,) = publisher.publications
+            assert (state.sid, state.status, state.muted) == (f"TR_{number}", PublicationStatus.PUBLISHED, True)
+            assert list(local.track_publications) == [state.sid]
+            assert told[-1] == LocalTrackPublished(state.sid, NAME, "video", "camera", f"TR_{number - 1}")
+        assert len(told) == 8, "four changes of permissions, and four of the track"
+
+
+async def test_a_permission_that_is_taken_and_given_back_at_once_has_the_track_published_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with publishing(monkeypatch) as (publisher, local, _):
+        session = cast("Session", publisher._session)
+        for permissions in (Permissions(can_publish=False), Permissions()):
+            session.permissions = permissions
+            session.emit(PermissionsChanged(permissions))
+        await asyncio.sleep(0.05)
+        (state,) = publisher.publications
+        assert (state.sid, state.status) == ("TR_1", PublicationStatus.PUBLISHED)
+        assert list(local.track_publications) == ["TR_1"]
+        assert publisher.missing() == ()
+
+
+async def test_a_permission_that_is_taken_while_a_track_is_published_refuses_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with publishing(monkeypatch) as (publisher, local, _):
+        local.takes_s = 0.02
+        anew = asyncio.create_task(publisher.publish(source(), PublishOptions(name="stage")))
+        await asyncio.sleep(0.01)
+        allow(publisher, can_publish=False)
+        with pytest.raises(PermissionDenied):
+            await anew
+        assert list(local.track_publications) == ["TR_0"]
+
+
+async def test_a_connection_that_is_lost_while_a_track_is_restored_has_it_restored_after_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with publishing(monkeypatch) as (publisher, local, _):
+        told = events_of(publisher)
+        local.track_publications.clear()
+        local.takes_s = 0.02
+        with capture_logs() as lines:
+            back = asyncio.create_task(reconnect(publisher))
+            await asyncio.sleep(0.01)
+            local.loses = True
+            await back
+            (state,) = publisher.publications
+            assert (state.status, state.reason) == (PublicationStatus.FAILED, "not in the room")
+            (gone,) = (event for event in told if isinstance(event, LocalTrackUnpublished))
+            assert gone.reason == state.reason
+            local.loses = False
+            await reconnect(publisher)
+        (state,) = publisher.publications
+        assert (state.status, list(local.track_publications)) == (PublicationStatus.PUBLISHED, [state.sid])
+        assert not [line for line in lines if line["event"] == "task_failed"]
+
+
+async def test_what_is_said_of_a_track_goes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed_by(monkeypatch)
+    async with publishing(monkeypatch) as (publisher, local, _):
+        local.attributes = {"role": "host"}
+        await publisher.publish(source(), PublishOptions(name="stage", metadata={"seat": 2}))
+        assert len(local.attributes) == 2
+        await publisher.unpublish("stage")
+        assert local.attributes == {"role": "host"}
+
+
+async def test_what_could_not_be_taken_back_is_not_said_of_the_next_track_of_that_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fed_by(monkeypatch)
+    async with publishing(monkeypatch) as (publisher, local, _):
+        session = cast("Session", publisher._session)
+        for name in ("said", "unsaid"):
+            await publisher.publish(source(), PublishOptions(name=name, metadata={"seat": 2}))
+        session.permissions = Permissions(can_update_metadata=False)
+        with capture_logs() as lines:
+            for name in ("said", "unsaid"):
+                await publisher.unpublish(name)
+        assert [line["track"] for line in lines if line["event"] == "track_metadata_left"] == ["said", "unsaid"]
+        session.permissions = Permissions(can_update_metadata=True)
+        await publisher.publish(source(), PublishOptions(name="unsaid"))
+        await publisher.publish(source(), PublishOptions(name="said", metadata={"seat": 3}))
+        assert decode_track_metadata(local.attributes, "said") == {"seat": 3}
+        assert decode_track_metadata(local.attributes, "unsaid") is None
+
+
+async def test_what_is_said_is_taken_back_for_a_moment_only_and_not_as_the_room_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(own_metadata, "FORGET_TIMEOUT_S", 0.05)
+    fed_by(monkeypatch)
+    async with publishing(monkeypatch) as (publisher, local, _):
+        for name in ("stage", "hall"):
+            await publisher.publish(source(), PublishOptions(name=name, metadata={"seat": 2}))
+        local.answers_attributes_s = 10.0
+        async with asyncio.timeout(1):
+            await publisher.unpublish("stage")
+        local.answers_attributes_s = 0.0
+        await publisher.aclose()
+        assert decode_track_metadata(local.attributes, "hall") == {"seat": 2}
 
 
 async def test_what_the_server_dropped_and_does_not_take_again_has_failed_until_the_sdk_brings_it_back(
@@ -461,7 +603,7 @@ async def test_where_another_is_refused_the_old_one_is_published_as_before(monke
 async def test_a_video_that_is_encoded_already_begins_with_a_key_frame_where_it_is_published_anew(
     monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    monkeypatch.setattr(module, "OVERLAP_LIMIT_S", 0.05)
+    monkeypatch.setattr(overlap, "OVERLAP_LIMIT_S", 0.05)
     async with publishing(monkeypatch) as (publisher, local, publication):
         native = PassThrough()
         feed = publication.feed = feed_into(native)
