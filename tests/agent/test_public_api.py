@@ -58,7 +58,8 @@ ROOM_AGENT = [
     "async aclose(self) -> None",
     "async wait_closed(self) -> str",
     "add_listener(self, listener: Listener) -> Callable[[], None]",
-    "async publish(self, spec: str, options: PublishOptions | None=None) -> tuple[PublicationState, ...]",
+    "async publish(self, spec: str | os.PathLike[str], options: PublishOptions | None=None)"
+    " -> tuple[PublicationState, ...]",
     "async unpublish(self, sid: str) -> None",
     "async set_muted(self, sid: str, muted: bool) -> None",
     "async send_data(self, payload: bytes, topic: str='', reliable: bool=True,"
