@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 
 from agent.errors import InvalidSettings
+from agent.room.wire_text import wire_bytes
 
 ATTRIBUTE_PREFIX = "track."
 VERSION = 1
@@ -39,7 +40,7 @@ def encode_track_metadata(values: Mapping[str, JsonValue]) -> str:
         text = json.dumps({"v": VERSION, **values}, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except ValueError as error:
         raise InvalidSettings(f"track metadata must be strings, numbers, booleans or null: {error}") from error
-    _size("track metadata", text)
+    wire_bytes("track metadata", text)
     return text
 
 
@@ -67,10 +68,13 @@ def decode_track_metadata(attributes: Mapping[str, str], track_name: str) -> dic
 
 def check_attributes(current: Mapping[str, str], changes: Mapping[str, str]) -> None:
     """InvalidSettings unless the attributes fit after `changes` (an empty value removes a key)."""
+    for key, value in changes.items():
+        wire_bytes("an attribute's key", key)
+        wire_bytes(f"attribute {key!r}", value)
     if "" in changes:
         raise InvalidSettings("an attribute needs a key")
     after = {key: value for key, value in {**current, **changes}.items() if value}
-    size = sum(_size("attributes", key) + _size("attributes", value) for key, value in after.items())
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in after.items())
     if size > MAX_ATTRIBUTES_BYTES:
         raise InvalidSettings(
             f"attributes would take {size} bytes, {MAX_ATTRIBUTES_BYTES} are allowed for all of a participant; "
@@ -80,23 +84,12 @@ def check_attributes(current: Mapping[str, str], changes: Mapping[str, str]) -> 
 
 def check_metadata(metadata: str) -> None:
     """InvalidSettings if participant metadata is too long."""
-    if (size := _size("metadata", metadata)) > MAX_METADATA_BYTES:
+    if (size := len(wire_bytes("the metadata", metadata))) > MAX_METADATA_BYTES:
         raise InvalidSettings(f"metadata of {size} bytes is too long; {MAX_METADATA_BYTES} bytes are allowed")
 
 
 def check_name(what: str, name: str) -> None:
     """InvalidSettings if `name` (of a participant or track; `what` says which) is too long, or no text."""
-    _size(f"the {what}", name)
+    wire_bytes(f"the {what}", name)
     if len(name) > MAX_NAME_CHARACTERS:
         raise InvalidSettings(f"the {what} has {len(name)} characters; {MAX_NAME_CHARACTERS} are allowed")
-
-
-def _size(what: str, text: str) -> int:
-    """Bytes of `text` as it is sent; InvalidSettings where it cannot be."""
-    try:
-        return len(text.encode())
-    except UnicodeEncodeError as error:
-        raise InvalidSettings(
-            f"{what} cannot be sent as text: {text[error.start : error.end]!r} is half a character (a lone surrogate); "
-            "leave it out"
-        ) from error

@@ -29,7 +29,7 @@ from agent.room.permissions import Permissions
 from agent.room.probe import check_admission
 from agent.room.state import ConnectionState, ParticipantState, TrackState
 from agent.room.uninterrupted import finish, uninterrupted
-from agent.room.wire_text import check_texts, wire_bytes
+from agent.room.wire_text import wire_bytes
 from agent.tasks import Tasks
 from media.clock import SteadyClock
 
@@ -248,7 +248,6 @@ class RoomSession:
 
         Raises InvalidSettings (too long, or empty where it was not), PermissionDenied or ConnectionLost.
         """
-        wire_bytes("the metadata", metadata)
         check_metadata(metadata)
         local = self._changeable()
         _check_not_emptied("metadata", local.metadata, metadata)
@@ -265,7 +264,6 @@ class RoomSession:
     async def set_attributes(self, changes: Mapping[str, str]) -> None:
         """Change some of our attributes (an empty value removes one); as `set_metadata`."""
         wanted = dict(changes)
-        check_texts(wanted)
         local = self._changeable()
         check_attributes(local.attributes, wanted)
         await self._change(

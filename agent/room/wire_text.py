@@ -1,7 +1,5 @@
 """Text that is to travel: a string that UTF-8 carries. The SDK answers others with a traceback."""
 
-from collections.abc import Mapping
-
 from agent.errors import InvalidSettings
 
 
@@ -16,10 +14,3 @@ def wire_bytes(what: str, text: object) -> bytes:
             f"{what} has half a character at place {error.start} (a lone surrogate), which nothing can carry; "
             "leave it out"
         ) from None
-
-
-def check_texts(attributes: Mapping[str, str]) -> None:
-    """InvalidSettings unless all keys and values of `attributes` are strings that can travel."""
-    for key, value in attributes.items():
-        wire_bytes("an attribute's key", key)
-        wire_bytes(f"attribute {key!r}", value)
