@@ -9,7 +9,7 @@ from livekit import rtc
 from agent.room.pre_encoded_feed import PreEncodedFeed
 from agent.room.publish_options import TrackPlan
 from agent.room.pump import Pump, PumpedFeed
-from media.sources.pacer import AUDIO_LATE_LIMIT_S, AUDIO_LEAD_S, Pacer
+from media.sources.pacer import AUDIO_LATE_LIMIT_S, AUDIO_LEAD_S, LATE_PICTURE_EVERY_S, Pacer
 from media.sources.scale import scaled
 from media.sources.source import DecodedAudio, DecodedVideoFrame, PreEncodedSource, Source
 from quality.pre_encoded import Encoded
@@ -41,8 +41,15 @@ class VideoFeed(PumpedFeed[DecodedVideoFrame]):
         self._native = native
         self._own_max_fps = plan.max_fps
         self._lines: int | None = None
-        self._pacer = Pacer(start=start, max_fps=plan.max_fps)
-        super().__init__(Pump(name=plan.name, read=source.read_video, send=self._send, pacer=self._pacer))
+        self._pacer = Pacer(start=start, max_fps=plan.max_fps, late_every_s=LATE_PICTURE_EVERY_S)
+        pump = Pump(
+            name=plan.name,
+            read=source.read_video,
+            send=self._send,
+            pacer=self._pacer,
+            leave_out=source.leave_out_video,
+        )
+        super().__init__(pump)
 
     def limit(self, *, max_fps: float | None, lines: int | None) -> None:
         """Send at most so many frames a second, and no more lines (of the shorter side); None is as published.

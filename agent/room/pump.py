@@ -18,7 +18,10 @@ T = TypeVar("T", DecodedVideoFrame, DecodedAudio, AccessUnit)
 
 
 class Pump(Generic[T]):
-    """Reads (in a thread), waits until an item is due, sends it. While muted, items pass unsent."""
+    """Reads (in a thread), waits until an item is due, sends it. While muted, items pass unsent.
+
+    `leave_out` (in a thread) has the source leave out what it can of what comes before a pts, and comes too late.
+    """
 
     def __init__(
         self,
@@ -27,11 +30,13 @@ class Pump(Generic[T]):
         read: Callable[[], T | None],
         send: Callable[[T, float], Awaitable[None]],
         pacer: Pacer,
+        leave_out: Callable[[float], None] | None = None,
     ) -> None:
         self._name = name
         self._read: Callable[[], T | None] = read
         self._send: Callable[[T, float], Awaitable[None]] = send
         self._pacer = pacer
+        self._leave_out = leave_out
         self._stopping = asyncio.Event()
         self._late_before = 0
         self._late_told_at = -math.inf
@@ -66,13 +71,20 @@ class Pump(Generic[T]):
             match self._pacer.decide(item.pts_s, asyncio.get_running_loop().time()):
                 case Wait(delay_s=delay_s):
                     await self._stopped_within(delay_s)
-                case Send(capture_time=capture_time):
-                    self._tell_late(LATE_LINE_S)
+                case Send(capture_time=capture_time, leave_out_before_s=pts_s):
                     if not self.muted:
                         await self._send(item, capture_time)
+                    await self._after(pts_s)
                     return
-                case Drop():
+                case Drop(leave_out_before_s=pts_s):
+                    await self._after(pts_s)
                     return
+
+    async def _after(self, leave_out_before_s: float | None) -> None:
+        self._tell_late(LATE_LINE_S)
+        if leave_out_before_s is not None and self._leave_out:
+            await asyncio.to_thread(self._leave_out, leave_out_before_s)
+            self._pacer.left_out(asyncio.get_running_loop().time())
 
     async def _stopped_within(self, delay_s: float) -> None:
         try:

@@ -1,5 +1,6 @@
 """Pictures and sound from a media file, decoded by FFmpeg (PyAV) as they are asked for."""
 
+import math
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -81,6 +82,11 @@ class MediaFile(Generic[T]):
         """48 kHz, mono or stereo; None where the file has no sound."""
         return self._audio
 
+    def leave_out_video(self, before_s: float) -> None:
+        """Go on at the last key frame before that, where it is ahead; else nothing can be left out."""
+        if self._video_reader:
+            self._video_reader.leave_out(before_s)
+
     def read_audio(self) -> DecodedAudio | None:
         """The next 20 ms of sound; the last chunk may be shorter."""
         return self._audio_reader.read() if self._audio_reader else None
@@ -116,8 +122,10 @@ class StreamReader(Generic[T]):
         self._decode: Callable[[InputContainer, Path], Iterator[T]] = decode
         self._period_s = period_s
         self._offset_s = 0.0
+        self._read_s = -math.inf  # pts of what was read last
         self._lock = threading.Lock()
         self._container: InputContainer | None = None
+        self._scout: InputContainer | None = None
         self._items: Iterator[T] = iter(())
         self._start()
         self.first: T | None = self._next()
@@ -138,7 +146,30 @@ class StreamReader(Generic[T]):
             item, self.first = self.first or self._next(), None
             if item is None and self._period_s is not None:
                 item = self._next_round(self._period_s)
-            return _later(item, self._offset_s) if item else None
+            if item is None:
+                return None
+            item = _later(item, self._offset_s)
+            self._read_s = item.pts_s
+            return item
+
+    def leave_out(self, before_s: float) -> None:
+        """Go on at the last key frame at or before `before_s`, where that is ahead."""
+        with self._lock:
+            if self._container is None:
+                return
+            try:
+                self._scout = self._scout or open_container(self._path)
+            except SourceUnreadable:
+                return  # it may have been moved: what is open is read on
+            offset_s = self._offset_s
+            if self._period_s is not None:
+                offset_s = max(offset_s, self._period_s * math.floor(before_s / self._period_s))
+            key_s = _key_frame_s(self._scout, before_s - offset_s)
+            if key_s is None or key_s + offset_s <= self._read_s:
+                return
+            self._container, self._scout = self._scout, self._container
+            self._items = self._decode(self._container, self._path)
+            self._offset_s, self.first = offset_s, None
 
     def _next_round(self, period_s: float) -> T | None:
         if self._container:
@@ -155,9 +186,27 @@ class StreamReader(Generic[T]):
         """Read no more; waits for a read in progress."""
         with self._lock:
             self._items = iter(())
-            if self._container:
-                self._container.close()
-            self._container = None
+            for container in filter(None, (self._container, self._scout)):
+                container.close()
+            self._container = self._scout = None
+
+
+def _key_frame_s(container: InputContainer, to_s: float) -> float | None:
+    """When the last key frame at or before `to_s` is shown; None where it cannot be sought. Goes there."""
+    index = video_index(container)
+    if index is None:
+        return None
+    begin_s = start_s(container)
+    target = round((to_s + begin_s) * av.time_base)
+    try:
+        container.seek(target)
+        packet = next(container.demux(index), None)
+        container.seek(target)  # again: the key frame was taken to look at it
+    except PYAV_ERRORS:
+        return None
+    if packet is None or not packet.is_keyframe or packet.pts is None or packet.time_base is None:
+        return None
+    return float(packet.pts * packet.time_base) - begin_s
 
 
 def _later(item: T, offset_s: float) -> T:

@@ -6,6 +6,7 @@ speech-like tones and a beep at each full second. So a receiver can tell which f
 any resolution, and how far sound and picture are apart.
 """
 
+import math
 import re
 
 import numpy as np
@@ -107,6 +108,11 @@ class PatternSource:
             return None
         self._frame_number += 1
         return DecodedVideoFrame(self._video.width, self._video.height, self._painter.paint(number), number / fps)
+
+    def leave_out_video(self, before_s: float) -> None:
+        """Draw nothing of what comes before that."""
+        if self._video:
+            self._frame_number = max(self._frame_number, math.ceil(before_s * self._video.fps))
 
     def read_audio(self) -> DecodedAudio | None:
         """The next 20 ms of sound."""

@@ -77,6 +77,9 @@ class Source(Protocol):
     def read_video(self) -> DecodedVideoFrame | None:
         """The next picture; None at the end. Raises SourceUnreadable where decoding fails for good."""
 
+    def leave_out_video(self, before_s: float) -> None:
+        """Pictures before `before_s` come too late: leave out those that need not be decoded. Blocks as a read does."""
+
     def read_audio(self) -> DecodedAudio | None:
         """The next chunk of sound; None at the end. Raises SourceUnreadable."""
 

@@ -6,6 +6,7 @@ second (the wall clock's at the source's start, plus those since) and the frame'
 frame was dropped is known for what it is, and two participants' recordings can be compared (`read_mark`).
 """
 
+import math
 import re
 import time
 from typing import NamedTuple
@@ -92,6 +93,10 @@ class SyncSource:
         white = into < FLASH_S * video.fps
         picture = paint(video, Mark((self._first_second + second) % (1 << SECOND_BITS), into), white=white)
         return DecodedVideoFrame(video.width, video.height, picture, number / video.fps)
+
+    def leave_out_video(self, before_s: float) -> None:
+        """Paint nothing of what comes before that."""
+        self._frames = max(self._frames, math.ceil(before_s * self._video.fps))
 
     def read_audio(self) -> DecodedAudio | None:
         """The next 20 ms of sound."""

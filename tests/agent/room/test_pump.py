@@ -2,14 +2,22 @@
 
 import asyncio
 import time
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import pytest
+from livekit import rtc
 from structlog.testing import capture_logs
 
+from agent.room import pump as module
+from agent.room.feeding import VideoFeed
+from agent.room.publish_options import PublishOptions, plan_video
 from agent.room.pump import Pump
 from media.errors import SourceUnreadable
 from media.sources.pacer import Pacer
-from media.sources.source import DecodedAudio
+from media.sources.pattern import PatternSource, read_frame_number
+from media.sources.source import DecodedAudio, DecodedVideoFrame, VideoFormat
 
 
 def chunk(number: int) -> DecodedAudio:
@@ -89,6 +97,74 @@ async def test_what_is_late_again_and_again_is_told_at_first_and_then_all_togeth
     first, rest = [line for line in lines if line["event"] == "source_late"]
     assert 0 < first["dropped"] < rest["dropped"]
     assert first["dropped"] + rest["dropped"] == rest["dropped_in_all"] == pump.dropped_late
+
+
+async def test_what_is_late_for_good_is_told_while_it_is_and_left_out_where_the_source_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LATE_LINE_S", 0.1)
+    left_out: list[float] = []
+    number = 0
+
+    def read() -> DecodedAudio | None:
+        nonlocal number
+        time.sleep(0.03)  # for 20 ms
+        number += 1
+        return chunk(number - 1)
+
+    def leave_out(before_s: float) -> None:
+        nonlocal number
+        left_out.append(before_s)
+        number = max(number, round(before_s / 0.02))
+
+    sent: list[float] = []
+    loop = asyncio.get_running_loop()
+    start = loop.time() - 1.0  # so late from the beginning
+
+    async def send(item: DecodedAudio, capture_time: float) -> None:
+        sent.append(capture_time - start - item.pts_s)
+
+    for can_leave_out in (False, True):
+        start, number = loop.time() - 1.0, 0
+        sent.clear()
+        pacer = Pacer(start=start, late_limit_s=0.02, late_every_s=0.1)
+        pump = Pump(name="camera", read=read, send=send, pacer=pacer, leave_out=leave_out if can_leave_out else None)
+        with capture_logs() as lines:
+            running = asyncio.create_task(pump.run())
+            await asyncio.sleep(0.7)
+            assert [line for line in lines if line["event"] == "source_late"], "told while it goes on"
+            pump.stop()
+            await running
+        assert len(sent) >= 3
+        on_time = [late_s for late_s in sent if late_s < 0.01]
+        assert bool(on_time) == bool(left_out) == can_leave_out
+
+
+class Slow(PatternSource):
+    """The pattern on a machine that draws 16 pictures of its 25 a second."""
+
+    def read_video(self) -> DecodedVideoFrame | None:
+        time.sleep(0.06)
+        return super().read_video()
+
+
+async def test_a_video_that_is_drawn_too_slowly_is_seen_in_time_with_its_sound() -> None:
+    captured: list[tuple[int | None, float]] = []
+
+    def capture_frame(picture: rtc.VideoFrame, *, timestamp_us: int) -> None:
+        luma = np.frombuffer(picture.data, np.uint8)[: 320 * 180].reshape(180, 320)
+        captured.append((read_frame_number(luma), timestamp_us / 1e6 - start))
+
+    source = Slow(VideoFormat(320, 180, 25.0), None)
+    start = asyncio.get_running_loop().time()
+    native = cast("rtc.VideoSource", SimpleNamespace(capture_frame=capture_frame))
+    feed = VideoFeed(plan_video(PublishOptions(), 320, 180, 25.0), source, native, start=start)
+    running = asyncio.create_task(feed.run())
+    await asyncio.sleep(2.0)
+    feed.stop()
+    await running
+    assert len(captured) >= 10
+    assert all(number is not None and abs(number / 25 - at_s) < 0.5 for number, at_s in captured)
 
 
 async def test_a_source_that_fails_says_so() -> None:

@@ -1,6 +1,7 @@
 """File sources, on files that FFmpeg wrote a moment before."""
 
 import os
+import shutil
 import socket
 import struct
 import threading
@@ -275,3 +276,86 @@ def test_open_source_knows_patterns() -> None:
     source = open_source("pattern:640x360@10")
     assert source.video == VideoFormat(640, 360, 10.0)
     assert source.audio == AudioFormat(48_000, 1)
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds with a key frame in each."""
+    return write_encoded(tmp_path_factory.mktemp("keyed") / "clip.mp4", seconds=4.0)
+
+
+def shown(source: FileSource) -> tuple[int | None, float]:
+    """The number and time of the next picture."""
+    frame = source.read_video()
+    assert frame is not None
+    return read_frame_number(luma_of(frame)), round(frame.pts_s, 3)
+
+
+def test_pictures_that_come_too_late_are_left_out_up_to_the_last_key_frame(keyed: Path) -> None:
+    source = FileSource(keyed)
+    assert shown(source) == (0, 0.0)
+    source.leave_out_video(0.9)
+    assert shown(source) == (1, 0.04), "no key frame is between"
+    source.leave_out_video(2.7)
+    assert [shown(source), shown(source)] == [(50, 2.0), (51, 2.04)]
+    source.leave_out_video(1.5)
+    source.leave_out_video(2.9)
+    assert shown(source) == (52, 2.08), "never back"
+    source.leave_out_video(3.0)
+    assert shown(source) == (75, 3.0)
+    source.leave_out_video(60.0)
+    assert len(list(iter(source.read_video, None))) == 24, "it ends as before"
+    source.leave_out_video(60.0)
+    assert source.read_video() is None
+    source.close()
+    source.leave_out_video(1.0)
+    assert source.read_video() is None
+
+
+def test_rounds_of_a_looped_file_are_left_out_too(keyed: Path) -> None:
+    source = FileSource(keyed, loop=True)
+    assert shown(source) == (0, 0.0)
+    source.leave_out_video(13.2)
+    assert shown(source) == (25, 13.0)
+    for _ in range(74):
+        source.read_video()
+    assert shown(source) == (0, 16.0)
+    source.leave_out_video(17.5)
+    assert shown(source) == (25, 17.0)
+    source.close()
+
+
+def test_its_sound_stays_whole_where_pictures_are_left_out(clip: Path) -> None:
+    source = FileSource(clip)
+    source.leave_out_video(1.9)
+    chunks = list(iter(source.read_audio, None))
+    assert chunks[0].pts_s < 0.05
+    assert sum(chunk.samples for chunk in chunks) / 48_000 > 1.9
+    source.close()
+
+
+def test_a_file_that_was_moved_is_read_on(keyed: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(keyed, tmp_path / "clip.mp4"))
+    source = FileSource(path)
+    path.unlink()
+    source.leave_out_video(2.5)
+    assert shown(source) == (0, 0.0)
+    source.close()
+
+
+def test_sound_alone_has_no_pictures_to_leave_out(clip: Path, tmp_path: Path) -> None:
+    source = FileSource(remuxed(clip, tmp_path / "clip.m4a", "audio"))
+    source.leave_out_video(1.0)
+    assert source.read_audio() is not None
+    source.close()
+
+
+@pytest.mark.parametrize("container", ["mkv", "ts"])
+def test_other_containers_are_sought_in_too(tmp_path: Path, container: str) -> None:
+    source = FileSource(write_encoded(tmp_path / f"clip.{container}", seconds=4.0))
+    assert shown(source)[0] == 0
+    source.leave_out_video(2.5)
+    number, _ = shown(source)
+    assert number is not None
+    assert number >= 1, "never back"
+    source.close()

@@ -111,3 +111,15 @@ def test_spec() -> None:
 def test_bad_spec_says_what_to_give(spec: str) -> None:
     with pytest.raises(SourceUnreadable, match="pattern"):
         parse_pattern(spec)
+
+
+def test_pictures_that_come_too_late_are_not_drawn() -> None:
+    source = PatternSource(VideoFormat(320, 180, 25.0), duration_s=2.0)
+    for before_s, number in ((0.0, 0), (0.5, 13), (0.2, 14), (1.0, 25)):
+        source.leave_out_video(before_s)
+        frame = source.read_video()
+        assert frame is not None
+        assert frame.pts_s == number / 25
+    source.leave_out_video(2.0)
+    assert source.read_video() is None
+    PatternSource(None).leave_out_video(1.0)

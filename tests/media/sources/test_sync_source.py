@@ -65,3 +65,13 @@ def test_specs() -> None:
 def test_a_bad_spec_says_what_to_give(spec: str) -> None:
     with pytest.raises(SourceUnreadable, match="sync"):
         parse_sync(spec)
+
+
+def test_pictures_that_come_too_late_are_not_painted() -> None:
+    source = SyncSource(VideoFormat(320, 180, 20.0), first_second=7)
+    source.leave_out_video(1.04)
+    frame = source.read_video()
+    assert frame is not None
+    assert frame.pts_s == pytest.approx(1.05)
+    luma = np.frombuffer(frame.data, np.uint8)[: 320 * 180].reshape(180, 320)
+    assert read_mark(luma) == Mark(8, 1)
