@@ -42,7 +42,7 @@ IMMUTABLE = "private, max-age=3600, immutable"
 
 RecordingId = Annotated[str, PathParameter(pattern=RECORDING_ID_PATTERN)]
 Number = Annotated[int, PathParameter(ge=1, le=10**6)]
-Participant = Annotated[Identity | None, Query(description="whose media; without it, whose picture comes first")]
+Participant = Annotated[Identity | None, Query(description="whose media; without it, of somebody who is there")]
 Source = Annotated[Literal["camera", "screen_share"] | None, Query(description="camera or screen")]
 AudioOnly = Annotated[bool, Query(description="the sound alone, for pictures that HLS does not carry")]
 FromStart = Annotated[bool, Query(description="all of the recording instead of a window that slides")]
@@ -68,7 +68,10 @@ class LiveTrack:
 
 @dataclass(frozen=True, slots=True)
 class LivePlayable:
-    """What can be played of one participant now, at `url`. `problem` says why it cannot; `track` numbers or null."""
+    """What can be played of one participant now, at `url`. `problem` says why it cannot; `track` numbers or null.
+
+    `ended`: nothing more of it comes (for now), as its tracks are gone; `ends_at_s`: media time of its newest media.
+    """
 
     participant_identity: str
     source: str
@@ -76,11 +79,16 @@ class LivePlayable:
     video_track: int | None
     audio_track: int | None
     problem: str
+    ended: bool
+    ends_at_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class LiveDetail:
-    """A recording as far as it is on disk. `started_at`: Unix seconds. A change of tracks changes `programs`."""
+    """A recording as far as it is on disk. `started_at`: Unix seconds. A change of tracks changes `programs`.
+
+    `programs` has first who is still there; the first one is played where none is asked for.
+    """
 
     recording_id: str
     room: str
@@ -100,7 +108,7 @@ async def live_recording(recording_id: RecordingId, service: Service, caller: Ca
         room=view.room,
         state=state,
         started_at=view.started_at,
-        programs=tuple(_playable(recording_id, program) for program in live_programs(view.tracks)),
+        programs=tuple(_playable(recording_id, item) for item in live_programs(view.tracks, whole=view.complete)),
         tracks=tuple(_track(track) for track in view.tracks),
     )
 
@@ -123,12 +131,13 @@ async def live_multivariant(
     audio_only: AudioOnly = False,
     from_start: FromStart = False,
 ) -> Response:
-    """What a player opens: a participant's picture and sound, as far as both go on now.
+    """What a player opens: a participant's picture and sound, as far as both go on now, or all that there was.
 
     A token given as `access_token` is passed on in the addresses that it names, for players that send no headers.
     """
     _, view = await _recording(service, caller, recording_id)
-    program = choose_program(live_programs(view.tracks), participant, source)
+    programs = live_programs(view.tracks, whole=view.complete or from_start)
+    program = choose_program(programs, participant, source)
     return _playlist(multivariant(program, _query(request, from_start=from_start), audio_only=audio_only).render())
 
 
@@ -287,6 +296,8 @@ def _playable(recording_id: str, program: LiveProgram) -> LivePlayable:
         video_track=program.video.number if program.video else None,
         audio_track=program.audio.number if program.audio else None,
         problem=program.problem,
+        ended=program.ended,
+        ends_at_s=program.end_s,
     )
 
 

@@ -10,7 +10,8 @@ from media.package.live_playlist import LiveSegment, PartHint
 from media.record.entries import InitEntry, TrackDescriptor
 
 LAG_S = 3.0
-"""A track whose media end so much before its program's newest is muted or over: who waits for it stalls."""
+"""A track whose media end so much before its program's newest is muted or over: who waits for it stalls. Programs are
+compared by it too: which of those that go on got the last part says nothing."""
 
 _RATED_SEGMENTS = 10
 """The bandwidth told is that of the newest segments: what a player will get, not what it was an hour ago."""
@@ -43,7 +44,8 @@ class LiveTrackView:
 class LiveProgram:
     """Tracks of one participant that belong together. `source`: "camera" (with the microphone) or "screen_share".
 
-    `video` and `audio` are those to play now, `problem` why there is nothing to play or no picture.
+    `video` and `audio` are those to play now, `problem` why there is nothing to play or no picture. `ended`: none of
+    its tracks gets media any more; `end_s`: media time of its newest media, 0.0 while it has none.
     """
 
     participant_identity: str
@@ -52,16 +54,33 @@ class LiveProgram:
     audio: LiveTrackView | None
     end_s: float
     problem: str = ""
+    ended: bool = False
 
 
-def live_programs(tracks: Iterable[LiveTrackView]) -> tuple[LiveProgram, ...]:
-    """The programs of a recording, the one with the newest picture first."""
+def live_programs(tracks: Iterable[LiveTrackView], *, whole: bool = False) -> tuple[LiveProgram, ...]:
+    """The programs of a recording: those that go on first, then by their newest media, then those with a picture.
+
+    `whole`: they are played from their start on. Then the track of each kind that has most media is taken, muted at
+    the end or not, and where a program ends says nothing.
+    """
     found: dict[tuple[str, str], list[LiveTrackView]] = {}
     for track in tracks:
         source = "screen_share" if track.descriptor.source in _SCREEN_SOURCES else "camera"
         found.setdefault((track.descriptor.participant_identity, source), []).append(track)
-    programs = [_program(identity, source, mine) for (identity, source), mine in found.items()]
-    return tuple(sorted(programs, key=lambda item: (item.video is None, bool(item.problem), item.participant_identity)))
+    programs = [_program(identity, source, mine, whole=whole) for (identity, source), mine in found.items()]
+    newest_s = 0.0 if whole else max((item.end_s for item in programs), default=0.0)
+    return tuple(sorted(programs, key=lambda item: _rank(item, newest_s - item.end_s)))
+
+
+def _rank(program: LiveProgram, behind_s: float) -> tuple[bool, float, bool, bool, str, str]:
+    return (
+        program.ended,
+        behind_s if behind_s >= LAG_S else 0.0,
+        program.video is None,
+        bool(program.problem),
+        program.participant_identity,
+        program.source,
+    )
 
 
 def choose_program(
@@ -102,11 +121,18 @@ def multivariant(program: LiveProgram, query: str = "", *, audio_only: bool = Fa
     return MultivariantPlaylist((variant,), renditions)
 
 
-def _program(identity: str, source: str, tracks: Sequence[LiveTrackView]) -> LiveProgram:
+def _program(identity: str, source: str, tracks: Sequence[LiveTrackView], *, whole: bool) -> LiveProgram:
     end_s = max((track.end_s for track in tracks if track.end_s is not None), default=0.0)
-    present = [t for t in tracks if t.end_s is not None and t.init is not None and t.end_s > end_s - LAG_S]
-    video, audio = (_newest(present, kind) for kind in (MediaKind.VIDEO, MediaKind.AUDIO))
-    return LiveProgram(identity, source, video, audio, end_s, _problem(tracks, video))
+    present = [track for track in tracks if track.init is not None and _counts(track, end_s, whole=whole)]
+    best = _longest if whole else _newest
+    video, audio = (best(present, kind) for kind in (MediaKind.VIDEO, MediaKind.AUDIO))
+    ended = all(track.ended for track in tracks)
+    return LiveProgram(identity, source, video, audio, end_s, _problem(tracks, video), ended)
+
+
+def _counts(track: LiveTrackView, end_s: float, *, whole: bool) -> bool:
+    """Whether it has media, and where what goes on now is played, up to now."""
+    return track.end_s is not None and (whole or track.end_s > end_s - LAG_S)
 
 
 def _problem(tracks: Sequence[LiveTrackView], video: LiveTrackView | None) -> str:
@@ -126,6 +152,15 @@ def _problem(tracks: Sequence[LiveTrackView], video: LiveTrackView | None) -> st
 def _newest(tracks: Sequence[LiveTrackView], kind: MediaKind) -> LiveTrackView | None:
     mine = [track for track in tracks if track.descriptor.kind is kind]
     return max(mine, key=lambda item: (not item.ended, item.end_s or 0.0, item.number), default=None)
+
+
+def _longest(tracks: Sequence[LiveTrackView], kind: MediaKind) -> LiveTrackView | None:
+    mine = [track for track in tracks if track.descriptor.kind is kind]
+    return max(mine, key=lambda item: (_media_s(item), item.number), default=None)
+
+
+def _media_s(track: LiveTrackView) -> float:
+    return sum(segment.duration_s for segment in track.segments if not segment.gap)
 
 
 def _uri(track: LiveTrackView, query: str) -> str:

@@ -18,7 +18,9 @@ from media.record.segmenter import SegmenterConfig
 from tests.agent.api.fake_service import ALL_GRANTS, CREDENTIALS, FakeService, bearer
 from tests.media.export.recordings import (
     STARTED_AT,
+    Track,
     camera_and_microphone,
+    encode_audio,
     encode_video,
     write_recording,
 )
@@ -61,6 +63,7 @@ async def test_a_player_finds_its_way_from_the_document_to_the_media(api: FakeSe
         ]
         (program,) = shown["programs"]
         assert (program["participant_identity"], program["source"], program["problem"]) == ("alice", "camera", "")
+        assert (program["ended"], program["ends_at_s"]) == (True, pytest.approx(3.0, abs=0.1))
         answer = await client.get(program["url"])
         assert answer.headers["content-type"] == "application/vnd.apple.mpegurl"
         assert answer.headers["cache-control"] == "private, no-store"
@@ -78,6 +81,16 @@ async def test_a_player_finds_its_way_from_the_document_to_the_media(api: FakeSe
                     "video/iso.segment",
                 )
                 assert "immutable" in media.headers["cache-control"]
+
+
+async def test_what_is_over_is_played_with_what_was_muted_at_its_end(api: FakeService) -> None:
+    muted = [Track("microphone", encode_audio(0.0, 7.0)), Track("camera", encode_video(Codec.H264, 0.2, 2.8))]
+    write_recording(api.folder / "recordings" / "one", muted)
+    async with api.client(bearer()) as client:
+        (program,) = (await client.get(LIVE)).json()["programs"]
+        assert None not in {program["video_track"], program["audio_track"]}
+        opened = m3u8.loads((await client.get(program["url"])).text)
+        assert (opened.playlists[0].stream_info.codecs.count(","), len(opened.media)) == (1, 1)
 
 
 async def test_segments_come_by_ranges_and_head(api: FakeService, one: Path) -> None:

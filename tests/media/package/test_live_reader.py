@@ -345,10 +345,55 @@ def test_programs_show_what_goes_on_together(tmp_path: Path) -> None:
         choose_program(programs, "carol", None)
 
 
-def test_a_track_that_fell_silent_is_left_out(tmp_path: Path) -> None:
+def test_a_track_that_fell_silent_is_left_out_of_what_goes_on(tmp_path: Path) -> None:
     muted = [Track("microphone", encode_audio(0.0, 2.0)), Track("camera", encode_video(Codec.H264, 0.2, 6.0))]
-    (program,) = live_programs(read(write_recording(tmp_path / "one", muted)).tracks)
+    tracks = read(write_recording(tmp_path / "one", muted)).tracks
+    (program,) = live_programs(tracks)
     assert (program.video is None, program.audio is None) == (False, True)
+    (program,) = live_programs(tracks, whole=True)
+    assert (program.video is None, program.audio is None) == (False, False)
+
+
+def test_from_the_start_the_track_with_most_media_is_played(tmp_path: Path) -> None:
+    tracks = [
+        Track("camera", encode_video(Codec.H264, 0.2, 4.0)),
+        Track("camera", shifted(encode_video(Codec.H264, 0.0, 1.0), 6.0), name="second camera"),
+        Track("microphone", encode_audio(0.0, 6.0)),
+    ]
+    view = read(write_recording(tmp_path / "one", tracks))
+    (now,), (whole,) = live_programs(view.tracks), live_programs(view.tracks, whole=True)
+    assert now.video is not None
+    assert whole.video is not None
+    assert [now.video.descriptor.track_name, whole.video.descriptor.track_name] == ["second camera", "camera"]
+
+
+def test_who_is_there_comes_before_who_left_and_who_is_silent(tmp_path: Path) -> None:
+    """The names are in the order that nothing else decides."""
+    left = camera_and_microphone(Codec.H264, 3.0, "alice")
+    with recording_of(tmp_path / "one") as recording:
+
+        def write(identity: str, frames: Sequence[EncodedFrame]) -> None:
+            named = replace(descriptor_of(frames), participant_identity=identity, track_sid=f"TR_{identity}")
+            recorder = recording.open_track(named, STARTED_AT)
+            for frame in frames:
+                recorder.write(at(frame))
+            if identity == "alice":
+                recorder.close(STARTED_AT + 3.0)
+
+        write("alice", left[1].frames)
+        write("bob", encode_video(Codec.H264, 0.0, 3.0))
+        write("carol", encode_audio(0.0, 7.5))
+        write("dave", encode_video(Codec.H264, 0.0, 6.0))
+        ends_s = [2.5, 2.0, 6.5, 5.0]  # but for what waits for the end of a last part
+
+        def is_written(view: LiveView) -> bool:
+            got_s = [track.end_s or 0.0 for track in view.tracks]
+            return len(got_s) == 4 and all(got > end for got, end in zip(got_s, ends_s, strict=True))
+
+        programs = live_programs(eventually(reader_of(tmp_path / "one"), is_written).tracks)
+        assert [item.participant_identity for item in programs] == ["dave", "carol", "bob", "alice"]
+        assert [item.ended for item in programs] == [False, False, False, True]
+        assert choose_program(programs, None, None).participant_identity == "dave"
 
 
 def test_what_hls_does_not_carry_is_said(tmp_path: Path) -> None:
