@@ -222,10 +222,13 @@ class Metrics:
             "roomhand_recording_storage_errors_total", "Writes that the disk refused.", ["code"], registry=registry
         )
         self.recordings_deleted = Counter(
-            "roomhand_recordings_deleted_total", "Recordings deleted by retention.", ["reason"], registry=registry
+            "roomhand_recordings_deleted_total",
+            "Recordings deleted, by retention or because somebody asked.",
+            ["reason"],
+            registry=registry,
         )
         self.recording_bytes_deleted = Counter(
-            "roomhand_recording_bytes_deleted_total", "Bytes of recordings deleted by retention.", registry=registry
+            "roomhand_recording_bytes_deleted_total", "Bytes of recordings deleted.", registry=registry
         )
         self.retention_failures = Counter(
             "roomhand_retention_failures_total",

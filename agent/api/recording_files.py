@@ -7,7 +7,7 @@ from agent.errors import RecordingConflict
 from agent.tokens import ServiceGrants
 from media.errors import LiveNotReady, MediaError, RecordingDamaged, RecordingNotFound
 from media.record.manifest import read_manifest
-from media.record.reader import RecordingView, read_recording
+from media.record.reader import RecordingView, read_recording, summarise
 
 
 def read_recording_for(recordings_dir: Path, recording_id: str, caller: ServiceGrants) -> RecordingView:
@@ -23,6 +23,18 @@ def read_recording_for(recordings_dir: Path, recording_id: str, caller: ServiceG
     if not caller.covers_room(view.room):
         raise not_found(recording_id)
     return view
+
+
+def check_is_of(recordings_dir: Path, recording_id: str, caller: ServiceGrants) -> None:
+    """Raises RecordingNotFound unless there is one, sound or not, of a room that the caller's token is for."""
+    try:
+        read_recording_for(recordings_dir, recording_id, caller)
+    except RecordingDamaged:
+        return  # where it says of which room it is, it is the caller's
+    except RecordingNotFound:
+        summary = summarise(recordings_dir / recording_id)  # one whose journal is missing is listed too
+        if summary is None or not caller.covers_room(summary.room):
+            raise
 
 
 def not_found(recording_id: str) -> RecordingNotFound:

@@ -1,6 +1,7 @@
-"""Recordings: start, stop, list, look at, verify."""
+"""Recordings: start, stop, list, look at, verify, delete."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -8,10 +9,11 @@ from fastapi import APIRouter, Path
 
 from agent.api.auth import Grant, GuardedRoute, needs
 from agent.api.models import ChangeRecordingBody, StartRecordingBody
-from agent.api.recording_files import check_continues, read_recording_for
+from agent.api.recording_files import check_continues, check_is_of, read_recording_for
 from agent.api.service import Caller, Service
 from agent.room.state import RecordingStatus
 from agent.service.protocol import PauseRecording, ResumeRecording
+from agent.service.retention import delete
 from media.record.entries import RecordingState
 from media.record.reader import RecordingSummary, RecordingView, TrackView, list_recordings
 from media.record.recording_id import RECORDING_ID_PATTERN
@@ -111,6 +113,19 @@ async def recording(recording_id: RecordingId, service: Service, caller: Caller)
     """One recording, finished or not."""
     view = await asyncio.to_thread(read_recording_for, service.recordings_dir, recording_id, caller)
     return _detail(view)
+
+
+@router.delete("/v1/recordings/{recording_id}", status_code=204, openapi_extra=needs(Grant.ROOM_RECORD))
+async def delete_recording(recording_id: RecordingId, service: Service, caller: Caller) -> None:
+    """Delete a recording for good, a damaged one too; exports made of it stay.
+
+    Refused with `recording_conflict` while a room writes it or is to go on with it, and while an export has yet to read
+    it. Who plays it meanwhile is told that it is not there any more.
+    """
+    await asyncio.to_thread(check_is_of, service.recordings_dir, recording_id, caller)
+    root, recorded = service.recordings_dir, service.rooms.recorded_ids
+    deletion = await asyncio.to_thread(delete, root, recording_id, recorded, service.exports, time.time())
+    service.deletions.recording(deletion)
 
 
 @router.post("/v1/recordings/{recording_id}/verify", openapi_extra=needs(Grant.ROOM_RECORD))

@@ -1,5 +1,6 @@
 """What the API works on, and how its handlers get hold of it and of their caller."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Protocol, cast
@@ -12,6 +13,7 @@ from agent.api.long_reads import LongReads
 from agent.credentials import Credentials
 from agent.metrics import Metrics
 from agent.running_reports import RunningReports
+from agent.service.deletions import Deletions
 from agent.service.event_log import EventLog
 from agent.service.protocol import Command, Done, RoomOptions, StartRecording
 from agent.service.room_slot import RoomView
@@ -48,6 +50,9 @@ class Rooms(Protocol):
     async def stop_recording(self, name: str) -> Done:
         """Close a room's recording."""
 
+    def recorded_ids(self) -> Collection[str]:
+        """Recordings that rooms write or are to go on with; for any thread."""
+
 
 class Exports(Protocol):
     """The export queue; every method blocks for a moment."""
@@ -64,6 +69,9 @@ class Exports(Protocol):
     def cancel(self, export_id: str) -> ExportStatus:
         """Abort an export."""
 
+    def forget_recording(self, recording_path: Path) -> None:
+        """The recording is gone for good."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApiService:
@@ -77,6 +85,7 @@ class ApiService:
     exports: Exports
     events: EventLog
     metrics: Metrics
+    deletions: Deletions
     clock: SteadyClock
     recordings_dir: Path
     exports_dir: Path

@@ -1,4 +1,4 @@
-"""`roomhand recordings list|show|verify|repair|prune`."""
+"""`roomhand recordings list|show|verify|repair|delete|prune`."""
 
 import datetime as dt
 import errno
@@ -20,7 +20,7 @@ from media.record.storage import storage_error
 if TYPE_CHECKING:
     from media.record.prune import Pruned
 
-recordings = typer.Typer(no_args_is_help=True, help="List, show, verify, repair and prune recordings.")
+recordings = typer.Typer(no_args_is_help=True, help="List, show, verify, repair, delete and prune recordings.")
 
 RecordingArgument = Annotated[str, typer.Argument(help="A recording's folder, or its id in the recordings folder.")]
 DirOption = Annotated[Path | None, typer.Option("--dir", help="Recordings folder; default ROOMHAND_RECORDINGS_DIR.")]
@@ -164,6 +164,31 @@ def repair_command(recording: RecordingArgument, directory: DirOption = None, js
         output.text(f"  {line}")
 
 
+@recordings.command("delete")
+def delete_command(recording: RecordingArgument, directory: DirOption = None, json_output: JsonOption = False) -> None:
+    """Delete a recording for good; never one that is being recorded or exported. Exports made of it stay."""
+    from agent.service.retention import delete
+    from media.export.queue import ExportQueue
+
+    output, path = Output(as_json=json_output), recording_path(recording, directory).absolute()
+    queue = ExportQueue(load_settings().export_database)
+    try:
+        deletion = delete(path.parent, path.name, _recorded_ids, queue, time.time())
+    finally:
+        queue.close()
+    if json_output:
+        output.document(deletion)
+    else:
+        output.text(f"deleted {deletion.recording_id}: {deletion.size_bytes / 1e6:.1f} MB")
+
+
+def _recorded_ids() -> list[str]:
+    """What rooms of the service write or are to go on with."""
+    from agent.service.desired_rooms import DesiredRooms
+
+    return [room.recording_id for room in DesiredRooms(load_settings().state_dir).load() if room.recording_id]
+
+
 @recordings.command("prune")
 def prune_command(
     max_age: Annotated[
@@ -177,7 +202,6 @@ def prune_command(
     json_output: JsonOption = False,
 ) -> None:
     """Delete old recordings; never one that is being recorded, exported, not handed off yet, or damaged."""
-    from agent.service.desired_rooms import DesiredRooms
     from agent.service.retention import prune, retention_limits
     from media.export.queue import ExportQueue
     from media.record.retention import RetentionLimits
@@ -189,13 +213,13 @@ def prune_command(
     )
     if not limits.any:
         raise InvalidSettings("say what to keep: --max-age SECONDS, --max-bytes BYTES, or ROOMHAND_RETENTION_ settings")
-    root, rooms = directory or settings.recordings_dir, DesiredRooms(settings.state_dir)
+    root = directory or settings.recordings_dir
     queue = ExportQueue(settings.export_database)
     try:
         pruned = prune(
             root.absolute(),
             limits,
-            lambda: [room.recording_id for room in rooms.load() if room.recording_id],
+            _recorded_ids,
             queue,
             time.time(),
             dry_run=dry_run,

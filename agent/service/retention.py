@@ -1,4 +1,4 @@
-"""Deletes old recordings each minute, where limits are set: `media.record.prune` with what this service knows."""
+"""Deletes old recordings each minute, where limits are set; or one: `media.record.prune` as this service knows it."""
 
 import asyncio
 import time
@@ -9,12 +9,12 @@ from typing import Protocol
 import structlog
 
 from agent.config import Settings
-from agent.metrics import Metrics
+from agent.service.deletions import Deletions
 from agent.tasks import Tasks
 from media.errors import MediaError, RecordingBusy
 from media.export.job import ExportStatus
-from media.record.prune import InUse, Pruned, prune_recordings, recover_set_aside
-from media.record.retention import RetentionLimits
+from media.record.prune import InUse, Pruned, delete_recording, prune_recordings, recover_set_aside
+from media.record.retention import Deletion, RetentionLimits
 
 INTERVAL_S = 60.0
 
@@ -71,6 +71,13 @@ def prune(
     return pruned
 
 
+def delete(root: Path, recording_id: str, recorded: RecordedIds, exports: ExportUses, now: float) -> Deletion:
+    """Delete one recording, and have the export queue forget it. Blocking. Raises as `delete_recording`."""
+    deletion = delete_recording(root, recording_id, lambda: in_use(root, recorded(), exports.list()), now)
+    exports.forget_recording(root / recording_id)
+    return deletion
+
+
 class Retention:
     """Prunes one folder from `start` to `aclose`."""
 
@@ -79,7 +86,7 @@ class Retention:
         settings: Settings,
         recorded: RecordedIds,
         exports: ExportUses,
-        metrics: Metrics,
+        deletions: Deletions,
         now: Callable[[], float] = time.time,
     ) -> None:
         """`now`: Unix seconds as the system's clock says, which may be set right only after the service has started."""
@@ -87,7 +94,7 @@ class Retention:
         self._limits = retention_limits(settings)
         self._recorded = recorded
         self._exports = exports
-        self._metrics = metrics
+        self._deletions = deletions
         self._now = now
         self._tasks = Tasks("retention")
 
@@ -118,17 +125,16 @@ class Retention:
             log.info("retention_busy", reason=str(error))
             return
         except MediaError as error:
-            self._metrics.retention_failures.inc()
+            self._deletions.failed()
             log.error("retention_failed", code=error.code, error=str(error))
             return
         except Exception:  # old recordings are to be deleted the next minute all the same
-            self._metrics.retention_failures.inc()
+            self._deletions.failed()
             log.exception("retention_failed")
             return
         for deletion in pruned.deleted:
-            self._metrics.recordings_deleted.labels(deletion.reason.value).inc()
-            self._metrics.recording_bytes_deleted.inc(deletion.size_bytes)
-        self._metrics.retention_failures.inc(len(pruned.failed))
+            self._deletions.recording(deletion)
+        self._deletions.failed(len(pruned.failed))
 
     async def aclose(self) -> None:
         """Prune no more; idempotent. A deletion that is under way in its thread is finished by the next run."""

@@ -22,6 +22,7 @@ from agent.api.service import ApiService
 from agent.config import Settings
 from agent.errors import InvalidSettings
 from agent.metrics import build_metrics
+from agent.service.deletions import Deletions
 from agent.service.environment import child_environment
 from agent.service.event_log import EventLog
 from agent.service.export_supervisor import ExportWatch, ExportWorker
@@ -165,13 +166,15 @@ class _Service:
         self._supervisor = Supervisor(parts)
         self._worker = ExportWorker(commands.export_worker, child_environment(settings), clock)
         self._watch = ExportWatch(self._queue, self._events, metrics, clock)
-        self._retention = Retention(settings, self._supervisor.recorded_ids, self._queue, metrics)
+        deletions = Deletions(self._events, metrics, clock)
+        self._retention = Retention(settings, self._supervisor.recorded_ids, self._queue, deletions)
         api = ApiService(
             credentials=settings.credentials(),
             rooms=self._supervisor,
             exports=self._queue,
             events=self._events,
             metrics=metrics,
+            deletions=deletions,
             clock=clock,
             recordings_dir=settings.recordings_dir.absolute(),
             exports_dir=settings.exports_dir.absolute(),

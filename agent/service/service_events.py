@@ -49,4 +49,13 @@ class ExportChanged:
     error_code: str
 
 
-ServiceEvent = RoomStarted | RoomEnd | ExportChanged
+@dataclass(frozen=True, slots=True)
+class RecordingDeleted:
+    """A recording was deleted; `reason` is one of `media.record.retention.RetentionReason`."""
+
+    recording_id: str
+    reason: str
+    size_bytes: int
+
+
+ServiceEvent = RoomStarted | RoomEnd | ExportChanged | RecordingDeleted

@@ -1,5 +1,6 @@
-"""Retention carried out on a folder of recordings. Blocking; safe against the end of the process at any time."""
+"""Recordings deleted from a folder: those over limits, or one. Blocking; safe against the process's end any time."""
 
+import contextlib
 import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -8,12 +9,21 @@ from pathlib import Path
 
 import structlog
 
-from media.errors import MediaError, RecordingBusy
+from media.errors import MediaError, RecordingBusy, RecordingNotFound
 from media.record.handoff import JournalTail
 from media.record.handoff_cursor import CURSOR_NAME, read_cursor
 from media.record.journal import JOURNAL_NAME
-from media.record.reader import RecordingSummary, list_recordings
-from media.record.retention import Deletion, Hold, RetentionCandidate, RetentionLimits, awaits_handoff, decide_deletions
+from media.record.reader import RecordingSummary, list_recordings, summarise
+from media.record.recording_id import is_recording_id
+from media.record.retention import (
+    Deletion,
+    Hold,
+    RetentionCandidate,
+    RetentionLimits,
+    RetentionReason,
+    awaits_handoff,
+    decide_deletions,
+)
 from media.record.storage import is_locked, open_locked, translated
 from media.record.trash import empty_trash, has_set_aside, only_pruner, put_back, remove, throw_away
 
@@ -57,6 +67,37 @@ def prune_recordings(
         return _carry_out(root, _plan(root, limits, in_use, now), in_use)
 
 
+def delete_recording(root: Path, recording_id: str, in_use: Callable[[], InUse], now: float) -> Deletion:
+    """Delete a recording of the folder `root`, whole or damaged, handed off or not. `in_use`: as `prune_recordings`.
+
+    Who reads its files meanwhile goes on with those that are open, and finds no others. Raises RecordingNotFound,
+    RecordingBusy with nothing done where it is in use or another process prunes `root`, and StorageError.
+    """
+    path = root / recording_id
+    missing = RecordingNotFound(f"there is no recording at {path}")
+    if not is_recording_id(recording_id) or not path.is_dir():
+        raise missing
+    with only_pruner(root):
+        put_back(root)
+        if (summary := summarise(path)) is None:
+            raise missing
+        _raise_if_used(recording_id, in_use())
+        size_bytes = summary.size_bytes + summary.muxed_bytes
+        age_s = now - _candidate(summary, InUse(), now).ended_at
+        deletion = Deletion(recording_id, RetentionReason.REQUESTED, age_s, size_bytes, summary.room)
+        if not _delete(root, deletion, in_use):
+            _raise_if_used(recording_id, in_use())
+            raise RecordingBusy(f"recording {recording_id} is being written; stop that first")
+    return deletion
+
+
+def _raise_if_used(recording_id: str, uses: InUse) -> None:
+    if recording_id in uses.recorded:
+        raise RecordingBusy(f"a room writes recording {recording_id}, or is to go on with it; stop the recording first")
+    if recording_id in uses.exported:
+        raise RecordingBusy(f"an export still reads recording {recording_id}; cancel it, or wait until it has ended")
+
+
 def recover_set_aside(root: Path) -> int:
     """Put back what a run that died had set aside, and how many recordings that was; to be done before rooms go on.
 
@@ -96,7 +137,7 @@ def _candidate(summary: RecordingSummary, uses: InUse, now: float) -> RetentionC
     except MediaError as error:
         _log.warning("retention_unreadable", recording=summary.path.name, code=error.code, error=str(error))
         hold, ended_at = Hold.DAMAGED, summary.started_at
-    return RetentionCandidate(summary.path.name, ended_at, summary.size_bytes + summary.muxed_bytes, hold)
+    return RetentionCandidate(summary.path.name, ended_at, summary.size_bytes + summary.muxed_bytes, hold, summary.room)
 
 
 def _ended_at(summary: RecordingSummary) -> float:
@@ -155,10 +196,15 @@ def _delete(root: Path, deletion: Deletion, in_use: Callable[[], InUse]) -> bool
 
 @contextmanager
 def _written_by_nobody(path: Path) -> Iterator[None]:
-    """Keep writers out of the recording for as long. Raises RecordingBusy when one has it, StorageError."""
-    with translated(f"open {path / JOURNAL_NAME}"):
+    """Keep writers out of the recording for as long; without its journal nobody can write it.
+
+    Raises RecordingBusy when one has it, StorageError.
+    """
+    descriptor = None
+    with translated(f"open {path / JOURNAL_NAME}"), contextlib.suppress(FileNotFoundError):
         descriptor = open_locked(path / JOURNAL_NAME, os.O_RDONLY)
     try:
         yield
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)

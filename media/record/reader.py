@@ -262,12 +262,12 @@ def list_recordings(root: Path) -> tuple[RecordingSummary, ...]:
     """
     with translated(f"list {root}"):
         folders = sorted(entry for entry in root.iterdir() if entry.is_dir()) if root.exists() else []
-    found = [summary for folder in folders if (summary := _summary(folder)) is not None]
+    found = [summary for folder in folders if (summary := summarise(folder)) is not None]
     return tuple(sorted(found, key=lambda item: (item.started_at, item.recording_id)))
 
 
-def _summary(path: Path) -> RecordingSummary | None:
-    """None for a folder that holds no recording."""
+def summarise(path: Path) -> RecordingSummary | None:
+    """The recording in the folder `path`, as `list_recordings` has it; None for a folder that holds none."""
     try:
         with translated(f"read {path}"):
             is_recording = (path / JOURNAL_NAME).exists() or (path / MANIFEST_NAME).exists()

@@ -25,10 +25,11 @@ class Hold(StrEnum):
 
 
 class RetentionReason(StrEnum):
-    """Which limit a recording is over."""
+    """Which limit a recording is over; or that somebody asked."""
 
     AGE = "age"
     SIZE = "size"
+    REQUESTED = "requested"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +57,18 @@ class RetentionCandidate:
     ended_at: float
     size_bytes: int
     hold: Hold | None = None
+    room: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A recording to delete, and why."""
+    """A recording to delete, and why. `room` is empty where its files do not say."""
 
     recording_id: str
     reason: RetentionReason
     age_s: float
     size_bytes: int
+    room: str = ""
 
 
 def awaits_handoff(ended_at: float, now: float) -> bool:
@@ -91,5 +94,5 @@ def decide_deletions(
             reason = RetentionReason.SIZE
         if reason is not None:
             total_bytes -= item.size_bytes
-            deletions.append(Deletion(item.recording_id, reason, age_s, item.size_bytes))
+            deletions.append(Deletion(item.recording_id, reason, age_s, item.size_bytes, item.room))
     return tuple(deletions)

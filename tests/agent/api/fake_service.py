@@ -13,6 +13,7 @@ from agent.credentials import Credentials
 from agent.errors import RecordingConflict, RoomConflict, RoomNotFound, TrackNotFound
 from agent.metrics import build_metrics
 from agent.room.state import ConnectionState, PublicationState, RecordingStatus, RoomState, TrackState
+from agent.service.deletions import Deletions
 from agent.service.event_log import EventLog
 from agent.service.protocol import (
     Command,
@@ -107,6 +108,9 @@ class FakeRooms:
         self.views[name] = replace(view, recording_id=recording_id)
         return Done(recording=_recording(recording_id, "recording"))
 
+    def recorded_ids(self) -> frozenset[str]:
+        return frozenset(view.recording_id for view in self.views.values() if view.recording_id)
+
     async def stop_recording(self, name: str) -> Done:
         view = self.room(name)
         if not view.recording_id:
@@ -131,6 +135,7 @@ class FakeExports:
     """A queue without a worker: what is submitted stays queued."""
 
     statuses: dict[str, ExportStatus] = field(default_factory=dict)
+    forgotten: list[Path] = field(default_factory=list)
 
     def submit(self, request: ExportRequest) -> str:
         export_id = f"EX_{len(self.statuses)}"
@@ -150,6 +155,9 @@ class FakeExports:
         if not status.state.final:
             self.statuses[export_id] = replace(status, state=ExportState.ABORTED)
         return self.statuses[export_id]
+
+    def forget_recording(self, recording_path: Path) -> None:
+        self.forgotten.append(recording_path)
 
     def complete(self, request: ExportRequest, *paths: Path) -> None:
         """Add a complete export of `paths`, all below its folder."""
@@ -179,13 +187,15 @@ class FakeService:
 def fake_service(folder: Path) -> FakeService:
     """A new service with its files in `folder`."""
     rooms, exports = FakeRooms(), FakeExports()
+    events, metrics, clock = EventLog("boot", capacity=50), build_metrics(CollectorRegistry(), "0.0.0"), SteadyClock()
     service = ApiService(
         credentials=CREDENTIALS,
         rooms=rooms,
         exports=exports,
-        events=EventLog("boot", capacity=50),
-        metrics=build_metrics(CollectorRegistry(), "0.0.0"),
-        clock=SteadyClock(),
+        events=events,
+        metrics=metrics,
+        deletions=Deletions(events, metrics, clock),
+        clock=clock,
         recordings_dir=folder / "recordings",
         exports_dir=folder / "exports",
         sources_dir=folder / "sources",

@@ -65,7 +65,7 @@ def assert_refused(answer: httpx.Response, status: int, code: str) -> None:
 
 
 def test_the_routes_are_the_documented_ones() -> None:
-    assert len(ROUTES) == 41
+    assert len(ROUTES) == 42
     assert {grant for _, _, grant in ROUTES} == {*FIELD_OF_GRANT, "any"}
 
 

@@ -13,7 +13,11 @@ from typer.testing import CliRunner
 from agent.cli import app
 from agent.config import Settings
 from agent.metrics import Metrics, build_metrics
+from agent.service.deletions import Deletions
+from agent.service.event_log import EventLog
 from agent.service.retention import Retention, in_use
+from media.clock import SteadyClock
+from media.errors import RecordingNotFound
 from media.export.job import ExportFormat, ExportRequest, ExportState, ExportStatus
 from media.record.trash import SET_ASIDE_NAME, TRASH_NAME, only_pruner
 from tests.media.record.test_prune import names, recorded
@@ -40,7 +44,9 @@ def export_of(path: Path, state: ExportState) -> ExportStatus:
 def retention(root: Path, exports: Exports, recorded_ids: Iterable[str], **limits: float) -> tuple[Retention, Metrics]:
     metrics = build_metrics(CollectorRegistry(), "0")
     settings = Settings(_env_file=None, recordings_dir=root, **limits)  # type: ignore[arg-type]
-    return Retention(settings, lambda: recorded_ids, exports, metrics), metrics
+    return Retention(
+        settings, lambda: recorded_ids, exports, Deletions(EventLog("boot"), metrics, SteadyClock())
+    ), metrics
 
 
 @pytest.mark.parametrize("state", ExportState)
@@ -56,9 +62,18 @@ async def test_a_run_deletes_counts_and_forgets(tmp_path: Path) -> None:
     for name in ("old", "wanted", "exported"):
         recorded(tmp_path, name)
     exports = Exports(export_of(tmp_path / "exported", ExportState.QUEUED))
-    keeper, metrics = retention(tmp_path, exports, ["wanted"], retention_max_age_s=1.0)
+    events, metrics = EventLog("boot"), build_metrics(CollectorRegistry(), "0")
+    settings = Settings(_env_file=None, recordings_dir=tmp_path, retention_max_age_s=1.0)
+    keeper = Retention(settings, lambda: ["wanted"], exports, Deletions(events, metrics, SteadyClock()))
     await keeper.run_once()
     assert names(tmp_path) == ["exported", "wanted"]
+    (told,) = events.read_after(0).events
+    assert (told.event, told.room, told.fields["recording_id"], told.fields["reason"]) == (
+        "recording_deleted",
+        "room",
+        "old",
+        "age",
+    )
     assert exports.forgotten == ["old"]
     text = generate_latest(metrics.registry).decode()
     assert 'roomhand_recordings_deleted_total{reason="age"} 1.0' in text
@@ -100,7 +115,8 @@ async def test_ages_are_by_the_clock_as_it_is_now(tmp_path: Path) -> None:
     now = [time.time() + 10 * 86_400]
     metrics = build_metrics(CollectorRegistry(), "0")
     settings = Settings(_env_file=None, recordings_dir=tmp_path, retention_max_age_s=7 * 86_400.0)
-    keeper = Retention(settings, list, Exports(), metrics, lambda: now[0])
+    deletions = Deletions(EventLog("boot"), metrics, SteadyClock())
+    keeper = Retention(settings, list, Exports(), deletions, lambda: now[0])
     now[0] -= 10 * 86_400  # somebody set it right
     await keeper.run_once()
     assert names(tmp_path) == ["old"]
@@ -151,3 +167,19 @@ def test_the_command_says_first_and_then_does(tmp_path: Path, monkeypatch: pytes
     assert names(root) == []
     again = runner.invoke(app, ["recordings", "prune", "--max-bytes", "0"])
     assert "nothing to delete" in again.stdout
+
+
+def test_a_command_deletes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "recordings"
+    for name in ("one", "two", "three"):
+        recorded(root, name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ROOMHAND_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("ROOMHAND_RECORDINGS_DIR", str(root))
+    runner = CliRunner()
+    done = runner.invoke(app, ["recordings", "delete", "one", "--json"])
+    assert json.loads(done.stdout)["recording_id"] == "one"
+    assert "deleted two" in runner.invoke(app, ["recordings", "delete", str(root / "two")]).stdout
+    gone = runner.invoke(app, ["recordings", "delete", "one"])
+    assert isinstance(gone.exception, RecordingNotFound)
+    assert names(root) == ["three"]

@@ -13,7 +13,7 @@ from media.errors import RecordingBusy, RecordingNotFound, StorageError
 from media.frames import Codec
 from media.record.handoff_cursor import HandoffCursor, write_cursor
 from media.record.journal import JOURNAL_NAME
-from media.record.prune import InUse, prune_recordings, recover_set_aside
+from media.record.prune import InUse, delete_recording, prune_recordings, recover_set_aside
 from media.record.reader import list_recordings, read_recording
 from media.record.recorder import Recording
 from media.record.retention import (
@@ -22,6 +22,7 @@ from media.record.retention import (
     Hold,
     RetentionCandidate,
     RetentionLimits,
+    RetentionReason,
     decide_deletions,
 )
 from media.record.storage import write_durably
@@ -256,3 +257,39 @@ def test_a_folder_that_cannot_be_looked_into_hides_no_other(tmp_path: Path, monk
     assert found.keys() == {"one", "closed"}
     assert found["one"] == ""
     assert "Permission denied" in found["closed"]
+
+
+def test_one_recording_is_deleted_whole_or_damaged(tmp_path: Path) -> None:
+    for name in ("one", "torn", "bare", "kept"):
+        recorded(tmp_path, name)
+    write_cursor(tmp_path / "one", HandoffCursor())  # its segments were not handed off: somebody asked all the same
+    (tmp_path / "torn" / JOURNAL_NAME).write_bytes(b"nonsense\n")
+    (tmp_path / "bare" / JOURNAL_NAME).unlink()
+    (summary,) = (item for item in list_recordings(tmp_path) if item.recording_id == "one")
+    deletion = delete_recording(tmp_path, "one", InUse, 1_102.0)
+    assert deletion == Deletion("one", RetentionReason.REQUESTED, deletion.age_s, summary.size_bytes, "room")
+    assert deletion.age_s == pytest.approx(100.0)
+    for name in ("torn", "bare"):
+        delete_recording(tmp_path, name, InUse, LATER)
+    assert names(tmp_path) == ["kept"]
+    assert on_the_way_out(tmp_path) == []
+
+
+def test_what_is_in_use_is_refused_and_stays_whole(tmp_path: Path, going_on: Recording) -> None:
+    for name in ("wanted", "exported", "late"):
+        recorded(tmp_path, name)
+    uses = InUse(recorded={"wanted"}, exported={"exported"})
+    for name, reason in (("wanted", "stop the recording"), ("exported", "export still reads"), ("going-on", "written")):
+        with pytest.raises(RecordingBusy, match=reason):
+            delete_recording(tmp_path, name, lambda: uses, LATER)
+    asked = iter([InUse(), InUse(exported={"late"}), InUse(exported={"late"})])
+    with pytest.raises(RecordingBusy, match="export still reads"):  # it came while the recording was set aside
+        delete_recording(tmp_path, "late", lambda: next(asked), LATER)
+    with only_pruner(tmp_path), pytest.raises(RecordingBusy, match="another process"):
+        delete_recording(tmp_path, "late", InUse, LATER)
+    for name in ("none", "..", ".set-aside", "a/b", ""):
+        with pytest.raises(RecordingNotFound):
+            delete_recording(tmp_path, name, InUse, LATER)
+    assert set(names(tmp_path)) == {"wanted", "exported", "late", "going-on"}
+    assert verify_recording(tmp_path / "late").problems == ()
+    assert on_the_way_out(tmp_path) == []
