@@ -490,6 +490,7 @@ async def test_a_permission_that_is_taken_and_given_back_at_once_has_the_track_p
 async def test_a_permission_that_is_taken_while_a_track_is_published_refuses_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    fed_by(monkeypatch)
     async with publishing(monkeypatch) as (publisher, local, _):
         local.takes_s = 0.02
         anew = asyncio.create_task(publisher.publish(source(), PublishOptions(name="stage")))
