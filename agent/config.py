@@ -74,6 +74,12 @@ class Settings(BaseSettings):
     retention_max_bytes: Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(_none_if_empty)] = Field(
         None, description="the oldest recordings are deleted while all take more than this; empty: never"
     )
+    export_retention_max_age_s: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_none_if_empty)] = (
+        Field(None, description="exports in ROOMHAND_EXPORTS_DIR are deleted so long after their end; empty: never")
+    )
+    export_retention_max_bytes: Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(_none_if_empty)] = Field(
+        None, description="the oldest exports there are deleted while all take more than this; empty: never"
+    )
     host: str = Field("127.0.0.1", description="address `serve` listens on")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="port `serve` listens on; 0 for any free one")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="log lines: json, console, auto")

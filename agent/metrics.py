@@ -232,7 +232,7 @@ class Metrics:
         )
         self.retention_failures = Counter(
             "roomhand_retention_failures_total",
-            "Recordings that retention could not delete, and runs that failed.",
+            "Recordings and exports that retention could not delete, and runs that failed.",
             registry=registry,
         )
         self.handoffs = Counter(
@@ -244,6 +244,15 @@ class Metrics:
 
     def _declare_service(self, registry: CollectorRegistry) -> None:
         self.exports = Gauge("roomhand_exports", "Exports in the queue's database.", ["status"], registry=registry)
+        self.exports_deleted = Counter(
+            "roomhand_exports_deleted_total",
+            "Exports deleted, by retention or because somebody asked.",
+            ["reason"],
+            registry=registry,
+        )
+        self.export_bytes_deleted = Counter(
+            "roomhand_export_bytes_deleted_total", "Bytes of exports deleted.", registry=registry
+        )
         self.export_duration = Histogram(
             "roomhand_export_duration_seconds",
             "From an export's request to its completion.",
@@ -281,6 +290,7 @@ class Metrics:
         _bear(self.recording_frames_lost, KINDS)
         _bear(self.recording_storage_errors, STORAGE_ERRORS)
         _bear(self.recordings_deleted, RETENTION_REASONS)
+        _bear(self.exports_deleted, RETENTION_REASONS)
         _bear(self.handoffs, HANDOFF_RESULTS)
 
     def apply(self, room: str, process: int, sample: RoomMetrics) -> None:

@@ -126,6 +126,12 @@ class ExportNotFound(ExportError):
     code = "export_not_found"
 
 
+class ExportBusy(ExportError):
+    """The export has not ended: it is cancelled first, or waited for."""
+
+    code = "export_conflict"
+
+
 class ExportVerificationFailed(ExportError):
     """What was produced is not what the recording holds; the output is kept for a look."""
 

@@ -1,7 +1,8 @@
-"""Exports: request, follow, cancel, and fetch what they produced."""
+"""Exports: request, follow, cancel, fetch what they produced, delete."""
 
 import asyncio
 import secrets
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,16 @@ from agent.api.recording_files import covers_recording, read_recording_for
 from agent.api.service import ApiService, Caller, Service
 from agent.tokens import ServiceGrants
 from media.errors import ExportNotFound
-from media.export.job import ExportFailure, ExportFormat, ExportRequest, ExportState, ExportStatus, ExportStep
+from media.export import prune
+from media.export.job import (
+    ExportFailure,
+    ExportFormat,
+    ExportRequest,
+    ExportState,
+    ExportStatus,
+    ExportStep,
+    own_folder_name,
+)
 from media.process.output import Check, ExportOutput, OutputTrack
 
 router = APIRouter(route_class=GuardedRoute, tags=["exports"])
@@ -94,10 +104,26 @@ async def get_export(export_id: ExportId, service: Service, caller: Caller) -> E
     return _view(service, await asyncio.to_thread(_status, service, caller, export_id))
 
 
-@router.delete("/v1/exports/{export_id}", openapi_extra=needs(Grant.ROOM_RECORD))
-async def cancel_export(export_id: ExportId, service: Service, caller: Caller) -> ExportView:
-    """Abort an export; one that has ended stays as it is."""
-    return _view(service, await asyncio.to_thread(_cancel, service, caller, export_id))
+_DELETE_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"model": ExportView, "description": "It had not ended, and is aborted now"},
+    204: {"description": "It had ended; it and its files are gone"},
+}
+
+
+@router.delete(
+    "/v1/exports/{export_id}",
+    response_model=None,
+    responses=_DELETE_ANSWERS,
+    openapi_extra=needs(Grant.ROOM_RECORD),
+)
+async def delete_export(export_id: ExportId, service: Service, caller: Caller) -> ExportView | Response:
+    """Abort an export that has not ended; it stays in the list. Delete one that has, however, with its files."""
+    status = await asyncio.to_thread(_status, service, caller, export_id)
+    if not status.state.final:
+        return _view(service, await asyncio.to_thread(service.exports.cancel, export_id))
+    deletion = await asyncio.to_thread(prune.delete_export, service.exports, export_id, time.time())
+    service.deletions.export(deletion)
+    return Response(status_code=204)
 
 
 _FILE = "/v1/exports/{export_id}/files/{path:path}"
@@ -165,7 +191,7 @@ def _url(status: ExportStatus, path: str) -> str:
 def _submit(service: ApiService, caller: ServiceGrants, body: ExportBody) -> ExportStatus:
     view = read_recording_for(service.recordings_dir, body.recording_id, caller)
     # A folder of its own: deliveries refuse to write over what another export left.
-    out_dir = service.exports_dir.absolute() / f"{body.recording_id}-{secrets.token_hex(6)}"
+    out_dir = service.exports_dir.absolute() / own_folder_name(body.recording_id, secrets.token_hex(6))
     request = ExportRequest(view.path, ExportFormat(body.format), out_dir, body.participant_identity)
     return service.exports.status(service.exports.submit(request))
 
@@ -183,11 +209,6 @@ def _status(service: ApiService, caller: ServiceGrants, export_id: str) -> Expor
         # The same answer as for an id that does not exist: ids are nothing to guess at.
         raise ExportNotFound(f"there is no export {export_id!r} here; list the exports")
     return status
-
-
-def _cancel(service: ApiService, caller: ServiceGrants, export_id: str) -> ExportStatus:
-    _status(service, caller, export_id)
-    return service.exports.cancel(export_id)
 
 
 def _file(service: ApiService, caller: ServiceGrants, export_id: str, path: str) -> Path:

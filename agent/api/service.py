@@ -69,6 +69,9 @@ class Exports(Protocol):
     def cancel(self, export_id: str) -> ExportStatus:
         """Abort an export."""
 
+    def remove(self, export_id: str) -> None:
+        """Take an export that has ended off the list, and its files from the disk."""
+
     def forget_recording(self, recording_path: Path) -> None:
         """The recording is gone for good."""
 

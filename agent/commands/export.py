@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.commands.output import JsonOption, Output
-from agent.commands.recordings import recording_path
+from agent.commands.recordings import deletion_line, limits_or, recording_path
 from agent.config import load_settings
 from agent.errors import RoomhandError
 from agent.printable import printable
-from media.errors import ExportError, MediaError
+from media.errors import ExportError, MediaError, StorageError
 from media.export.job import ExportFormat, ExportRequest, ExportState, ExportStatus, status_to_json
 from media.record.reader import read_recording
 
 if TYPE_CHECKING:
     from media.export.queue import ExportQueue
 
-exports = typer.Typer(no_args_is_help=True, help="List exports, show one, cancel one.")
+exports = typer.Typer(no_args_is_help=True, help="List, show, cancel, delete and prune exports.")
 
 POLL_INTERVAL_S = 0.25
 ExportArgument = Annotated[str, typer.Argument(help="An export's id.")]
@@ -153,6 +153,60 @@ def cancel_command(export_id: ExportArgument, json_output: JsonOption = False) -
         output.document(status_to_json(status))
     else:
         print_status(output, status)
+
+
+@exports.command("delete")
+def delete_command(export_id: ExportArgument, json_output: JsonOption = False) -> None:
+    """Delete an export that has ended, with its files; of another's in the same folder none goes."""
+    from media.export.prune import delete_export
+
+    output, queue = Output(as_json=json_output), _queue()
+    try:
+        deletion = delete_export(queue, export_id, time.time())
+    finally:
+        queue.close()
+    if json_output:
+        output.document(deletion)
+    else:
+        output.text(f"deleted {deletion.export_id}: {deletion.size_bytes / 1e6:.1f} MB")
+
+
+@exports.command("prune")
+def prune_command(
+    max_age: Annotated[
+        float | None, typer.Option(min=0, help="Delete what ended so many seconds ago; default the setting.")
+    ] = None,
+    max_bytes: Annotated[
+        int | None, typer.Option(min=0, help="Delete the oldest while all take more; default the setting.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Exports folder; default ROOMHAND_EXPORTS_DIR.")
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Delete old exports in the exports folder; never one that has not ended."""
+    from agent.service.retention import export_retention_limits
+    from media.export.prune import prune_exports
+
+    output, settings = Output(as_json=json_output), load_settings()
+    limits = limits_or(export_retention_limits(settings), max_age, max_bytes, "ROOMHAND_EXPORT_RETENTION_")
+    queue = _queue()
+    try:
+        unfinished = 0 if dry_run else queue.finish_removals()
+        root = (directory or settings.exports_dir).absolute()
+        pruned = prune_exports(queue, root, limits, time.time(), dry_run=dry_run)
+    finally:
+        queue.close()
+    if json_output:
+        output.document(pruned)
+    else:
+        for item in pruned.deleted:
+            output.text(deletion_line(item.export_id, item, dry_run=dry_run))
+        if not pruned.deleted:
+            output.text("nothing to delete")
+    if failed := unfinished + len(pruned.failed):
+        raise StorageError(f"{failed} exports could not be deleted; the log says why")
 
 
 def export_worker(

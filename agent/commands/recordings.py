@@ -3,7 +3,7 @@
 import datetime as dt
 import errno
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +18,9 @@ from media.record.reader import RecordingView, TrackView, list_recordings, read_
 from media.record.storage import storage_error
 
 if TYPE_CHECKING:
+    from media.export.prune import ExportDeletion
     from media.record.prune import Pruned
+    from media.record.retention import Deletion, RetentionLimits
 
 recordings = typer.Typer(no_args_is_help=True, help="List, show, verify, repair, delete and prune recordings.")
 
@@ -204,15 +206,9 @@ def prune_command(
     """Delete old recordings; never one that is being recorded, exported, not handed off yet, or damaged."""
     from agent.service.retention import prune, retention_limits
     from media.export.queue import ExportQueue
-    from media.record.retention import RetentionLimits
 
     output, settings = Output(as_json=json_output), load_settings()
-    known = retention_limits(settings)
-    limits = RetentionLimits(
-        known.max_age_s if max_age is None else max_age, known.max_bytes if max_bytes is None else max_bytes
-    )
-    if not limits.any:
-        raise InvalidSettings("say what to keep: --max-age SECONDS, --max-bytes BYTES, or ROOMHAND_RETENTION_ settings")
+    limits = limits_or(retention_limits(settings), max_age, max_bytes, "ROOMHAND_RETENTION_")
     root = directory or settings.recordings_dir
     queue = ExportQueue(settings.export_database)
     try:
@@ -231,14 +227,30 @@ def prune_command(
         raise StorageError(f"{len(pruned.failed)} recordings could not be deleted; the log says why")
 
 
+def limits_or(known: "RetentionLimits", max_age: float | None, max_bytes: int | None, prefix: str) -> "RetentionLimits":
+    """The limits that options give, where they do in place of the settings'. Raises InvalidSettings without any."""
+    limits = replace(
+        known,
+        max_age_s=known.max_age_s if max_age is None else max_age,
+        max_bytes=known.max_bytes if max_bytes is None else max_bytes,
+    )
+    if not limits.any:
+        raise InvalidSettings(f"say what to keep: --max-age SECONDS, --max-bytes BYTES, or {prefix} settings")
+    return limits
+
+
+def deletion_line(name: str, item: "Deletion | ExportDeletion", *, dry_run: bool) -> str:
+    """One deletion, for a person."""
+    verb, size = "would delete" if dry_run else "deleted", f"{item.size_bytes / 1e6:.1f} MB"
+    return f"{verb} {name}: {item.reason.value}, ended {item.age_s:.0f} s ago, {size}"
+
+
 def _tell_pruned(output: Output, pruned: "Pruned", *, dry_run: bool) -> None:
     if output.as_json:
         output.document(pruned)
         return
-    verb = "would delete" if dry_run else "deleted"
     for item in pruned.deleted:
-        size = f"{item.size_bytes / 1e6:.1f} MB"
-        output.text(f"{verb} {item.recording_id}: {item.reason.value}, ended {item.age_s:.0f} s ago, {size}")
+        output.text(deletion_line(item.recording_id, item, dry_run=dry_run))
     for kept in pruned.held:
         output.note(f"kept {kept.recording_id}: {kept.hold.value if kept.hold else ''}")
     if not pruned.deleted:

@@ -3,8 +3,9 @@
 from agent.metrics import Metrics
 from agent.service.event_log import EventLog
 from agent.service.event_report import event_fields, event_name
-from agent.service.service_events import RecordingDeleted
+from agent.service.service_events import ExportDeleted, RecordingDeleted
 from media.clock import SteadyClock
+from media.export.prune import ExportDeletion
 from media.record.retention import Deletion
 
 
@@ -23,6 +24,14 @@ class Deletions:
         self._metrics.recording_bytes_deleted.inc(deletion.size_bytes)
         deleted = RecordingDeleted(deletion.recording_id, reason, deletion.size_bytes)
         self._events.append(event_name(deleted), deletion.room, self._clock.now(), event_fields(deleted))
+
+    def export(self, deletion: ExportDeletion) -> None:
+        """An export was deleted."""
+        reason = deletion.reason.value
+        self._metrics.exports_deleted.labels(reason).inc()
+        self._metrics.export_bytes_deleted.inc(deletion.size_bytes)
+        deleted = ExportDeleted(deletion.export_id, deletion.recording_id, reason, deletion.size_bytes)
+        self._events.append(event_name(deleted), "", self._clock.now(), event_fields(deleted))
 
     def failed(self, count: int = 1) -> None:
         """So many could not be deleted, or a run failed."""

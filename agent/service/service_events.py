@@ -58,4 +58,14 @@ class RecordingDeleted:
     size_bytes: int
 
 
-ServiceEvent = RoomStarted | RoomEnd | ExportChanged | RecordingDeleted
+@dataclass(frozen=True, slots=True)
+class ExportDeleted:
+    """An export that had ended was deleted with its files; `reason` as in `RecordingDeleted`."""
+
+    export_id: str
+    recording_id: str
+    reason: str
+    size_bytes: int
+
+
+ServiceEvent = RoomStarted | RoomEnd | ExportChanged | RecordingDeleted | ExportDeleted

@@ -4,6 +4,7 @@
 `EgressStatus` where they fit; `queued` stands for EGRESS_STARTING, since no process has it yet.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -54,6 +55,16 @@ class ExportRequest:
     format: ExportFormat
     out_dir: Path
     participant_identity: str | None = None
+
+    @property
+    def has_own_folder(self) -> bool:
+        """Whether `out_dir` was made for this export alone (`own_folder_name`)."""
+        return re.fullmatch(rf"{re.escape(self.recording_path.name)}-[0-9a-f]{{12}}", self.out_dir.name) is not None
+
+
+def own_folder_name(recording_id: str, random_hex: str) -> str:
+    """The name of a folder for one export; `random_hex` are 12 digits."""
+    return f"{recording_id}-{random_hex}"
 
 
 @dataclass(frozen=True, slots=True)

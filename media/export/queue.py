@@ -1,4 +1,4 @@
-"""The export queue as the rest of the project sees it: submit, ask, wait, cancel, hand off a segment.
+"""The export queue as the rest of the project sees it: submit, ask, wait, cancel, remove, hand off a segment.
 
 Everything is durable in one SQLite file. Nothing here needs a worker to run; `ensure_worker` starts one.
 """
@@ -8,16 +8,21 @@ import time
 import uuid
 from pathlib import Path
 
+import structlog
 from dbos import EnqueueOptions
 
+from media.errors import MediaError
 from media.export import engine
 from media.export.database_errors import translated_database_errors
 from media.export.job import Aborted, ExportRequest, ExportStatus, request_to_json
 from media.export.lock import WorkerLock
+from media.export.removal import remove_files
 from media.export.store import ExportStore
 from media.export.workflow import sweep
 from media.record.entries import SegmentEntry
 from media.record.reader import read_recording
+
+_log = structlog.get_logger(__name__)
 
 # What a person who waits does not notice.
 _WAIT_POLL_S = 0.2
@@ -90,6 +95,33 @@ class ExportQueue:
             sweep(status)
             lock.release()
         return status
+
+    def remove(self, export_id: str) -> None:
+        """Take an export that has ended off the list for good, then remove its files.
+
+        Raises ExportNotFound, ExportBusy, or StorageError where a file cannot be removed: the export is off the list
+        then, and another call, or `finish_removals`, goes on.
+        """
+        self._finish(self._store.mark_removed(export_id, time.time()))
+
+    def finish_removals(self) -> int:
+        """Go on with what was removed and is not gone yet; how many could not be. Logs what fails."""
+        failed = 0
+        for status in self._store.removed():
+            try:
+                self._finish(status)
+            except MediaError as error:
+                failed += 1
+                _log.error("export_removal_failed", export=status.export_id, code=error.code, error=str(error))
+        return failed
+
+    def _finish(self, status: ExportStatus) -> None:
+        remove_files(status, self._store.all())
+        with translated_database_errors(self._database):
+            # Until a worker knows that it was cancelled it would enter it anew, as if it had just been asked for.
+            if not self._client.list_workflows(workflow_ids=[status.export_id], status=engine.UNFINISHED):
+                self._client.delete_workflows([status.export_id])
+                self._store.forget_removed(status.export_id)
 
     def forget_recording(self, recording_path: Path) -> None:
         """The recording in the folder `recording_path` was deleted; exports made of it stay."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from media.errors import ExportNotFound
+from media.errors import ExportBusy, ExportNotFound
 from media.export.database_errors import translated_database_errors
 from media.export.job import (
     ExportEvent,
@@ -32,7 +32,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS exports (
     export_id TEXT PRIMARY KEY, request TEXT NOT NULL, state TEXT NOT NULL, step TEXT, progress REAL NOT NULL,
     attempt INTEGER NOT NULL, result TEXT, error_code TEXT, error_message TEXT,
-    created_at REAL NOT NULL, updated_at REAL NOT NULL
+    created_at REAL NOT NULL, updated_at REAL NOT NULL, removed_at REAL
 );
 CREATE INDEX IF NOT EXISTS exports_by_state ON exports (state);
 CREATE TABLE IF NOT EXISTS segments (
@@ -75,6 +75,7 @@ class ExportStore:
         with self._connection() as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.executescript(_SCHEMA)
+            _add_missing_columns(connection)
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -102,10 +103,15 @@ class ExportStore:
                 (export_id, json.dumps(request_to_json(request)), ExportState.QUEUED.value, now, now),
             )
 
-    def get(self, export_id: str) -> ExportStatus:
-        """The export's status. Raises ExportNotFound."""
+    def get(self, export_id: str, *, removed: bool = False) -> ExportStatus:
+        """The export's status; `removed`: also of one that was removed, whose files may not have gone yet.
+
+        Raises ExportNotFound.
+        """
         with self._connection() as connection:
             row = _row(connection, export_id)
+            if row["removed_at"] is not None and not removed:
+                raise _unknown(export_id)
             (verified,) = connection.execute(
                 "SELECT count(*) FROM segments WHERE segment_id != '' AND recording_path = ?",
                 (json.loads(row["request"])["recording_path"],),
@@ -118,9 +124,34 @@ class ExportStore:
             return ExportState(_row(connection, export_id)["state"]).final
 
     def all(self) -> tuple[ExportStatus, ...]:
-        """All exports, the newest first."""
+        """All exports but removed ones, the newest first."""
+        return self._where("removed_at IS NULL")
+
+    def removed(self) -> tuple[ExportStatus, ...]:
+        """Exports that were removed and are still known."""
+        return self._where("removed_at IS NOT NULL")
+
+    def mark_removed(self, export_id: str, now: float) -> ExportStatus:
+        """Take an export that has ended off the list, for good; its status. Raises ExportNotFound, ExportBusy."""
+        with self._transaction() as connection:
+            status = _status(_row(connection, export_id), 0)
+            if not status.state.final:
+                raise ExportBusy(f"export {export_id} is {status.state.value}; cancel it first, or wait for its end")
+            connection.execute(
+                "UPDATE exports SET removed_at = coalesce(removed_at, ?) WHERE export_id = ?", (now, export_id)
+            )
+        return status
+
+    def forget_removed(self, export_id: str) -> None:
+        """Forget an export that was removed; nothing for any other."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM exports WHERE export_id = ? AND removed_at IS NOT NULL", (export_id,))
+
+    def _where(self, condition: str) -> tuple[ExportStatus, ...]:
         with self._connection() as connection:
-            rows = connection.execute("SELECT * FROM exports ORDER BY created_at DESC, export_id").fetchall()
+            rows = connection.execute(
+                f"SELECT * FROM exports WHERE {condition} ORDER BY created_at DESC, export_id"  # noqa: S608 - ours
+            ).fetchall()
             verified = dict(
                 connection.execute(
                     "SELECT recording_path, count(*) FROM segments WHERE segment_id != '' GROUP BY recording_path"
@@ -189,8 +220,20 @@ class ExportStore:
 def _row(connection: sqlite3.Connection, export_id: str) -> sqlite3.Row:
     row: sqlite3.Row | None = connection.execute("SELECT * FROM exports WHERE export_id = ?", (export_id,)).fetchone()
     if row is None:
-        raise ExportNotFound(f"there is no export {export_id!r} here; `roomhand exports list` shows those there are")
+        raise _unknown(export_id)
     return row
+
+
+def _unknown(export_id: str) -> ExportNotFound:
+    return ExportNotFound(f"there is no export {export_id!r} here; `roomhand exports list` shows those there are")
+
+
+def _add_missing_columns(connection: sqlite3.Connection) -> None:
+    """Databases of before exports could be removed lack a column. Two processes may find that at once."""
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        if "removed_at" not in {row["name"] for row in connection.execute("PRAGMA table_info(exports)")}:
+            connection.execute("ALTER TABLE exports ADD COLUMN removed_at REAL")
 
 
 def _status(row: sqlite3.Row, verified: int) -> ExportStatus:

@@ -29,6 +29,7 @@ from media.export.job import (
     ExportFailure,
     ExportRequest,
     ExportResult,
+    ExportState,
     ExportStatus,
     ExportStep,
     Failed,
@@ -38,6 +39,7 @@ from media.export.job import (
     request_from_json,
 )
 from media.export.processes import ExportCancelled, StepFailed, run_child
+from media.export.removal import remove_files
 from media.export.store import ExportStore
 from media.process.output import ExportOutput, JsonObject, output_from_json, to_json
 from media.process.timeline import Program, plan_programs, program_from_json
@@ -89,10 +91,10 @@ class ExportWorkflow:
         """The workflow's body. Ends with the export in a final state, unless this process dies first."""
         self._store.add(export_id, request_from_json(request_values), time.time())
         self._store.apply(export_id, TakenUp())
-        status = self._store.get(export_id)
+        status = self._store.get(export_id, removed=True)
         if not status.state.final:
             self._end(status, self._outcome(status))
-        return {"state": self._store.get(export_id).state.value}
+        return {"state": self._store.get(export_id, removed=True).state.value}
 
     def _outcome(self, status: ExportStatus) -> ExportEvent:
         try:
@@ -111,7 +113,17 @@ class ExportWorkflow:
         """Clean up first: who sees the end may look at the folder at once."""
         sweep(advance(status, event, time.time()))
         self._store.apply(status.export_id, event)
-        sweep(self._store.get(status.export_id))
+        ended = self._store.get(status.export_id, removed=True)
+        sweep(ended)
+        if isinstance(event, Completed) and ended.state is not ExportState.COMPLETE:
+            self._take_back(replace(ended, result=event.result))
+
+    def _take_back(self, delivered: ExportStatus) -> None:
+        """Somebody cancelled it while its files were delivered: nobody would ever be told of those."""
+        try:
+            remove_files(delivered, self._store.all())
+        except MediaError as error:
+            log.warning("what export %s delivered could not be removed: %s", delivered.export_id, error)
 
     def _produce(self, status: ExportStatus) -> ExportResult:
         if status.attempt > _MAX_ATTEMPTS:

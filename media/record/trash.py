@@ -54,13 +54,13 @@ def throw_away(root: Path, name: str, in_use: Callable[[], bool]) -> Path | None
     if thrown.exists():
         remove(thrown)
     try:
-        _move(path, aside)
+        move(path, aside)
         if in_use():
             return None
-        _move(aside, thrown)
+        move(aside, thrown)
     finally:
         if aside.exists():
-            _move(aside, path)
+            move(aside, path)
     return thrown
 
 
@@ -73,7 +73,7 @@ def put_back(root: Path) -> int:
     for path in _entries(root / SET_ASIDE_NAME):
         target = _free_place(root / path.name)
         try:
-            _move(path, target)
+            move(path, target)
         except StorageError as error:
             _log.error("retention_stays_set_aside", path=str(path), code=error.code, error=str(error))
         else:
@@ -121,7 +121,8 @@ def _free_place(path: Path) -> Path:
     return next(place for number in count(2) if not (place := path.with_name(f"{path.name}.{number}")).exists())
 
 
-def _move(path: Path, target: Path) -> None:
+def move(path: Path, target: Path) -> None:
+    """Give a folder or file another place on the same disk, durably. Raises StorageError."""
     with translated(f"move {path} to {target}"):
         path.rename(target)
         fsync_directory(path.parent)

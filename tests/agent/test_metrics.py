@@ -52,6 +52,8 @@ NAMES = {
     "roomhand_recording_bytes_deleted",
     "roomhand_retention_failures",
     "roomhand_exports",
+    "roomhand_exports_deleted",
+    "roomhand_export_bytes_deleted",
     "roomhand_export_duration_seconds",
     "roomhand_api_requests",
     "roomhand_api_request_duration_seconds",

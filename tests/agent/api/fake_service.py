@@ -31,7 +31,7 @@ from agent.service.room_slot import RoomView
 from agent.service.supervision import Phase
 from agent.tokens import ServiceGrants, mint_service_token
 from media.clock import SteadyClock
-from media.errors import ExportNotFound
+from media.errors import ExportBusy, ExportNotFound
 from media.export.job import ExportRequest, ExportResult, ExportState, ExportStatus
 from media.process.output import ExportOutput, OutputFile
 from media.record.entries import RecordingClosed, RecordingStarted
@@ -155,6 +155,12 @@ class FakeExports:
         if not status.state.final:
             self.statuses[export_id] = replace(status, state=ExportState.ABORTED)
         return self.statuses[export_id]
+
+    def remove(self, export_id: str) -> None:
+        self.status(export_id)
+        if not self.statuses[export_id].state.final:
+            raise ExportBusy(f"export {export_id} has not ended")
+        del self.statuses[export_id]
 
     def forget_recording(self, recording_path: Path) -> None:
         self.forgotten.append(recording_path)

@@ -85,3 +85,33 @@ async def test_who_plays_it_is_told_that_it_is_gone(api: FakeService) -> None:
         for path in ("", "/multivariant.m3u8", "/2/playlist.m3u8", "/2/000001.m4s"):
             answer = await client.get(f"{LIVE}{path}")
             assert (answer.status_code, answer.json()["error"]["code"]) == (404, "recording_not_found")
+
+
+async def test_delete_aborts_an_export_and_then_deletes_it(api: FakeService) -> None:
+    make_recording(api, "rec-1", "lobby")
+    async with api.client(bearer()) as client:
+        path = (await client.post("/v1/exports", json={"recording_id": "rec-1"})).headers["location"]
+        aborted = await client.delete(path)
+        assert (aborted.status_code, aborted.json()["state"]) == (200, "aborted")
+        assert (await client.get(path)).json()["state"] == "aborted"
+        gone = await client.delete(path)
+        assert (gone.status_code, gone.content) == (204, b"")
+        for answer in (await client.delete(path), await client.get(path)):
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "export_not_found")
+        assert (await client.get("/v1/exports")).json() == []
+    (told,) = api.service.events.read_after(0).events
+    assert (told.event, told.fields) == (
+        "export_deleted",
+        {"export_id": path.rpartition("/")[2], "recording_id": "rec-1", "reason": "requested", "size_bytes": 0},
+    )
+    text = generate_latest(api.service.metrics.registry).decode()
+    assert 'roomhand_exports_deleted_total{reason="requested"} 1.0' in text
+
+
+async def test_only_ones_own_rooms_exports_can_be_deleted(api: FakeService) -> None:
+    path = make_recording(api, "rec-1", "lobby")
+    request = ExportRequest(path, ExportFormat.MP4, api.folder / "out")
+    api.exports.statuses["EX_1"] = ExportStatus("EX_1", request, ExportState.COMPLETE, 1.0, 1.0)
+    async with api.client(bearer(replace(ALL_GRANTS, room="other"))) as client:
+        assert (await client.delete("/v1/exports/EX_1")).status_code == 404
+    assert "EX_1" in api.exports.statuses

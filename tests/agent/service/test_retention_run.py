@@ -17,8 +17,9 @@ from agent.service.deletions import Deletions
 from agent.service.event_log import EventLog
 from agent.service.retention import Retention, in_use
 from media.clock import SteadyClock
-from media.errors import RecordingNotFound
+from media.errors import ExportBusy, RecordingNotFound, StorageError
 from media.export.job import ExportFormat, ExportRequest, ExportState, ExportStatus
+from media.export.queue import ExportQueue
 from media.record.trash import SET_ASIDE_NAME, TRASH_NAME, only_pruner
 from tests.media.record.test_prune import names, recorded
 
@@ -29,9 +30,23 @@ class Exports:
     def __init__(self, *statuses: ExportStatus) -> None:
         self._statuses = statuses
         self.forgotten: list[str] = []
+        self.stuck: set[str] = set()
+        self.finished = 0
 
     def list(self) -> tuple[ExportStatus, ...]:
         return self._statuses
+
+    def status(self, export_id: str) -> ExportStatus:
+        return next(item for item in self._statuses if item.export_id == export_id)
+
+    def remove(self, export_id: str) -> None:
+        if export_id in self.stuck:
+            raise StorageError("remove it: Input/output error; check the disk")
+        self._statuses = tuple(item for item in self._statuses if item.export_id != export_id)
+
+    def finish_removals(self) -> int:
+        self.finished += 1
+        return 0
 
     def forget_recording(self, recording_path: Path) -> None:
         self.forgotten.append(recording_path.name)
@@ -183,3 +198,66 @@ def test_a_command_deletes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     gone = runner.invoke(app, ["recordings", "delete", "one"])
     assert isinstance(gone.exception, RecordingNotFound)
     assert names(root) == ["three"]
+
+
+async def test_exports_are_deleted_counted_and_told_of(tmp_path: Path) -> None:
+    def export(export_id: str, state: ExportState, folder: str = "exports") -> ExportStatus:
+        request = ExportRequest(tmp_path / "r" / "rec", ExportFormat.MP4, tmp_path / folder / f"rec-{export_id}")
+        return ExportStatus(export_id, request, state, 1.0, time.time() - 100)
+
+    exports = Exports(
+        export("EX_old", ExportState.COMPLETE),
+        export("EX_stuck", ExportState.FAILED),
+        export("EX_new", ExportState.ACTIVE),
+        export("EX_shell", ExportState.COMPLETE, "videos"),
+    )
+    exports.stuck = {"EX_stuck"}
+    (tmp_path / "recordings").write_text("a file where the folder should be")  # recordings cannot be pruned
+    events, metrics = EventLog("boot"), build_metrics(CollectorRegistry(), "0")
+    settings = Settings(
+        _env_file=None,
+        recordings_dir=tmp_path / "recordings",
+        exports_dir=tmp_path / "exports",
+        retention_max_age_s=1.0,
+        export_retention_max_age_s=50.0,
+    )
+    keeper = Retention(settings, list, exports, Deletions(events, metrics, SteadyClock()))
+    await keeper.run_once()
+    assert {status.export_id for status in exports.list()} == {"EX_stuck", "EX_new", "EX_shell"}
+    (told,) = events.read_after(0).events
+    assert (told.event, told.fields["export_id"], told.fields["reason"]) == ("export_deleted", "EX_old", "age")
+    text = generate_latest(metrics.registry).decode()
+    assert 'roomhand_exports_deleted_total{reason="age"} 1.0' in text
+    assert "roomhand_retention_failures_total 2.0" in text
+    exports.stuck.clear()
+    await keeper.run_once()
+    assert {status.export_id for status in exports.list()} == {"EX_new", "EX_shell"}
+
+
+async def test_removals_that_were_begun_are_finished_without_limits(tmp_path: Path) -> None:
+    exports = Exports()
+    keeper, _ = retention(tmp_path, exports, [])
+    await keeper.run_once()
+    assert exports.finished == 1
+
+
+def test_commands_delete_and_prune_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ROOMHAND_STATE_DIR", str(tmp_path / "state"))
+    path = recorded(tmp_path / "recordings", "one")
+    queue = ExportQueue(tmp_path / "state" / "exports.sqlite")
+    first, second = (queue.submit(ExportRequest(path, ExportFormat.MP4, tmp_path / "exports")) for _ in range(2))
+    queue.cancel(first)
+    runner = CliRunner()
+    busy = runner.invoke(app, ["exports", "delete", second])
+    assert isinstance(busy.exception, ExportBusy)
+    assert f"deleted {first}" in runner.invoke(app, ["exports", "delete", first]).stdout
+    queue.cancel(second)
+    refused = runner.invoke(app, ["exports", "prune"])
+    assert "ROOMHAND_EXPORT_RETENTION_" in str(refused.exception)
+    dry = runner.invoke(app, ["exports", "prune", "--max-age", "0", "--dry-run"])
+    assert f"would delete {second}: age" in dry.stdout
+    done = runner.invoke(app, ["exports", "prune", "--max-age", "0", "--json"])
+    assert [item["export_id"] for item in json.loads(done.stdout)["deleted"]] == [second]
+    assert "no exports yet" in runner.invoke(app, ["exports", "list"]).stdout
+    queue.close()
