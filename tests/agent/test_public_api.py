@@ -120,8 +120,8 @@ COMMANDS = {
     "export": [],
     "demo": [],
     "recording": ["start", "change", "stop", "pause", "resume"],
-    "recordings": ["list", "show", "verify", "repair", "prune", "quality"],
-    "exports": ["list", "show", "cancel"],
+    "recordings": ["list", "show", "verify", "repair", "delete", "prune", "quality"],
+    "exports": ["list", "show", "cancel", "delete", "prune"],
 }
 
 
