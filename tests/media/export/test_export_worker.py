@@ -399,7 +399,8 @@ class TestChild:
             },
         }
         with subprocess.Popen(
-            ["/bin/sh", "-c", 'ulimit -f 4; exec "$0" -m media.process.child', sys.executable],
+            # -B: byte-code that the limit cuts off would end every process after it (python/cpython#126606).
+            ["/bin/sh", "-c", 'ulimit -f 4; exec "$0" -B -m media.process.child', sys.executable],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         ) as child:
