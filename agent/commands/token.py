@@ -43,6 +43,10 @@ def token(
     ttl_s = parse_duration_s(ttl)
     if ttl_s < 1:
         raise InvalidSettings(f"--ttl {ttl} makes a token that has expired before anybody uses it; give 1s or more")
+    if join and grant:
+        raise InvalidSettings("--join makes a participant's token, --grant one for the control API; make one of each")
+    if hidden and not join:
+        raise InvalidSettings("--hidden is for a participant's token; give --join as well, or leave it out")
     if join:
         request = ParticipantTokenRequest(room=room, identity=identity, hidden=hidden, ttl_s=ttl_s)
         jwt = mint_participant_token(credentials, request)

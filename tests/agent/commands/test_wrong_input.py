@@ -68,6 +68,21 @@ def test_a_token_is_valid_for_a_second_to_a_hundred_years(
     assert said in message
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--join", "--room", "r", "--identity", "i", "--grant", "roomAdmin"), "make one of each"),
+        (("--grant", "roomList", "--hidden"), "give --join as well"),
+    ],
+)
+def test_what_a_token_would_not_have_is_refused(
+    capsys: pytest.CaptureFixture[str], options: tuple[str, ...], said: str
+) -> None:
+    code, message = refused(capsys, "token", *options)
+    assert code == "invalid_settings"
+    assert said in message
+
+
 class Stranger(http.server.BaseHTTPRequestHandler):
     """A server of somebody else's; the room's name says how it answers."""
 
