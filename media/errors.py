@@ -59,7 +59,10 @@ class DiskFull(StorageError):
 
 
 class DiskReadOnly(StorageError):
-    """The place cannot be written to (EROFS, EACCES, EPERM). A person has to act; recordings ask again all the same."""
+    """The place cannot be written to (EROFS, EACCES, EPERM).
+
+    A person has to act; recordings, and the hand-off of their segments, ask again all the same.
+    """
 
     code = "disk_read_only"
     retryable = False

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import structlog
 
-from media.errors import MediaError, RecordingNotFound
+from media.errors import DiskReadOnly, MediaError, RecordingNotFound
 from media.record.entries import SegmentEntry
 from media.record.handoff_cursor import HandoffCursor, read_cursor, write_cursor
 from media.record.journal import JOURNAL_NAME
@@ -31,8 +31,8 @@ class SegmentSink(Protocol):
     async def hand_off(self, segment: SegmentEntry, recording_path: Path) -> None:
         """Take `segment`, whose file is under `recording_path`. It counts as taken for good once this returns.
 
-        Raises a MediaError: one that is `retryable` has it handed off again later, any other sets it aside
-        until the next start.
+        Raises a MediaError: one that is `retryable`, or DiskReadOnly, has it handed off again later, any other sets
+        it aside until the next start.
         """
 
 
@@ -198,7 +198,8 @@ class Handoff:
 
     def _failed(self, queue: _TrackQueue, segment: SegmentEntry, error: MediaError) -> None:
         self.failures += 1
-        if not error.retryable:
+        # Who makes the place writable expects that it goes on by itself, as the recording does.
+        if not error.retryable and not isinstance(error, DiskReadOnly):
             queue.waiting.popleft()
             self.set_aside += 1
             _log.error("handoff_set_aside", segment=segment.id, code=error.code, error=str(error))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from media.errors import ExportError, StorageError
+from media.errors import DataLost, DiskFull, DiskReadOnly, ExportError, MediaError, StorageError
 from media.frames import Codec
 from media.record.entries import SegmentEntry
 from media.record.handoff import Handoff, HandoffConfig
@@ -81,9 +81,22 @@ async def test_a_failing_track_is_tried_again_and_holds_back_only_itself(tmp_pat
     assert handoff.failures == 2
 
 
-async def test_what_cannot_be_retried_is_set_aside_until_the_next_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [DiskReadOnly("read-only"), DiskFull("full")])
+async def test_a_place_that_cannot_be_written_to_for_a_moment_is_asked_again(
+    tmp_path: Path, error: StorageError
+) -> None:
+    sink = Sink({"one/1/2": [error, error]})
+    handoff = Handoff(recorded(tmp_path, tracks=1), sink, QUICK)
+    await handoff.drain()
+    await handoff.aclose()
+    assert sink.taken == of_track(ALL, 1)
+    assert (handoff.failures, handoff.set_aside) == (2, 0)
+
+
+@pytest.mark.parametrize("error", [ExportError("never"), DataLost("gone")])
+async def test_what_cannot_be_retried_is_set_aside_until_the_next_start(tmp_path: Path, error: MediaError) -> None:
     path = recorded(tmp_path)
-    sink = Sink({"one/1/2": [ExportError("never")]})
+    sink = Sink({"one/1/2": [error]})
     handoff = Handoff(path, sink, QUICK)
     await handoff.drain()
     await handoff.aclose()
