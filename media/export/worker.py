@@ -24,7 +24,7 @@ from media.export.catalogue import RecordedFile, verify_recorded_file
 from media.export.job import ExportStatus
 from media.export.lock import WorkerLock
 from media.export.store import ExportStore
-from media.export.workflow import ExportWorkflow, StepSettings, sweep
+from media.export.workflow import ExportWorkflow, StepSettings, is_outdated, sweep
 from media.own_programs import own_program
 from media.process.output import JsonObject
 
@@ -40,6 +40,8 @@ _FORGET_AT_ONCE = 1000
 _LOCK_ATTEMPTS = 20
 _LOCK_PAUSE_S = 0.05
 
+# DBOS rewinds only what is stopped; nobody else stops a workflow, so this one's worker died between the two.
+_STOPPED = "CANCELLED"
 
 # How soon who waits notices that no worker runs, and how many may end at once: 5 take a minute and a half.
 _LOOK_EVERY_S = 3.0
@@ -177,9 +179,29 @@ def _serve(database: Path, client: DBOSClient, store: ExportStore, settings: Wor
 
 def _take_up(client: DBOSClient) -> None:
     """Queue again what a dead worker had begun. We hold the lock, so whoever had it is dead."""
+    _redo_outdated(client)
     for workflow in client.list_workflows(status="PENDING", load_input=False, load_output=False):
         queue = engine.EXPORT_QUEUE if workflow.name == engine.EXPORT_WORKFLOW else engine.SEGMENT_QUEUE
         client.resume_workflow(workflow.workflow_id, queue_name=queue)
+
+
+def _redo_outdated(client: DBOSClient) -> None:
+    """Queue exports again from the first step on whose result is another version's; DBOS would replay it."""
+    begun = client.list_workflows(
+        name=engine.EXPORT_WORKFLOW,
+        status=[*engine.UNFINISHED, _STOPPED],
+        load_input=False,
+        load_output=False,
+    )
+    for workflow in begun:
+        steps = client.list_workflow_steps(workflow.workflow_id)
+        outdated = [step["function_id"] for step in steps if is_outdated(step["output"])]
+        if outdated or workflow.status == _STOPPED:
+            log.info("export %s goes on from the last step that this version has done", workflow.workflow_id)
+            client.cancel_workflow(workflow.workflow_id)
+            client.rewind_workflow(
+                workflow.workflow_id, start_step=min(outdated, default=len(steps) + 1), queue_name=engine.EXPORT_QUEUE
+            )
 
 
 def _until_idle(client: DBOSClient, idle_exit_s: float | None) -> None:

@@ -54,6 +54,10 @@ log = logging.getLogger(__name__)
 # A worker that dies this often on one export dies because of it.
 _MAX_ATTEMPTS = 20
 
+# What the steps' results look like, where their files are and what later steps make of them. Raise it when that
+# changes: a step that an older worker has done is then done again.
+STEP_FORMAT = 2
+
 # Often enough for who watches or cancels. A recording has tens of thousands of files, and each look is a transaction.
 _PROGRESS_INTERVAL_S = 0.2
 
@@ -177,7 +181,7 @@ class _Run:
         def attempt() -> JsonObject:
             self._store.apply(self._export_id, Progressed(step))
             try:
-                return {"value": work()}
+                return {"value": work(), "format": STEP_FORMAT}
             except ExportCancelled:
                 return {"cancelled": True}
             except MediaError as error:
@@ -297,6 +301,11 @@ class _Run:
     def _raise_if_cancelled(self) -> None:
         if self._is_cancelled():
             raise ExportCancelled
+
+
+def is_outdated(answer: object) -> bool:
+    """Whether what a step returned is a result of another version of the steps. Failures are the same in all."""
+    return isinstance(answer, dict) and "value" in answer and answer.get("format") != STEP_FORMAT
 
 
 def recorded_files(view: RecordingView, programs: Iterable[Program]) -> tuple[RecordedFile, ...]:

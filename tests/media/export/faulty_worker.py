@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from media.export import worker, workflow
 from media.export.job import Completed
@@ -23,12 +23,15 @@ _CONTEXT.set_forkserver_preload([__name__])
 _PATIENCE_S = 30.0
 
 
-def run(database: Path, flag: Path, point: str) -> None:
+def run(database: Path, flag: Path, point: str, *, older: bool) -> None:
     """The process. `point` is "<step>:before", "<step>:after", "<step>:disk_full", "segment:before",
     "result:before" or "" for none.
 
-    When it is reached `flag` appears, and the worker goes on once that is gone.
+    When it is reached `flag` appears, and the worker goes on once that is gone. `older`: an earlier version, which
+    counted other things as samples, and did not say so.
     """
+    if older:
+        _be_older()
     step, _, moment = point.partition(":")
     stop = functools.partial(_stop, flag)
     if step == "segment":
@@ -39,6 +42,19 @@ def run(database: Path, flag: Path, point: str) -> None:
         setattr(workflow._Run, step, _wrapped(getattr(workflow._Run, step), moment, stop))
     steps = StepSettings(retry_interval_s=0.05, recording_poll_s=0.05, interrupted_grace_s=3600.0)
     worker.run_worker(database, worker.WorkerSettings(idle_exit_s=0.5, steps=steps))
+
+
+def _be_older() -> None:
+    real = workflow._Run.process
+
+    def process(*arguments: Any) -> JsonObject:
+        output: Any = real(*arguments)
+        for track in output["tracks"]:
+            track["samples"] += 1
+        return cast(JsonObject, output)
+
+    setattr(workflow._Run, "process", process)  # noqa: B010 - as below: mypy lets no method be assigned
+    workflow.STEP_FORMAT -= 1
 
 
 def _stop(flag: Path) -> None:
@@ -76,10 +92,12 @@ def _wrapped(real: Callable[..., JsonObject], moment: str, stop: Callable[[], No
 class FaultyWorker:
     """A worker process of a test."""
 
-    def __init__(self, database: Path, point: str = "") -> None:
+    def __init__(self, database: Path, point: str = "", *, older: bool = False) -> None:
         self.flag = database.with_name("stopped")
         self.flag.unlink(missing_ok=True)
-        self.process: BaseProcess = _CONTEXT.Process(target=run, args=(database, self.flag, point))
+        self.process: BaseProcess = _CONTEXT.Process(
+            target=run, args=(database, self.flag, point), kwargs={"older": older}
+        )
         self.process.start()
 
     def wait_until_stopped(self) -> None:

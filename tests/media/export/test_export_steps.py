@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -17,7 +18,8 @@ from media.export.processes import ExportCancelled
 from media.export.store import ExportStore
 from media.export.workflow import StepSettings
 from media.frames import Codec
-from media.process.output import JsonObject
+from media.process.output import ExportOutput, JsonObject, OutputTrack
+from media.process.timeline import Program, TrackPart
 from media.record.journal import JOURNAL_NAME
 from media.record.reader import read_recording
 from media.record.recorder import Recording
@@ -55,6 +57,47 @@ def awaiting(store: ExportStore, steps: workflow._Run) -> Iterator[Future[JsonOb
             yield pool.submit(steps.await_recording)
         finally:
             store.apply(EXPORT_ID, Aborted())
+
+
+def test_results_of_another_form_have_another_number() -> None:
+    """Who changes what steps return raises STEP_FORMAT, and then writes the new form down here."""
+    forms = {form.__name__: [field.name for field in fields(form)] for form in (Program, TrackPart, ExportOutput)}
+    assert (workflow.STEP_FORMAT, forms, [field.name for field in fields(OutputTrack)]) == (
+        2,
+        {
+            "Program": ["participant_identity", "source", "stem", "video", "audio"],
+            "TrackPart": ["number", "segments"],
+            "ExportOutput": [
+                "participant_identity",
+                "source",
+                "format",
+                "entry",
+                "start_media_time_s",
+                "duration_s",
+                "tracks",
+                "files",
+                "checks",
+            ],
+        },
+        [
+            "kind",
+            "codec",
+            "handling",
+            "reason",
+            "recorded_tracks",
+            "samples",
+            "silence_packets",
+            "concealed_frames",
+            "payload_sha256",
+            "start_s",
+            "duration_s",
+            "clock_lag_s",
+            "width",
+            "height",
+            "skipped_packets",
+            "repeated_pictures",
+        ],
+    )
 
 
 def test_a_recording_that_goes_on_is_not_read_again_and_again(

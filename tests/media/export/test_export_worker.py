@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from media.export.engine import connect
 from media.export.job import ExportFormat, ExportRequest, ExportState, ExportStatus, ExportStep
 from media.export.lock import WorkerLock
 from media.export.processes import ChildDied, ExportCancelled, StepFailed, run_child
@@ -111,6 +112,39 @@ def test_kill_9_at_every_step_and_the_export_ends_right(
     assert output.entry == str(tmp_path / "out" / "recording-alice.mp4")
     assert all(check.ok for check in output.checks)
     assert play(Path(output.entry)).frames == output.tracks[0].samples == 50
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["killed", "and the next worker as it queued it again"])
+def test_what_an_older_worker_did_is_done_again(
+    tmp_path: Path, database: Path, queue: ExportQueue, start: Callable[[str], FaultyWorker], stopped: bool
+) -> None:
+    recording = write_recording(tmp_path / "recording", camera_and_microphone(Codec.VP8, 1.2))
+    export_id = queue.submit(ExportRequest(recording, ExportFormat.MP4, tmp_path / "out"))
+    older = FaultyWorker(database, "verify:before", older=True)
+    older.wait_until_stopped()
+    older.kill()
+    if stopped:
+        client = connect(database)
+        client.cancel_workflow(export_id)
+        client.destroy()
+    start("")
+    status = wait(queue, export_id)
+    assert (status.state, status.error) == (ExportState.COMPLETE, None)
+    assert status.result is not None
+    (output,) = status.result.outputs
+    assert play(Path(output.entry)).frames == output.tracks[0].samples
+
+
+def test_one_that_was_stopped_with_all_it_needs_goes_on(
+    tmp_path: Path, database: Path, queue: ExportQueue, start: Callable[[str], FaultyWorker]
+) -> None:
+    recording = write_recording(tmp_path / "recording", camera_and_microphone(Codec.VP8, 1.2))
+    export_id = queue.submit(ExportRequest(recording, ExportFormat.MP4, tmp_path / "out"))
+    client = connect(database)
+    client.cancel_workflow(export_id)
+    client.destroy()
+    start("")
+    assert wait(queue, export_id).state is ExportState.COMPLETE
 
 
 def test_kill_9_halfway_through_delivery_of_many_files(
