@@ -11,9 +11,8 @@ from av.container import InputContainer
 
 from media.bitstream.nal import annex_b_units
 from media.errors import SourceUnreadable
-from media.sources.file import MediaFile, rotation, start_s, video_format, video_index
+from media.sources.file import MediaFile, first_turn, start_s, video_format, video_index
 from media.sources.source import AccessUnit, DecodedVideoFrame
-from media.sources.turn import quarter_turns
 
 CODECS = ("h264", "vp8")
 LOOKED_AT = 300  # ten seconds, more or less: encoders that make B-frames make them from the start
@@ -24,9 +23,10 @@ _SLICES = range(1, 6)  # nal_unit_type of coded slices, ITU-T H.264 table 7-1
 class EncodedFileSource(MediaFile[AccessUnit]):
     """A file's video as it is encoded, and its sound decoded.
 
-    H.264 and VP8 in any container that FFmpeg reads (MP4, Matroska, WebM), without B-frames or rotation: WebRTC shows
-    pictures in the order in which they come, and as they lie. Raises SourceUnreadable where the file is nothing of that
-    kind; B-frames are looked for in the first `LOOKED_AT` pictures, and tell themselves later where they come later.
+    H.264 and VP8 in any container that FFmpeg reads (MP4, Matroska, WebM), without B-frames and neither to be turned
+    nor mirrored: WebRTC shows pictures in the order in which they come, and as they lie. Raises SourceUnreadable where
+    the file is nothing of that kind; B-frames are looked for in the first `LOOKED_AT` pictures, and tell themselves
+    later where they come later.
     """
 
     def __init__(self, path: Path, *, loop: bool = False) -> None:
@@ -36,9 +36,9 @@ class EncodedFileSource(MediaFile[AccessUnit]):
         self._codec = _codec(probe, path)
         stream = probe.streams[video_index(probe) or 0]
         self._bitrate_bps = float(getattr(stream, "bit_rate", 0) or probe.bit_rate or 0)
-        if quarter_turns(rotation(path)):
+        if first_turn(path):
             raise SourceUnreadable(
-                f"{path} is to be turned when it is shown (phones film so), which WebRTC does not tell; "
+                f"{path} is to be turned or mirrored when it is shown (phones film so), which WebRTC does not tell; "
                 "publish it encoded anew"
             )
         for _ in islice(_access_units(probe, path), LOOKED_AT):

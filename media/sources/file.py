@@ -15,12 +15,13 @@ import structlog
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer
+from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 
 from media.errors import SourceUnreadable
 from media.sources.sound_line import SoundLine
 from media.sources.source import AccessUnit, AudioFormat, DecodedAudio, DecodedVideoFrame, VideoFormat
-from media.sources.turn import quarter_turns, turned
+from media.sources.turn import AS_IT_LIES, Turn, turn_of, turned
 
 log = structlog.get_logger(__name__)
 
@@ -296,27 +297,29 @@ def _video_frames(container: InputContainer, path: Path) -> Iterator[DecodedVide
     if index is None or size is None:
         return
     begin_s, last_pts_s = start_s(container), -1.0 / size.fps
-    quarters: int | None = None
+    turn: Turn | None = None
     for frame in _decoded(container, index, path, VideoFrame):
         pts_s = frame.time - begin_s if frame.pts is not None else last_pts_s + 1.0 / size.fps
         last_pts_s = max(0.0, last_pts_s, pts_s)
         picture = frame.reformat(width=size.width, height=size.height, format="yuv420p")
-        if quarters is None:
-            quarters = quarter_turns(frame.rotation)
-        data = turned(picture.to_ndarray().tobytes(), size.width, size.height, quarters)
-        width, height = (size.height, size.width) if quarters % 2 else (size.width, size.height)
+        if turn is None:
+            turn = _turn_of(frame)
+        data = turned(picture.to_ndarray().tobytes(), size.width, size.height, turn)
+        width, height = (size.height, size.width) if turn.quarters % 2 else (size.width, size.height)
         yield DecodedVideoFrame(width, height, data, last_pts_s)
 
 
-def rotation(path: Path) -> int:
-    """Degrees, counterclockwise, by which the first picture is to be turned when it is shown; 0 without pictures.
+def _turn_of(frame: VideoFrame) -> Turn:
+    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    return AS_IT_LIES if matrix is None else turn_of(bytes(matrix))
 
-    Raises SourceUnreadable.
-    """
+
+def first_turn(path: Path) -> Turn:
+    """What is to be done to the first picture when it is shown; nothing without pictures. Raises SourceUnreadable."""
     with open_container(path) as container:
         index = video_index(container)
         frame = None if index is None else next(_decoded(container, index, path, VideoFrame), None)
-        return frame.rotation if frame else 0
+        return _turn_of(frame) if frame else AS_IT_LIES
 
 
 def _audio_chunks(container: InputContainer, path: Path) -> Iterator[DecodedAudio]:

@@ -11,7 +11,7 @@ from av.video.stream import VideoStream
 
 from media.sources.pattern import PatternSource
 from media.sources.source import AudioFormat, VideoFormat
-from media.sources.turn import turned
+from media.sources.turn import Turn, turned
 
 VIDEO = VideoFormat(320, 180, 25.0)
 
@@ -49,10 +49,12 @@ def write_encoded(
     bitrate_bps: int = 500_000,
     key_frame_every: int = 25,
     rotation: int = 0,
+    mirrored: bool = False,
 ) -> Path:
     """The pattern alone, in H.264 or VP8 without pictures out of order, as a camera encodes it.
 
-    `rotation`: it lies on its side, and the file says to turn it by so many degrees counterclockwise.
+    `rotation`: it lies on its side, and the file says to turn it by so many degrees counterclockwise, and
+    then to mirror it, left for right, where it is `mirrored`.
     """
     own = {
         "h264": ("libx264", {"preset": "ultrafast", "tune": "zerolatency", "x264-params": "scenecut=0:nal-hrd=none"}),
@@ -65,12 +67,12 @@ def write_encoded(
         assert isinstance(stream, VideoStream)
         stream.width, stream.height = (video.height, video.width) if rotation % 180 else (video.width, video.height)
         stream.pix_fmt = "yuv420p"
-        if rotation:
-            stream.set_display_rotation(rotation)
+        if rotation or mirrored:
+            stream.set_display_rotation(rotation, hflip=mirrored)
         stream.codec_context.bit_rate = bitrate_bps
         stream.codec_context.gop_size = key_frame_every
         for number, frame in enumerate(iter(source.read_video, None)):
-            lying = turned(frame.data, video.width, video.height, -rotation // 90 % 4)
+            lying = turned(frame.data, video.width, video.height, Turn(-rotation // 90 % 4, mirrored))
             planes = np.frombuffer(lying, np.uint8).reshape(stream.height * 3 // 2, stream.width)
             picture = VideoFrame.from_ndarray(planes, format="yuv420p")
             picture.pts, picture.time_base = number, Fraction(1, round(video.fps))

@@ -78,8 +78,10 @@ def test_what_cannot_be_published_as_it_is_says_so(tmp_path: Path) -> None:
         EncodedFileSource(tmp_path / "none.mp4")
     with pytest.raises(SourceUnreadable, match="pattern:640x360@25 is drawn here"):
         open_source("pattern:640x360@25", pre_encoded=True)
-    with pytest.raises(SourceUnreadable, match="is to be turned when it is shown"):
+    with pytest.raises(SourceUnreadable, match="is to be turned or mirrored when it is shown"):
         EncodedFileSource(write_encoded(tmp_path / "phone.mp4", rotation=90))
+    with pytest.raises(SourceUnreadable, match="is to be turned or mirrored when it is shown"):
+        EncodedFileSource(write_encoded(tmp_path / "selfie.mp4", rotation=180, mirrored=True))
     with av.open(str(tmp_path / "other.mkv"), "w") as container:
         stream = container.add_stream("mjpeg", rate=25)
         stream.width, stream.height, stream.pix_fmt = 320, 180, "yuvj420p"

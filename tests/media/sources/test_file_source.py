@@ -58,9 +58,11 @@ def test_sound_is_resampled_and_stays_with_the_picture(clip: Path) -> None:
     assert abs(sum(chunk.samples for chunk in chunks) / 48_000 - 2.0) < 0.05
 
 
-@pytest.mark.parametrize("rotation", [90, 180, -90])
-def test_what_a_phone_filmed_on_its_side_comes_upright(tmp_path: Path, rotation: int) -> None:
-    source = FileSource(write_encoded(tmp_path / "phone.mp4", seconds=0.4, rotation=rotation))
+@pytest.mark.parametrize("mirrored", [False, True], ids=["", "mirrored"])
+@pytest.mark.parametrize("rotation", [0, 90, 180, -90])
+def test_what_a_phone_filmed_on_its_side_comes_upright(tmp_path: Path, rotation: int, mirrored: bool) -> None:
+    path = write_encoded(tmp_path / "phone.mp4", seconds=0.4, rotation=rotation, mirrored=mirrored)
+    source = FileSource(path)
     assert source.video == VIDEO
     frames = list(iter(source.read_video, None))
     source.close()
