@@ -14,6 +14,7 @@ from agent.api.errors import ServiceUnavailable
 WEB = Path(__file__).parent / "web"
 FILES = {
     "live.js": (WEB / "live.js", "text/javascript"),
+    "live_edge.js": (WEB / "live_edge.js", "text/javascript"),
     "player.js": (WEB / "player.js", "text/javascript"),
     "player.css": (WEB / "player.css", "text/css"),
     "hls.min.js": (WEB / "vendor" / "hls.min.js", "text/javascript"),

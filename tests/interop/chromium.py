@@ -149,6 +149,13 @@ class Page:
         features = [{"name": "prefers-color-scheme", "value": color_scheme}]
         await self._send("Emulation.setEmulatedMedia", features=features)
 
+    async def cut_off(self, *, offline: bool) -> None:
+        """Take the page's network away, or give it back."""
+        await self._send("Network.enable")
+        await self._send(
+            "Network.emulateNetworkConditions", offline=offline, latency=0, downloadThroughput=-1, uploadThroughput=-1
+        )
+
     async def screenshot(self, path: Path) -> None:
         """Write what is seen to the PNG file `path`."""
         result = await self._send("Page.captureScreenshot", format="png")

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -65,6 +66,7 @@ class LiveFeed:
         self._began = 0.0
         self.captured_at: dict[int, float] = {}
         self.muted: set[Codec] = set()
+        self._people: dict[str, dict[Codec, TrackRecorder]] = {}
         self.away = False
         """The writer is dead: what it would have written is lost."""
 
@@ -74,16 +76,33 @@ class LiveFeed:
         self._began = time.time()
         root, name = self._path.parent, self._path.name
         self._recording = Recording.create(root, name, "room", started_at=self._began, config=CONFIG)
-        self._tracks = self._open()
+        self.come("ada")
 
-    def _open(self) -> dict[Codec, TrackRecorder]:
+    def come(self, identity: str) -> None:
+        """Somebody publishes: the same media as all others."""
+        self._people[identity] = {codec: self._open(codec, identity) for codec in self._frames}
+
+    def leave(self, identity: str) -> None:
+        """Somebody's tracks end."""
+        for track in self._people.pop(identity).values():
+            track.close(time.time())
+
+    def pause(self) -> None:
+        """What comes is not recorded until `unpause`."""
         assert self._recording is not None
-        tracks = {
-            codec: self._recording.open_track(descriptor(codec, codec.value), time.time()) for codec in self._frames
-        }
-        for track in tracks.values():
-            track.set_clock_mapping(RtpClockMapping(0, self._began, 0.0, 5.0, ClockSource.SENDER_REPORT), time.time())
-        return tracks
+        self._recording.pause(time.time())
+
+    def unpause(self) -> None:
+        """The recording goes on."""
+        assert self._recording is not None
+        self._recording.unpause(time.time())
+
+    def _open(self, codec: Codec, identity: str) -> TrackRecorder:
+        assert self._recording is not None
+        known = replace(descriptor(codec, f"{codec.value}-{identity}"), participant_identity=identity)
+        track = self._recording.open_track(known, time.time())
+        track.set_clock_mapping(RtpClockMapping(0, self._began, 0.0, 5.0, ClockSource.SENDER_REPORT), time.time())
+        return track
 
     async def run(self) -> None:
         """Write each frame when its time has come, and close the recording in the end."""
@@ -96,7 +115,8 @@ class LiveFeed:
                 self.captured_at[round(time_s * FPS)] = now
             if self.away or codec in self.muted:
                 continue
-            self._tracks[codec].write(EncodedFrame(codec, frame.data, frame.rtp_timestamp, now, frame.sync_sample))
+            for tracks in self._people.values():
+                tracks[codec].write(EncodedFrame(codec, frame.data, frame.rtp_timestamp, now, frame.sync_sample))
         await self.end()
 
     def _in_order(self) -> Iterator[tuple[float, Codec, EncodedFrame]]:
@@ -106,7 +126,8 @@ class LiveFeed:
     async def resume(self) -> None:
         """A new writer goes on with what the old one closed."""
         self._recording = await asyncio.to_thread(Recording.resume, self._path, time.time(), config=CONFIG)
-        self._tracks = self._open()
+        for identity in list(self._people):
+            self.come(identity)
         self.away = False
 
     async def end(self) -> None:

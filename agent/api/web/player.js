@@ -12,10 +12,19 @@ let token = "";
 let hls = null;
 let trouble = null;
 let recoveries = 0;
+let stumbledAt = -Infinity;
+let note = "";
+let noticed = "";
 let attempt = 0;
 
 // A browser may stumble over one broken segment; more often than this it will not get over it.
 const MAX_RECOVERIES = 3;
+
+// Having played for so long since, it got over its last stumble.
+const STEADY_MS = 60000;
+
+// Longer than the service ever takes to say what there is.
+const ANSWER_MS = 10000;
 
 // How often to ask for an export that is still being made.
 const POLL_MS = 2000;
@@ -23,6 +32,7 @@ const POLL_MS = 2000;
 const STATES = {
   loading: "Loading…",
   waiting: "Not ready yet",
+  idle: "Waiting",
   ready: "Press play",
   playing: "Playing",
   buffering: "Buffering…",
@@ -39,11 +49,13 @@ const TITLES = {
   export_not_found: "There is no such export",
 };
 
+/** `passing`: it may be otherwise when it is asked again. */
 class PlayerError extends Error {
-  constructor(title, text, code = "") {
+  constructor(title, text, code = "", passing = false) {
     super(text);
     this.title = title;
     this.code = code;
+    this.passing = passing;
   }
 }
 
@@ -55,14 +67,43 @@ function element(id) {
 
 function say(state) {
   document.body.dataset.state = state;
-  element("status").textContent = STATES[state];
+  showStatus();
 }
 
-/** Cover the picture with a title and a text, in which `code` is set between backticks. */
-function notice(state, title, text) {
+/** Say something beside the state. */
+function remark(text) {
+  note = text;
+  showStatus();
+}
+
+function showStatus() {
+  const text = [STATES[document.body.dataset.state], note].filter(Boolean).join(" · ");
+  if (element("status").textContent !== text) {
+    element("status").textContent = text;
+  }
+}
+
+/** Messages of the API begin in lower case, as they follow a colon elsewhere. */
+function sentence(text) {
+  const whole = text.charAt(0).toUpperCase() + text.slice(1);
+  return whole === "" || /[.!?…]$/.test(whole) ? whole : `${whole}.`;
+}
+
+/**
+ * Cover the picture with a title and a text, in which `code` is set between backticks, and a button if it has a label.
+ * What is said already stays as it is: it is not read out again, and the button keeps its focus.
+ */
+function notice(state, title, text, label = "", action = null) {
+  const button = element("notice-action");
+  button.onclick = action;
+  const said = JSON.stringify([state, title, text, label]);
+  if (isIn(state) && said === noticed) {
+    return;
+  }
+  noticed = said;
   say(state);
   element("notice-title").textContent = title;
-  const parts = text.split("`").map((part, index) => {
+  const parts = sentence(text).split("`").map((part, index) => {
     if (index % 2 === 0) {
       return part;
     }
@@ -71,6 +112,8 @@ function notice(state, title, text) {
     return code;
   });
   element("notice-text").replaceChildren(...parts);
+  button.textContent = label;
+  button.hidden = label === "";
   progress.hidden = state !== "waiting";
 }
 
@@ -84,9 +127,7 @@ function stop() {
 
 function fail(error) {
   stop();
-  // Messages of the API begin in lower case, as they follow a colon elsewhere.
-  const text = error.message.charAt(0).toUpperCase() + error.message.slice(1);
-  notice("error", error.title ?? `This ${recordingId ? "recording" : "export"} cannot be played`, /[.!?]$/.test(text) ? text : `${text}.`);
+  notice("error", error.title ?? `This ${recordingId ? "recording" : "export"} cannot be played`, error.message);
 }
 
 function formatDuration(seconds) {
@@ -182,20 +223,29 @@ function withToken(url) {
 
 async function fetchJson(path) {
   const headers = { Authorization: `Bearer ${token}` };
-  const answer = await fetch(path, { headers, cache: "no-store" }).catch(() => {
-    throw new PlayerError("The service does not answer", "Check that it runs, then reload this page.");
-  });
-  const body = await answer.json().catch(() => ({}));
+  const signal = AbortSignal.timeout(ANSWER_MS);
+  const silent = () => {
+    throw new PlayerError("The service does not answer", "It plays here as soon as it does.", "", true);
+  };
+  const answer = await fetch(path, { headers, signal, cache: "no-store" }).catch(silent);
   if (!answer.ok) {
-    const { code, message } = body.error ?? {};
-    throw new PlayerError(TITLES[code], message ?? `The service answered with HTTP status ${answer.status}.`, code);
+    throw await refusalOf(answer);
   }
-  return body;
+  return answer.json().catch(silent);
+}
+
+/** Why the service refused. */
+async function refusalOf(answer) {
+  const { code, message } = (await answer.json().catch(() => ({}))).error ?? {};
+  const passing = answer.status >= 500 || [408, 409, 429].includes(answer.status);
+  return new PlayerError(TITLES[code], message ?? `The service answered with HTTP status ${answer.status}.`, code, passing);
 }
 
 /** Have hls.js begin anew after a decoder's error. False when that was done too often. */
 function recovered() {
-  recoveries += 1;
+  const now = performance.now();
+  recoveries = now - stumbledAt > STEADY_MS ? 1 : recoveries + 1;
+  stumbledAt = now;
   if (recoveries > MAX_RECOVERIES) {
     return false;
   }

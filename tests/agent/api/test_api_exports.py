@@ -114,7 +114,7 @@ async def test_the_player_page_comes_with_a_strict_policy(api: FakeService, monk
         assert page.status_code == 200
         assert "default-src 'none'" in page.headers["content-security-policy"]
         assert page.headers["referrer-policy"] == "no-referrer"
-        for name in ("live.js", "player.js", "player.css", "hls.min.js"):
+        for name in ("live.js", "live_edge.js", "player.js", "player.css", "hls.min.js"):
             assert f"/player/{name}" in page.text
             assert (await client.get(f"/player/{name}")).status_code == 200
         for name in ("package.json", "..%2Fapp.py", "vendor"):
