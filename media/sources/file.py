@@ -3,11 +3,11 @@
 import math
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import av
 import av.error
@@ -15,7 +15,7 @@ import structlog
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideData, Type
 from av.video.frame import VideoFrame
 
 from media.errors import SourceUnreadable
@@ -310,7 +310,8 @@ def _video_frames(container: InputContainer, path: Path) -> Iterator[DecodedVide
 
 
 def _turn_of(frame: VideoFrame) -> Turn:
-    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    # PyAV declares a dictionary with one key, and gives all side data by type.
+    matrix = cast("Mapping[Type, SideData]", frame.side_data).get(Type.DISPLAYMATRIX)
     return AS_IT_LIES if matrix is None else turn_of(bytes(matrix))
 
 
