@@ -87,6 +87,42 @@ async def test_it_says_what_is_wrong_with_the_export(page: Page, exports: Export
         assert "Which export?" in await refusal(page, f"{served.url}/player")
 
 
+async def test_it_says_why_a_file_does_not_come(page: Page, exports: Exported, tmp_path: Path) -> None:
+    fake = FakeExports()
+    one_file = without_a_file(exports.status("h264", "mp4"), ".mp4", tmp_path / "one")
+    fake.statuses["EX_headless"] = named("EX_headless", one_file)
+    fake.statuses["EX_hls"] = named("EX_hls", exports.status("h264", "hls"))
+    fake.statuses["EX_mp4"] = named("EX_mp4", exports.status("h264", "mp4"))
+    async with serve(fake, tmp_path / "service") as served:
+        said = await refusal(page, served.player("EX_headless"))
+        assert "Format error" not in said
+        assert "no file" in said
+        for export_id in ("EX_mp4", "EX_hls"):
+            await page.open("about:blank")
+            await page.open(served.player(export_id))
+            await page.until("document.body?.dataset.state === 'playing'")
+            await page.evaluate(f"token = '{served.token(ServiceGrants(room_list=True))}'; outputs.onchange() && 0")
+            await page.until("document.body.dataset.state === 'error'")
+            said = await page.evaluate("document.querySelector('[role=alert]').innerText")
+            assert "does not allow this" in said
+            assert "roomRecord" in said
+
+
+async def test_one_that_is_waited_for_survives_an_outage(page: Page, exports: Exported, tmp_path: Path) -> None:
+    fake = FakeExports()
+    complete = named("EX_late", exports.status("h264", "hls"))
+    fake.statuses["EX_late"] = replace(complete, state=ExportState.QUEUED, result=None)
+    async with serve(fake, tmp_path / "service") as served:
+        await page.open(served.player("EX_late"))
+        await page.until("document.body?.dataset.state === 'waiting'")
+        await page.cut_off(offline=True)
+        await page.until("document.querySelector('[role=alert]').innerText.includes('does not answer, trying again')")
+        await page.cut_off(offline=False)
+        await page.until("document.body.dataset.state === 'waiting'")
+        fake.statuses["EX_late"] = complete
+        await page.until("document.body.dataset.state === 'playing'")
+
+
 async def test_it_plays_what_comes_before_a_file_that_is_lost(page: Page, exports: Exported, tmp_path: Path) -> None:
     fake = FakeExports()
     status = without_a_file(exports.status("h264", "hls"), "video-000002.m4s", tmp_path / "export")

@@ -253,14 +253,28 @@ function recovered() {
   return true;
 }
 
+/** What the service says of `url`, of which the browser or hls.js only knows that it did not come. Null: nothing. */
+async function refusalAt(url, headers) {
+  const options = { headers: { Range: "bytes=0-0", ...headers }, signal: AbortSignal.timeout(ANSWER_MS), cache: "no-store" };
+  try {
+    const answer = await fetch(url, options);
+    return answer.ok ? null : await refusalOf(answer);
+  } catch {
+    return new PlayerError("The service does not answer", "Check that it runs, then reload this page.");
+  }
+}
+
 function playbackError(data) {
   const status = data.response?.code;
-  if (status === 401 || status === 403) {
-    const text = "Open this page with a new one that has the roomRecord grant: `roomhand token --grant roomRecord`.";
-    return new PlayerError(TITLES.token_expired, text);
-  }
   const reasons = [data.details, status && `HTTP status ${status}`, data.reason || data.error?.message];
   return new PlayerError("Playback failed", reasons.filter(Boolean).join(", "));
+}
+
+/** Why hls.js could not load something: of a token that is refused the service knows more. */
+async function reasonOf(data) {
+  const status = data.response?.code;
+  const refusal = status === 401 || status === 403 ? await refusalAt(data.response.url, { Authorization: `Bearer ${token}` }) : null;
+  return refusal ?? playbackError(data);
 }
 
 /** Whether there is something to play at the current position. */
@@ -277,7 +291,8 @@ function failIfStuck() {
   }
 }
 
-function onHlsError(_event, data) {
+async function onHlsError(_event, data) {
+  const mine = hls;
   const status = data.response?.code;
   const refused = status >= 400 && status < 500;
   if (data.fatal && data.type === Hls.ErrorTypes.MEDIA_ERROR && recovered()) {
@@ -286,7 +301,12 @@ function onHlsError(_event, data) {
   if (data.fatal || refused) {
     // hls.js asks for a segment again for most of a minute, but a refusal lasts: the second one counts.
     const again = trouble !== null;
-    trouble = playbackError(data);
+    trouble ??= playbackError(data);
+    const reason = await reasonOf(data);
+    if (hls !== mine) {
+      return;
+    }
+    trouble = reason;
     if (data.fatal || again) {
       failIfStuck();
     }
@@ -357,7 +377,7 @@ function showUnfinished(item) {
   progress.value = item.progress;
 }
 
-async function load(mine) {
+async function load(mine, unanswered = 0) {
   try {
     const item = await fetchJson(`/v1/exports/${encodeURIComponent(exportId)}`);
     if (mine === attempt) {
@@ -365,9 +385,21 @@ async function load(mine) {
     }
   } catch (error) {
     if (mine === attempt) {
-      fail(error);
+      loadAgain(error, mine, unanswered + 1);
     }
   }
+}
+
+/** One answer that is lost says nothing; while there is none, the page says so and goes on asking. */
+function loadAgain(error, mine, unanswered) {
+  if (!error.passing) {
+    fail(error);
+    return;
+  }
+  if (unanswered > 1) {
+    notice("idle", `${error.title ?? "The service has trouble"}, trying again`, error.message);
+  }
+  setTimeout(() => mine === attempt && load(mine, unanswered), POLL_MS);
 }
 
 function show(item, mine) {
@@ -406,6 +438,19 @@ function start() {
   fail(new PlayerError(exportId || recordingId ? "An access token is missing" : "Which export?", text));
 }
 
+/** The browser calls whatever it gets a broken file, also the service's refusal of it. */
+async function onVideoError() {
+  if (isIn("error") || (hls !== null && recovered())) {
+    return;
+  }
+  const url = video.src;
+  const error = new PlayerError("Playback failed", video.error?.message || "The browser cannot read the file");
+  const refusal = hls === null && url ? await refusalAt(url, {}) : null;
+  if (video.src === url) {
+    fail(refusal ?? error);
+  }
+}
+
 function showPicture() {
   const picture = element("picture");
   if (picture && video.videoWidth) {
@@ -423,11 +468,6 @@ video.addEventListener("canplay", () => isIn("buffering") && say(video.paused ? 
 video.addEventListener("pause", () => isIn("playing", "buffering") && !video.ended && say("paused"));
 video.addEventListener("ended", () => (trouble ? fail(trouble) : say("ended")));
 video.addEventListener("resize", showPicture);
-video.addEventListener("error", () => {
-  if (isIn("error") || (hls !== null && recovered())) {
-    return;
-  }
-  fail(new PlayerError("Playback failed", video.error?.message || "The browser cannot read the file"));
-});
+video.addEventListener("error", onVideoError);
 window.addEventListener("hashchange", start);
 start();
