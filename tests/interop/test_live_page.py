@@ -12,7 +12,14 @@ from tests.agent.api.fake_service import FakeExports
 from tests.interop.chromium import Page
 from tests.interop.live_feed import LiveFeed
 from tests.interop.serving import serve
-from tests.media.export.recordings import Track, camera_and_microphone, encode_audio, encode_video, write_recording
+from tests.media.export.recordings import (
+    Track,
+    camera_and_microphone,
+    encode_audio,
+    encode_video,
+    killed_recording,
+    write_recording,
+)
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(150)]
 
@@ -119,6 +126,16 @@ async def test_one_that_is_over_is_asked_for_less_and_less(page: Page, tmp_path:
         assert await page.evaluate("document.querySelector('video').videoWidth") > 0  # muted at the end, and yet there
         await page.until("document.body.dataset.state === 'ended'")
         assert await page.evaluate(POLLS) <= 3
+
+
+async def test_what_a_killed_writer_left_plays_from_its_start_to_its_end(page: Page, tmp_path: Path) -> None:
+    killed_recording(tmp_path / "service" / "recordings" / "dead", camera_and_microphone(Codec.H264, 5.0))
+    async with serve(FakeExports(), tmp_path / "service") as served:
+        await page.open(f"{served.url}/player?recording=dead#token={served.token()}")
+        await page.until(PLAYING)
+        assert await page.evaluate("document.querySelector('video').currentTime") < 1.5
+        await page.until("document.querySelector('#status').innerText === 'The end · interrupted'")
+        assert await page.evaluate(f"document.querySelector('video').currentTime > 4.0 && !{LIVE}")
 
 
 async def test_while_nothing_comes_nothing_is_live(page: Page, tmp_path: Path) -> None:

@@ -101,6 +101,9 @@ function onLiveError(data) {
   if (!data.fatal || (data.type === Hls.ErrorTypes.MEDIA_ERROR && recovered())) {
     return;
   }
+  if (attached.fromStart && isIn("ended")) {
+    return; // what there is was played; that no more comes is no news
+  }
   if (data.type !== Hls.ErrorTypes.NETWORK_ERROR) {
     // Others may be playable, and this one again when its tracks change.
     broken = attached.wanted;
@@ -159,8 +162,18 @@ function isStuck() {
   return isIn("buffering") && standsSince !== 0 && Date.now() - standsSince > (isStill() ? 0 : LIVE_STALL_MS);
 }
 
+/** What a writer left that died: its playlist has no end, as it may go on, but there is one. */
+function endInterrupted() {
+  const left = hls && video.seekable.length ? video.seekable.end(video.seekable.length - 1) - video.currentTime : Infinity;
+  if (attached?.fromStart && live?.state === "interrupted" && isIn("buffering") && left < LIVE_BACK_S) {
+    say("ended");
+    video.pause();
+  }
+}
+
 /** Say how far behind the picture is, and jump to the end where it fell behind too far to catch up. */
 function keepLive() {
+  endInterrupted();
   standsSince = isIn("buffering") ? standsSince || Date.now() : 0;
   const follows = attached !== null && !attached.fromStart && hls !== null && live !== null && live.state !== "complete";
   if (follows && isIn("playing", "buffering", "paused")) {
