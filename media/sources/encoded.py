@@ -11,7 +11,8 @@ from av.container import InputContainer
 
 from media.bitstream.nal import annex_b_units
 from media.errors import SourceUnreadable
-from media.sources.file import MediaFile, first_turn, start_s, video_format, video_index
+from media.sources.file import MediaFile, first_turn, start_s, video_format
+from media.sources.packets import packets_of, video_index
 from media.sources.source import AccessUnit, DecodedVideoFrame
 
 CODECS = ("h264", "vp8")
@@ -84,7 +85,7 @@ def _access_units(container: InputContainer, path: Path) -> Iterator[AccessUnit]
     begin_s, last_s, seen_key = start_s(container), -math.inf, False
     shown_s = -SPACING_S
     try:
-        for packet in container.demux(index):
+        for packet in packets_of(container, index):
             for each in annex_b.filter(packet) if annex_b and packet.size else [packet]:
                 if not each.size or each.pts is None or each.time_base is None:
                     continue

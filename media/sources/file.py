@@ -19,6 +19,7 @@ from av.sidedata.sidedata import SideData, Type
 from av.video.frame import VideoFrame
 
 from media.errors import SourceUnreadable
+from media.sources.packets import length_s, may_start_anew, packets_of, video_index
 from media.sources.sound_line import SoundLine
 from media.sources.source import AccessUnit, AudioFormat, DecodedAudio, DecodedVideoFrame, VideoFormat
 from media.sources.turn import AS_IT_LIES, Turn, turn_of, turned
@@ -53,14 +54,14 @@ class MediaFile(Generic[T]):
             self._look_at(probe, path)
             has_video = video_index(probe) is not None
             has_audio = bool(probe.streams.audio)
-            length_s = _duration_s(probe)
+            round_s = _joined_length_s(path) if loop and may_start_anew(probe) else _duration_s(probe)
             self._video = video_format(probe)
             self._audio = _audio_format(probe)
         if not has_video and not has_audio:
             raise SourceUnreadable(f"{path} has neither video nor audio; give a file that has")
-        if loop and length_s <= 0:
+        if loop and round_s <= 0:
             raise SourceUnreadable(f"{path} does not say how long it is, so it cannot be looped; play it once")
-        period_s = length_s if loop else None
+        period_s = round_s if loop else None
         try:
             if self._video:
                 self._video_reader = StreamReader(path, pictures, period_s)
@@ -84,7 +85,10 @@ class MediaFile(Generic[T]):
         return self._audio
 
     def leave_out_video(self, before_s: float) -> None:
-        """Go on at the last key frame before that, where it is ahead; else nothing can be left out."""
+        """Go on at the last key frame before that, where it is ahead; else nothing can be left out.
+
+        Nothing is in files whose times may start anew (MPEG transport streams).
+        """
         if self._video_reader:
             self._video_reader.leave_out(before_s)
 
@@ -156,8 +160,8 @@ class StreamReader(Generic[T]):
     def leave_out(self, before_s: float) -> None:
         """Go on at the last key frame at or before `before_s`, where that is ahead."""
         with self._lock:
-            if self._container is None:
-                return
+            if self._container is None or may_start_anew(self._container):
+                return  # what is sought by a time that comes twice may be found in the wrong part
             try:
                 self._scout = self._scout or open_container(self._path)
             except SourceUnreadable:
@@ -242,14 +246,6 @@ def open_container(path: Path) -> InputContainer:
         raise SourceUnreadable(f"{str(path)!r} cannot be a path: {error}; give the path of a media file") from error
 
 
-def video_index(container: InputContainer) -> int | None:
-    """The first video stream that is not a cover picture."""
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            return stream.index
-    return None
-
-
 def _require_decoders(container: InputContainer, path: Path) -> None:
     """Raises SourceUnreadable where nothing here decodes the video or the sound."""
     index = video_index(container)
@@ -284,6 +280,11 @@ def _duration_s(container: InputContainer) -> float:
         if stream.duration and stream.time_base
     ]
     return max(ends, default=0.0)
+
+
+def _joined_length_s(path: Path) -> float:
+    with open_container(path) as container:
+        return length_s(container)
 
 
 def start_s(container: InputContainer) -> float:
@@ -327,7 +328,7 @@ def _audio_chunks(container: InputContainer, path: Path) -> Iterator[DecodedAudi
     wanted = _audio_format(container)
     if wanted is None:
         return
-    line = SoundLine(wanted, _duration_s(container))
+    line = SoundLine(wanted, 0.0 if may_start_anew(container) else _duration_s(container))
     begin_s, index = start_s(container), container.streams.audio[0].index
     resampler: AudioResampler | None = None
     kind: tuple[str, str, int] | None = None
@@ -358,7 +359,7 @@ def _resampled(resampler: AudioResampler | None, frame: AudioFrame | None) -> by
 def _decoded(container: InputContainer, index: int, path: Path, wanted: type[F]) -> Iterator[F]:
     """Frames of one stream. Damaged packets are skipped; too many in a row end the source."""
     damaged_in_a_row = damaged = 0
-    packets = container.demux(index)
+    packets = packets_of(container, index)
     while True:
         try:
             packet = next(packets, None)

@@ -93,6 +93,19 @@ def remuxed(source: Path, target: Path, kind: str) -> Path:
     return target
 
 
+def transport_stream(source: Path, target: Path, begin_s: float = 0.0) -> Path:
+    """`source` as an MPEG transport stream whose clock stands at `begin_s` as it begins."""
+    with av.open(str(source)) as reading, av.open(str(target), "w", format="mpegts") as writing:
+        copies = {stream.index: writing.add_stream_from_template(stream) for stream in reading.streams}
+        for packet in reading.demux():
+            if packet.dts is None or packet.pts is None or packet.time_base is None:
+                continue
+            later = round(begin_s / packet.time_base)
+            packet.pts, packet.dts, packet.stream = packet.pts + later, packet.dts + later, copies[packet.stream.index]
+            writing.mux(packet)
+    return target
+
+
 def without_sound(source: Path, target: Path, from_s: float, to_s: float) -> Path:
     """`source` without the packets of sound between two times, as a recorder writes who was muted."""
     with av.open(str(source)) as reading, av.open(str(target), "w") as writing:

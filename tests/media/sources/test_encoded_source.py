@@ -11,7 +11,7 @@ from media.errors import SourceUnreadable
 from media.sources.encoded import EncodedFileSource
 from media.sources.open import open_source
 from media.sources.source import AudioFormat, PreEncodedSource
-from tests.media.sources.clips import VIDEO, trimmed, write_encoded, write_pattern
+from tests.media.sources.clips import VIDEO, transport_stream, trimmed, write_encoded, write_pattern
 
 
 @pytest.mark.parametrize(("codec", "name"), [("h264", "clip.mp4"), ("h264", "clip.mkv"), ("vp8", "clip.webm")])
@@ -89,6 +89,16 @@ def test_what_cannot_be_published_as_it_is_says_so(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     with pytest.raises(SourceUnreadable, match="mjpeg; only h264 and vp8"):
         EncodedFileSource(tmp_path / "other.mkv")
+
+
+def test_transport_streams_put_one_behind_the_other_go_on(tmp_path: Path) -> None:
+    part = transport_stream(write_encoded(tmp_path / "part.mp4", seconds=2.0), tmp_path / "part.ts").read_bytes()
+    (tmp_path / "joined.ts").write_bytes(part * 2)
+    source = EncodedFileSource(tmp_path / "joined.ts")
+    times = [unit.pts_s for unit in iter(source.read_access_unit, None)]
+    source.close()
+    assert times == pytest.approx([number / 25 for number in range(100)], abs=0.1)
+    assert all(later - earlier > 0.02 for earlier, later in pairwise(times))
 
 
 def test_b_frames_that_come_late_tell_themselves_when_they_come(

@@ -16,7 +16,15 @@ from media.sources.file import FileSource
 from media.sources.open import open_source
 from media.sources.pattern import PatternSource, beep_level, read_flash, read_frame_number
 from media.sources.source import AudioFormat, DecodedAudio, DecodedVideoFrame, VideoFormat
-from tests.media.sources.clips import VIDEO, adts, remuxed, without_sound, write_encoded, write_pattern
+from tests.media.sources.clips import (
+    VIDEO,
+    adts,
+    remuxed,
+    transport_stream,
+    without_sound,
+    write_encoded,
+    write_pattern,
+)
 
 
 def luma_of(frame: DecodedVideoFrame) -> "np.ndarray[tuple[int, int], np.dtype[np.uint8]]":
@@ -114,6 +122,51 @@ def test_sound_behind_a_hole_stays_with_its_picture(tmp_path: Path) -> None:
     assert beep == pytest.approx(flash, abs=0.04)
     assert {chunk.samples for chunk in chunks[:-1]} == {960}
     assert chunks[-1].pts_s == pytest.approx(6.0, abs=0.1)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Joins transport streams of three seconds each as they are, whose clocks begin at the times given."""
+    folder = tmp_path_factory.mktemp("parts")
+    whole = write_pattern(folder / "whole.mp4", seconds=3.0, audio=AudioFormat(48_000, 2))
+
+    def join(*begins_s: float) -> Path:
+        joined = folder / "joined.ts"
+        each = [transport_stream(whole, folder / "part.ts", begin_s).read_bytes() for begin_s in begins_s]
+        joined.write_bytes(b"".join(each))
+        return joined
+
+    return join
+
+
+@pytest.mark.parametrize("begins_s", [(0.0, 0.0), (1000.0, 0.0), (0.0, 1000.0), (500.0, 0.0, 90_000.0)], ids=str)
+def test_streams_put_one_behind_the_other_go_on(parts: Callable[..., Path], begins_s: tuple[float, ...]) -> None:
+    source = FileSource(parts(*begins_s))
+    frames = list(iter(source.read_video, None))
+    chunks = list(iter(source.read_audio, None))
+    source.close()
+    assert [read_frame_number(luma_of(frame)) for frame in frames] == [*range(75)] * len(begins_s)
+    gaps = np.diff([frame.pts_s for frame in frames])
+    assert 0.03 < gaps.min() <= gaps.max() < 0.3
+    assert chunks[-1].pts_s == pytest.approx(3.0 * len(begins_s), abs=0.3)
+    flashes = [frame.pts_s for frame in frames if read_flash(luma_of(frame))]
+    beeps = [chunk.pts_s for chunk in chunks if level_of(chunk) > 0.2]
+    for part in range(len(begins_s)):
+        flash, beep = (next(pts_s for pts_s in times if pts_s > 3.0 * part + 0.7) for times in (flashes, beeps))
+        assert beep == pytest.approx(flash, abs=0.04)
+
+
+def test_such_streams_are_looped_as_long_as_they_are(parts: Callable[..., Path]) -> None:
+    source = FileSource(parts(1000.0, 0.0), loop=True)
+    frames = [source.read_video() for _ in range(200)]
+    chunks = [source.read_audio() for _ in range(400)]
+    source.close()
+    numbers = [read_frame_number(luma_of(frame)) for frame in frames if frame]
+    assert numbers == [number % 75 for number in range(200)]
+    gaps = np.diff([frame.pts_s for frame in frames if frame])
+    assert 0.03 < gaps.min() <= gaps.max() < 0.3
+    assert chunks[-1]
+    assert chunks[-1].pts_s == pytest.approx(8.0, abs=0.3)
 
 
 def test_sound_whose_layout_and_rate_change_goes_on(tmp_path: Path) -> None:
