@@ -27,6 +27,7 @@ from agent.service.environment import child_environment
 from agent.service.event_log import EventLog
 from agent.service.export_supervisor import ExportWatch, ExportWorker
 from agent.service.http_server import HttpServer, address_of, bind
+from agent.service.interrupted import Interrupted
 from agent.service.retention import Retention
 from agent.service.supervisor import Supervisor, SupervisorParts
 from media.clock import SteadyClock
@@ -168,6 +169,7 @@ class _Service:
         self._watch = ExportWatch(self._queue, self._events, metrics, clock)
         deletions = Deletions(self._events, metrics, clock)
         self._retention = Retention(settings, self._supervisor.recorded_ids, self._queue, deletions)
+        self._interrupted = Interrupted(settings.recordings_dir.absolute(), self._supervisor.recorded_ids)
         api = ApiService(
             credentials=settings.credentials(),
             rooms=self._supervisor,
@@ -191,6 +193,7 @@ class _Service:
         self._worker.start()
         self._watch.start()
         self._retention.start()
+        self._interrupted.start()
         await self._http.start()
 
     async def drain(self) -> None:
@@ -204,6 +207,7 @@ class _Service:
         self._events.close()
         await self._supervisor.aclose()
         await self._http.aclose()
+        await self._interrupted.aclose()
         await self._retention.aclose()
         await self._watch.aclose()
         await self._worker.aclose()

@@ -1,4 +1,4 @@
-"""Segments that a dead writer left open: finished, and noted in the journal, by whoever needs them first."""
+"""Files that a dead writer left open: finished, and noted in the journal, by whoever needs them first."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from media.record.journal import Journal, read_sound_journal
 from media.record.journal_line import JournalRecord
 from media.record.ledger import Ledger
 from media.record.manifest import ManifestBuilder
+from media.record.muxed_recovery import muxed_files, recover_muxed
 from media.record.reader import RecordingView, read_recording, view_from_records
 from media.record.recovery import TrackRecovery, find_inits, segment_files, track_directories
 
@@ -15,7 +16,7 @@ from media.record.recovery import TrackRecovery, find_inits, segment_files, trac
 def finish_unfinished(path: Path) -> int:
     """Finish and journal what a dead writer left open in the recording in the folder `path`; how many segments.
 
-    It stays interrupted, and segments found count as closed at the time of the last line. Nothing is written, and no
+    It stays interrupted, and files found count as closed at the time of the last line. Nothing is written, and no
     lock taken, where nothing was left open. Raises RecordingNotFound, RecordingBusy while it is being written,
     RecordingDamaged (repair it first), StorageError.
     """
@@ -31,6 +32,7 @@ def finish_unfinished(path: Path) -> int:
         ledger = Ledger(path, journal, builder)
         before = view_from_records(path, contents.records, RecordingState.INTERRUPTED)
         entries = recover_segments(before, contents.records, now)
+        entries += recover_muxed(path, {entry.path for entry in before.muxed}, now)
         for entry in entries:
             ledger.record(entry, now)
         ledger.commit(now, _nobody)
@@ -38,6 +40,17 @@ def finish_unfinished(path: Path) -> int:
     finally:
         journal.close()
     return sum(isinstance(entry, SegmentEntry) for entry in entries)
+
+
+def is_left_open(path: Path) -> bool:
+    """Whether files of the recording in the folder `path` are open, by a writer that lives or one that died.
+
+    Their names say so; the journal is not read. Raises StorageError.
+    """
+    if any(not file.finished for file in muxed_files(path)):
+        return True
+    folders = track_directories(path).values()
+    return any(not file.finished for folder in folders for file in segment_files(path / folder))
 
 
 def recover_segments(view: RecordingView, records: tuple[JournalRecord, ...], now: float) -> list[JournalEntry]:
@@ -74,7 +87,8 @@ def _has_unfinished(view: RecordingView) -> bool:
         if sequences and number not in known:
             raise RecordingDamaged(f"the journal lacks the track in {view.path / directory}; repair the recording")
         found = found or not sequences <= known.get(number, set())
-    return found
+    muxed = {str(file.path.relative_to(view.path)) for file in muxed_files(view.path)}
+    return found or not muxed <= {entry.path for entry in view.muxed}
 
 
 def _nobody(_: SegmentEntry) -> None:

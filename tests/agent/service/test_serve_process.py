@@ -24,6 +24,8 @@ from agent.errors import InvalidSettings, PortInUse
 from agent.service.http_server import address_of, bind
 from agent.service.serve import EXPORT_COMMAND, ROOM_COMMAND, SAME_SIGNAL_S, run_service
 from agent.tokens import ServiceGrants, mint_service_token
+from media.record.reader import read_recording
+from tests.media.export.recordings import Track, encode_audio, killed_recording
 
 PROGRAM = Path(__file__).with_name("fake_serve.py")
 CREDENTIALS = Credentials("ws://127.0.0.1:1", "APIkey", "a-secret-of-at-least-32-characters")
@@ -100,6 +102,13 @@ async def serving(folder: Path) -> AsyncIterator[Serving]:
 def recorded(folder: Path, recording_id: str) -> list[str]:
     lines = (folder / "recordings" / recording_id / "log.jsonl").read_text().splitlines()
     return [json.loads(line)["what"] for line in lines]
+
+
+async def test_what_a_killed_writer_left_open_is_finished_at_the_start(tmp_path: Path) -> None:
+    path = killed_recording(tmp_path / "recordings" / "killed", [Track("microphone", encode_audio(0.0, 1.2))])
+    async with serving(tmp_path) as service:
+        await service.until(lambda _: bool(service.logged("interrupted_finished")), "/healthz")
+    assert len(read_recording(path).tracks[0].segments) == 1
 
 
 async def test_rooms_survive_their_crash_and_the_services_and_sigterm_drains(tmp_path: Path) -> None:

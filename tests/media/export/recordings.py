@@ -146,6 +146,7 @@ def start_recording(
     segment_s: float = 2.0,
     on_segment: Callable[[SegmentEntry], None] = lambda _: None,
     tracks_end: bool = True,
+    mux: bool = False,
 ) -> Recording:
     """As `write_recording`, but the recording goes on, and its tracks too unless `tracks_end`."""
     recording = Recording.create(
@@ -153,7 +154,9 @@ def start_recording(
         path.name,
         "room",
         started_at=STARTED_AT,
-        config=RecordingConfig(SegmenterConfig(segment_duration_s=segment_s, part_duration_s=PART_S)),
+        config=RecordingConfig(
+            SegmenterConfig(segment_duration_s=segment_s, part_duration_s=PART_S), mux_participants=mux
+        ),
         callbacks=RecordingCallbacks(on_segment=on_segment),
     )
     frames = sorted(
@@ -176,10 +179,10 @@ def start_recording(
     return recording
 
 
-def killed_recording(path: Path, tracks: Sequence[Track], *, segment_s: float = 2.0) -> Path:
+def killed_recording(path: Path, tracks: Sequence[Track], *, segment_s: float = 2.0, mux: bool = False) -> Path:
     """As `write_recording`, but by a process that is killed with its last segments open."""
     writer = multiprocessing.get_context("forkserver").Process(
-        target=_record_until_killed, args=(path, tracks, segment_s)
+        target=_record_until_killed, args=(path, tracks, segment_s, mux)
     )
     writer.start()
     writer.join()
@@ -187,8 +190,8 @@ def killed_recording(path: Path, tracks: Sequence[Track], *, segment_s: float = 
     return path
 
 
-def _record_until_killed(path: Path, tracks: Sequence[Track], segment_s: float) -> None:
-    recording = start_recording(path, tracks, segment_s=segment_s, tracks_end=False)
+def _record_until_killed(path: Path, tracks: Sequence[Track], segment_s: float, mux: bool) -> None:
+    recording = start_recording(path, tracks, segment_s=segment_s, tracks_end=False, mux=mux)
     # All but what may wait for the end of each track's last part.
     due = sum(frame.arrival_time < track.frames[-1].arrival_time - PART_S for track in tracks for frame in track.frames)
     while recording.stats.frames_written < due:

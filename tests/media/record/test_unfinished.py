@@ -10,7 +10,7 @@ from media.record.entries import RecordingState
 from media.record.journal import JOURNAL_NAME, Journal
 from media.record.reader import list_recordings, read_recording
 from media.record.recorder import Recording
-from media.record.unfinished import finish_unfinished
+from media.record.unfinished import finish_unfinished, is_left_open
 from media.record.verify import verify_recording
 from tests.media.export.recordings import STARTED_AT, camera_and_microphone, killed_recording, write_recording
 
@@ -34,6 +34,25 @@ def test_open_segments_are_finished_once_and_the_recording_stays_interrupted(kil
     journal = (killed / JOURNAL_NAME).read_bytes()
     assert finish_unfinished(killed) == 0
     assert (killed / JOURNAL_NAME).read_bytes() == journal
+
+
+def test_a_muxed_file_is_finished_too(tmp_path: Path) -> None:
+    path = killed_recording(tmp_path / "killed", camera_and_microphone(Codec.H264, 2.6), segment_s=0.5, mux=True)
+    assert read_recording(path).muxed == ()
+    assert is_left_open(path)
+    finish_unfinished(path)
+    assert not is_left_open(path)
+    view = read_recording(path)
+    assert view.state is RecordingState.INTERRUPTED
+    (entry,) = view.muxed
+    assert (entry.participant_identity, entry.recovered) == ("alice", True)
+    assert 1.5 <= entry.duration_s <= 2.6
+    assert verify_recording(path).problems == ()
+    journal = (path / JOURNAL_NAME).read_bytes()
+    assert finish_unfinished(path) == 0
+    assert (path / JOURNAL_NAME).read_bytes() == journal
+    Recording.resume(path, STARTED_AT + 10).close(STARTED_AT + 11)
+    assert read_recording(path).muxed == (entry,)
 
 
 def test_it_can_be_gone_on_with_afterwards(killed: Path) -> None:
