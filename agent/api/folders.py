@@ -1,7 +1,7 @@
 """No answer tells where on the machine the service keeps things: its folders go by their names."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -30,16 +30,29 @@ class Folders:
         return self._path.sub(lambda found: self._names[found[0]], text)
 
     def hidden(self, value: T) -> T:
-        """`value` (a dataclass, container, string or path) in which no string names a folder by its path."""
+        """`value` (a dataclass, container, string or path) in which no string names a folder by its path.
+
+        What names none is the same object: rooms have thousands of tracks, and nearly all strings are no paths.
+        """
         found: Any = value
-        if isinstance(found, str):
-            found = self.hide(found) if type(found) is str else found
+        if found is None or isinstance(found, int | float):
+            pass
+        elif isinstance(found, str):
+            found = self.hide(found) if type(found) is str and "/" in found else found
         elif isinstance(found, Path):
             found = Path(self.hide(str(found)))
         elif isinstance(found, list | tuple):
-            found = type(found)(self.hidden(item) for item in found)
+            items = [self.hidden(item) for item in found]
+            found = type(found)(items) if _differ(items, found) else found
         elif isinstance(found, dict):
-            found = {key: self.hidden(item) for key, item in found.items()}
+            items = [self.hidden(item) for item in found.values()]
+            found = dict(zip(found, items, strict=True)) if _differ(items, found.values()) else found
         elif is_dataclass(found) and not isinstance(found, type):
-            found = replace(found, **{item.name: self.hidden(getattr(found, item.name)) for item in fields(found)})
+            before = {item.name: getattr(found, item.name) for item in fields(found)}
+            after = {name: self.hidden(item) for name, item in before.items()}
+            found = replace(found, **after) if _differ(after.values(), before.values()) else found
         return found  # type: ignore[no-any-return]  # each branch makes what it was given
+
+
+def _differ(after: Iterable[object], before: Iterable[object]) -> bool:
+    return any(one is not other for one, other in zip(after, before, strict=True))
