@@ -3,6 +3,7 @@
 import functools
 import json
 import operator
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -31,6 +32,12 @@ from media.record.storage import translated, write_durably
 from media.rtp.clock_mapping import ClockSource
 
 MANIFEST_NAME = "manifest.json"
+
+_HEAD_BYTES = 8192
+"""The state comes behind the recording's id and the room's name and SID, of some hundred bytes each."""
+
+_STATE = re.compile(rb'"state": ?"(\w+)"')
+"""Never a part of a name: quotes in those have a backslash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +230,21 @@ def _values(item: object) -> dict[str, object]:
 def _getter(cls: type) -> _Getter:
     names = tuple(item.name for item in fields(cls))
     return names, operator.attrgetter(*names)
+
+
+def read_manifest_state(recording_path: Path) -> RecordingState:
+    """The state alone, which stands near the beginning: all of it takes a second of CPU where the recording is long.
+
+    Raises as `read_manifest`, but what is damaged behind the state is not seen.
+    """
+    try:
+        with (recording_path / MANIFEST_NAME).open("rb") as file:
+            found = _STATE.search(file.read(_HEAD_BYTES))
+        if found:
+            return RecordingState(found[1].decode())
+    except (OSError, ValueError):
+        pass  # all of it says what is wrong
+    return read_manifest(recording_path).state
 
 
 def read_manifest(recording_path: Path) -> Manifest:

@@ -23,7 +23,7 @@ from media.record.entries import (
 )
 from media.record.journal import JOURNAL_NAME, read_sound_journal
 from media.record.journal_line import JournalRecord
-from media.record.manifest import MANIFEST_NAME, Manifest, ManifestBuilder, read_manifest
+from media.record.manifest import MANIFEST_NAME, Manifest, ManifestBuilder, read_manifest, read_manifest_state
 from media.record.recording_id import is_recording_id
 from media.record.storage import is_locked, translated
 
@@ -329,7 +329,7 @@ def recording_state(path: Path, *, closed: bool) -> RecordingState:
     if not is_locked(path / JOURNAL_NAME):
         return RecordingState.INTERRUPTED
     try:
-        told = read_manifest(path).state
+        told = read_manifest_state(path)
     except MediaError:
         return RecordingState.RECORDING
     told_of = {RecordingState.STORAGE_ERROR, RecordingState.PAUSED}

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from media.errors import RecordingDamaged, RecordingNotFound
 from media.frames import Codec
 from media.record.entries import ClockMapping, RecordingStarted, RecordingState, TrackOpened
 from media.record.journal import Journal
+from media.record.journal_line import JournalRecord
 from media.record.ledger import Ledger
-from media.record.manifest import MANIFEST_NAME, ManifestBuilder, read_manifest
+from media.record.manifest import MANIFEST_NAME, ManifestBuilder, read_manifest, read_manifest_state, write_manifest
+from media.record.reader import recording_state
 from media.record.recorder import Recording
 from media.rtp.clock_mapping import ClockSource
 from tests.media.record.encoded_media import descriptor, opus
@@ -93,3 +96,31 @@ def test_all_mappings_come_back(tmp_path: Path, ledger: Ledger) -> None:
         ledger.write_manifest(RecordingState.RECORDING, START, readable=readable)
         (track,) = read_manifest(tmp_path).tracks
         assert (list(track.clock_mappings), track.descriptor) == (told, descriptor(Codec.OPUS))
+
+
+@pytest.mark.parametrize("readable", [False, True])
+@pytest.mark.parametrize("room", ["room", 'a "state":"complete" \\"state\\":"complete"', '"' * 256, "\x01" * 256])
+def test_the_state_is_read_alone(tmp_path: Path, room: str, readable: bool) -> None:
+    """A listing looks at each recording, and all of a manifest takes 0.7 s where 20 tracks have 5,000 mappings each."""
+    journal = Journal(tmp_path)
+    builder = ManifestBuilder()
+    for entry in (RecordingStarted("one", room, "RM_1", START), TrackOpened(1, "t", 48_000, descriptor(Codec.OPUS))):
+        builder.apply(JournalRecord(START, entry))
+    for number in range(200):
+        builder.apply(JournalRecord(START, ClockMapping(1, number, 0.0, 0.0, 0.0, ClockSource.ARRIVAL)))
+    write_manifest(tmp_path, builder.build(RecordingState.PAUSED, START), readable=readable)
+    path = tmp_path / MANIFEST_NAME
+    assert read_manifest_state(tmp_path) is RecordingState.PAUSED
+    path.write_bytes(path.read_bytes()[:10_000])
+    assert recording_state(tmp_path, closed=False) is RecordingState.PAUSED
+    journal.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"state":"unheard_of"}', b"\xff"])
+def test_without_a_state_that_makes_sense_it_is_damaged(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / MANIFEST_NAME).write_bytes(content)
+    with pytest.raises(RecordingDamaged):
+        read_manifest_state(tmp_path)
+    (tmp_path / MANIFEST_NAME).unlink()
+    with pytest.raises(RecordingNotFound):
+        read_manifest_state(tmp_path)
