@@ -9,7 +9,7 @@ from pathlib import Path
 
 from media.delivery.storage import Artifact
 from media.errors import DataLost, DeliveryConflict, StorageError
-from media.record.storage import fsync_directory, make_directory, translated
+from media.record.storage import fsync_path, make_directory, translated
 
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 """What file systems without hard links (FAT, some network mounts) answer to link()."""
@@ -84,12 +84,12 @@ def _move(artifact: Artifact, target: Path) -> None:
         if source.stat().st_dev != target.parent.stat().st_dev:
             source = _copy_beside(source, target)
         try:
-            fsync_file(source)
+            fsync_path(source)
             _publish(source, target)
         finally:
             if source != artifact.source:
                 source.unlink(missing_ok=True)
-        fsync_directory(target.parent)
+        fsync_path(target.parent)
 
 
 def _copy_beside(source: Path, target: Path) -> Path:
@@ -112,12 +112,3 @@ def _publish(source: Path, target: Path) -> None:
         if error.errno not in _NO_HARD_LINKS:
             raise
         source.rename(target)
-
-
-def fsync_file(path: Path) -> None:
-    """Have the file's content survive a power cut. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,7 +13,7 @@ import av
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from media.delivery.local import file_sha256, fsync_file
+from media.delivery.local import file_sha256
 from media.errors import ExportVerificationFailed
 from media.frames import Codec, MediaKind
 from media.process.audio_pacing import SILENCE_PACKETS
@@ -29,7 +29,7 @@ from media.process.output import (
 )
 from media.process.transcode import TIMESCALE
 from media.record.entries import JsonValue
-from media.record.storage import fsync_directory, translated
+from media.record.storage import fsync_path, translated
 
 # One frame at 25 fps, two Opus packets: less is rounding.
 _TOLERANCE_S = 0.040
@@ -95,7 +95,7 @@ def verify_output(output: ExportOutput, directory: Path, on_progress: Callable[[
     files = tuple(_durable(directory, file.path) for file in output.files)
     with translated(f"sync {directory}"):
         for folder in sorted({directory, *((directory / file.path).parent for file in files)}):
-            fsync_directory(folder)
+            fsync_path(folder)
     return replace(output, files=files, checks=tuple(checks))
 
 
@@ -103,7 +103,7 @@ def _durable(directory: Path, name: str) -> OutputFile:
     """Delivery compares with this, perhaps after a power cut."""
     path = directory / name
     with translated(f"sync {path}"):
-        fsync_file(path)
+        fsync_path(path)
         return OutputFile(name, path.stat().st_size, file_sha256(path))
 
 

@@ -12,7 +12,7 @@ from media.record.storage import (
     append_whole,
     cut_back,
     fsync,
-    fsync_directory,
+    fsync_path,
     rewrite,
     translated,
 )
@@ -69,7 +69,7 @@ class GrowingFile:
                 self.close()
             if self._temporary.exists():
                 self._temporary.replace(self.path)
-            fsync_directory(self.path.parent)
+            fsync_path(self.path.parent)
 
     def discard(self) -> None:
         """Drop the file. Raises StorageError."""

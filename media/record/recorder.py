@@ -38,7 +38,7 @@ from media.record.recording_writer import (
     RecordingWriter,
 )
 from media.record.recovery import track_directories
-from media.record.storage import fsync_directory, make_directory, translated
+from media.record.storage import fsync_path, make_directory, translated
 from media.record.track_recorder import ITEM_BYTES, TrackRecorder
 from media.record.track_writer import TrackProgress
 from media.record.unfinished import recover_segments
@@ -317,8 +317,8 @@ def _first_ledger(path: Path, started: RecordingStarted, *, made_folder: bool) -
     ledger = Ledger(path, journal, ManifestBuilder())
     try:
         with translated(f"create {path}"):
-            fsync_directory(path)
-            fsync_directory(path.parent)
+            fsync_path(path)
+            fsync_path(path.parent)
         journal.cut(0)
         ledger.record(started, started.started_at)
         ledger.commit(started.started_at, _nobody)

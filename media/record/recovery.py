@@ -12,7 +12,7 @@ from media.record.entries import ClockMapping, Container, InitEntry, RtpAnchor, 
 from media.record.muxer import muxer_for
 from media.record.note import InitNote, SegmentNote, decode_init_note, decode_segment_note
 from media.record.sample import SegmentScan
-from media.record.storage import TEMPORARY_SUFFIX, fsync_directory, rewrite, translated
+from media.record.storage import TEMPORARY_SUFFIX, fsync_path, rewrite, translated
 
 _SEGMENT_NAME = re.compile(r"^(\d{6,})(\.m4s|\.webm)(\.part)?$")
 _DIRECTORY_NAME = re.compile(r"^(\d+)-(?:audio|video)$")
@@ -173,5 +173,5 @@ def finish_file(found: Path, complete_bytes: int, size_bytes: int) -> Path:
             os.close(descriptor)
         if path != found:
             found.replace(path)
-        fsync_directory(path.parent)
+        fsync_path(path.parent)
     return path

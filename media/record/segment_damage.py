@@ -8,7 +8,7 @@ from media.frames import Codec
 from media.record.entries import SegmentEntry
 from media.record.muxer import muxer_for
 from media.record.recovery import SegmentFile
-from media.record.storage import fsync_directory, translated, write_durably
+from media.record.storage import fsync_path, translated, write_durably
 
 _DAMAGED_SUFFIX = ".damaged"
 
@@ -56,5 +56,5 @@ def _move_aside(path: Path) -> str:
     aside = damaged_name(path)
     with translated(f"rename {path}"):
         path.rename(aside)
-        fsync_directory(path.parent)
+        fsync_path(path.parent)
     return f"nothing in {path.parent.name}/{path.name} is whole; it is now {aside.name}"

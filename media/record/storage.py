@@ -100,9 +100,9 @@ def append_whole(descriptor: int, data: bytes, size_bytes: int, *, sync: bool) -
         raise
 
 
-def fsync_directory(path: Path) -> None:
-    """Make names created or renamed in the folder `path` durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def fsync_path(path: Path) -> None:
+    """Make the content of the file `path` durable, or the names created or renamed in a folder. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         fsync(descriptor)
     finally:
@@ -121,7 +121,7 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         with _synced(temporary, mode) as descriptor:
             write_all(descriptor, data)
         temporary.replace(path)
-        fsync_directory(path.parent)
+        fsync_path(path.parent)
 
 
 def rewrite(path: Path, size_bytes: int, sha256: str) -> None:
@@ -183,7 +183,7 @@ def make_directory(path: Path) -> None:
         made = [folder for folder in path.parents if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         for folder in (path, *made):
-            fsync_directory(folder.parent)
+            fsync_path(folder.parent)
 
 
 def lock(descriptor: int, path: Path) -> None:

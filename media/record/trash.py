@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from media.errors import RecordingBusy, StorageError
-from media.record.storage import fsync_directory, lock, make_directory, translated
+from media.record.storage import fsync_path, lock, make_directory, translated
 
 SET_ASIDE_NAME = ".set-aside"
 TRASH_NAME = ".trash"
@@ -125,5 +125,5 @@ def move(path: Path, target: Path) -> None:
     """Give a folder or file another place on the same disk, durably. Raises StorageError."""
     with translated(f"move {path} to {target}"):
         path.rename(target)
-        fsync_directory(path.parent)
-        fsync_directory(target.parent)
+        fsync_path(path.parent)
+        fsync_path(target.parent)
