@@ -6,6 +6,9 @@ from quality.window import Window
 
 SILENT_S = 10.0
 SILENT_PACKET_BYTES = 12.0  # digital silence is 3 bytes of Opus, 8 with RED; a quiet room is 20 and more
+# Without pauses there are 50 a second. In one (DTX) libwebrtc sends two each 0.42 s: what the room sounds like, and a
+# byte that says that nothing follows. A quiet room then has means of 9 to 12 bytes at 12 kb/s, digital silence 2 to 3.
+PAUSED_PACKETS_PER_S = 10.0
 REPORTED_S = 7.0  # livekit-server passes a report on every 3 s, and one of them may be lost
 # A microphone that gives nothing has the last of 16 bits at most (-90); a quiet room behind noise suppression is above.
 DEAD_DBFS = -80.0
@@ -52,7 +55,8 @@ def _silent_by_packets(view: View, windows: tuple[Window, ...]) -> Finding:
     packets, size = sum(window.packets for window in windows), sum(window.bytes for window in windows)
     mean = size / packets if packets else 0.0
     figures = (Figure("packets", packets), Figure("bytes_per_packet", mean), Figure("span_s", covered_s(windows)))
-    if packets and mean > SILENT_PACKET_BYTES:
+    paused = packets < PAUSED_PACKETS_PER_S * covered_s(windows)
+    if packets and mean * (1 + paused) > SILENT_PACKET_BYTES:
         return Finding(Presence.ABSENT, f"there is sound again, {mean:.0f} bytes a packet", figures)
     if covered_s(windows) < ENOUGH * SILENT_S or not (packets or is_alive_silence(view)):
         return Finding(Presence.UNCLEAR)
