@@ -247,7 +247,8 @@ def _judge(
 def _down(
     state: PublishState, side: _Side, signs: Signs, now: float
 ) -> tuple[PublishState, PublishDecision | None] | None:
-    if side.limit is Limit.BANDWIDTH and side.applied and (useless := _useless(state, signs)):
+    smaller = side.limit is Limit.BANDWIDTH and any(rung.move is Move.LINES for rung in side.applied)
+    if smaller and (useless := _useless(state, signs)):
         applied = side.applied
         side = replace(side, applied=(), watch=None, up_after_s=_longer(side))
         return _changed(state, side, applied[-1], Course.UNDONE, *useless, now)
@@ -260,7 +261,7 @@ def _down(
         return _with(state, replace(side, trouble_s=0.0)), None
     kept = tuple(each for each in side.applied if each.move is not rung.move)
     if rung.move is Move.SIMULCAST:
-        kept = ()  # it has a size of its own
+        kept = tuple(each for each in kept if each.move is not Move.LINES)  # it has a size of its own
     if rung.move is Move.CODEC and (small := reduced_rung(state.published, signs)):
         # Of a new track libwebrtc begins with the whole picture, and may take minutes to make it as small again.
         kept = (*(each for each in kept if each.move is not Move.LINES), small)
@@ -272,8 +273,6 @@ def _down(
 
 def _useless(state: PublishState, signs: Signs) -> tuple[str, str] | None:
     """Why a smaller picture is no good, and what is expected of the size as published; None where it may be."""
-    if not state.layered:
-        return None
     if _left_to_encoder(state, signs):
         # Not even the smaller picture fits: as published, libwebrtc leaves out the highest layer, and the two below do.
         return "the highest layer is left out in this size too", "the lower layers as published"
@@ -304,7 +303,7 @@ def _next_rung(state: PublishState, side: _Side, signs: Signs, now: float) -> Ru
         return cheaper(lower, current.lines or state.published.lines, side.recent)
     if signs.lowest_only:
         return next((rung for rung in lower if rung.move is Move.SIMULCAST), None)
-    if not state.layered or signs.available_bps is None:
+    if state.published.screen or not state.layered or signs.available_bps is None:
         return next((rung for rung in lower if rung.move is not Move.SIMULCAST), None)
     return fitting(lower, state.published, signs.available_bps)
 

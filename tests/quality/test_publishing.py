@@ -337,6 +337,20 @@ def test_a_screen_keeps_its_size() -> None:
     assert run.state.settings == Settings(max_fps=10.0)
 
 
+def test_a_screen_of_which_the_lowest_layer_alone_goes_out_has_one_layer_of_its_size_and_keeps_its_frames() -> None:
+    screen = replace(PUBLISHED, screen=True, fps=15.0)
+
+    def dropped() -> Window:
+        window = Machine(200_000).second(replace(screen, layered=False), Settings())
+        (layer,) = window.layers
+        return replace(window, captured_fps=15.0, layers=(replace(layer, fps=4.0, target_bitrate_bps=150_000.0),))
+
+    run = Run(screen).go(WIDE, 20).see(dropped, 10)
+    assert run.state.settings == Settings(max_fps=10.0)
+    run.see(lambda: Machine(300_000).second(screen, run.state.settings), 40)
+    assert run.state.settings == Settings(max_fps=10.0, simulcast=False)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
