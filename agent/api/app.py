@@ -49,6 +49,7 @@ def create_app(service: ApiService) -> FastAPI:
         redirect_slashes=False,  # a redirect would tell which paths exist
     )
     app.state.service = service
+    app.state.closing = False  # set by the server: requests that are held are to be answered
     install_error_handlers(app)
     app.add_middleware(MeasureRequests, metrics=service.metrics)
     for part in (rooms, tracks, publications, recordings, quality, live, exports, events, health, player):

@@ -20,7 +20,7 @@ from agent.api.errors import ServiceUnavailable
 from agent.api.live_recordings import LiveRecording
 from agent.api.models import Identity
 from agent.api.recording_files import for_caller, not_found
-from agent.api.service import ApiService, Caller, Service
+from agent.api.service import ApiService, Caller, Service, service_of
 from agent.tokens import ServiceGrants
 from media.errors import LiveNotReady, RecordingNotFound
 from media.package.live_playlist import LivePlaylist, PartHint
@@ -162,7 +162,7 @@ async def live_playlist(
     window_s, query = None if from_start else WINDOW_S, _query(request, from_start=False)
     options = service.live.settings.options(view, window_s=window_s, query=query)
     if media_sequence is not None:
-        view = await _held(service, found, view, track, (media_sequence, part))
+        view = await _held(request, found, view, track, (media_sequence, part))
     return _playlist(_playlist_of(view.track(track)).render(options))
 
 
@@ -185,7 +185,7 @@ async def live_file(
     """
     found, view = await _recording(service, caller, recording_id)
     wanted = _range(request.headers.get("range"))
-    view = await _hinted(service, found, view, track, PartHint(name, wanted[0] if wanted else 0))
+    view = await _hinted(request, found, view, track, PartHint(name, wanted[0] if wanted else 0))
     segments = view.track(track).segments
     if name.endswith(".mp4"):
         init = await found.init_segment(track, name)
@@ -209,37 +209,42 @@ async def _recording(service: ApiService, caller: ServiceGrants, recording_id: s
     return found, view
 
 
-def _held_s(service: ApiService) -> float:
+def _held_s(request: Request) -> float:
     """For how long a request waits for what is not there yet."""
-    return HELD_TARGETS * service.live.settings.target_duration_s
+    return HELD_TARGETS * service_of(request).live.settings.target_duration_s
+
+
+def _is_ending(request: Request) -> bool:
+    """Whether nothing is to be waited for any more: the service is ending, or its server is."""
+    return service_of(request).rooms.draining or bool(request.app.state.closing)
 
 
 async def _held(
-    service: ApiService, found: LiveRecording, view: LiveView, track: int, wanted: tuple[int, int | None]
+    request: Request, found: LiveRecording, view: LiveView, track: int, wanted: tuple[int, int | None]
 ) -> LiveView:
     """The view in which the segment or part `wanted` is there. Raises HTTPException, ServiceUnavailable."""
 
     def is_there(view: LiveView) -> bool:
         playlist = _playlist_of(view.track(track))
-        return playlist.ended or playlist.contains(*wanted) or service.rooms.draining
+        return playlist.ended or playlist.contains(*wanted) or _is_ending(request)
 
     if _playlist_of(view.track(track)).is_ahead(wanted[0]):
         raise HTTPException(400, f"segment {wanted[0]} is too far ahead; load the playlist without _HLS_msn")
     try:
-        return await found.until(view, is_there, _held_s(service))
+        return await found.until(view, is_there, _held_s(request))
     except TimeoutError as error:
-        message = f"track {track} had nothing new for {_held_s(service):.0f} s; it may be muted, try again"
+        message = f"track {track} had nothing new for {_held_s(request):.0f} s; it may be muted, try again"
         raise ServiceUnavailable("live_stalled", message) from error
 
 
-async def _hinted(service: ApiService, found: LiveRecording, view: LiveView, track: int, wanted: PartHint) -> LiveView:
+async def _hinted(request: Request, found: LiveRecording, view: LiveView, track: int, wanted: PartHint) -> LiveView:
     """`view`, or where `wanted` is what comes next, the view in which it has come, or will not (draft 6.2.6)."""
 
     def is_there(view: LiveView) -> bool:
-        return view.track(track).hint != wanted or service.rooms.draining
+        return view.track(track).hint != wanted or _is_ending(request)
 
     with contextlib.suppress(TimeoutError):  # what is not there is said as for any other range
-        return await found.until(view, is_there, _held_s(service))
+        return await found.until(view, is_there, _held_s(request))
     return view
 
 

@@ -110,7 +110,8 @@ class ApiService:
         object.__setattr__(self, "folders", Folders(named))
 
 
-def _service(request: Request) -> ApiService:
+def service_of(request: Request) -> ApiService:
+    """What the API that `request` is for works on."""
     return cast(ApiService, request.app.state.service)
 
 
@@ -118,5 +119,5 @@ def _grants(request: Request) -> ServiceGrants:
     return cast(ServiceGrants, request.state.grants)
 
 
-Service = Annotated[ApiService, Depends(_service)]
+Service = Annotated[ApiService, Depends(service_of)]
 Caller = Annotated[ServiceGrants, Depends(_grants)]

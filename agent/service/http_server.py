@@ -63,6 +63,7 @@ class HttpServer:
             server_header=False,
             timeout_graceful_shutdown=GRACE_S,
         )
+        self._app = app
         self._server = _Server(config)
         self._socket = listening
         self._tasks = Tasks("http_server")
@@ -75,7 +76,11 @@ class HttpServer:
             await asyncio.sleep(_POLL_S)
 
     async def aclose(self) -> None:
-        """Accept no more, let answers end for GRACE_S, and close; idempotent. Endless streams must be ended before."""
+        """Accept no more, let answers end for GRACE_S, and close; idempotent. Endless streams must be ended before.
+
+        Requests that are held until something comes see `app.state.closing`, and are answered as things are.
+        """
+        self._app.state.closing = True
         self._server.should_exit = True
         if self._serving is not None:
             await asyncio.wait({self._serving})

@@ -10,6 +10,7 @@ import httpx
 import m3u8  # type: ignore[import-untyped]  # ships no types
 import pytest
 
+from agent.service.http_server import HttpServer, address_of, bind
 from agent.tokens import ServiceGrants, mint_service_token
 from media.frames import Codec
 from media.record.recorder import Recording
@@ -186,6 +187,36 @@ async def test_a_held_request_ends_with_the_track_the_service_or_its_patience(
             api.rooms.draining = False
         over = await client.get(url, params={"_HLS_msn": "2"})
         assert m3u8.loads(over.text).is_endlist
+
+
+async def test_held_requests_are_answered_as_the_server_closes(
+    api: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    """uvicorn cancels what lasts longer than its grace, and logs a traceback of each request."""
+    frames = encode_video(Codec.H264, 0.0, 1.2)
+    with going_on(api) as recording:
+        track = recording.open_track(descriptor(Codec.H264), STARTED_AT)
+        for frame in frames:
+            track.write(replace(frame, arrival_time=STARTED_AT + frame.arrival_time))
+        listening = bind("127.0.0.1", 0)
+        http = HttpServer(api.app, listening)
+        await http.start()
+        async with httpx.AsyncClient(
+            base_url=address_of(listening), headers=bearer(), timeout=30.0, trust_env=False
+        ) as client:
+            url = f"{LIVE}/1/playlist.m3u8"
+            await listed(client, url)
+            first = await client.get(url, params={"_HLS_msn": "0", "_HLS_part": "1"})
+            hint = m3u8.loads(first.text).preload_hint
+            held = asyncio.create_task(client.get(url, params={"_HLS_msn": "0", "_HLS_part": "9"}))
+            behind = {"Range": f"bytes={hint.byterange_start}-"}
+            hinted = asyncio.create_task(client.get(f"{LIVE}/1/{hint.uri}", headers=behind))
+            await asyncio.sleep(0.3)
+            assert not held.done()
+            assert not hinted.done()
+            await http.aclose()
+            assert ((await held).status_code, (await hinted).status_code) == (200, 416)
+    assert not [record for record in caplog.records if record.name.startswith("uvicorn")]
 
 
 async def test_a_token_in_the_query_goes_on_into_every_address(api: FakeService, one: Path) -> None:
