@@ -162,8 +162,8 @@ async def live_playlist(
     window_s, query = None if from_start else WINDOW_S, _query(request, from_start=False)
     options = service.live.settings.options(view, window_s=window_s, query=query)
     if media_sequence is not None:
-        view = await _held(request, found, view, track, (media_sequence, part))
-    return _playlist(_playlist_of(view.track(track)).render(options))
+        view = await _held(request, found, view, track, (media_sequence, part), from_start=from_start)
+    return _playlist(_playlist_of(view, track, from_start=from_start).render(options))
 
 
 _FILE = "/v1/recordings/{recording_id}/live/{track}/{name}"
@@ -220,15 +220,21 @@ def _is_ending(request: Request) -> bool:
 
 
 async def _held(
-    request: Request, found: LiveRecording, view: LiveView, track: int, wanted: tuple[int, int | None]
+    request: Request,
+    found: LiveRecording,
+    view: LiveView,
+    track: int,
+    wanted: tuple[int, int | None],
+    *,
+    from_start: bool,
 ) -> LiveView:
     """The view in which the segment or part `wanted` is there. Raises HTTPException, ServiceUnavailable."""
 
     def is_there(view: LiveView) -> bool:
-        playlist = _playlist_of(view.track(track))
+        playlist = _playlist_of(view, track, from_start=from_start)
         return playlist.ended or playlist.contains(*wanted) or _is_ending(request)
 
-    if _playlist_of(view.track(track)).is_ahead(wanted[0]):
+    if _playlist_of(view, track, from_start=from_start).is_ahead(wanted[0]):
         raise HTTPException(400, f"segment {wanted[0]} is too far ahead; load the playlist without _HLS_msn")
     try:
         return await found.until(view, is_there, _held_s(request))
@@ -248,10 +254,15 @@ async def _hinted(request: Request, found: LiveRecording, view: LiveView, track:
     return view
 
 
-def _playlist_of(track: LiveTrackView) -> LivePlaylist:
+def _playlist_of(view: LiveView, number: int, *, from_start: bool) -> LivePlaylist:
+    """The playlist of a track. From its start on, a recording that nobody goes on with is over; who watches what goes
+    on now waits for somebody who does.
+    """
+    track = view.track(number)
     if not track.playable:
         raise RecordingNotFound(f"track {track.number} is {track.descriptor.codec.value}, which HLS does not carry")
-    return LivePlaylist(track.segments, ended=track.ended, hint=track.hint)
+    playlist = LivePlaylist(track.segments, ended=track.ended, hint=track.hint)
+    return playlist.over() if view.abandoned and from_start else playlist
 
 
 def _query(request: Request, *, from_start: bool) -> str:

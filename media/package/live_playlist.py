@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from media.package.hls import date_time, quoted
 
@@ -90,6 +90,11 @@ class LivePlaylist:
     segments: tuple[LiveSegment, ...]
     ended: bool = False
     hint: PartHint | None = None
+
+    def over(self) -> "LivePlaylist":
+        """The playlist where nothing more comes: what there is of its last segment is the last segment."""
+        segments = tuple(replace(segment, complete=True) for segment in self.segments)
+        return LivePlaylist(segments, ended=True)
 
     def contains(self, media_sequence: int, part: int | None) -> bool:
         """Whether it has that segment, whole, or as far as that part (draft 6.2.5.2)."""

@@ -4,6 +4,7 @@ Needs nothing of the recording process but its folder: the journal, and the segm
 """
 
 import os
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,13 +27,18 @@ from media.record.entries import (
     TrackClosed,
     TrackOpened,
 )
+from media.record.journal import JOURNAL_NAME
 from media.record.journal_follower import JournalFollower
 from media.record.journal_line import JournalRecord
 from media.record.note import SegmentNote, decode_segment_note
-from media.record.storage import TEMPORARY_SUFFIX, translated
+from media.record.storage import TEMPORARY_SUFFIX, is_locked, translated
 
 _PARTS_OF_SEGMENTS = 4
 """Parts are looked up for so many closed segments: as many as a playlist may list with their parts."""
+
+_ABANDONED_S = 30.0
+"""A recording without a writer is taken for one that nobody goes on with once its journal is so old: a process that
+died is started again within seconds, and a journal has a line for each segment."""
 
 _HEAD_BYTES = 4096
 """A segment's head with its note takes some 700 bytes."""
@@ -40,13 +46,17 @@ _HEAD_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class LiveView:
-    """A recording as far as it is on disk. `started_at`: Unix seconds. `complete`: it was closed in good order."""
+    """A recording as far as it is on disk. `started_at`: Unix seconds. `complete`: it was closed in good order.
+
+    `abandoned`: it was not, and nobody has gone on with it since.
+    """
 
     recording_id: str
     room: str
     started_at: float
     complete: bool
     tracks: tuple[LiveTrackView, ...]
+    abandoned: bool = False
 
     def track(self, number: int) -> LiveTrackView:
         """The track of that number. Raises RecordingNotFound."""
@@ -101,13 +111,25 @@ class LiveReader:
         """The recording as it is now. Raises RecordingNotFound, LiveNotReady, StorageError."""
         if self._journal.replaced():
             self._reset()
+        without_writer = not self._complete and self._has_no_writer()  # asked first: what it wrote last is read then
         for record in self._journal.read():
             self._apply(record)
         if self._started is None:
             raise LiveNotReady(f"the journal of {self._path.name} has not begun yet; try again in a moment")
         started = self._started
         tracks = tuple(self._view(self._tracks[number]) for number in sorted(self._tracks))
-        return LiveView(started.recording_id, started.room, started.started_at, self._complete, tracks)
+        abandoned = without_writer and not self._complete
+        return LiveView(started.recording_id, started.room, started.started_at, self._complete, tracks, abandoned)
+
+    def _has_no_writer(self) -> bool:
+        """Whether nobody has the journal open, nor has had for a while."""
+        path = self._path / JOURNAL_NAME
+        with translated(f"read {path}"):
+            try:
+                changed_at = path.stat().st_mtime
+            except FileNotFoundError:
+                return False
+        return time.time() - changed_at >= _ABANDONED_S and not is_locked(path)
 
     def segment(self, track: int, name: str, start: int = 0, size_bytes: int | None = None) -> LiveBytes:
         """`size_bytes` of a media segment from `start` on, moved to the media timeline; all of it without a size.

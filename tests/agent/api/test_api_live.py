@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from agent.service.http_server import HttpServer, address_of, bind
 from agent.tokens import ServiceGrants, mint_service_token
 from media.frames import Codec
+from media.record.journal import JOURNAL_NAME
 from media.record.recorder import Recording
 from media.record.recording_writer import RecordingConfig
 from media.record.segmenter import SegmenterConfig
@@ -187,6 +190,39 @@ async def test_a_held_request_ends_with_the_track_the_service_or_its_patience(
             api.rooms.draining = False
         over = await client.get(url, params={"_HLS_msn": "2"})
         assert m3u8.loads(over.text).is_endlist
+
+
+async def test_what_a_killed_writer_left_ends_from_the_start_on_unless_it_is_gone_on_with(api: FakeService) -> None:
+    frames = encode_video(Codec.H264, 0.0, 3.2)
+    path, killed = api.folder / "recordings" / "one", api.folder / "recordings" / "killed"
+    url, whole = "/v1/recordings/killed/live/1/playlist.m3u8", {"from_start": "true"}
+    later = {**whole, "_HLS_msn": "2"}
+    async with api.client(bearer()) as client:
+        with going_on(api) as recording:
+            track = recording.open_track(descriptor(Codec.H264), STARTED_AT)
+            for frame in frames:
+                track.write(replace(frame, arrival_time=STARTED_AT + frame.arrival_time))
+            await listed(client, f"{LIVE}/1/playlist.m3u8")
+            await client.get(f"{LIVE}/1/playlist.m3u8", params={"_HLS_msn": "1", "_HLS_part": "1"})
+            shutil.copytree(path, killed)
+        just_now = m3u8.loads((await client.get(url, params=whole)).text)
+        assert not just_now.is_endlist
+        os.utime(killed / JOURNAL_NAME, (STARTED_AT, STARTED_AT))
+        async with asyncio.timeout(5):
+            ended = m3u8.loads((await client.get(url, params=later)).text)
+        assert (ended.is_endlist, [item.uri for item in ended.segments]) == (True, ["000001.m4s", "000002.m4s"])
+        assert ended.segments[-1].duration >= 0.9
+        media = await client.get(url.replace("playlist.m3u8", "000002.m4s"))
+        assert (media.status_code, media.content[4:8], "no-store" in media.headers["cache-control"]) == (
+            200,
+            b"styp",
+            True,
+        )
+        assert not m3u8.loads((await client.get(url)).text).is_endlist
+        resumed = Recording.resume(killed, STARTED_AT + 9.0)
+        os.utime(killed / JOURNAL_NAME, (STARTED_AT, STARTED_AT))
+        assert not m3u8.loads((await client.get(url, params=whole)).text).is_endlist
+        resumed.close(STARTED_AT + 9.5)
 
 
 async def test_held_requests_are_answered_as_the_server_closes(
