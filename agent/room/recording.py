@@ -14,6 +14,7 @@ from agent.room.counters import RoomCounters
 from agent.room.decryption import DecryptionWatch
 from agent.room.quality_monitor import QualityTick
 from agent.room.recorded_layers import RecordedLayers
+from agent.room.recorded_selection import RecordedSelection
 from agent.room.recorded_tracks import RecordedTracks
 from agent.room.recorder_events import RecorderEvent, RecordingChanged, SegmentClosed
 from agent.room.recorder_options import RecorderOptions, open_recording
@@ -22,15 +23,14 @@ from agent.room.recording_plan import EndedReason, LayerPolicy
 from agent.room.recording_quality import RecordingQuality
 from agent.room.restart_hands import TapHands
 from agent.room.restarts import TrackRestarter
-from agent.room.state import ReceiveState, RecordingStatus, TrackState
-from agent.room.subscription import Candidate, Choice, SubscriptionPolicy, decide
-from agent.room.tap_values import is_recordable, participant_state, track_state
+from agent.room.state import ReceiveState, RecordingStatus
+from agent.room.subscription import SubscriptionPolicy
 from agent.room.timeline import timeline_event
 from agent.tasks import Tasks, to_the_end
 from media.clock import SteadyClock
 from media.errors import MediaError, StorageError, TapError
 from media.frames import EncodedFrame, MediaKind
-from media.record.entries import GapReason, SegmentEntry, TimelineEvent
+from media.record.entries import SegmentEntry, TimelineEvent
 from media.record.handoff import Handoff
 from media.record.recorder import Recording
 from media.record.recording_writer import RecordingCallbacks
@@ -41,7 +41,6 @@ from quality.stats import VideoQuality
 log = structlog.get_logger(__name__)
 
 TICK_S = 0.25  # parts are at most 1 s; a quarter of that bounds how late one is closed
-POLICY_RETRY_S = 1.0
 TICKS_PER_SAMPLE = 4  # statistics and clock mappings once a second
 # What people say is not recorded while a recording is paused; who is there and what they publish is.
 _CONTENT = (events.TextReceived, events.DataReceived, events.DataTrackFrame)
@@ -68,17 +67,23 @@ class RoomRecorder:
         self._tasks = Tasks("recorder")
         self._decoded = options.decoded
         self._tracks = RecordedTracks(self._tap, self._decoded, clock)
-        self._policy = options.policy
         self._layers = RecordedLayers(self._tap, options.layers, tell)
         self._quality = RecordingQuality(self._tap, self._decoded, tell)
-        self._changed = asyncio.Event()
-        hands = TapHands(self._tap, self._layers, self._changed.set)
+        self._selection = RecordedSelection(
+            options.policy,
+            self._tap,
+            self._decoded,
+            self._tracks,
+            self._layers,
+            self._decryption,
+            self.on_tap_frames,
+            clock.now,
+        )
+        hands = TapHands(self._tap, self._layers, self._selection.nudge)
         self._restarter = TrackRestarter("tap", hands, tell)
         if self._decoded is None:
             self._quality.add_listener(self._restarter.on_tick)
             self._quality.add_listener(self._choose_layers)
-        self._refused: set[str] = set()
-        self._unsupported: set[str] = set()
         self._loop = asyncio.get_running_loop()
         self._recording: Recording | None = None
         self._handoff: Handoff | None = None
@@ -102,7 +107,7 @@ class RoomRecorder:
             # Nobody asked for its end: who starts again goes on with it.
             await to_the_end(self.aclose(EndedReason.LEFT))
             raise
-        self._tasks.start(self._follow_policy(), name="policy")
+        self._tasks.start(self._selection.follow(), name="policy")
         self._tasks.start(self._tick(), name="tick")
         self._tasks.start(self._decryption.derive_keys(), name="derive_keys")
         self._tasks.start(self._quality.load_earlier(self._clock.now()), name="quality_samples")
@@ -145,7 +150,7 @@ class RoomRecorder:
 
     def _choose_layers(self, tick: QualityTick) -> None:
         if self._layers.on_tick(tick):
-            self._changed.set()
+            self._selection.nudge()
 
     def _append_event(self, entry: TimelineEvent) -> None:
         if self._recording is not None and self._closing is None:
@@ -158,7 +163,7 @@ class RoomRecorder:
     def on_tap_participants(self, participants: dict[str, RemoteParticipant]) -> None:
         """Somebody or something came, went or changed."""
         self._tracks.note_interruptions()
-        self._changed.set()
+        self._selection.nudge()
 
     def on_tap_state(self, state: TapState, reason: str) -> None:
         """The tap's connection changed."""
@@ -177,14 +182,12 @@ class RoomRecorder:
 
     def on_tap_refused(self, track_sid: str, reason: str) -> None:
         """A track cannot be had; the server keeps the wish for it."""
-        self._refused.add(track_sid)
         log.warning("recording_track_refused", sid=track_sid, reason=reason)
-        self._changed.set()
+        self._selection.refuse(track_sid)
 
     def on_tap_allowed(self, track_sid: str) -> None:
         """It can be had again."""
-        self._refused.discard(track_sid)
-        self._changed.set()
+        self._selection.allow(track_sid)
 
     # What the writer thread tells
 
@@ -214,76 +217,6 @@ class RoomRecorder:
 
     # Tasks
 
-    async def _follow_policy(self) -> None:
-        while True:
-            try:
-                await self._apply_policy()
-            except MediaError as error:
-                # What is asked for may go meanwhile; whoever joins later is to be recorded all the same.
-                log.warning("recording_policy_interrupted", code=error.code, error=str(error))
-                await asyncio.sleep(POLICY_RETRY_S)
-                continue
-            await self._changed.wait()
-            self._changed.clear()
-
-    async def _apply_policy(self) -> None:
-        candidates = [
-            Candidate(participant_state(participant), track_state(participant, track), track.sid in self._wanted)
-            for participant in self._tap.participants.values()
-            for track in participant.tracks
-        ]
-        present = {candidate.track.sid for candidate in candidates}
-        # First what is gone: a track that is published again goes on in its place.
-        for sid in (self._wanted | self._tracks.sids) - present:
-            await self._end_track(sid, GapReason.UNPUBLISHED)
-        recordable = [item for item in candidates if self._recordable(item.track)]
-        for choice in decide(self._policy, recordable):
-            if choice.subscribe:
-                await self._begin_track(choice)
-            elif choice.sid in self._wanted:
-                await self._end_track(choice.sid, GapReason.UNSUBSCRIBED)
-        # What was asked for and cannot be had now takes no place that another one could have; it may come any time.
-        kept_waiting = self._wanted & present - {item.track.sid for item in recordable}
-        for item in candidates:
-            if item.track.sid in kept_waiting and not decide(self._policy, [item])[0].subscribe:
-                await self._end_track(item.track.sid, GapReason.UNSUBSCRIBED)
-        await self._layers.apply(self._clock.now())
-        self._decryption.check()
-
-    @property
-    def _wanted(self) -> frozenset[str]:
-        """SIDs of the tracks that are being recorded."""
-        return self._tap.subscribed if self._decoded is None else self._decoded.sids
-
-    async def _begin_track(self, choice: Choice) -> None:
-        first = self._layers.allow(choice.sid, choice.quality, choice.max_fps)
-        if choice.sid in self._wanted:
-            return
-        if self._decoded is None:
-            await self._tap.subscribe(choice.sid, first, max_fps=self._layers.max_fps(choice.sid))
-        elif (found := self._tap.find_track(choice.sid)) is not None:
-            self._decoded.start_track(choice.sid, found[1].kind.value, self.on_tap_frames)
-
-    def _recordable(self, track: TrackState) -> bool:
-        if track.sid in self._refused | self._unsupported:
-            return False
-        if self._decoded is not None or is_recordable(track):
-            return self._decryption.may_decrypt(track)
-        self._unsupported.add(track.sid)
-        log.warning("recording_codec_unsupported", sid=track.sid, mime_type=track.mime_type)
-        return False
-
-    def on_keys(self) -> None:
-        """Keys were added: tracks that were left out for want of one may be recorded now."""
-        self._changed.set()
-
-    async def _end_track(self, sid: str, reason: GapReason) -> None:
-        if self._decoded is not None:
-            self._decoded.end_track(sid)
-        await self._tap.unsubscribe(sid)
-        self._tracks.end(sid, reason)
-        self._layers.forget(sid)
-
     async def _tick(self) -> None:
         ticks = 0
         while True:
@@ -294,7 +227,7 @@ class RoomRecorder:
                 self._sample()
                 # Budgets follow what is measured; and the participant may not have known a track yet.
                 if self._layers.policy.budget_bps is not None or self._decoded is not None:
-                    self._changed.set()
+                    self._selection.nudge()
 
     def _sample(self) -> None:
         now = self._clock.now()
@@ -330,27 +263,31 @@ class RoomRecorder:
         if paused:
             self._tasks.start(self._quality.report_pause(), name="quality_report")
 
+    def on_keys(self) -> None:
+        """Keys were added: tracks that were left out for want of one may be recorded now."""
+        self._selection.nudge()
+
     def set_policy(self, policy: SubscriptionPolicy) -> None:
         """Record by these rules from now on."""
-        self._policy = policy
-        self._changed.set()
+        self._selection.policy = policy
+        self._selection.nudge()
 
     def set_layers(self, layers: LayerPolicy) -> None:
         """Take layers by this policy from now on."""
         self._layers.policy = layers
-        self._changed.set()
+        self._selection.nudge()
 
     def pin_layer(self, track_sid: str, quality: VideoQuality | None) -> None:
         """Take this layer of a recorded video, whatever the policy says; None leaves it to the policy again."""
         self._layers.pin(track_sid, quality)
-        self._changed.set()
+        self._selection.nudge()
 
     def activity(self) -> RecordingActivity:
         """What tells whether the recording still has something to record."""
         recording, decoded = self._open_recording, self._decoded
         publishers = {
             sid: found[0].sid
-            for sid in self._wanted
+            for sid in self._selection.sids
             if (found := self._tap.find_track(sid)) is not None and found[1].kind is MediaKind.AUDIO
         }
         closed = self._tap.state is TapState.CLOSED  # for good; who spoke last speaks no more

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agent.room import recording
+from agent.room import recorded_selection
 from agent.room.recorded_layers import RecordedLayers
 from agent.room.recorder_events import RecorderEvent, RecordingChanged
 from agent.room.recorder_options import RecorderOptions
@@ -81,7 +81,7 @@ async def test_a_track_that_goes_while_others_are_asked_for_ends_no_recording_of
 
     monkeypatch.setattr(Tap, "start", start)
     monkeypatch.setattr(RecordedLayers, "apply", apply)
-    monkeypatch.setattr(recording, "POLICY_RETRY_S", 0.0)
+    monkeypatch.setattr(recorded_selection, "RETRY_S", 0.0)
     options = RecorderOptions("lobby", "one", tmp_path, 6.0, 1.0, SubscriptionPolicy(), Sink())
     recorder = RoomRecorder(options, TapOptions("ws://nowhere", lambda: "token"), SteadyClock(), lambda _event: None)
     with capture_logs() as logs:

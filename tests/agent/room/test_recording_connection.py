@@ -57,7 +57,7 @@ async def test_a_track_that_was_refused_is_left_out_by_rules_all_the_same(tmp_pa
         await recorder.start()
         await eventually(lambda: AUDIO in recorder.tap.subscribed or None)
         await server.tell(permission(AUDIO, allowed=False))
-        await eventually(lambda: AUDIO in recorder._refused or None)
+        await eventually(lambda: AUDIO in recorder._selection._refused or None)
         assert AUDIO in recorder.tap.subscribed, "its publisher may allow it again"
         recorder.set_policy(NOTHING)
         await eventually(lambda: AUDIO not in recorder.tap.subscribed or None)
