@@ -5,7 +5,8 @@ import time
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agent.metrics import OTHER, Metrics
+from agent.metric_families import OTHER
+from agent.metrics import Metrics
 
 
 class MeasureRequests:

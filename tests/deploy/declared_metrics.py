@@ -1,4 +1,4 @@
-"""What the service declares (agent.metrics) and what an expression in PromQL asks for."""
+"""What the service declares (agent.metric_families) and what an expression in PromQL asks for."""
 
 import re
 from dataclasses import dataclass

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from agent.metrics import COURSES, RESTART_OUTCOMES, build_metrics
+from agent.metric_families import COURSES, RESTART_OUTCOMES
+from agent.metrics import build_metrics
 from agent.service.supervision import Phase
 from media.export.job import ExportState
 from media.record.entries import RecordingState
