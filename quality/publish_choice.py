@@ -2,9 +2,10 @@
 
 from statistics import fmean
 
-from quality.publish_ladder import Limit, Move, Published, Rung, Settings, fitting_lines, rungs, smaller_lines
+from quality.publish_ladder import Limit, Move, Published, Rung, Settings, fitting_lines, rungs, smaller_lines, yields
 from quality.publish_signs import Signs
 
+LEAVES = 0.75  # of what is sent: less left over is not worth another track
 DOWN_MARGIN = 1.15  # times the least for the highest layer: where it only just fits, a second step down follows
 
 
@@ -44,9 +45,17 @@ def reduced_rung(published: Published, signs: Signs) -> Rung | None:
     return None if lines is None else Rung(Move.LINES, Settings(lines=lines))
 
 
+def yielding(published: Published, applied: tuple[Rung, ...], sent_bps: float) -> list[Rung]:
+    """The rungs of `yields` below `applied` that leave a screen more of the way than it has beside `sent_bps`."""
+    every = yields(published)
+    lower = every[1 + max((every.index(rung) for rung in applied), default=-1) :]
+    return [rung for rung in lower if (rung.settings.max_bitrate_bps or 0) <= LEAVES * sent_bps]
+
+
 def higher(published: Published, limit: Limit, rung: Rung) -> Rung | None:
     """The rung of the same kind one above; None is as published."""
-    same = [each for each in rungs(published, limit) if each.move is rung.move]
+    ladder = yields(published) if rung.move is Move.BITRATE else rungs(published, limit)
+    same = [each for each in ladder if each.move is rung.move]
     return same[same.index(rung) - 1] if rung in same and same.index(rung) > 0 else None
 
 
@@ -68,3 +77,5 @@ def cost_ratio(published: Published, rung: Rung, above: Rung | None) -> float:
             return 3.0  # VP9's and AV1's time for a frame beside VP8's, as measured
         case Move.SIMULCAST:
             return 1 + 1 / 4 + 1 / 16  # with a half and a quarter of each side
+        case Move.BITRATE:
+            return 1.0  # no step against want of CPU

@@ -22,6 +22,7 @@ _LEAST_BPS = (
     (720, 600_000.0),
     (1080, 800_000.0),
 )
+_YIELDED = ((360, 450_000), (180, 160_000))  # lines, and LiveKit's presets of so many
 _LINES = (1080, 720, 540, 360)  # what a picture is made smaller to: below, libwebrtc does it by itself
 _THREE_LAYERS_FROM_PIXELS = 960 * 540  # below, libwebrtc sends two layers; below 480x270 one
 _TWO_LAYERS_FROM_PIXELS = 480 * 270
@@ -36,17 +37,20 @@ class Limit(StrEnum):
 
 
 class Move(StrEnum):
-    """What is changed: frames a second, lines of the picture; the codec, or one layer in place of simulcast layers."""
+    """What is changed: frames a second, lines of the picture; the codec, one layer in place of simulcast layers, or the
+    bitrate of that layer.
+    """
 
     FPS = "fps"
     LINES = "lines"
     CODEC = "codec"
     SIMULCAST = "simulcast"
+    BITRATE = "bitrate"
 
     @property
     def republishes(self) -> bool:
         """Whether the track has to be published anew for it."""
-        return self in {Move.CODEC, Move.SIMULCAST}
+        return self in {Move.CODEC, Move.SIMULCAST, Move.BITRATE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +74,19 @@ class Published:
 class Settings:
     """What is changed of a publication; None is as published. `lines` are those of the shorter side.
 
-    `simulcast` False: one layer in place of several.
+    `simulcast` False: one layer in place of several, with `max_bitrate_bps` at most.
     """
 
     max_fps: float | None = None
     lines: int | None = None
     codec: VideoCodec | None = None
     simulcast: Literal[False] | None = None
+    max_bitrate_bps: int | None = None
 
     @property
-    def track(self) -> tuple[VideoCodec | None, Literal[False] | None]:
+    def track(self) -> tuple[VideoCodec | None, Literal[False] | None, int | None]:
         """What no track that is published can be changed to: it takes another one."""
-        return self.codec, self.simulcast
+        return self.codec, self.simulcast, self.max_bitrate_bps
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,21 @@ def rungs(published: Published, limit: Limit) -> tuple[Rung, ...]:
     return (*smaller, *alone) if published.layered else ()
 
 
+def yields(published: Published) -> tuple[Rung, ...]:
+    """What leaves the way to a screen of ours, least first; none for a screen.
+
+    A smaller picture alone would not: an encoder fills the bitrate that it was published with.
+    """
+    return tuple(
+        Rung(
+            Move.BITRATE,
+            Settings(lines=lines if lines < published.lines else None, simulcast=False, max_bitrate_bps=bps),
+        )
+        for lines, bps in _YIELDED
+        if lines <= published.lines and not published.screen
+    )
+
+
 def smaller_lines(published: Published) -> tuple[int, ...]:
     """The sizes below that of `published`, largest first; none for a screen, whose text must stay readable."""
     return () if published.screen else tuple(lines for lines in _LINES if lines < published.lines)
@@ -134,6 +154,7 @@ def combined(applied: tuple[Rung, ...]) -> Settings:
         lines=min((each.lines for each in every if each.lines is not None), default=None),
         codec=next((each.codec for each in every if each.codec is not None), None),
         simulcast=next((each.simulcast for each in every if each.simulcast is not None), None),
+        max_bitrate_bps=min((each.max_bitrate_bps for each in every if each.max_bitrate_bps is not None), default=None),
     )
 
 

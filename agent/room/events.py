@@ -220,9 +220,9 @@ class LayerChanged:
 class PublishAdapted:
     """A video of ours is sent otherwise now, for what machine or way out carry.
 
-    `limit`, `move` and `course` are of `quality.publishing`: "cpu" or "bandwidth"; "fps", "lines", "codec"
-    or "simulcast"; "down", "up" or "undone". `max_fps`, `lines` (of the shorter side), `video_codec` and `simulcast`
-    (False: in one layer) hold now, None is as published. `reason` and `expects` are sentences.
+    `limit`, `move` and `course` are of `quality.publishing`: "cpu" or "bandwidth"; "fps", "lines", "codec", "simulcast"
+    or "bitrate"; "down", "up" or "undone". `max_fps`, `lines` (of the shorter side), `video_codec`, `simulcast`
+    (False: in one layer) and `max_bitrate_bps` hold now, None is as published. `reason` and `expects` are sentences.
     """
 
     track_sid: str
@@ -234,6 +234,7 @@ class PublishAdapted:
     lines: int | None
     video_codec: str | None
     simulcast: bool | None
+    max_bitrate_bps: int | None
     reason: str
     expects: str
 

@@ -2,18 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import structlog
 
 from agent.errors import RoomhandError
 from agent.room.counters import RoomCounters
 from agent.room.events import PublishAdapted
-from agent.room.publish_options import PlanChange, TrackPlan, VideoCodec
+from agent.room.publish_options import AS_THE_SDK_CHOOSES, PlanChange, TrackPlan, VideoCodec
 from agent.room.publisher import Publisher
 from agent.room.quality_monitor import QualityTick
 from agent.tasks import Tasks
 from quality import publishing
+from quality.own_videos import OwnVideo, shares
 from quality.publish_ladder import Published, Settings
 from quality.publishing import PublishDecision, PublishState
 from quality.stats import Direction, TrackKind, TrackSource
@@ -35,10 +36,9 @@ class _Adapted:
 class PublishAdapter:
     """Feed it the participant's ticks. Each decision is applied, logged with its reason, told and counted.
 
-    Frames and size change on the same track from the next frame on; another codec, or one layer in place of simulcast
-    layers, publishes the track anew. A video is
-    known by its name: published anew it has another SID. Not touched: videos with `adaptive=False`, sound, and what is
-    muted or wanted by nobody.
+    Frames and size change on the same track from the next frame on; another codec or bitrate, or one layer in place of
+    simulcast layers, publishes the track anew. A video is known by its name: published anew it has another SID. Not
+    touched: videos with `adaptive=False`, sound, and what is muted or wanted by nobody.
     """
 
     def __init__(self, publisher: Publisher, tell: Callable[[PublishAdapted], None]) -> None:
@@ -65,13 +65,24 @@ class PublishAdapter:
         ours = {plan.name: (sid, plan) for sid, plan in plans if plan.adaptive}
         for name in self._videos.keys() - ours.keys():
             del self._videos[name]
-        for name, (sid, plan) in ours.items():
-            if sid in windows and name not in self._republishing:
-                self._step(sid, plan, windows[sid], tick.at)
+        seen = {plan.name: windows[sid] for sid, plan in plans if sid in windows}
+        steady = [name for name in ours if name in seen and name not in self._republishing]
+        for name in steady:
+            self._videos[name] = self._known(*ours[name], tick.at)
+        states = {name: self._videos[name].state for name in steady}
+        own = {name: OwnVideo(window, states.get(name)) for name, window in seen.items()}
+        for name, share in shares(own, tick.at).items():
+            if name in states:
+                before = self._videos[name]
+                state, decision = publishing.step(before.state, seen[name], tick.at, share)
+                self._videos[name] = replace(before, state=state)
+                if decision is not None:
+                    self._apply(before, decision)
 
-    def _step(self, sid: str, plan: TrackPlan, window: Window, now: float) -> None:
+    def _known(self, sid: str, plan: TrackPlan, now: float) -> _Adapted:
+        """What is remembered of a video that is published as `sid` now."""
         known = self._videos.get(plan.name)
-        if known and known.plan != replace(plan, video_codec=known.plan.video_codec, simulcast=known.plan.simulcast):
+        if known and known.plan != _kept(plan, known.plan):
             known = None  # another video of the same name
         if known and known.sid != sid and plan != _change(known.plan, known.state.settings).applied_to(known.plan):
             known = None
@@ -81,11 +92,7 @@ class PublishAdapter:
             # It may be another video that is like the one before, whose picture nothing has made smaller yet.
             self._publisher.limit(plan.name, max_fps=state.settings.max_fps, lines=state.settings.lines)
         # The plan that is kept is the caller's: one published anew has what was decided in it.
-        before = _Adapted(sid, known.plan if known else plan, state)
-        state, decision = publishing.step(state, window, now)
-        self._videos[plan.name] = replace(before, state=state)
-        if decision is not None:
-            self._apply(before, decision)
+        return _Adapted(sid, known.plan if known else plan, state)
 
     def _apply(self, video: _Adapted, decision: PublishDecision) -> None:
         """Of `video` as it was before `decision`."""
@@ -100,6 +107,7 @@ class PublishAdapter:
             lines=settings.lines,
             video_codec=settings.codec.value if settings.codec else None,
             simulcast=settings.simulcast,
+            max_bitrate_bps=settings.max_bitrate_bps,
             reason=decision.reason,
             expects=decision.expects,
         )
@@ -114,6 +122,7 @@ class PublishAdapter:
             lines=event.lines,
             video_codec=event.video_codec,
             simulcast=event.simulcast,
+            max_bitrate_bps=event.max_bitrate_bps,
             reason=event.reason,
             expects=event.expects,
         )
@@ -130,8 +139,7 @@ class PublishAdapter:
         try:
             await self._publisher.republish(name, change)
         except RoomhandError as error:
-            wanted = {"video_codec": change.video_codec, "simulcast": change.simulcast}
-            log.warning("publish_decision_refused", track=name, **wanted, error=str(error))
+            log.warning("publish_decision_refused", track=name, error=str(error), **asdict(change))
             # It may have been withdrawn since the last tick: that is what refuses it then.
             if name in self._videos and name in {plan.name for _, plan, _, _ in self._publisher.local_tracks}:
                 state = publishing.refused(before.state, decision, self._now)
@@ -173,7 +181,23 @@ def _published(plan: TrackPlan) -> Published:
     )
 
 
+def _kept(plan: TrackPlan, known: TrackPlan) -> TrackPlan:
+    """`plan` with what a decision may have changed as it was in `known`."""
+    return replace(
+        plan,
+        video_codec=known.video_codec,
+        simulcast=known.simulcast,
+        bitrate_bps=known.bitrate_bps,
+        fps=known.fps,
+    )
+
+
 def _change(plan: TrackPlan, settings: Settings) -> PlanChange:
     """What to publish `plan`, which is the caller's, anew with."""
     codec = VideoCodec(settings.codec.value) if settings.codec else plan.video_codec
-    return PlanChange(video_codec=codec, simulcast=plan.simulcast and settings.simulcast is None)
+    limits = [bps for bps in (plan.bitrate_bps, settings.max_bitrate_bps) if bps is not None]
+    return PlanChange(
+        video_codec=codec,
+        simulcast=plan.simulcast and settings.simulcast is None,
+        max_bitrate_bps=min(limits, default=AS_THE_SDK_CHOOSES),
+    )

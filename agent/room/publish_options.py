@@ -24,6 +24,7 @@ _BITRATE_PRESETS = (
     (2560 * 1440, 5_000_000),
 )
 _LARGEST_BITRATE_BPS = 8_000_000
+AS_THE_SDK_CHOOSES = 0  # the bits and frames a second of an encoder
 _PRESET_FPS = 30.0
 _SCREEN_FPS = 15.0
 # What libwebrtc is told to be the most: its target never goes above, and it drops frames of what is over its target.
@@ -117,7 +118,10 @@ class TrackPlan:
 
 @dataclass(frozen=True, slots=True)
 class PlanChange:
-    """What to publish a video anew with; None is as before. Units as in PublishOptions."""
+    """What to publish a video anew with; None is as before. Units as in PublishOptions.
+
+    `max_bitrate_bps` may be AS_THE_SDK_CHOOSES.
+    """
 
     video_codec: VideoCodec | None = None
     simulcast: bool | None = None
@@ -125,13 +129,17 @@ class PlanChange:
 
     def applied_to(self, plan: TrackPlan) -> TrackPlan:
         """`plan` with this change."""
-        bitrate_bps = plan.bitrate_bps if self.max_bitrate_bps is None else self.max_bitrate_bps
+        bitrate_bps, fps = plan.bitrate_bps, plan.fps
+        if self.max_bitrate_bps == AS_THE_SDK_CHOOSES:
+            bitrate_bps = fps = None
+        elif self.max_bitrate_bps is not None:
+            bitrate_bps, fps = self.max_bitrate_bps, plan.usual_fps if fps is None else fps
         return replace(
             plan,
             video_codec=self.video_codec or plan.video_codec,
             simulcast=plan.simulcast if self.simulcast is None else self.simulcast,
             bitrate_bps=bitrate_bps,
-            fps=plan.fps if bitrate_bps is None or plan.fps is not None else plan.usual_fps,
+            fps=fps,
         )
 
 

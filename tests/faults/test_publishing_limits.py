@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter as Tally
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.service.local_server import LocalServer
-from media.frames import MediaKind
+from media.frames import EncodedFrame, MediaKind
 from media.sources.source import VideoFormat
 from media.tap.tap import Tap
 from tests.integration.narrow_link import NarrowLink, why_not
@@ -34,6 +35,20 @@ MOST_SIZES = 2  # of 720 lines: 540 and 360
 class Watched(Counter):
     """A track that is published anew may go before it is subscribed to."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_sid = Tally[str]()
+        self._names: dict[str, str] = {}
+
+    def on_tap_frames(self, track_sid: str, frames: tuple[EncodedFrame, ...]) -> None:
+        super().on_tap_frames(track_sid, frames)
+        self.by_sid[track_sid] += len(frames)
+
+    def of_name(self, name: str) -> int:
+        """Frames of all tracks of that name that were published and are."""
+        self._names.update((track.sid, track.name) for item in self.participants.values() for track in item.tracks)
+        return sum(count for sid, count in self.by_sid.items() if self._names.get(sid) == name)
+
     def on_tap_refused(self, track_sid: str, reason: str) -> None:
         assert "notfound" in reason, f"the server refuses {track_sid}: {reason}"
 
@@ -51,7 +66,7 @@ async def subscribe(tap: Tap, counter: Counter) -> None:
 @asynccontextmanager
 async def sent(
     server_binary: Path, folder: Path, *more: str, source: str = SOURCE
-) -> AsyncIterator[tuple[NarrowLink, Sender, Counter]]:
+) -> AsyncIterator[tuple[NarrowLink, Sender, Watched]]:
     """A publisher behind a link, and what a tap beside the server gets of its video."""
     counter, room = Watched(), "sent"
     with NarrowLink() as link:
@@ -122,6 +137,38 @@ async def test_where_the_lowest_layer_alone_fits_one_layer_has_all_of_the_way_an
         await eventually(lambda: layers(counter) == [True] or None, timeout_s=120)
         await eventually(lambda: counter.height == 720 or None, timeout_s=120)
         assert len(sender.decisions) <= 5
+
+
+BESIDE_BPS = 800_000
+BESIDE_S = 45  # the camera gives way within 20 s, and its new track comes up
+
+
+async def screen_frames(server_binary: Path, folder: Path, *more: str) -> float:
+    """Frames a second of a screen beside a camera, of `BESIDE_BPS`."""
+    async with sent(server_binary, folder, "--screen=pattern:1920x1080@15", *more) as (link, sender, counter):
+        await eventually(lambda: counter.of_name("screen-share") > 60 or None, timeout_s=60)
+        await asyncio.sleep(15)
+        link.limit_uplink(BESIDE_BPS)
+        await asyncio.sleep(BESIDE_S)
+        before = {name: counter.of_name(name) for name in ("camera", "screen-share")}
+        await asyncio.sleep(WATCHED_S)
+        fps = {name: (counter.of_name(name) - frames) / WATCHED_S for name, frames in before.items()}
+        print(f"at {BESIDE_BPS / 1e6:g} Mb/s {more}: {fps} frames a second; {sender.decisions}")
+        if not more:
+            first = sender.decisions[0]
+            assert (first["name"], first["move"], first["simulcast"]) == ("camera", "bitrate", False)
+            assert str(first["reason"]).startswith("screen-share comes first: ")
+            assert fps["camera"] > 5, "it gives way, and does not go"
+            link.limit_uplink(None)
+            await eventually(lambda: all(layers(counter)) or None, timeout_s=150)
+        return fps["screen-share"]
+
+
+@pytest.mark.timeout(500)
+@pytest.mark.skipif(WITHOUT_LINK is not None, reason=f"a narrow link {WITHOUT_LINK}")
+async def test_a_camera_gives_way_to_a_screen_that_starves_and_comes_back(server_binary: Path, tmp_path: Path) -> None:
+    without = await screen_frames(server_binary, tmp_path, "--no-adaptive")
+    assert await screen_frames(server_binary, tmp_path) > 2 * without
 
 
 def layers(counter: Counter) -> list[bool]:

@@ -12,7 +12,8 @@ from quality.allocation import Layer, Subscription, utility
 from quality.controller_state import ControllerState
 from quality.cpu_budget import CpuBudget, CpuUse
 from quality.layer_trials import Kind
-from quality.publish_ladder import Limit, Published, Settings, least_bps, rungs
+from quality.publish_choice import yielding
+from quality.publish_ladder import Limit, Published, Settings, least_bps, rungs, yields
 from quality.publishing import Course
 from quality.stats import QualityLimitationReason
 from quality.video_model import VideoCodec
@@ -268,6 +269,16 @@ def test_the_steps_down_are_two_thirds_and_half_the_frames_smaller_pictures_and_
         *frames,
         Settings(simulcast=False),
     ]
+
+
+def test_a_video_gives_way_to_a_screen_in_two_steps_of_three_quarters_of_what_it_sends_at_most() -> None:
+    least, most = yields(PUBLISHED)
+    assert least.settings == Settings(lines=360, simulcast=False, max_bitrate_bps=450_000)
+    assert most.settings == Settings(lines=180, simulcast=False, max_bitrate_bps=160_000)
+    assert yielding(PUBLISHED, (), 600_001.0) == [least, most]
+    assert yielding(PUBLISHED, (), 599_999.0) == [most]
+    assert yielding(PUBLISHED, (least,), 450_000.0) == [most]
+    assert yielding(PUBLISHED, (most,), 450_000.0) == yielding(PUBLISHED, (), 200_000.0) == []
 
 
 def test_a_change_is_judged_after_fifteen_seconds_and_a_codec_after_thirty() -> None:

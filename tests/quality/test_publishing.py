@@ -17,6 +17,7 @@ from quality.stats import OutboundRtp, QualityLimitationReason, TrackKind, Track
 from quality.video_model import VideoCodec
 from quality.window import Window, delta
 from tests.quality.sent_video import PUBLISHED, Machine, Run
+from tests.quality.traces import EPOCH
 
 WIDE, NARROW = Machine(), Machine(900_000)
 
@@ -343,12 +344,31 @@ def test_a_screen_of_which_the_lowest_layer_alone_goes_out_has_one_layer_of_its_
     def dropped() -> Window:
         window = Machine(200_000).second(replace(screen, layered=False), Settings())
         (layer,) = window.layers
-        return replace(window, captured_fps=15.0, layers=(replace(layer, fps=4.0, target_bitrate_bps=150_000.0),))
+        return replace(window, captured_fps=15.0, layers=(replace(layer, fps=8.0, target_bitrate_bps=150_000.0),))
 
     run = Run(screen).go(WIDE, 20).see(dropped, 10)
     assert run.state.settings == Settings(max_fps=10.0)
     run.see(lambda: Machine(300_000).second(screen, run.state.settings), 40)
     assert run.state.settings == Settings(max_fps=10.0, simulcast=False)
+
+
+def test_a_screen_whose_highest_layer_hardly_comes_has_one_layer_and_fewer_frames_where_that_is_refused() -> None:
+    screen = Published(1920, 1080, 15.0, screen=True)
+
+    def starved() -> Window:
+        window = Machine().second(screen, Settings())
+        lowest, middle, highest = window.layers
+        starving = replace(highest, fps=3.0, target_bitrate_bps=80_000.0, bitrate_bps=80_000.0)
+        return replace(window, layers=(lowest, middle, starving), available_bandwidth_bps=500_000.0)
+
+    run = Run(screen).see(starved, 30)
+    assert run.told[0][1].settings == Settings(simulcast=False)
+    refusing = Run(screen)
+    while not refusing.told:
+        before = refusing.state
+        refusing.see(starved, 1)
+    refusing.state = publishing.refused(before, refusing.told[0][1], EPOCH + refusing.at)
+    assert refusing.see(starved, 30).moves()[1] == ("down", "fps")
 
 
 @pytest.mark.parametrize(

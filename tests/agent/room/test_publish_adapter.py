@@ -12,6 +12,7 @@ from agent.errors import PublishFailed, TrackNotFound
 from agent.room.events import PublishAdapted
 from agent.room.publish_adapter import PublishAdapter
 from agent.room.publish_options import (
+    AS_THE_SDK_CHOOSES,
     PlanChange,
     PublishOptions,
     TrackPlan,
@@ -25,11 +26,12 @@ from agent.room.quality_monitor import JudgedTrack, QualityTick, TrackLabel
 from media.sources.source import VideoFormat
 from quality import judge
 from quality.judge import Coding, Judgement
-from quality.publish_ladder import Published, Settings
-from quality.publishing import BARRED_S
+from quality.publish_ladder import Move, Published, Rung, Settings
+from quality.publish_side import BARRED_S
 from quality.stats import OutboundRtp, TrackKind, TrackSnapshot, TrackSource
 from quality.video_model import VideoCodec as SentCodec
 from tests.quality.sent_video import Machine
+from tests.quality.shared_way import CAMERA, NEEDED_BPS, SCREEN, Way
 from tests.quality.traces import EPOCH
 
 PLAN = plan_video(PublishOptions(), 1280, 720, 30.0)
@@ -156,7 +158,7 @@ async def test_a_cheaper_codec_publishes_the_track_anew_and_a_refusal_begins_ane
         room, told = Publishing(plan=plan, refuses=refuses), list[PublishAdapted]()
         adapter = adapter_of(room, told)
         await run(adapter, room, swamped, range(150))
-        assert room.republished[0] == PlanChange(video_codec=VideoCodec.VP8, simulcast=True)
+        assert room.republished[0] == PlanChange(VideoCodec.VP8, simulcast=True, max_bitrate_bps=AS_THE_SDK_CHOOSES)
         assert room.plan.video_codec is (VideoCodec.AV1 if refuses else VideoCodec.VP8)
         await adapter.aclose()
 
@@ -165,7 +167,7 @@ async def test_one_layer_in_place_of_several_publishes_the_track_anew_and_the_la
     room, told = Publishing(), list[PublishAdapted]()
     adapter = adapter_of(room, told)
     await run(adapter, room, Machine(300_000), range(60))
-    assert room.republished == [PlanChange(video_codec=VideoCodec.VP8, simulcast=False)]
+    assert room.republished == [PlanChange(VideoCodec.VP8, simulcast=False, max_bitrate_bps=AS_THE_SDK_CHOOSES)]
     assert [(event.move, event.course, event.simulcast, event.track_sid) for event in told] == [
         ("simulcast", "down", False, "TR_camera")
     ]
@@ -245,4 +247,60 @@ async def test_another_video_of_the_same_name_begins_anew() -> None:
     room.plan = plan_video(PublishOptions(), 1920, 1080, 30.0)
     await run(adapter, room, NARROW, range(60, 61))
     assert adapter.settings("camera") == Settings()
+    await adapter.aclose()
+
+
+SCREEN_PLAN = plan_video(PublishOptions(source=TrackSource.SCREEN_SHARE, simulcast=False), 1920, 1080, 15.0)
+
+
+@dataclass
+class CameraAndScreen(Publishing):
+    """A screen is published as well, and never published anew."""
+
+    @property
+    def local_tracks(self) -> tuple[tuple[str, TrackPlan, object, bool], ...]:
+        return (*super().local_tracks, ("TR_screen", SCREEN_PLAN, object(), False))
+
+
+async def share_way(adapter: PublishAdapter, room: Publishing, total_bps: float, seconds: range) -> None:
+    names = {CAMERA: PLAN.name, SCREEN: SCREEN_PLAN.name}
+    judgement = judged(Machine(), Published(1280, 720, 30.0), Settings())
+    for at in seconds:
+        way = Way()
+        for each, name in names.items():
+            asked = replace(way.states[each].giving_way, applied=(Rung(Move.BITRATE, adapter.settings(name)),))
+            way.states[each] = replace(way.states[each], giving_way=asked)
+        own = way.second(total_bps, NEEDED_BPS)
+        tracks = tuple(
+            JudgedTrack(
+                TrackLabel(sid, names[each], "video", "", "hand", ""), replace(judgement, window=own[each].window)
+            )
+            for each, sid in ((CAMERA, room.sid), (SCREEN, "TR_screen"))
+        )
+        adapter.on_tick(QualityTick("participant", EPOCH + at, tracks, ()))
+        await asyncio.sleep(0)
+
+
+async def test_a_camera_beside_a_screen_that_starves_is_published_anew_with_fewer_bits_and_then_as_it_was() -> None:
+    room, told = CameraAndScreen(), list[PublishAdapted]()
+    adapter = adapter_of(room, told)
+    await share_way(adapter, room, 800_000, range(60))
+    assert room.republished == [PlanChange(VideoCodec.VP8, simulcast=False, max_bitrate_bps=160_000)]
+    assert (room.plan.bitrate_bps, room.plan.fps, room.limits[-1]) == (160_000, 30.0, (None, 180))
+    assert [(event.name, event.move, event.max_bitrate_bps) for event in told] == [(PLAN.name, "bitrate", 160_000)]
+    await share_way(adapter, room, 8e6, range(60, 180))
+    assert room.plan == PLAN
+    assert adapter.settings(PLAN.name) == Settings()
+    assert adapter.counters().publish_decisions == {"bandwidth/bitrate/down": 1, "bandwidth/bitrate/up": 2}
+    await adapter.aclose()
+
+
+async def test_a_camera_with_a_bitrate_of_its_own_keeps_to_it() -> None:
+    plan = plan_video(PublishOptions(max_bitrate_bps=150_000, max_fps=20, simulcast=False), 1280, 720, 30.0)
+    room = CameraAndScreen(plan=plan)
+    adapter = adapter_of(room, [])
+    await share_way(adapter, room, 800_000, range(60))
+    assert {change.max_bitrate_bps for change in room.republished} == {150_000}
+    await share_way(adapter, room, 8e6, range(60, 180))
+    assert room.plan == plan
     await adapter.aclose()

@@ -8,6 +8,7 @@ from livekit import rtc
 from agent.errors import InvalidSettings
 from agent.room.convert import sdk_publish_options
 from agent.room.publish_options import (
+    AS_THE_SDK_CHOOSES,
     PlanChange,
     PublishOptions,
     VideoCodec,
@@ -104,6 +105,9 @@ def test_a_change_leaves_what_it_does_not_say() -> None:
     changed = PlanChange(video_codec=VideoCodec.H264, simulcast=False, max_bitrate_bps=500_000).applied_to(plan)
     assert (changed.video_codec, changed.simulcast) == (VideoCodec.H264, False)
     assert (changed.bitrate_bps, changed.fps, changed.name) == (500_000, 25.0, plan.name)
+    assert PlanChange(max_bitrate_bps=AS_THE_SDK_CHOOSES).applied_to(changed).bitrate_bps is None
+    back = PlanChange(VideoCodec.VP8, simulcast=True, max_bitrate_bps=AS_THE_SDK_CHOOSES).applied_to(changed)
+    assert back == plan
 
 
 def test_the_usual_rate_is_what_the_sdk_lets_through() -> None:
