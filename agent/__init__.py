@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from agent.errors import RoomhandError
     from agent.logs import configure_logs
     from agent.request import EVERYTHING, NOTHING, RoomRequest
+    from agent.room.frames import AudioFrame, VideoFrame
+    from agent.room.live_source import LiveSource
     from agent.room.publish_options import PublishOptions, VideoCodec
     from agent.room.recording_plan import LayerPolicy, RecordingPlan, RecordWhen, StopConditions
     from agent.room.state import (
@@ -22,14 +24,18 @@ if TYPE_CHECKING:
         TrackState,
     )
     from agent.room.subscription import SubscribeAction, SubscriptionPolicy, SubscriptionRule
+    from media.sources.source import AudioFormat, VideoFormat
     from quality.stats import TrackSource
 
 __all__ = [
     "EVERYTHING",
     "NOTHING",
+    "AudioFormat",
+    "AudioFrame",
     "ConnectionState",
     "Credentials",
     "LayerPolicy",
+    "LiveSource",
     "ParticipantState",
     "PublicationState",
     "PublishOptions",
@@ -49,6 +55,8 @@ __all__ = [
     "TrackSource",
     "TrackState",
     "VideoCodec",
+    "VideoFormat",
+    "VideoFrame",
     "configure_logs",
     "load_settings",
 ]
@@ -59,6 +67,8 @@ _MODULES = {
     "agent.errors": ("RoomhandError",),
     "agent.logs": ("configure_logs",),
     "agent.request": ("EVERYTHING", "NOTHING", "RoomRequest"),
+    "agent.room.frames": ("AudioFrame", "VideoFrame"),
+    "agent.room.live_source": ("LiveSource",),
     "agent.room.publish_options": ("PublishOptions", "VideoCodec"),
     "agent.room.recording_plan": ("LayerPolicy", "RecordWhen", "RecordingPlan", "StopConditions"),
     "agent.room.state": (
@@ -72,6 +82,7 @@ _MODULES = {
     ),
     "agent.room.subscription": ("SubscribeAction", "SubscriptionPolicy", "SubscriptionRule"),
     "agent.credentials": ("Credentials",),
+    "media.sources.source": ("AudioFormat", "VideoFormat"),
     "quality.stats": ("TrackSource",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

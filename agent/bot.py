@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -25,6 +25,8 @@ from agent.room.data import DataPublisher
 from agent.room.data_limits import strings
 from agent.room.encryption import RoomEncryption, RoomKeys
 from agent.room.events import ConnectionStateChanged, LayerChanged, LocalTrackPublished
+from agent.room.frame_readers import FrameReaders
+from agent.room.frames import AudioFrame, VideoFrame
 from agent.room.layers import LayerAdapter
 from agent.room.publish_adapter import PublishAdapter
 from agent.room.publish_options import PublishOptions
@@ -35,6 +37,7 @@ from agent.room.recording_plan import RecordingPlan
 from agent.room.restart_hands import ParticipantHands
 from agent.room.restarts import TrackRestarter
 from agent.room.session import RoomSession, SessionOptions
+from agent.room.sources import to_source
 from agent.room.state import ConnectionState, PublicationState, RecordingStatus, RoomState, TrackState
 from agent.room.stats import StatsPoller
 from agent.room.subscriber import Subscriber
@@ -44,7 +47,7 @@ from agent.room_tokens import as_the_token_says, participant_token, tap_token
 from agent.tasks import Tasks, to_the_end
 from media.clock import SteadyClock
 from media.export.job import ExportFormat, ExportRequest
-from media.sources.open import open_source
+from media.sources.source import Source
 from media.tap.tap import TapOptions
 from quality.layer_steps import height
 from quality.stats import VideoQuality
@@ -91,6 +94,7 @@ class RoomAgent:
         )
         self._publisher = Publisher(self._session)
         self._subscriber = Subscriber(self._session, request.policy)
+        self._readers = FrameReaders(self._session, self._subscriber, self._clock)
         self._data = DataPublisher(self._session)
         self._stats = StatsPoller(self._session, self._subscriber, self._publisher, clock=self._clock)
         self._layers = LayerAdapter(self._session, self._subscriber, cpu_times=CpuWaiting().take)
@@ -180,13 +184,15 @@ class RoomAgent:
     # Publishing
 
     async def publish(
-        self, spec: str | os.PathLike[str], options: PublishOptions | None = None
+        self, source: str | os.PathLike[str] | Source, options: PublishOptions | None = None
     ) -> tuple[PublicationState, ...]:
-        """Publish "pattern", "sync" or a media file: one publication each for video and audio."""
-        source = await asyncio.to_thread(
-            open_source, spec, loop=self._request.loop, pre_encoded=bool(options and options.pre_encoded)
-        )
-        return await self._publisher.publish(source, options or PublishOptions())
+        """Publish "pattern", "sync", a media file or a `LiveSource`: one publication each for video and audio.
+
+        Or another object that is like one (`media.sources.source.Source`).
+        """
+        options = options or PublishOptions()
+        opened = await to_source(source, loop=self._request.loop, pre_encoded=options.pre_encoded)
+        return await self._publisher.publish(opened, options)
 
     async def unpublish(self, sid: str) -> None:
         """End a publication, by SID or name."""
@@ -267,6 +273,23 @@ class RoomAgent:
             self._recordings.pin_layer(track_sid, wanted)
         else:
             raise InvalidSettings(f"target is {target!r}; give subscription or tap")
+
+    def video_frames(self, track_sid: str) -> AsyncGenerator[VideoFrame, None]:
+        """The pictures of a track from now on, each the newest, until the track or the room is over.
+
+        Subscribes to it meanwhile. Raises TrackNotFound, InvalidSettings (no video, or encrypted and we have no key),
+        PermissionDenied or ConnectionLost.
+        """
+        return self._readers.video(track_sid)
+
+    def audio_frames(
+        self, track_sid: str, *, sample_rate: int = 48_000, channels: int = 1
+    ) -> AsyncGenerator[AudioFrame, None]:
+        """The sound of a track from now on, all that came since the last frame at once; as `video_frames`.
+
+        Ten seconds are kept for who is slow; what is dropped then is told in `missed`.
+        """
+        return self._readers.audio(track_sid, sample_rate, channels)
 
     # Recording
 

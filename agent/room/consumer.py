@@ -46,12 +46,14 @@ RemoteSdkTrack = rtc.RemoteVideoTrack | rtc.RemoteAudioTrack
 FrameCallback = Callable[[ReceivedVideoFrame | ReceivedAudio], None]
 
 
-async def consume(track: RemoteSdkTrack, callback: FrameCallback) -> None:
+async def consume(
+    track: RemoteSdkTrack, callback: FrameCallback, *, sample_rate: int = SAMPLE_RATE, channels: int = 1
+) -> None:
     """Call `callback` with what `track` brings, until cancelled (a video stream never ends by itself)."""
     if isinstance(track, rtc.RemoteVideoTrack):
         await _consume_video(track, callback)
     else:
-        await _consume_audio(track, callback)
+        await _consume_audio(track, callback, sample_rate, channels)
 
 
 async def _consume_video(track: rtc.RemoteVideoTrack, callback: FrameCallback) -> None:
@@ -68,8 +70,8 @@ async def _consume_video(track: rtc.RemoteVideoTrack, callback: FrameCallback) -
         await _close(stream)
 
 
-async def _consume_audio(track: rtc.RemoteAudioTrack, callback: FrameCallback) -> None:
-    stream = rtc.AudioStream(track, sample_rate=SAMPLE_RATE, num_channels=1)
+async def _consume_audio(track: rtc.RemoteAudioTrack, callback: FrameCallback, sample_rate: int, channels: int) -> None:
+    stream = rtc.AudioStream(track, sample_rate=sample_rate, num_channels=channels)
     try:
         async for event in stream:
             frame = event.frame

@@ -76,7 +76,10 @@ class Publisher:
 
         Raises PermissionDenied, InvalidSettings (a name taken, nothing to publish), PublishFailed (also where the
         room is left meanwhile) or ConnectionLost; the source is closed then too, and none of it is in the room.
+        InvalidSettings for one that is being played here: it goes on.
         """
+        if any(played.source is source for played in self._playing):
+            raise InvalidSettings("this source is published already; make another one")
         played, options = Played(source), options or PublishOptions()
         try:
             plans = self._plan(source, options)
@@ -292,6 +295,9 @@ class Publisher:
             # Feeding a track whose room is gone can abort the process; the rest is aclose's.
             for publication in self._all():
                 publication.stop()
+            if not self._offers.closed:
+                for played in self._playing:  # who waits to push into one learns that nobody hears it
+                    self._tasks.start(asyncio.to_thread(played.source.close), name="close_source")
         elif isinstance(event, LocalTrackMuted):
             self._told_of_mute(event)
         elif isinstance(event, LocalTrackPublished) and event.previous_sid:

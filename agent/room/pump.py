@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from agent.room.reading import Reader
 from media.sources.pacer import Drop, Pacer, Send, Wait
 from media.sources.source import AccessUnit, DecodedAudio, DecodedVideoFrame
 
@@ -18,7 +19,7 @@ T = TypeVar("T", DecodedVideoFrame, DecodedAudio, AccessUnit)
 
 
 class Pump(Generic[T]):
-    """Reads (in a thread), waits until an item is due, sends it. While muted, items pass unsent.
+    """Reads (in a thread of its own), waits until an item is due, sends it. While muted, items pass unsent.
 
     `leave_out` (in a thread) has the source leave out what it can of what comes before a pts, and comes too late.
     """
@@ -38,6 +39,7 @@ class Pump(Generic[T]):
         self._pacer = pacer
         self._leave_out = leave_out
         self._stopping = asyncio.Event()
+        self._reader: Reader[T] | None = None
         self._late_before = 0
         self._late_told_at = -math.inf
         self.muted = False
@@ -54,17 +56,23 @@ class Pump(Generic[T]):
 
     async def run(self) -> bool:
         """Until the source ends (True) or `stop` (False). Raises SourceUnreadable."""
-        while not self._stopping.is_set():
-            item = await asyncio.to_thread(self._read)
-            if item is None:
-                break
-            await self._deliver(item)
+        self._reader = reader = Reader(self._read, name=self._name)
+        try:
+            while not self._stopping.is_set():
+                item = await reader.read()
+                if item is None:
+                    break
+                await self._deliver(item)
+        finally:
+            reader.close()
         self._tell_late(0.0)
         return not self._stopping.is_set()
 
     def stop(self) -> None:
-        """Send nothing more; `run` returns within one frame."""
+        """Send nothing more; `run` returns at once, though a read may be in progress."""
         self._stopping.set()
+        if self._reader:
+            self._reader.close()
 
     async def _deliver(self, item: T) -> None:
         while not self._stopping.is_set():

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Callable
 from itertools import count
 
@@ -60,6 +61,7 @@ class Subscriber:
         self._given_up: set[str] = set()
         self._layers = LayerChoices()
         self._consumers = Consumers()
+        self._kept: Counter[str] = Counter()
         self._awaited_ends: dict[str, asyncio.Event] = {}
         self._applying: asyncio.Handle | None = None
         session.before_leaving("subscriptions", self.aclose)
@@ -197,6 +199,19 @@ class Subscriber:
         """Whether a track is subscribed to for a `feed`."""
         return track_sid in self._consumers.fed
 
+    def keep(self, track_sid: str) -> Callable[[], None]:
+        """Subscribe to a track, whatever the rules say; call the result, once, to leave it to them again."""
+        self._session.track(track_sid)
+        self._given_up.discard(track_sid)
+        self._kept[track_sid] += 1
+        self._apply()
+
+        def end() -> None:
+            self._kept -= Counter((track_sid,))
+            self._apply()
+
+        return end
+
     def content(self, track: TrackState) -> ContentCounts | None:
         """What a track that somebody is fed with showed so far; None for the others."""
         return self._consumers.content(track.sid)
@@ -303,7 +318,8 @@ class Subscriber:
             for sid, track in tracks.items()
             if sid in self._given_up
         ]
-        choices = [*decide(self._policy, possible, self._overrides, self._consumers.fed), *given_up]
+        taken = self._consumers.fed | self._kept.keys()
+        choices = [*decide(self._policy, possible, self._overrides, taken), *given_up]
         if any(choice.subscribe for choice in choices):
             try:
                 self._session.permissions.require_subscribe()

@@ -59,10 +59,11 @@ class AccessUnit:
     droppable: bool = False
 
 
+@runtime_checkable
 class Source(Protocol):
     """Pictures and sound with times that start near 0 and share one timeline.
 
-    Reading blocks (it may decode) and is meant for a thread; video and audio may be read from two
+    Reading blocks (it may decode, or wait) and is meant for a thread; video and audio may be read from two
     threads at once. `close` may be called while another thread reads: that read then returns None.
     """
 

@@ -22,9 +22,12 @@ from agent.cli import app
 NAMES = [
     "EVERYTHING",
     "NOTHING",
+    "AudioFormat",
+    "AudioFrame",
     "ConnectionState",
     "Credentials",
     "LayerPolicy",
+    "LiveSource",
     "ParticipantState",
     "PublicationState",
     "PublishOptions",
@@ -44,6 +47,8 @@ NAMES = [
     "TrackSource",
     "TrackState",
     "VideoCodec",
+    "VideoFormat",
+    "VideoFrame",
     "configure_logs",
     "load_settings",
 ]
@@ -58,7 +63,7 @@ ROOM_AGENT = [
     "async aclose(self) -> None",
     "async wait_closed(self) -> str",
     "add_listener(self, listener: Listener) -> Callable[[], None]",
-    "async publish(self, spec: str | os.PathLike[str], options: PublishOptions | None=None)"
+    "async publish(self, source: str | os.PathLike[str] | Source, options: PublishOptions | None=None)"
     " -> tuple[PublicationState, ...]",
     "async unpublish(self, sid: str) -> None",
     "async set_muted(self, sid: str, muted: bool) -> None",
@@ -74,6 +79,9 @@ ROOM_AGENT = [
     "async set_policy(self, policy: SubscriptionPolicy) -> None",
     "async set_subscribed(self, track_sid: str, subscribed: bool | None) -> None",
     "async set_layer(self, track_sid: str, quality: str | None, target: str='subscription') -> None",
+    "video_frames(self, track_sid: str) -> AsyncGenerator[VideoFrame, None]",
+    "audio_frames(self, track_sid: str, *, sample_rate: int=48000, channels: int=1)"
+    " -> AsyncGenerator[AudioFrame, None]",
     "async start_recording(self, recording_id: str | None=None, *, policy: SubscriptionPolicy | None=None,"
     " plan: RecordingPlan | None=None, paused: bool=False) -> RecordingStatus",
     "async set_e2ee_key(self, key: str, *, participant_identity: str | None=None, key_index: int=0) -> None",
@@ -111,6 +119,22 @@ ROOM_REQUEST = {
     "e2ee_key": "str | None",
     "e2ee_participant_keys": "dict[str, str]",
 }
+
+LIVE_SOURCE = [
+    "__init__(self, *, video: VideoFormat | None=None, audio: AudioFormat | None=None) -> None",
+    "video(self) -> VideoFormat | None",
+    "audio(self) -> AudioFormat | None",
+    "ended(self) -> bool",
+    "async push_audio(self, samples: npt.NDArray[np.int16]) -> bool",
+    "push_video(self, picture: npt.NDArray[np.uint8], *, with_sound: bool=False) -> bool",
+    "clear(self) -> None",
+    "async drain(self) -> None",
+    "end(self) -> None",
+    "read_video(self) -> DecodedVideoFrame | None",
+    "leave_out_video(self, before_s: float) -> None",
+    "read_audio(self) -> DecodedAudio | None",
+    "close(self) -> None",
+]
 
 COMMANDS = {
     "server": [],
@@ -162,16 +186,17 @@ def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
         _ = importlib.import_module("agent").Nothing
 
 
-def test_room_agent_has_these_methods() -> None:
+@pytest.mark.parametrize(("cls", "methods"), [(agent.RoomAgent, ROOM_AGENT), (agent.LiveSource, LIVE_SOURCE)])
+def test_what_a_program_works_with_has_these_methods(cls: type, methods: list[str]) -> None:
     signatures = []
-    for item in declarations(agent.RoomAgent):
+    for item in declarations(cls):
         if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and is_public(item.name):
             prefix = "async " if isinstance(item, ast.AsyncFunctionDef) else ""
             returns = ast.unparse(item.returns) if item.returns else ""
             # Whether an annotation is in quotes is no matter of the API.
             arguments = re.sub(r": '([^']*)'", r": \1", ast.unparse(item.args))
             signatures.append(f"{prefix}{item.name}({arguments}) -> {returns}")
-    assert signatures == ROOM_AGENT
+    assert signatures == methods
 
 
 def test_each_method_of_room_agent_says_what_it_does() -> None:

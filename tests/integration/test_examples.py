@@ -65,10 +65,17 @@ async def test_the_python_example_records_and_exports(livekit_server: Credential
 
 
 async def test_the_example_of_an_automation_listens_and_answers(livekit_server: Credentials, tmp_path: Path) -> None:
-    (example,) = blocks("python", "docs/automation.md")
+    example, _ = blocks("python", "docs/automation.md")
     run = await run_python(example, livekit_server, tmp_path)
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout == "two soups, please\nkitchen: busy\n"
+
+
+async def test_the_example_of_a_bot_is_heard_and_seen(livekit_server: Credentials, tmp_path: Path) -> None:
+    _, example = blocks("python", "docs/automation.md")
+    run = await run_python(example, livekit_server, tmp_path)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert sorted(run.stdout.splitlines()) == ["heard", "seen: (360, 640, 3)"]
 
 
 async def test_the_shell_example_starts_a_recorded_room(livekit_server: Credentials, tmp_path: Path) -> None:
