@@ -31,6 +31,8 @@ F = TypeVar("F", VideoFrame, AudioFrame)
 
 log = structlog.get_logger(__name__)
 
+# Of a full reconnect, ours or its publisher's, tracks are told as gone at first, and there again a moment later.
+GONE_S = 3.0
 _RATES = range(8_000, 192_001)
 
 
@@ -45,6 +47,7 @@ class _Reading:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     consuming: asyncio.Task[None] | None = None
     keeping: dict[str, Callable[[], None]] = field(default_factory=dict)
+    giving_up: asyncio.TimerHandle | None = None
     ended: bool = False
 
     def stop(self) -> None:
@@ -53,9 +56,16 @@ class _Reading:
             self.consuming.cancel()
             self.consuming = None
 
+    def is_there(self) -> None:
+        """Its track is in the room, or again."""
+        if self.giving_up:
+            self.giving_up.cancel()
+            self.giving_up = None
+
     def end(self) -> None:
         """Nothing more comes."""
         self.stop()
+        self.is_there()
         self.ended = True
         self.news.set()
 
@@ -63,8 +73,8 @@ class _Reading:
 class FrameReaders:
     """Hands decoded media to whoever reads a track; it is subscribed to meanwhile, whatever the rules say.
 
-    A track that is published again by the same participant as the same source and name is gone on with where it is
-    there as the one before goes, as where it is restarted.
+    A track that is published again by the same participant, as the same source and name, is gone on with: where it is
+    restarted, or after a reconnect.
     """
 
     def __init__(self, session: RoomSession, subscriber: Subscriber, clock: SteadyClock) -> None:
@@ -174,29 +184,35 @@ class FrameReaders:
         return [reading for reading in self._readings if reading.track.sid == track.sid]
 
     def _expect(self, track: TrackState) -> None:
-        """It may be in the place of one that is read, and goes."""
+        """It may be in the place of one that is read, and goes or is gone."""
         for reading in self._readings:
             if TrackKey.of(track) == TrackKey.of(reading.track):
                 self._keep(reading, track)
+                if reading.giving_up:
+                    self._follow(reading)
 
     def _gone(self, track: TrackState) -> None:
         for reading in self._of(track):
             reading.stop()
-            if self._session.connection is ConnectionState.CONNECTED:  # else it may be back
-                self._follow(reading)
+            self._follow(reading)
 
     def _follow(self, reading: _Reading) -> None:
-        """Read the track where it is there, or what is in its place, or nothing more."""
+        """Read the track where it is there, or what is in its place; or give up where none comes."""
         same = [track for track in self._session.tracks if TrackKey.of(track) == TrackKey.of(reading.track)]
         track = next((track for track in same if track.sid == reading.track.sid), same[-1] if same else None)
+        reading.is_there()
         if track is None:
-            reading.end()
+            reading.giving_up = asyncio.get_running_loop().call_later(GONE_S, self._give_up, reading)
             return
         self._keep(reading, track)
         for sid in reading.keeping.keys() - {track.sid}:
             reading.keeping.pop(sid)()
         reading.track = track
         self._start(reading)
+
+    def _give_up(self, reading: _Reading) -> None:
+        if self._session.connection is ConnectionState.CONNECTED:  # else it is looked for once it is
+            reading.end()
 
     def _keep(self, reading: _Reading, track: TrackState) -> None:
         if track.sid not in reading.keeping:

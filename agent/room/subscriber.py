@@ -204,11 +204,11 @@ class Subscriber:
         self._session.track(track_sid)
         self._given_up.discard(track_sid)
         self._kept[track_sid] += 1
-        self._apply()
+        self._apply_soon()
 
         def end() -> None:
             self._kept -= Counter((track_sid,))
-            self._apply()
+            self._apply_soon()
 
         return end
 

@@ -1,7 +1,9 @@
 """The pump: on time, whole, muted, and gone at once when stopped."""
 
 import asyncio
+import threading
 import time
+from functools import partial
 from types import SimpleNamespace
 from typing import cast
 
@@ -174,4 +176,48 @@ async def test_a_source_that_fails_says_so() -> None:
     chunks = Chunks(0)
     pump = Pump(name="sound", read=read, send=chunks.send, pacer=Pacer(start=0.0))
     with pytest.raises(SourceUnreadable, match="damaged"):
+        await pump.run()
+
+
+async def test_stop_ends_it_though_its_source_gives_nothing() -> None:
+    given = threading.Event()
+
+    def read() -> DecodedAudio | None:
+        given.wait(30)
+        return chunk(0)
+
+    chunks = Chunks(0)
+    pump = Pump(name="sound", read=read, send=chunks.send, pacer=Pacer(start=0.0))
+    running = asyncio.create_task(pump.run())
+    await asyncio.sleep(0.05)
+    pump.stop()
+    async with asyncio.timeout(5):
+        assert not await running
+    given.set()
+    await asyncio.sleep(0.05)
+    assert chunks.sent == []
+
+
+async def test_sources_that_wait_keep_no_others_from_being_read() -> None:
+    given = threading.Event()
+
+    def wait() -> DecodedAudio | None:
+        given.wait(30)
+        return None
+
+    chunks = Chunks(3)
+    pumps = [Pump(name="idle", read=wait, send=chunks.send, pacer=Pacer(start=0.0)) for _ in range(40)]
+    idle = [asyncio.create_task(pump.run()) for pump in pumps]
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(10):
+        assert await chunks.pump().run()
+        await asyncio.to_thread(lambda: None)
+    assert len(chunks.sent) == 3
+    given.set()
+    assert all(await asyncio.gather(*idle))
+
+
+async def test_a_read_that_raises_stop_iteration_is_an_error_and_no_standstill() -> None:
+    pump = Pump(name="sound", read=partial(next, iter(())), send=Chunks(0).send, pacer=Pacer(start=0.0))
+    with pytest.raises(RuntimeError, match="returns None"):
         await pump.run()
