@@ -45,7 +45,7 @@ class ParticipantHands:
         return not intent.pinned and intent.quality > VideoQuality.LOW
 
     def is_recorded(self, label: TrackLabel) -> bool:
-        """Whether it is decoded for a recording."""
+        """Whether it is decoded for a recording, or for a program that reads it: as dear."""
         return self._subscriber.is_fed(label.track_sid)
 
     def lacks_key(self, label: TrackLabel) -> bool:

@@ -196,8 +196,12 @@ class Subscriber:
         return end_feed
 
     def is_fed(self, track_sid: str) -> bool:
-        """Whether a track is subscribed to for a `feed`."""
-        return track_sid in self._consumers.fed
+        """Whether a track is subscribed to for a `feed`, or kept."""
+        return track_sid in self._taken
+
+    @property
+    def _taken(self) -> set[str]:
+        return {*self._consumers.fed, *self._kept}
 
     def keep(self, track_sid: str) -> Callable[[], None]:
         """Subscribe to a track, whatever the rules say; call the result, once, to leave it to them again."""
@@ -318,8 +322,7 @@ class Subscriber:
             for sid, track in tracks.items()
             if sid in self._given_up
         ]
-        taken = self._consumers.fed | self._kept.keys()
-        choices = [*decide(self._policy, possible, self._overrides, taken), *given_up]
+        choices = [*decide(self._policy, possible, self._overrides, self._taken), *given_up]
         if any(choice.subscribe for choice in choices):
             try:
                 self._session.permissions.require_subscribe()

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import AsyncMock
 
+import numpy as np
 import pytest
 from livekit.rtc._proto.stats_pb2 import OutboundRtpStreamStats, RtcStats, SentRtpStreamStats
 from livekit.rtc.participant import PublishTrackError
@@ -18,7 +19,14 @@ from structlog.testing import capture_logs
 from agent.errors import ConnectionLost, InvalidSettings, PermissionDenied, PublishFailed, TrackNotFound
 from agent.room import offers, overlap, own_metadata
 from agent.room import publisher as module
-from agent.room.events import ConnectionStateChanged, LocalTrackPublished, LocalTrackUnpublished, PermissionsChanged
+from agent.room.events import (
+    ConnectionStateChanged,
+    Disconnected,
+    LocalTrackPublished,
+    LocalTrackUnpublished,
+    PermissionsChanged,
+)
+from agent.room.live_source import LiveSource
 from agent.room.metadata import decode_track_metadata
 from agent.room.permissions import Permissions
 from agent.room.publications import Played, Publication, PublicationStatus
@@ -320,6 +328,30 @@ async def test_a_publication_that_is_refused_is_told_to_its_caller_and_to_nobody
             cancelled.cancel()
             await asyncio.sleep(0.05)
         assert [line["event"] for line in lines] == ["publication_refused"]
+
+
+async def test_who_pushes_into_a_source_learns_that_the_room_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed_by(monkeypatch)
+    live = LiveSource(audio=AudioFormat(8_000))
+    async with publishing(monkeypatch) as (publisher, _, _):
+        await publisher.publish(live)
+        pushing = asyncio.create_task(live.push_audio(np.ones(16_000, np.int16)))
+        await asyncio.sleep(0.05)
+        assert not pushing.done()
+        publisher._on_event(Disconnected("room_deleted"))
+        async with asyncio.timeout(10):
+            assert not await pushing
+
+
+async def test_a_source_is_played_by_one_publication(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed_by(monkeypatch)
+    live = LiveSource(audio=AudioFormat(8_000))
+    async with publishing(monkeypatch) as (publisher, _, _):
+        await publisher.publish(live)
+        with pytest.raises(InvalidSettings, match="already"):
+            await publisher.publish(live, PublishOptions(name="again"))
+        assert not live.ended, "the first one goes on"
+    assert live.ended
 
 
 async def test_a_file_that_cannot_be_decoded_on_fails_with_its_reason(

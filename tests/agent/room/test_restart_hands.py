@@ -129,6 +129,10 @@ async def test_what_a_recording_has_decoded_is_recorded_and_a_publisher_says_wha
     participant = Participant(Cameras(), monkeypatch)
     await participant.publish()
     assert not participant.hands.is_recorded(VIDEO)
+    end = participant.subscriber.keep(SID)
+    assert participant.hands.is_recorded(VIDEO), "what a program reads is as dear"
+    end()
+    assert not participant.hands.is_recorded(VIDEO)
     end = participant.subscriber.feed(SID, lambda _media: None)
     assert participant.hands.is_recorded(VIDEO)
     end()

@@ -57,6 +57,24 @@ async def test_a_video_that_was_given_up_is_subscribed_to_when_it_is_published_a
     assert room.subscribed() == ["TR_2"]
 
 
+async def test_what_is_kept_is_subscribed_to_whatever_is_said_until_nobody_keeps_it() -> None:
+    room = Room()
+    subscriber = subscriber_in(room)
+    await room.publish("TR_1")
+    subscriber.override("TR_1", SubscribeAction.IGNORE)
+    assert room.subscribed() == []
+    ends = [subscriber.keep("TR_1") for _ in range(2)]
+    await asyncio.sleep(0)
+    assert room.subscribed() == ["TR_1"]
+    ends[0]()
+    await asyncio.sleep(0)
+    assert room.subscribed() == ["TR_1"]
+    ends[1]()
+    await asyncio.sleep(0)
+    assert room.subscribed() == []
+    await subscriber.aclose()
+
+
 async def test_a_person_brings_a_video_back_that_was_given_up_and_what_they_chose_before_still_holds() -> None:
     room = Room()
     subscriber = subscriber_in(room)
