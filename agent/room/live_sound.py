@@ -103,7 +103,11 @@ class SoundQueue:
 
     def is_over(self, now: float) -> bool:
         """Whether all is given that anybody takes."""
-        return not self._queued or now - self._taken_at > UNTAKEN_S
+        return not self._queued or self.untaken_s(now) > UNTAKEN_S
+
+    def untaken_s(self, now: float) -> float:
+        """For how long nobody has asked for a chunk."""
+        return now - self._taken_at
 
     def time_of(self, mark: int) -> float | None:
         """When the sample after the first `mark` of those pushed is heard; None while that is not known."""

@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 # What is taken from here waits for its time, and then in the native layer (feeding.AUDIO_QUEUE_MS at most).
 ON_ITS_WAY_S = 0.15
+# The sound was left out of what is published, or was withdrawn: no machine that plays it stands still for so long.
+UNPLAYED_S = 5.0
 
 
 class _Turn:
@@ -86,8 +88,8 @@ class LiveSource:
     async def push_audio(self, samples: npt.NDArray[np.int16]) -> bool:
         """Have int16 `samples` heard after those pushed before: (samples,) for mono, else (samples, channels).
 
-        Any length; waits while a second of sound is queued. False where not all of it was taken: `clear` came, or the
-        source `ended` (then after as long as it would have lasted). Raises InvalidSettings.
+        Any length; waits while a second of sound is queued. False where not all of it was taken: `clear` came, the
+        source `ended` (then after as long as it would have lasted), or nobody plays its sound. Raises InvalidSettings.
         """
         if self._audio is None or self._sound is None:
             raise InvalidSettings("this live source has no sound; make it with audio=AudioFormat(...)")
@@ -99,7 +101,10 @@ class LiveSource:
                 rest = rest[self._push_some(turn, rest) :]
                 if not len(rest):
                     return True
-                await turn.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(UNPLAYED_S):
+                        await turn.wait()
+                turn.cut |= self._is_unplayed()
         finally:
             with self._changed:
                 self._pushing.remove(turn)
@@ -116,6 +121,10 @@ class LiveSource:
             taken = self._sound.push(rest, self._now())
             self._changed.notify_all()
             return taken
+
+    def _is_unplayed(self) -> bool:
+        with self._changed:
+            return self._sound is not None and self._sound.untaken_s(self._now()) > UNPLAYED_S
 
     def push_video(self, picture: npt.NDArray[np.uint8], *, with_sound: bool = False) -> bool:
         """Show a picture: uint8, RGB (height, width, 3) or I420 (height * 3 // 2, width), of the format's size.

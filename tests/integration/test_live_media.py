@@ -273,11 +273,14 @@ async def test_it_is_recorded_with_pictures_at_their_sound(livekit_server: Crede
             return min(counts.get("audio", 0), counts.get("video", 0)) > 20 or None
 
         await eventually(recorded)
+        ear = Ear(listener.audio_frames((await track_of(listener, "audio")).sid))  # what is recorded is read, too
+        await eventually(lambda: len(ear.samples) > 24_000 or None)
         for part in np.array_split(tone(500, 2.0, 16_000), 50):  # far ahead of its time, as speech is made
             assert source.push_video(color(255), with_sound=True)
             assert await source.push_audio(part)
         source.push_video(color(0), with_sound=True)
         await source.drain()
+        assert pitch(await ear.hears(1.9, 48_000), 48_000) == pytest.approx(500, abs=5)
         await asyncio.sleep(0.5)
         status = await listener.stop_recording()
     view = read_recording(Path(status.path))
@@ -318,11 +321,12 @@ async def test_leaving_ends_whoever_never_ends(livekit_server: Credentials, tmp_
 
 async def test_what_cannot_be_read_says_so(livekit_server: Credentials, tmp_path: Path) -> None:
     settings, room = load_settings().model_copy(update={"recordings_dir": tmp_path}), room_name()
-    source = LiveSource(audio=AudioFormat(48_000))
+    source = LiveSource(audio=AudioFormat(48_000), video=VideoFormat(320, 180, 20))
     async with (
         RoomAgent(livekit_server, RoomRequest(room, "speaker", e2ee_key="secret"), settings) as speaker,
         RoomAgent(livekit_server, RoomRequest(room, "stranger"), settings) as stranger,
         RoomAgent(livekit_server, RoomRequest(room, "friend", e2ee_key="secret"), settings) as friend,
+        RoomAgent(livekit_server, RoomRequest(room, "mistaken", e2ee_key="other"), settings) as mistaken,
     ):
         await speaker.publish(source)
         track = await track_of(stranger, "audio")
@@ -335,9 +339,25 @@ async def test_what_cannot_be_read_says_so(livekit_server: Credentials, tmp_path
         with pytest.raises(TrackNotFound):
             friend.audio_frames("TR_nothing")
         await track_of(friend, "audio")
+        await track_of(mistaken, "audio")
+        deaf = Ear(mistaken.audio_frames(track.sid))
+        await asyncio.sleep(1)
         ear = Ear(friend.audio_frames(track.sid))
         await eventually(lambda: len(ear.samples) > 24_000 or None)
         await source.push_audio(tone(700, 1.0, 48_000))
         assert pitch(await ear.hears(0.9, 48_000), 48_000) == pytest.approx(700, abs=5)
+        assert len(deaf.loud(48_000)) == 0
+        picture = await track_of(mistaken, "video")
+        async with (
+            aclosing(friend.video_frames(picture.sid)) as frames,
+            aclosing(mistaken.video_frames(picture.sid)) as none,
+        ):
+            source.push_video(color(200))
+            blind = asyncio.ensure_future(anext(none))
+            assert (await newest(frames, lambda frame: True)).width == 320
+            await asyncio.sleep(1.5)
+            assert not blind.done()
+            blind.cancel()
+            await asyncio.gather(blind, return_exceptions=True)
         with pytest.raises(InvalidSettings, match="is no source"):
             await speaker.publish(3)  # type: ignore[arg-type]  # that it is refused is what is tested

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from agent.errors import InvalidSettings
+from agent.room import live_source
 from agent.room.live_source import LiveSource
 from agent.room.sources import to_source
 from media.sources.source import AudioFormat, DecodedAudio, Source, VideoFormat
@@ -87,6 +88,18 @@ async def test_clear_end_and_close_let_go_who_waits(ending: Callable[[LiveSource
         await read_sound(source, RATE)
         assert source.read_audio() is None
     await draining
+
+
+async def test_who_pushes_sound_that_nobody_plays_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_source, "UNPLAYED_S", 0.05)
+    source = both()
+    pushing = asyncio.create_task(source.push_audio(LONG))
+    await asyncio.sleep(0.2)
+    assert not pushing.done(), "it is not published yet"
+    source.push_video(PICTURE)
+    source.read_video()  # the picture is
+    async with asyncio.timeout(5):
+        assert not await pushing
 
 
 async def test_close_ends_reads_that_wait_in_threads() -> None:
