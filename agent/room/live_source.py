@@ -24,8 +24,9 @@ T = TypeVar("T")
 
 # What is taken from here waits for its time, and then in the native layer (feeding.AUDIO_QUEUE_MS at most).
 ON_ITS_WAY_S = 0.15
-# The sound was left out of what is published, or was withdrawn: no machine that plays it stands still for so long.
-UNPLAYED_S = 5.0
+# Twice so long: the sound was left out of what is published, or withdrawn. A process that stood still once goes on.
+UNPLAYED_S = 2.5
+ENDED_PUSH_S = 0.1  # who pushes in a loop must not keep the event loop from everything else
 
 
 class _Turn:
@@ -89,28 +90,29 @@ class LiveSource:
         """Have int16 `samples` heard after those pushed before: (samples,) for mono, else (samples, channels).
 
         Any length; waits while a second of sound is queued. False where not all of it was taken: `clear` came, the
-        source `ended` (then after as long as it would have lasted), or nobody plays its sound. Raises InvalidSettings.
+        source `ended` (then after 0.1 s at most), or nobody plays its sound. Raises InvalidSettings.
         """
         if self._audio is None or self._sound is None:
             raise InvalidSettings("this live source has no sound; make it with audio=AudioFormat(...)")
         rest, turn = checked_samples(samples, self._audio), _Turn()
         with self._changed:
             self._pushing.append(turn)
+        unplayed = 0
         try:
-            while not (self._ended or turn.cut):
+            while not (self._ended or turn.cut or unplayed == 2):
                 rest = rest[self._push_some(turn, rest) :]
                 if not len(rest):
                     return True
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(UNPLAYED_S):
                         await turn.wait()
-                turn.cut |= self._is_unplayed()
+                unplayed = unplayed + 1 if self._is_unplayed() else 0
         finally:
             with self._changed:
                 self._pushing.remove(turn)
                 self._wake_waiting()
-        if self._ended:  # who pushes in a loop must not keep the event loop from everything else
-            await asyncio.sleep(len(rest) / self._audio.sample_rate)
+        if self._ended:
+            await asyncio.sleep(min(len(rest) / self._audio.sample_rate, ENDED_PUSH_S))
         return False
 
     def _push_some(self, turn: _Turn, rest: npt.NDArray[np.int16]) -> int:

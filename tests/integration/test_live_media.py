@@ -298,12 +298,12 @@ async def test_leaving_ends_whoever_never_ends(livekit_server: Credentials, tmp_
     loop = asyncio.get_running_loop()
 
     async def speak() -> None:
-        while await source.push_audio(tone(440, 0.7, 48_000)):
+        while await source.push_audio(tone(440, 60.0, 48_000)):
             pass
 
     def speak_elsewhere() -> None:
         while asyncio.run_coroutine_threadsafe(source.push_audio(tone(440, 0.7, 48_000)), loop).result():
-            source.push_video(color(9), with_sound=True)
+            source.push_video(color(9), with_sound=True)  # one that waits behind the other
 
     thread = threading.Thread(target=speak_elsewhere)
     async with pair(livekit_server, tmp_path) as (speaker, listener):
@@ -329,7 +329,8 @@ async def test_what_cannot_be_read_says_so(livekit_server: Credentials, tmp_path
         RoomAgent(livekit_server, RoomRequest(room, "mistaken", e2ee_key="other"), settings) as mistaken,
     ):
         await speaker.publish(source)
-        track = await track_of(stranger, "audio")
+        for agent in (stranger, friend, mistaken):
+            track = await track_of(agent, "audio")
         with pytest.raises(InvalidSettings, match="e2ee_key"):
             stranger.audio_frames(track.sid)
         with pytest.raises(InvalidSettings, match="read it as audio_frames"):
@@ -338,8 +339,6 @@ async def test_what_cannot_be_read_says_so(livekit_server: Credentials, tmp_path
             friend.audio_frames(track.sid, sample_rate=22_050)
         with pytest.raises(TrackNotFound):
             friend.audio_frames("TR_nothing")
-        await track_of(friend, "audio")
-        await track_of(mistaken, "audio")
         deaf = Ear(mistaken.audio_frames(track.sid))
         await asyncio.sleep(1)
         ear = Ear(friend.audio_frames(track.sid))
