@@ -69,12 +69,12 @@ class Side:
         return replace(self, up_after_s=min(MAX_UP_AFTER_S, self.up_after_s * BACKOFF))
 
     def count(self, signs: Signs | None, trouble: str, duration_s: float, now: float, *, room: bool) -> "Side":
-        """Take in a second; `signs` is None where nothing can be said. `room`: there is some for a change up."""
+        """Take in a second; `signs` is None without a screen to give way to. `room`: there is some for a change up."""
         proven = self.raised_at is not None and now - self.raised_at >= PROVEN_S and not trouble
         return replace(
             self,
             trouble=trouble or self.trouble,
-            trouble_s=max(0.0, self.trouble_s + (duration_s if trouble else -duration_s)),
+            trouble_s=max(0.0, self.trouble_s + (duration_s if trouble else -duration_s)) if signs else 0.0,
             room_s=self.room_s + duration_s if room and not trouble else 0.0,
             recent=(*self.recent, signs)[-SEEN_S:] if signs else (),
             up_after_s=UP_AFTER_S[self.limit] if proven else self.up_after_s,

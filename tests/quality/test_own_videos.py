@@ -13,7 +13,7 @@ from quality.publish_share import Share
 from quality.publish_side import BARRED_S
 from quality.publishing import Course
 from tests.quality.sent_video import PUBLISHED, Machine
-from tests.quality.shared_way import CAMERA, NEEDED_BPS, SCREEN, Way
+from tests.quality.shared_way import CAMERA, NEEDED_BPS, SCREEN, SHARED, Way
 from tests.quality.traces import EPOCH
 
 GIVEN_WAY = Settings(lines=180, simulcast=False, max_bitrate_bps=160_000)
@@ -73,6 +73,18 @@ def test_a_screen_that_goes_while_the_camera_is_watched_leaves_nothing_to_judge(
     assert way.states[CAMERA].settings == Settings()
 
 
+def test_a_screen_that_goes_while_the_camera_does_not_help_it_leaves_no_trouble_behind() -> None:
+    way = Way().go(8e6, 30)
+    while not way.told:
+        way.go(1_400_000, 1, needed_bps=2e6)
+    assert way.states[CAMERA].settings.max_bitrate_bps == 450_000, "it could give up more"
+    way.go(900_000, int(publishing.REPUBLISH_EVERY_S) - 1, needed_bps=2e6)
+    del way.states[SCREEN]
+    way.go(8e6, 60)
+    assert [item.course for _, name, item in way.told if name == CAMERA] == [Course.DOWN, Course.UP]
+    assert way.states[CAMERA].settings == Settings()
+
+
 def test_where_another_track_is_refused_the_screen_gets_fewer_frames_and_it_is_asked_for_again_later() -> None:
     way = Way(refuses=True).go(4e6, 30).go(800_000, 60)
     assert way.states[CAMERA].settings == Settings()
@@ -116,32 +128,37 @@ ways = st.lists(
         st.floats(min_value=100_000, max_value=8e6),
         st.integers(min_value=1, max_value=90),
         st.floats(min_value=50_000, max_value=3e6),
+        st.booleans(),
     ),
-    max_size=5,
+    max_size=6,
 )
 
 
 @given(ways)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_tracks_are_published_anew_few_apart_and_a_screen_keeps_its_size(
-    phases: list[tuple[float, int, float]],
+    phases: list[tuple[float, int, float, bool]],
 ) -> None:
     way = Way()
-    for total_bps, seconds, needed_bps in phases:
+    for total_bps, seconds, needed_bps, shared in phases:
+        if shared:
+            way.states.setdefault(SCREEN, publishing.start(SHARED, EPOCH + way.at))
+        else:
+            way.states.pop(SCREEN, None)
         way.go(total_bps, seconds, needed_bps)
-    for name in (CAMERA, SCREEN):
-        told = [(at, item) for at, each, item in way.told if each == name]
-        now = Settings()
-        for _, item in told:
-            assert item.from_settings == now
-            assert item.settings != now
-            now = item.settings
-            assert item.limit is Limit.BANDWIDTH
-            assert item.reason
-            assert item.expects
-            assert name == CAMERA or (now.lines is None and now.max_bitrate_bps is None)
-        anew = [at for at, item in told if item.settings.track != item.from_settings.track]
-        assert all(later - earlier >= publishing.REPUBLISH_EVERY_S for earlier, later in pairwise(anew)), told
+    screen = [item.settings for _, name, item in way.told if name == SCREEN]
+    assert {(each.lines, each.max_bitrate_bps) for each in screen} <= {(None, None)}
+    told = [(at, item) for at, name, item in way.told if name == CAMERA]
+    now = Settings()
+    for _, item in told:
+        assert item.from_settings == now
+        assert item.settings != now
+        now = item.settings
+        assert item.limit is Limit.BANDWIDTH
+        assert item.reason
+        assert item.expects
+    anew = [at for at, item in told if item.settings.track != item.from_settings.track]
+    assert all(later - earlier >= publishing.REPUBLISH_EVERY_S for earlier, later in pairwise(anew)), told
 
 
 @given(st.floats(min_value=100_000, max_value=8e6), st.floats(min_value=50_000, max_value=3e6))
