@@ -89,6 +89,8 @@ async def transcode_with_sdk(server: Credentials, room: str, out: Path, *, one: 
     async def encode_audio(track: rtc.RemoteAudioTrack) -> None:
         at = 0
         async for event in rtc.AudioStream(track, sample_rate=48_000, num_channels=1):
+            if not counted[0]:
+                continue  # the first packet that is muxed opens both encoders, and the picture's size has to be known
             samples = np.frombuffer(event.frame.data, np.int16).reshape(1, -1)
             sound = av.AudioFrame.from_ndarray(samples, "s16", "mono")
             sound.sample_rate, sound.pts, sound.time_base = 48_000, at, Fraction(1, 48_000)
@@ -109,7 +111,7 @@ async def transcode_with_sdk(server: Credentials, room: str, out: Path, *, one: 
             item for who in connected.remote_participants.values() for item in who.track_publications.values()
         ]
         next(item for item in publications if item.kind == rtc.TrackKind.KIND_VIDEO).set_subscribed(True)
-    await _converse(lambda: {"frames": counted[0]})
+    await _converse_beside(tasks, lambda: {"frames": counted[0]})
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -182,6 +184,17 @@ async def _converse(counted: Callable[[], dict[str, object]]) -> None:
         }
         sys.stdout.write(json.dumps(report) + "\n")
         sys.stdout.flush()
+
+
+async def _converse_beside(tasks: list[asyncio.Task[None]], counted: Callable[[], dict[str, object]]) -> None:
+    """Until nobody asks any more, or one of `tasks` ends, which would leave its frames in memory."""
+    conversing = asyncio.create_task(_converse(counted), name="conversing")
+    while not conversing.done():
+        await asyncio.wait((conversing, *tasks), timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
+    await conversing
 
 
 def main() -> None:
