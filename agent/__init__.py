@@ -7,13 +7,14 @@ if TYPE_CHECKING:
     from agent.bot import RoomAgent
     from agent.config import Settings, load_settings
     from agent.credentials import Credentials
-    from agent.errors import RoomhandError
+    from agent.errors import RoomhandError, RpcError
     from agent.logs import configure_logs
     from agent.request import EVERYTHING, NOTHING, RoomRequest
     from agent.room.frames import AudioFrame, VideoFrame
     from agent.room.live_source import LiveSource
     from agent.room.publish_options import PublishOptions, VideoCodec
     from agent.room.recording_plan import LayerPolicy, RecordingPlan, RecordWhen, StopConditions
+    from agent.room.rpc import RpcInvocation
     from agent.room.state import (
         ConnectionState,
         ParticipantState,
@@ -47,6 +48,8 @@ __all__ = [
     "RoomRequest",
     "RoomState",
     "RoomhandError",
+    "RpcError",
+    "RpcInvocation",
     "Settings",
     "StopConditions",
     "SubscribeAction",
@@ -64,13 +67,14 @@ __all__ = [
 _MODULES = {
     "agent.bot": ("RoomAgent",),
     "agent.config": ("Settings", "load_settings"),
-    "agent.errors": ("RoomhandError",),
+    "agent.errors": ("RoomhandError", "RpcError"),
     "agent.logs": ("configure_logs",),
     "agent.request": ("EVERYTHING", "NOTHING", "RoomRequest"),
     "agent.room.frames": ("AudioFrame", "VideoFrame"),
     "agent.room.live_source": ("LiveSource",),
     "agent.room.publish_options": ("PublishOptions", "VideoCodec"),
     "agent.room.recording_plan": ("LayerPolicy", "RecordWhen", "RecordingPlan", "StopConditions"),
+    "agent.room.rpc": ("RpcInvocation",),
     "agent.room.state": (
         "ConnectionState",
         "ParticipantState",

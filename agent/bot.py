@@ -36,6 +36,8 @@ from agent.room.quality_surroundings import ParticipantSurroundings
 from agent.room.recording_plan import RecordingPlan
 from agent.room.restart_hands import ParticipantHands
 from agent.room.restarts import TrackRestarter
+from agent.room.rpc import Rpc, RpcHandler
+from agent.room.rpc_limits import DEFAULT_RESPONSE_TIMEOUT_S
 from agent.room.session import RoomSession, SessionOptions
 from agent.room.sources import to_source
 from agent.room.state import ConnectionState, PublicationState, RecordingStatus, RoomState, TrackState
@@ -96,6 +98,7 @@ class RoomAgent:
         self._subscriber = Subscriber(self._session, request.policy)
         self._readers = FrameReaders(self._session, self._subscriber, self._clock)
         self._data = DataPublisher(self._session)
+        self._rpc = Rpc(self._session)
         self._stats = StatsPoller(self._session, self._subscriber, self._publisher, clock=self._clock)
         self._layers = LayerAdapter(self._session, self._subscriber, cpu_times=CpuWaiting().take)
         surroundings = ParticipantSurroundings(self._session, self._publisher)
@@ -220,6 +223,33 @@ class RoomAgent:
     async def send_text(self, text: str, topic: str = "lk.chat", destination_identities: Sequence[str] = ()) -> str:
         """Send a text stream of at most 1,000,000 characters (LiveKit's chat by default); its stream id."""
         return await self._data.send_text(text, topic=topic, destination_identities=destination_identities)
+
+    def register_rpc_method(self, name: str, handler: RpcHandler) -> None:
+        """Answer calls of that LiveKit RPC method, also before `start`: `handler(invocation)` returns the answer.
+
+        It is an async function. `RpcError` of it is what the caller is told; any other error is logged, and told as
+        1500. It is cancelled when the caller's time is over, and before we leave.
+        """
+        self._rpc.register(name, handler)
+
+    def unregister_rpc_method(self, name: str) -> None:
+        """Answer calls of that method no longer; nothing where none is registered."""
+        self._rpc.unregister(name)
+
+    async def perform_rpc(
+        self,
+        destination_identity: str,
+        method: str,
+        payload: str = "",
+        response_timeout: float = DEFAULT_RESPONSE_TIMEOUT_S,
+    ) -> str:
+        """Call a participant's LiveKit RPC method with at most 15,360 bytes; its answer.
+
+        `response_timeout` is in seconds, of which 7 are for the way: the other has the rest, 1 s at least.
+        Raises RpcError, or before anything is sent InvalidSettings, PermissionDenied, ParticipantNotFound or
+        ConnectionLost.
+        """
+        return await self._rpc.perform(destination_identity, method, payload, response_timeout=response_timeout)
 
     async def publish_data_track(self, name: str) -> str:
         """Open a data track; its SID."""

@@ -98,6 +98,22 @@ class ConnectionLost(RoomhandError):
     retryable = True
 
 
+class RpcError(RoomhandError):
+    """A call of another's method that failed; raised in a method of ours, it is what the caller is told.
+
+    `rpc_code` is LiveKit's number: 1001 to 1999 are its own, of which 1400 to 1504 say what became of a call;
+    others are the method's. `data` is for programs. LiveKit cuts `message` at 256 bytes and `data` at 15 KiB.
+    """
+
+    code = "rpc_failed"
+
+    def __init__(self, rpc_code: int, message: str, data: str = "") -> None:
+        super().__init__(message)
+        self.rpc_code = rpc_code
+        self.message = message
+        self.data = data
+
+
 class PortInUse(RoomhandError):
     """A port to listen on is taken."""
 
@@ -156,6 +172,7 @@ EXIT_CODES: dict[str, int] = {
     "quality_not_found": 38,
     "export_conflict": 39,
     "invalid_encryption_key": 45,
+    "rpc_failed": 46,
     "live_unsupported": 60,
     "live_not_ready": 61,
     "interrupted": 130,
@@ -187,6 +204,7 @@ HTTP_STATUSES: dict[str, int] = {
     "delivery_conflict": 409,
     "quality_not_found": 404,
     "invalid_encryption_key": 422,
+    "rpc_failed": 502,
     "live_unsupported": 415,
     "live_not_ready": 409,
 }

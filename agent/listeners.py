@@ -23,7 +23,7 @@ def listen(listeners: list[L], listener: L) -> Callable[[], None]:
     """
     if not callable(listener):
         raise InvalidSettings(f"the listener is {type(listener).__name__}; give a function of one argument, the event")
-    if _makes_coroutines(listener):
+    if makes_coroutines(listener):
         raise InvalidSettings(
             "the listener is an async function, which nothing would await; give a plain one that starts a task "
             "(asyncio.create_task) or puts the event into an asyncio.Queue"
@@ -38,10 +38,11 @@ def listen(listeners: list[L], listener: L) -> Callable[[], None]:
     return stop
 
 
-def _makes_coroutines(listener: Callable[..., object]) -> bool:
-    while isinstance(listener, functools.partial):
-        listener = listener.func
-    return inspect.iscoroutinefunction(listener) or inspect.iscoroutinefunction(type(listener).__call__)
+def makes_coroutines(function: Callable[..., object]) -> bool:
+    """Whether it is an async function, or an object or partial that is called like one."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def tell_all(listeners: Iterable[Callable[[*Ts], object]], *what: *Ts, fault: str, **about: str) -> None:

@@ -26,6 +26,12 @@ async def to_the_end(coroutine: Coroutine[Any, Any, T]) -> T:
     raise cancelled from None if task.cancelled() else task.exception()
 
 
+def asked_to_end() -> bool:
+    """Whether the current task was cancelled, rather than something that it awaits."""
+    current = asyncio.current_task()
+    return current is not None and current.cancelling() > 0
+
+
 class Tasks:
     """Owns the background tasks of one component.
 

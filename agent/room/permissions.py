@@ -54,6 +54,14 @@ class Permissions:
         if not self.can_publish_data:
             raise PermissionDenied("the access token does not allow sending data; mint one with canPublishData")
 
+    def require_rpc(self) -> None:
+        """PermissionDenied unless methods of others may be called, and the answers would reach us."""
+        self.require_publish_data()
+        if self.hidden:
+            raise PermissionDenied(
+                "the agent is hidden, and nobody can answer a hidden participant; join without hidden to call methods"
+            )
+
     def require_subscribe(self) -> None:
         """PermissionDenied unless tracks may be received."""
         if not self.can_subscribe:

@@ -30,7 +30,7 @@ from agent.room.probe import check_admission
 from agent.room.state import ConnectionState, ParticipantState, TrackState
 from agent.room.uninterrupted import finish, uninterrupted
 from agent.room.wire_text import wire_bytes
-from agent.tasks import Tasks
+from agent.tasks import Tasks, asked_to_end
 from media.clock import SteadyClock
 
 log = structlog.get_logger(__name__)
@@ -323,11 +323,6 @@ async def _within(limit_s: float, step: Step, name: str) -> None:
     except (Exception, asyncio.CancelledError) as error:
         # Leaving goes on whatever a step does: a room that is not left holds the process. A step that awaits what
         # others cancelled, as the SDK does its own task, cancels nobody here.
-        if isinstance(error, asyncio.CancelledError) and _asked_to_end():
+        if isinstance(error, asyncio.CancelledError) and asked_to_end():
             raise
         log.exception("leaving_step_failed", step=name)
-
-
-def _asked_to_end() -> bool:
-    current = asyncio.current_task()
-    return current is not None and current.cancelling() > 0

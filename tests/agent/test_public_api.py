@@ -39,6 +39,8 @@ NAMES = [
     "RoomRequest",
     "RoomState",
     "RoomhandError",
+    "RpcError",
+    "RpcInvocation",
     "Settings",
     "StopConditions",
     "SubscribeAction",
@@ -70,6 +72,10 @@ ROOM_AGENT = [
     "async send_data(self, payload: bytes, topic: str='', reliable: bool=True,"
     " destination_identities: Sequence[str]=()) -> None",
     "async send_text(self, text: str, topic: str='lk.chat', destination_identities: Sequence[str]=()) -> str",
+    "register_rpc_method(self, name: str, handler: RpcHandler) -> None",
+    "unregister_rpc_method(self, name: str) -> None",
+    "async perform_rpc(self, destination_identity: str, method: str, payload: str='',"
+    " response_timeout: float=DEFAULT_RESPONSE_TIMEOUT_S) -> str",
     "async publish_data_track(self, name: str) -> str",
     "push_data(self, name: str, payload: bytes, *, user_timestamp: int | None=None) -> bool",
     "async unpublish_data_track(self, name: str) -> None",

@@ -65,17 +65,24 @@ async def test_the_python_example_records_and_exports(livekit_server: Credential
 
 
 async def test_the_example_of_an_automation_listens_and_answers(livekit_server: Credentials, tmp_path: Path) -> None:
-    example, _ = blocks("python", "docs/automation.md")
+    example, _, _ = blocks("python", "docs/automation.md")
     run = await run_python(example, livekit_server, tmp_path)
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout == "two soups, please\nkitchen: busy\n"
 
 
 async def test_the_example_of_a_bot_is_heard_and_seen(livekit_server: Credentials, tmp_path: Path) -> None:
-    _, example = blocks("python", "docs/automation.md")
+    _, example, _ = blocks("python", "docs/automation.md")
     run = await run_python(example, livekit_server, tmp_path)
     assert run.returncode == 0, run.stderr[-2000:]
     assert sorted(run.stdout.splitlines()) == ["heard", "seen: (360, 640, 3)"]
+
+
+async def test_the_example_of_rpc_answers_and_refuses(livekit_server: Credentials, tmp_path: Path) -> None:
+    _, _, example = blocks("python", "docs/automation.md")
+    run = await run_python(example, livekit_server, tmp_path)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stdout == '{"for": "waiter", "minutes": 5}\n404 no roast today\n'
 
 
 async def test_the_shell_example_starts_a_recorded_room(livekit_server: Credentials, tmp_path: Path) -> None:
