@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import structlog
-from livekit import rtc
+from livekit import api, rtc
 
 from agent import RoomAgent, RoomRequest, RpcError, RpcInvocation, load_settings
 from agent.credentials import Credentials
 from agent.errors import ConnectionLost, InvalidSettings, ParticipantNotFound, PermissionDenied
-from agent.room.events import ConnectionStateChanged, ParticipantConnected
+from agent.room.events import ConnectionStateChanged, ParticipantConnected, PermissionsChanged
 from agent.room.rpc_limits import MAX_PAYLOAD_BYTES
 from agent.room.session import RoomSession
 from agent.room.state import ConnectionState
@@ -248,6 +248,75 @@ async def test_a_call_ends_with_the_agent_that_makes_it(livekit_server: Credenti
         await caller.aclose()
         with pytest.raises(ConnectionLost):
             await call
+
+
+async def test_whoever_is_removed_has_no_calls_left(livekit_server: Credentials) -> None:
+    entered = asyncio.Event()
+    ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def endless(_: RpcInvocation) -> str:
+        entered.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set_result("ended")
+        return "late"
+
+    async with (
+        two(livekit_server) as (callee, caller),
+        api.LiveKitAPI(livekit_server.http_url, livekit_server.api_key, livekit_server.api_secret) as server,
+    ):
+        callee.register_rpc_method("endless", endless)
+        caller.register_rpc_method("echo", echo)
+        call = asyncio.create_task(caller.perform_rpc("server", "endless", response_timeout=60))
+        await entered.wait()
+        room = caller.state().room
+        for identity in ("client", "server"):
+            await server.room.remove_participant(api.RoomParticipantIdentity(room=room, identity=identity))
+        # The SDK may be faster to miss the other than to tell that the room is over.
+        with pytest.raises((ConnectionLost, RpcError)) as raised:
+            await call
+        assert getattr(raised.value, "rpc_code", Code.RECIPIENT_DISCONNECTED) == Code.RECIPIENT_DISCONNECTED
+        assert await ended == "ended"
+        await eventually(lambda: caller.state().connection == "disconnected" or None)
+        caller.unregister_rpc_method("echo")
+        caller.register_rpc_method("echo", echo)
+        with pytest.raises(ConnectionLost):
+            await caller.perform_rpc("server", "endless")
+
+
+async def test_what_a_moderator_forbids_is_refused_and_allowed_again_works(livekit_server: Credentials) -> None:
+    ran: list[str] = []
+
+    async def count(invocation: RpcInvocation) -> str:
+        ran.append(invocation.payload)
+        return ""
+
+    async with (
+        two(livekit_server) as (callee, caller),
+        api.LiveKitAPI(livekit_server.http_url, livekit_server.api_key, livekit_server.api_secret) as server,
+    ):
+        told: list[bool] = []
+        callee.add_listener(
+            lambda event: (
+                told.append(event.permissions.can_publish_data) if isinstance(event, PermissionsChanged) else None
+            )
+        )
+        callee.register_rpc_method("count", count)
+        caller.register_rpc_method("count", count)
+        for allowed in (False, True):
+            permission = api.ParticipantPermission(can_publish=True, can_subscribe=True, can_publish_data=allowed)
+            await server.room.update_participant(
+                api.UpdateParticipantRequest(room=caller.state().room, identity="server", permission=permission)
+            )
+            await eventually(lambda allowed=allowed: told[-1:] == [allowed] or None)  # type: ignore[misc]
+            if not allowed:
+                with pytest.raises(PermissionDenied):
+                    await callee.perform_rpc("client", "count", "refused")
+                await fails(caller.perform_rpc("server", "count", "unanswered"))
+        assert await callee.perform_rpc("client", "count", "a") == ""
+        assert await caller.perform_rpc("server", "count", "b") == ""
+        assert ran == ["a", "b"]
 
 
 async def test_a_method_may_close_its_agent(livekit_server: Credentials) -> None:
