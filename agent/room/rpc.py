@@ -33,8 +33,8 @@ MAX_RUNNING = 200
 _WHAT_TO_DO = {
     Code.APPLICATION_ERROR: "its handler failed; its log says why",
     Code.CONNECTION_TIMEOUT: "the call was not acknowledged; the other may be leaving, or may not send data; try again",
-    Code.RESPONSE_TIMEOUT: "no answer came in time; it may have been done all the same. Give a longer response_timeout",
-    Code.RECIPIENT_DISCONNECTED: "the other, or our connection, was gone before an answer; it may have been done all the same",
+    Code.RESPONSE_TIMEOUT: "no answer came in time; it may have been done nevertheless. Give a longer response_timeout",
+    Code.RECIPIENT_DISCONNECTED: "the other, or our connection, was gone too soon; it may have been done nevertheless",
     Code.RESPONSE_PAYLOAD_TOO_LARGE: "the answer is longer than LiveKit carries; have it answer in parts",
     Code.SEND_FAILED: "the call could not be sent; try again",
     Code.UNSUPPORTED_METHOD: "it answers no such method; check the name, or try again once it is registered there",
@@ -172,7 +172,7 @@ class Rpc:
             await asyncio.wait({calling, over}, return_when=asyncio.FIRST_COMPLETED)
             if not calling.done() or calling.cancelled():
                 raise ConnectionLost(
-                    f"the room ended before {method!r} was answered; it may have been done all the same"
+                    f"the room ended before {method!r} was answered; it may have been done nevertheless"
                 )
             return calling.result()
         except rtc.RpcError as error:
