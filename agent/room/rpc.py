@@ -32,7 +32,7 @@ MAX_RUNNING = 200
 
 _WHAT_TO_DO = {
     Code.APPLICATION_ERROR: "its handler failed; its log says why",
-    Code.CONNECTION_TIMEOUT: "the call was not acknowledged; the other may be leaving, or may not send data; try again",
+    Code.CONNECTION_TIMEOUT: "not acknowledged; the other leaves, may not send data or has another encryption key",
     Code.RESPONSE_TIMEOUT: "no answer came in time; it may have been done nevertheless. Give a longer response_timeout",
     Code.RECIPIENT_DISCONNECTED: "the other, or our connection, was gone too soon; it may have been done nevertheless",
     Code.RESPONSE_PAYLOAD_TOO_LARGE: "the answer is longer than LiveKit carries; have it answer in parts",

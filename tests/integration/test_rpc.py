@@ -95,6 +95,29 @@ async def test_a_method_is_told_who_calls_and_its_answer_comes_back(
     assert invocation.request_id
 
 
+async def test_who_has_another_key_gets_no_answer(livekit_server: Credentials) -> None:
+    payloads: list[str] = []
+
+    async def note(invocation: RpcInvocation) -> str:
+        payloads.append(invocation.payload)
+        return "secret"
+
+    async with two(livekit_server, e2ee_key="ours") as (callee, caller):
+        room = callee.state().room
+        async with (
+            agent_in(livekit_server, room, "stranger", e2ee_key="another") as stranger,
+            agent_in(livekit_server, room, "keyless") as keyless,
+        ):
+            callee.register_rpc_method("note", note)
+            await sees(stranger, "server", "client", "keyless")
+            await sees(keyless, "server", "client", "stranger")
+            calls = (stranger.perform_rpc("server", "note", "a"), keyless.perform_rpc("server", "note", "b"))
+            for error in await asyncio.gather(*map(fails, calls)):
+                assert error.rpc_code == Code.CONNECTION_TIMEOUT
+            assert await caller.perform_rpc("server", "note", "c") == "secret"
+    assert payloads == ["b", "c"], "what comes in the clear is heard, like texts"
+
+
 async def test_methods_come_and_go_before_joining_and_after(livekit_server: Credentials) -> None:
     room = room_name()
     callee, caller = agent_in(livekit_server, room, "server"), agent_in(livekit_server, room, "client")
