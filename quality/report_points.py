@@ -13,40 +13,58 @@ from quality.score import ConnectionQuality, connection_quality, mean_opinion_sc
 MAX_POINTS = 600  # as many as a plot shows on a wide screen; of a recording of 20 minutes each sample is one
 MAX_POINTS_IN_ALL = 60_000  # some 30 MB of JSON
 ENOUGH = 0.75  # of them, or fewer, are left when there are too many, so that they need not be counted again at once
+PAIRS_AT_ONCE = 2  # with each sample: twice as fast as samples fill again what is halved
 MAX_WAITING = 64  # samples of the next point; of weeks among many tracks it may stand for thousands
 
 P = TypeVar("P")
 
 
 class Points(Generic[P]):
-    """Keeps between `MAX_POINTS` and twice as many: past that each two neighbours become one, by `merge`."""
+    """Keeps between `MAX_POINTS` and twice as many: past that each two neighbours become one, by `merge`.
+
+    That is put off and done a few at a time, by `add` and `tidy`, as who adds may be an event loop: a thousand at once
+    hold it up for 50 ms, and timelines that began together would all do it at once. `len` counts as if it were done.
+    """
 
     def __init__(self, merge: Callable[[Sequence[P]], P]) -> None:
         """`merge` makes one of one or more that follow each other."""
         self._merge = merge
         self._points: list[P] = []
+        self._pairs_at, self._pairs_end = 0, 0  # of these points each two are to become one
         self._waiting: list[P] = []
         self._waiting_samples = 0
         self._each = 1
 
     def __len__(self) -> int:
         """How many points there are; the last may be of fewer samples."""
-        return len(self._points) + bool(self._waiting)
+        return len(self._points) - (self._pairs_end - self._pairs_at) // 2 + bool(self._waiting)
 
     def thin(self, each: int) -> None:
         """Have a point stand for `each` samples at least, which is a power of two."""
         while self._each < each:
             self._halve()
 
+    def tidy(self, pairs: int) -> bool:
+        """Put together up to `pairs` pairs of what is to be halved; whether there are more."""
+        for _ in range(pairs):
+            if self._pairs_at >= self._pairs_end:
+                return False
+            pair = self._points[self._pairs_at : min(self._pairs_at + 2, self._pairs_end)]
+            self._points[self._pairs_at : self._pairs_at + len(pair)] = [self._merge(pair)]
+            self._pairs_at, self._pairs_end = self._pairs_at + 1, self._pairs_end - len(pair) + 1
+        return self._pairs_at < self._pairs_end
+
     def copy(self) -> "Points[P]":
         """The same, which does not change any more."""
         copied = Points(self._merge)
         copied._points, copied._waiting = list(self._points), list(self._waiting)
+        copied._pairs_at, copied._pairs_end = self._pairs_at, self._pairs_end
         copied._each, copied._waiting_samples = self._each, self._waiting_samples
         return copied
 
     def add(self, sample: P) -> None:
         """Take in the next sample."""
+        self.tidy(PAIRS_AT_ONCE)
         self._waiting.append(sample)
         self._waiting_samples += 1
         if self._waiting_samples >= self._each:
@@ -54,17 +72,25 @@ class Points(Generic[P]):
             self._waiting, self._waiting_samples = [], 0
         elif len(self._waiting) >= MAX_WAITING:
             self._waiting = [self._merge(self._waiting)]
-        if len(self._points) >= 2 * MAX_POINTS:
+        if len(self) >= 2 * MAX_POINTS:
             self._halve()
 
     @property
     def all(self) -> list[P]:
         """The points so far, the last of which may be of fewer samples."""
-        return [*self._points, *([self._merge(self._waiting)] if self._waiting else [])]
+        paired = _in_pairs(self._points[self._pairs_at : self._pairs_end], self._merge)
+        waiting = [self._merge(self._waiting)] if self._waiting else []
+        return [*self._points[: self._pairs_at], *paired, *self._points[self._pairs_end :], *waiting]
 
     def _halve(self) -> None:
-        self._points = [self._merge(self._points[at : at + 2]) for at in range(0, len(self._points), 2)]
+        while self.tidy(MAX_POINTS):
+            pass  # what was put off since the last time, mostly nothing
+        self._pairs_at, self._pairs_end = 0, len(self._points)
         self._each *= 2
+
+
+def _in_pairs(points: Sequence[P], merge: Callable[[Sequence[P]], P]) -> list[P]:
+    return [merge(points[at : at + 2]) for at in range(0, len(points), 2)]
 
 
 class HasPoints(Protocol):
@@ -77,13 +103,15 @@ class Thinning:
     """Has many timelines keep no more than `most` points together; of very many each may have three.
 
     Past that a point stands for twice as many samples in all of them, so that who is there for long has more points
-    than who came and went. Points are counted only when there may be too many: the work is spread over the samples.
+    than who came and went. Points are counted only when there may be too many, and a few put together with each sample,
+    also of timelines that get no more: the work is spread over the samples.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._each = 1
         self._uncounted = most
+        self._untidy: list[HasPoints] = []
 
     def begin(self, line: HasPoints) -> None:
         """A timeline joins the others."""
@@ -91,6 +119,8 @@ class Thinning:
 
     def added(self, lines: Collection[HasPoints]) -> None:
         """One of `lines`, which are all that there are, took in a sample."""
+        if self._untidy and not self._untidy[-1].points.tidy(PAIRS_AT_ONCE):
+            self._untidy.pop()
         self._uncounted -= 1
         if self._uncounted > 0:
             return
@@ -100,6 +130,7 @@ class Thinning:
             self._each *= 2
             for line in lines:
                 line.points.thin(self._each)
+            self._untidy = list(lines)
         self._uncounted = max(self._most - count, len(lines))
 
 

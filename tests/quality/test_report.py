@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quality.report import ParticipantReport, ReportBuilder, ReportedRecording, ReportedTrack, TrackReport
 from quality.report_gathered import merged_participant
-from quality.report_points import MAX_POINTS, MAX_WAITING, Points, Stretch, Thinning, merged
+from quality.report_points import MAX_POINTS, MAX_WAITING, PAIRS_AT_ONCE, Points, Stretch, Thinning, merged
 from quality.samples import ParticipantSample, TrackSample
 from quality.score import ConnectionQuality, mean_opinion_score
 
@@ -188,6 +188,30 @@ def test_samples_of_a_point_that_stands_for_very_many_do_not_pile_up() -> None:
         points.add(1)
     assert points.all == [4096, 4096, 10_000 - 2 * 4096]
     assert max(sizes) <= MAX_WAITING
+
+
+def test_no_sample_has_a_thousand_points_put_together_at_once() -> None:
+    merges = 0
+
+    def counted(parts: Sequence[int]) -> int:
+        nonlocal merges
+        merges += 1
+        return sum(parts)
+
+    thinning, lines = Thinning(6000), [Line(Points(counted)) for _ in range(10)]
+    for line in lines:
+        thinning.begin(line)
+    most, gone = 0, 1500
+    for number in range(6000):
+        for line in lines if number < gone else lines[:4]:
+            before = merges
+            line.points.add(1)
+            thinning.added(lines)
+            most = max(most, merges - before)
+        assert sum(len(line.points) for line in lines) <= 6000 + len(lines)
+    assert most <= 2 * PAIRS_AT_ONCE + 2, "an event loop adds them"
+    assert [sum(line.points.all) for line in lines] == [6000] * 4 + [gone] * 6
+    assert max(len(line.points.all) - len(line.points) for line in lines) == 0, "counted as if all were put together"
 
 
 def test_tracks_and_participants_that_come_take_points_and_no_figures_from_the_others() -> None:
