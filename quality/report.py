@@ -312,13 +312,16 @@ class ReportBuilder:
         )
 
     def _participant(self, identity: str, item: GatheredParticipant) -> ParticipantReport:
-        score = merged_participant(item.points.all).score if item.score.value is None else item.score.value
-        started_at = self.started_at
+        points, started_at = item.points.all, self.started_at
+        score, score_min = item.score.value, item.score_min
+        if score is None:  # muted all the time
+            whole = merged_participant(points)
+            score, score_min = whole.score, whole.lowest
         return ParticipantReport(
             participant_identity=identity,
             own=item.own,
             score=score,
-            score_min=item.score_min,
+            score_min=score_min,
             mos=mean_opinion_score(score),
             quality=connection_quality(score),
             qualities=_shares(item.words),
@@ -336,7 +339,7 @@ class ReportBuilder:
                     each.server_mos,
                     each.muted,
                 )
-                for each in item.points.all
+                for each in points
             ),
         )
 

@@ -128,7 +128,7 @@ class GatheredParticipant:
         if not sample.muted:
             count(self.words, sample.quality.value, seconds)
             self.score.add(sample.score, seconds)
-        self.score_min = min(self.score_min, sample.lowest)
+            self.score_min = min(self.score_min, sample.lowest)
         if sample.server_quality is not None:
             count(self.server_words, sample.server_quality.value, seconds)
             self.agreement[agreement(sample.as_server_quality, sample.server_quality).value] += 1

@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 from html import escape
 from itertools import pairwise
 
-from quality.report import ParticipantPoint, ParticipantReport, QualityReport, ReportedTrack, TrackReport
+from quality.report import ParticipantPoint, ParticipantReport, QualityReport, TrackReport
 from quality.report_parts import (
-    as_clock,
     as_length,
     as_percent,
     as_words,
     dot,
+    line_keys,
+    muted_verdict,
     named,
     share_bar,
     share_words,
@@ -19,15 +20,31 @@ from quality.report_parts import (
     time_axis,
     verdict,
 )
-from quality.report_plots import strip
+from quality.report_plots import Piece, strip
 from quality.report_spans import PatternSpan
 from quality.report_style import STYLE
-from quality.report_track import track_card
+from quality.report_time import as_clock, as_span
+from quality.report_track import track_anchor, track_card, track_name
+from quality.score import ConnectionQuality
 
 _SEEN = {
     True: "The server judges the same way to the recorder, every 5 s.",
     False: "The server judges the way to itself, which it may find better than the way on to the recorder.",
 }
+_WORDS = tuple(ConnectionQuality)
+_HEIGHTS = {word.value: 1 - number / len(_WORDS) for number, word in enumerate(_WORDS)}
+_WORD_KEYS = (
+    '<p class="soft">The higher, the better: '
+    + line_keys(*((word.value, word.value) for word in _WORDS), ("none", "muted"))
+    + " &nbsp; empty: nothing is known</p>"
+)
+_STATES = {
+    "recording": "still being recorded: this is how far its samples are written",
+    "paused": "paused",
+    "storage_error": "the disk refuses what is recorded",
+    "interrupted": "its writer died",
+}
+MANY_TRACKS = 4  # from here on an overview is shorter than what it is of
 MANY_PATTERNS = 200  # more rows of them help nobody; the JSON has all
 AT_END_S = 10.0  # a pattern of the last samples, which may be some seconds apart
 
@@ -39,9 +56,10 @@ def render(report: QualityReport) -> str:
     body = (
         _header(report),
         _patterns(report),
-        "<h2>Participants</h2>",
-        *(_participant(number, item, report.duration_s) for number, item in enumerate(report.participants)),
+        f"<h2>Participants</h2>{_WORD_KEYS}",
+        *(_participant(number, item, report.duration_s) for number, item in enumerate(_own_last(report.participants))),
         "<h2>Tracks</h2>",
+        _overview(report.tracks),
         *(track_card(number, item, report.duration_s) for number, item in enumerate(report.tracks)),
         _footer(report),
     )
@@ -57,7 +75,7 @@ def render(report: QualityReport) -> str:
 def _header(report: QualityReport) -> str:
     recording = report.recording
     started = datetime.fromtimestamp(recording.started_at, UTC).strftime("%-d %B %Y, %H:%M:%S UTC")
-    state = "" if recording.state == "complete" else f" · {escape(recording.state)}"
+    state = "" if recording.state == "complete" else f" · {_STATES.get(recording.state, escape(recording.state))}"
     tiles = {
         "participants recorded": str(sum(not item.own for item in report.participants)),
         "tracks": str(len(report.tracks)),
@@ -67,8 +85,9 @@ def _header(report: QualityReport) -> str:
         "agreement with the server": _agreed(report),
     }
     return (
-        f'<header><h1>{escape(recording.recording_id)}</h1><p class="soft">Room {escape(recording.room)} · {started} · '
+        f'<header><h1>{escape(recording.recording_id)}</h1><p class="soft">Room {named(recording.room)} · {started} · '
         f"{as_length(report.duration_s)}{state}</p>"
+        '<p class="soft">All times below count from that start, pauses included.</p>'
         f'<section class="card hero" aria-label="In all">{_hero(report)}</section>'
         f'<section class="card" aria-label="Figures"><dl class="tiles first">{tile_list(tiles)}</dl></section></header>'
     )
@@ -77,13 +96,15 @@ def _header(report: QualityReport) -> str:
 def _hero(report: QualityReport) -> str:
     if report.quality is None or report.score is None or report.mos is None:
         return '<div class="word">Not judged</div><p>Nobody was judged.</p>'
+    if not report.qualities:
+        return '<div class="word">Muted</div><p>All tracks were muted all the time.</p>'
     worst = min((item for item in report.participants if not item.own), key=lambda item: item.score)
     word = f"{dot(report.quality)}{report.quality.value.capitalize()}"
     about = f"score {report.score:.0f} of 100 · MOS {report.mos:.1f} of 4.5"
-    who = f"That is the mean of {named(worst.participant_identity)}, the participant with the lowest."
+    who = f"That is the mean of {named(worst.participant_identity)}, the participant with the lowest score."
     return (
         f'<div class="word">{word}<small>{about}{_seen_and_heard(report)}</small></div>'
-        f'<div><p class="soft">{who} Of the time of all tracks was:</p>{share_bar(report.qualities)}</div>'
+        f'<div><p class="soft">{who} Of the time of all tracks:</p>{share_bar(report.qualities)}</div>'
     )
 
 
@@ -94,37 +115,67 @@ def _seen_and_heard(report: QualityReport) -> str:
         return ""
     worst = min(judged, key=lambda track: track.model_mos or 0.0)
     verb = "seen" if worst.track.kind == "video" else "heard"
-    whose = f"{named(worst.track.name or worst.track.source)} of {named(worst.track.participant_identity)}"
-    return f"<br>{whose} {verb} with MOS {worst.model_mos:.1f}"
+    return f"<br>worst as {verb}: {track_name(worst)}, MOS {worst.model_mos:.1f}"
 
 
 def _patterns(report: QualityReport) -> str:
     spans = report.spans
     if not spans:
         return '<h2>Degradations</h2><section class="card"><p>None was seen.</p></section>'
-    names = {track.track.track_sid: track.track for track in report.tracks}
-    rows = "".join(_pattern_row(span, names, report.duration_s) for span in spans[:MANY_PATTERNS])
+    tracks = {track.track.track_sid: (number, track) for number, track in enumerate(report.tracks)}
+    rows = "".join(_pattern_row(span, tracks, report.duration_s) for span in spans[:MANY_PATTERNS])
     others = sum(span.count for span in spans[MANY_PATTERNS:])
     more = f'<p class="soft">… and {others} more.</p>' if others else ""
-    head = "".join(f"<th>{name}</th>" for name in ("When", "What", "Where", "Why"))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("When", "What", "Where", "Why"))
     return (
-        f'<h2>Degradations</h2><section class="card scroll"><table class="stack"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table>{more}</section>"
+        '<h2>Degradations</h2><p class="soft">Each is told when it is sure, some seconds after its cause, and ends '
+        'once it has been absent for 5 s.</p><section class="card scroll"><table class="stack">'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{more}</section>"
     )
 
 
-def _pattern_row(span: PatternSpan, names: Mapping[str, ReportedTrack], duration_s: float) -> str:
-    track = names[span.track_sid]
+def _pattern_row(span: PatternSpan, tracks: Mapping[str, tuple[int, TrackReport]], duration_s: float) -> str:
+    number, track = tracks[span.track_sid]
     # Of a track that left while the recording was paused nothing tells the end of what held on it.
     at_end = not span.told_end and span.ended_at_s > duration_s - AT_END_S
     end = "the end" if at_end else as_clock(span.ended_at_s)
     lasted = as_length(span.ended_at_s - span.began_at_s)
-    where = f"{named(track.participant_identity)}, {named(track.name or track.source)}"
     return (
         f'<tr><td class="num">{as_clock(span.began_at_s)} to {end} <span class="soft">({lasted})</span></td>'
         f'<td class="pattern">{escape(as_words(span.pattern))}{span.often}</td>'
-        f"<td>{where}</td><td>{escape(span.reason)}</td></tr>"
+        f'<td><a href="#{track_anchor(number)}">{track_name(track)}</a></td>'
+        f'<td class="why">{escape(span.reason)}</td></tr>'
     )
+
+
+def _overview(tracks: Sequence[TrackReport]) -> str:
+    """Many tracks in a table, the worst first."""
+    if len(tracks) < MANY_TRACKS:
+        return ""
+    worst_first = sorted(enumerate(tracks), key=lambda each: (not each[1].qualities, each[1].score))
+    names = ("Track", "Score (lowest)", "Packets lost", "Frozen", "Degradations", "There")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    rows = "".join(_overview_row(number, item) for number, item in worst_first)
+    return (
+        '<section class="card scroll" tabindex="0" role="region" aria-label="All tracks"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></section>"
+    )
+
+
+def _overview_row(number: int, item: TrackReport) -> str:
+    score = f"{dot(item.quality)}{item.score:.0f} ({item.score_min:.0f})" if item.qualities else "muted"
+    figures = (
+        as_percent(item.loss_ratio),
+        as_length(item.freeze_s) if item.track.kind == "video" else "–",
+        str(sum(span.count for span in item.patterns)),
+        as_span(item.starts_at_s, item.ends_at_s),
+    )
+    cells = "".join(f'<td class="num">{figure}</td>' for figure in (score, *figures))
+    return f'<tr><td><a href="#{track_anchor(number)}">{track_name(item)}</a></td>{cells}</tr>'
+
+
+def _own_last(participants: Sequence[ParticipantReport]) -> list[ParticipantReport]:
+    return sorted(participants, key=lambda item: item.own)
 
 
 def _participant(number: int, item: ParticipantReport, duration_s: float) -> str:
@@ -140,7 +191,7 @@ def _participant(number: int, item: ParticipantReport, duration_s: float) -> str
     title = f'{named(item.participant_identity)} <span class="soft">{role}</span>'
     return (
         f'<section class="card"><div class="head"><h3>{title}</h3>'
-        f"{verdict(item.quality, item.score, item.mos)}</div>"
+        f"{verdict(item.quality, item.score, item.mos) if item.qualities else muted_verdict()}</div>"
         f"{_word_strips(f'p{number}', item, duration_s)}{time_axis(duration_s)}"
         f'<p class="soft">{told}</p></section>'
     )
@@ -154,10 +205,14 @@ def _others(adjacent: int, further: int) -> str:
 
 def _word_strips(name: str, item: ParticipantReport, duration_s: float) -> str:
     spans = _spans(item)
-    ours = [(begin, end, "muted" if point.muted else point.quality.value) for begin, end, point in spans]
-    counted = [(begin, end, "muted" if point.muted else point.as_server_quality.value) for begin, end, point in spans]
+    ours = [_piece(begin, end, "muted" if point.muted else point.quality.value) for begin, end, point in spans]
+    counted = [
+        _piece(begin, end, "muted" if point.muted else point.as_server_quality.value) for begin, end, point in spans
+    ]
     theirs = [
-        (begin, end, point.server_quality.value if point.server_quality else "none") for begin, end, point in spans
+        _piece(begin, end, point.server_quality.value)
+        for begin, end, point in spans
+        if point.server_quality is not None
     ]
     identity = item.participant_identity
     mine = strip(f"{name}o", f"Our word for {identity}", share_words(item.qualities), ours, duration_s)
@@ -169,7 +224,11 @@ def _word_strips(name: str, item: ParticipantReport, duration_s: float) -> str:
     text = "Our word where what was mended counts as lost, as it does for the server"
     as_server = strip(f"{name}c", f"{identity}, losses counted as by the server", text, counted, duration_s)
     between = f"<span>counted as by the server</span>{as_server}" if differs else ""
-    return f'<div class="strip"><span>ours</span>{mine}{between}<span>server{mos}</span>{server}</div>'
+    return f'<div class="strip words"><span>ours</span>{mine}{between}<span>server{mos}</span>{server}</div>'
+
+
+def _piece(begin_s: float, end_s: float, word: str) -> Piece:
+    return Piece(begin_s, end_s, word, word, _HEIGHTS.get(word, 1.0))
 
 
 def _spans(item: ParticipantReport) -> list[tuple[float, float, ParticipantPoint]]:

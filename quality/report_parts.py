@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from html import escape
 
+from quality.report_time import as_clock, position, time_marks
 from quality.score import ConnectionQuality
-
-TIME_MARKS = 4
 
 
 def plot_figure(name: str, legend: str, drawn: str, axis: tuple[str, str, str], *, bands: bool = False) -> str:
@@ -24,9 +23,13 @@ def line_keys(*keys: tuple[str, str]) -> str:
 
 
 def time_axis(duration_s: float) -> str:
-    """The axis of time under plots and strips."""
-    marks = "".join(f"<span>{as_clock(duration_s * part / TIME_MARKS)}</span>" for part in range(TIME_MARKS + 1))
-    return f'<div class="times" aria-hidden="true">{marks}</div>'
+    """The axis of time under plots and strips, with the marks that plots have."""
+    marks = []
+    for at_s in time_marks(duration_s):
+        at = f"{100 * position(at_s, duration_s):.2f}%"
+        # Moved back by as much of its own width: the first begins at the left edge, and none passes the right one.
+        marks.append(f'<span style="left:{at};transform:translateX(-{at})">{as_clock(at_s)}</span>')
+    return f'<div class="times" aria-hidden="true">{"".join(marks)}</div>'
 
 
 def share_bar(shares: Mapping[str, float]) -> str:
@@ -92,13 +95,11 @@ def as_length(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def as_clock(seconds: float) -> str:
-    """A time of the recording."""
-    minutes, rest = divmod(round(max(0.0, seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def verdict(quality: ConnectionQuality, score: float, mos: float) -> str:
     """Word, score and MOS, at the head of a card."""
     return f'<span class="verdict">{dot(quality)}{quality.value} · {score:.0f} · MOS {mos:.1f}</span>'
+
+
+def muted_verdict() -> str:
+    """In place of a verdict on what was muted from the first to the last: a score of 100 says nothing of it."""
+    return '<span class="verdict"><span class="dot b-none"></span>muted all the time</span>'

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -212,7 +213,11 @@ def test_the_page_stands_alone_and_each_plot_has_a_title(recording: Path) -> Non
     text = render(report_of(recording))
     page = Page(text)
     assert "script" not in page.tags
-    assert not [value for name, value in page.attributes if name in {"src", "href", "srcset"} or name.startswith("on")]
+    assert not [value for name, value in page.attributes if name in {"src", "srcset"} or name.startswith("on")]
+    links = [value for name, value in page.attributes if name == "href"]
+    assert len(links) >= 2
+    assert {link[:1] for link in links} == {"#"}
+    assert {link[1:] for link in links} <= {value for name, value in page.attributes if name == "id"}
     assert "url(" not in text
     assert "@import" not in text
     plots = [ElementTree.fromstring(found) for found in re.findall(r"<svg.*?</svg>", text, re.DOTALL)]
@@ -258,7 +263,80 @@ def test_a_page_of_nothing_but_silence_is_whole(tmp_path: Path) -> None:
     path = judged_recording(tmp_path, "muted", (microphone("ada", lambda _at: Second(muted=True)),), 6)
     page = Page(render(report_of(path)))
     assert "None was seen." in page.text
-    assert "muted" in page.text
+    assert "All tracks were muted all the time." in page.text
+    assert page.text.count("muted all the time") >= 2, "nor is a score of 100 said of the track or its participant"
+    assert "excellent · 100" not in page.text
+
+
+def plots_of(page: str, title: str) -> list[list[tuple[float, float]]]:
+    """The lines of the one plot whose title begins so: the points of each."""
+    (plot,) = [found for found in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if f'-t">{title}' in found]
+    paths = [item.get("points", "") for item in ElementTree.fromstring(plot).iter("polyline")]
+    return [[(float(x), float(y)) for x, y in (point.split(",") for point in path.split())] for path in paths]
+
+
+def test_lines_of_a_track_that_is_muted_again_and_again_do_not_overlap(tmp_path: Path) -> None:
+    def by_turns(at: int) -> Second:
+        return Second(muted=at % 3 == 1)
+
+    crowd = tuple(microphone(f"guest {number}", calm) for number in range(80))
+    path = judged_recording(tmp_path, "turns", (microphone("ada", by_turns), *crowd), 60)
+    report = report_of(path)
+    ada = next(item for item in report.tracks if item.track.participant_identity == "ada")
+    overlaps = [after.at_s - after.duration_s < before.at_s for before, after in itertools.pairwise(ada.points)]
+    assert any(overlaps), "lines of the samples stand for the same seconds here"
+    for title in ("Score of microphone of ada", "Bitrate of microphone of ada"):
+        places = [x for path in plots_of(render(report), title) for x, _ in path]
+        assert len(places) > 10
+        assert places == sorted(places)
+
+
+def test_an_outage_is_seen_as_one(recording: Path) -> None:
+    lines = [json.loads(line) for line in (recording / QUALITY_NAME).read_text().splitlines()]
+    kept = [line for line in lines if not EPOCH + 62 < line["at"] < EPOCH + 80]
+    (recording / QUALITY_NAME).write_text("".join(json.dumps(line) + "\n" for line in kept))
+    page = render(report_of(recording))
+    for title in ("The server&#x27;s word for ada", "Our word for ada"):
+        (found,) = [plot for plot in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if f'-t">{title}' in plot]
+        rects = [
+            (float(rect.get("x", "")), float(rect.get("x", "")) + float(rect.get("width", "")))
+            for rect in ElementTree.fromstring(found).iter("rect")
+        ]
+        ((begin, end),) = [(end, after) for (_, end), (after, _) in itertools.pairwise(rects) if after - end > 50]
+        assert (begin, end) == (pytest.approx(1000 * 62 / 120, abs=20), pytest.approx(1000 * 80 / 120, abs=20))
+
+
+def test_who_left_and_came_back_has_two_tracks_that_are_told_apart(tmp_path: Path) -> None:
+    def first(at: int) -> Second | None:
+        return Second() if at < 50 else None
+
+    tracks = (camera("ada", first, sid="TR_1"), camera("ada", troubled, sid="TR_2"))
+    page = Page(render(report_of(judged_recording(tmp_path, "back", tracks, 120))))
+    assert "camera of ada video · camera · vp8 · 0:00 to 0:50" in page.text
+
+
+def test_values_are_in_a_table_too_and_say_the_same(recording: Path) -> None:
+    text = render(report_of(recording))
+    (table,) = [
+        found for found in re.findall(r"<details>.*?</details>", text, re.DOTALL) if "Frames per second" in found
+    ]
+    rows = re.findall(r"<tr><th[^>]*>(.*?)</th>(.*?)</tr>", table)
+    assert 10 <= len([row for row in rows if "to" in row[0]]) <= 24
+    cells = {when: re.findall(r"<td>(.*?)</td>", values) for when, values in rows}
+    score, seen, bitrate, lost, picture, fps, frozen = cells["0:42 to 0:48"]
+    assert (picture, fps, frozen) == ("1280x720", "30.0", "0 s")
+    assert float(lost.rstrip("%")) == pytest.approx(10, abs=0.5)
+    assert bitrate.endswith("Mb/s")
+    assert float(score.partition(" ")[0]) < 50
+    assert float(seen) > 1
+
+
+def test_a_recording_that_goes_on_says_so(tmp_path: Path) -> None:
+    path = judged_recording(tmp_path, "one", (camera("ada", calm),), 20)
+    report = report_of(path)
+    going_on = replace(report, recording=replace(report.recording, state="recording", ended_at=None))
+    assert "still being recorded" in Page(render(going_on)).text
+    assert "still being recorded" not in Page(render(report)).text
 
 
 def test_the_command_lists_what_was_wrong_in_the_order_of_time(tmp_path: Path) -> None:

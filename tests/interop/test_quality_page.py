@@ -14,6 +14,13 @@ pytestmark = pytest.mark.interop
 
 NAME = '<img src=x onerror="document.title=1">' + "a-name-without-any-place-to-break-it" * 3
 WIDTHS = (360, 768, 1400)
+OPENED_TABLES = """[...document.querySelectorAll('details')].filter(each => {
+    each.open = true;
+    const table = each.querySelector('[tabindex="0"] table');
+    return table.getBoundingClientRect().height > 100;
+}).length"""
+MOST_LINES_OF_A_HEADING = """Math.max(...[...document.querySelectorAll('thead th')].map(
+    each => each.getBoundingClientRect().height / parseFloat(getComputedStyle(each).lineHeight)))"""
 
 
 def troubled(at: int) -> Second:
@@ -22,7 +29,12 @@ def troubled(at: int) -> Second:
 
 
 async def test_the_page_fits_every_screen_and_keeps_names_as_text(page: Page, tmp_path: Path) -> None:
-    tracks = (camera("ada", troubled, name=NAME), microphone(NAME, troubled))
+    tracks = (
+        camera("ada", troubled, name=NAME),
+        microphone(NAME, troubled),
+        camera(NAME, troubled, name=NAME),
+        microphone("bob", troubled),
+    )
     recordings = tmp_path / "service" / "recordings"
     await asyncio.to_thread(judged_recording, recordings, "one", tracks, 120)
     async with serve(FakeExports(), tmp_path / "service") as served:
@@ -34,6 +46,9 @@ async def test_the_page_fits_every_screen_and_keeps_names_as_text(page: Page, tm
             for width in WIDTHS:
                 await page.resize(width, 900)
                 assert await page.evaluate("document.documentElement.scrollWidth") <= width
+                assert await page.evaluate(OPENED_TABLES) == 4
+                assert await page.evaluate("document.documentElement.scrollWidth") <= width
+                assert await page.evaluate(MOST_LINES_OF_A_HEADING) <= 2, "no heading is broken letter by letter"
                 heights = (
                     "[...document.querySelectorAll('figure svg')].map(plot => plot.getBoundingClientRect().height)"
                 )
@@ -44,4 +59,9 @@ async def test_the_page_fits_every_screen_and_keeps_names_as_text(page: Page, tm
         assert NAME in await page.evaluate("document.body.innerText")
         titles = "[...document.querySelectorAll('svg')].every(plot => plot.querySelector('title').textContent)"
         assert await page.evaluate(titles)
+        named = "document.querySelector('td a').textContent"
+        await page.evaluate("document.querySelector('td a').click()")
+        assert (await page.evaluate("document.querySelector(':target h3').textContent")).startswith(
+            await page.evaluate(named)
+        )
         assert page.problems == []

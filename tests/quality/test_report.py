@@ -102,6 +102,17 @@ def test_a_participants_means_and_shares_are_over_the_time_however_rare_samples_
     assert (ada.agreement.compared, ada.agreement.same) == (6, 5), "of samples, as before"
 
 
+def test_a_participant_that_was_lost_and_then_muted_has_the_lowest_score_of_when_it_was_heard() -> None:
+    builder, silent = ReportBuilder(START), ReportBuilder(START)
+    for each in (builder, silent):
+        each.add_sample(sample(2))
+        each.add_participant(replace(person(4, 10.0, None), muted=True))
+    builder.add_participant(person(2, 60.0, None))
+    (heard,), (muted,) = builder.build(RECORDING).participants, silent.build(RECORDING).participants
+    assert (heard.score, heard.score_min) == (60.0, 60.0)
+    assert (muted.score, muted.score_min) == (10.0, 10.0)
+
+
 def test_a_participant_whose_samples_have_no_time_has_a_mean() -> None:
     builder = ReportBuilder(START)
     builder.add_sample(sample(2))
