@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from agent.errors import QualityNotFound
+from media.errors import RecordingNotFound
 from media.record.entries import JsonValue, RecordingState
 from media.record.reader import QUALITY_NAME, RecordingView, read_lines
 from media.record.storage import translated, write_durably
@@ -52,7 +53,8 @@ _PARTICIPANT_REPORT: TypeAdapter[ParticipantReport] = TypeAdapter(ParticipantRep
 def read_quality_report(view: RecordingView) -> QualityReport:
     """The report of a recording, finished or not; a line that cannot be read is left out and counted.
 
-    A closed recording's is taken from its quality.json. Raises QualityNotFound where no track was judged, StorageError.
+    A closed recording's is taken from its quality.json. Raises QualityNotFound where no track was judged,
+    RecordingNotFound where it was deleted meanwhile, StorageError.
     """
     return stored_report(view) or build_report(view, read_samples(view.path, view.started_at))
 
@@ -76,14 +78,28 @@ def add_line(builder: ReportBuilder, event: Mapping[str, JsonValue] | None) -> N
 
 
 def build_report(view: RecordingView, builder: ReportBuilder) -> QualityReport:
-    """The report of what `builder` took in. Raises QualityNotFound where no track was judged."""
+    """The report of what `builder` took in. Raises QualityNotFound where no track was judged, RecordingNotFound."""
     if builder.empty:
-        raise QualityNotFound(
-            f"recording {view.recording_id} has no quality samples yet; they come some seconds after its first track"
-        )
+        raise _nothing_judged(view, builder.unreadable_lines)
     return builder.build(
         ReportedRecording(view.recording_id, view.room, view.state.value, view.started_at, view.ended_at)
     )
+
+
+def _nothing_judged(view: RecordingView, unreadable_lines: int) -> QualityNotFound | RecordingNotFound:
+    name = view.recording_id
+    if not view.path.exists():
+        return RecordingNotFound(f"recording {name} was deleted meanwhile")
+    if unreadable_lines:
+        return QualityNotFound(
+            f"none of the {unreadable_lines} lines in {QUALITY_NAME} of recording {name} is a quality sample of a "
+            "track; read it with the version that wrote it, or take it from a backup"
+        )
+    if view.state in {RecordingState.COMPLETE, RecordingState.INTERRUPTED}:
+        return QualityNotFound(
+            f"recording {name} has no quality samples: no track was received, or its {QUALITY_NAME} is missing"
+        )
+    return QualityNotFound(f"recording {name} has no quality samples yet; they come some seconds after its first track")
 
 
 def stored_report(view: RecordingView) -> QualityReport | None:

@@ -27,7 +27,7 @@ class RunningReports:
         self._gathered: dict[tuple[Path, float], _Gathered] = {}
 
     def read(self, view: RecordingView) -> QualityReport:
-        """The report of a recording as it is now. Raises QualityNotFound, StorageError."""
+        """The report of a recording as it is now. Raises QualityNotFound, RecordingNotFound, StorageError."""
         key = view.path, view.started_at
         stored = stored_report(view)
         if stored is not None:

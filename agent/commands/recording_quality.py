@@ -7,6 +7,7 @@ import typer
 
 from agent.commands.output import JsonOption, Output
 from agent.commands.recordings import DirOption, RecordingArgument, recording_path
+from agent.errors import InvalidSettings
 from media.record.reader import read_recording
 from media.record.storage import write_durably
 
@@ -26,8 +27,10 @@ def quality(
     from quality.report_html import render
 
     output = Output(as_json=json_output)
-    report = read_quality_report(read_recording(recording_path(recording, directory)))
+    path = recording_path(recording, directory)
+    report = read_quality_report(read_recording(path))
     if page is not None:
+        _check_is_no_file_of(path, page)
         write_durably(page, render(report).encode())
     if json_output:
         output.document(report_json(report))
@@ -36,25 +39,46 @@ def quality(
     output.table("tracks", _TRACK_COLUMNS, _track_rows(report))
     output.table("participants", _PARTICIPANT_COLUMNS, _participant_rows(report))
     if spans := report.spans:
-        output.table("degradations", ("when", "what", "participant", "why"), [_span_row(span) for span in spans])
+        output.table("degradations", ("when", "what", "participant", "track", "why"), _span_rows(report, spans))
     else:
         output.text("no degradation was seen")
+
+
+def _check_is_no_file_of(recording: Path, page: Path) -> None:
+    from agent.quality_report import PAGE_NAME
+
+    target = page.resolve()
+    if target.is_relative_to(recording.resolve()) and target.is_file() and target.name != PAGE_NAME:
+        raise InvalidSettings(f"{page} is a file of the recording itself; give --html another place")
 
 
 _TRACK_COLUMNS = ("participant", "track", "score", "MOS", "seen or heard", "loss", "bitrate", "freezes")
 _PARTICIPANT_COLUMNS = ("participant", "quality", "score", "MOS", "the server's MOS", "same word")
 
 
-def _span_row(span: "PatternSpan") -> tuple[str, ...]:
-    when = f"{span.began_at_s:.0f} to {span.ended_at_s:.0f} s"
-    return when, f"{span.pattern}{span.often}", span.participant_identity, span.reason
+def _span_rows(report: "QualityReport", spans: "list[PatternSpan]") -> list[tuple[str, ...]]:
+    from quality.report_time import as_span
+
+    names = {item.track.track_sid: item.track.name or item.track.source for item in report.tracks}
+    return [
+        (
+            as_span(span.began_at_s, span.ended_at_s),
+            f"{span.pattern}{span.often}",
+            span.participant_identity,
+            names[span.track_sid],
+            span.reason,
+        )
+        for span in spans
+    ]
 
 
 def _headline(report: "QualityReport") -> str:
+    name = report.recording.recording_id
     if report.quality is None:
-        return f"{report.recording.recording_id}: nobody was judged"
-    figures = f"score {report.score:.0f} of 100, MOS {report.mos:.1f}"
-    return f"{report.recording.recording_id}: {report.quality.value}, {figures}"
+        return f"{name}: nobody was judged"
+    if not report.qualities:
+        return f"{name}: all tracks were muted all the time"
+    return f"{name}: {report.quality.value}, score {report.score:.0f} of 100, MOS {report.mos:.1f}"
 
 
 def _track_rows(report: "QualityReport") -> list[tuple[str, ...]]:
@@ -62,8 +86,8 @@ def _track_rows(report: "QualityReport") -> list[tuple[str, ...]]:
         (
             item.track.participant_identity,
             item.track.name or item.track.source,
-            f"{item.score:.0f}",
-            f"{item.mos:.1f}",
+            f"{item.score:.0f}" if item.qualities else "muted",
+            f"{item.mos:.1f}" if item.qualities else "-",
             "-" if item.model_mos is None else f"{item.model_mos:.1f}",
             f"{item.loss_ratio:.1%}",
             f"{item.bitrate_bps / 1000:.0f} kb/s",
@@ -77,9 +101,9 @@ def _participant_rows(report: "QualityReport") -> list[tuple[str, ...]]:
     return [
         (
             item.participant_identity + (" (recorder)" if item.own else ""),
-            item.quality.value,
-            f"{item.score:.0f}",
-            f"{item.mos:.1f}",
+            item.quality.value if item.qualities else "muted",
+            f"{item.score:.0f}" if item.qualities else "-",
+            f"{item.mos:.1f}" if item.qualities else "-",
             "-" if item.server_mos is None else f"{item.server_mos:.1f}",
             f"{item.agreement.same} of {item.agreement.compared}",
         )

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agent.cli import app
-from agent.errors import QualityNotFound
+from agent.errors import InvalidSettings, QualityNotFound
 from agent.quality_report import (
     PAGE_NAME,
     REPORT_NAME,
@@ -21,6 +22,7 @@ from agent.quality_report import (
     report_json,
     write_quality_report,
 )
+from media.errors import RecordingNotFound
 from media.record.reader import QUALITY_NAME, list_recordings, read_events, read_recording
 from media.record.recorder import Recording
 from media.record.repair import repair_recording
@@ -172,9 +174,21 @@ def test_files_of_before_participants_had_a_duration_are_read(recording: Path) -
 
 def test_a_recording_without_samples_has_no_report(tmp_path: Path) -> None:
     made = Recording.create(tmp_path, "empty", "lobby", started_at=EPOCH)
-    made.close(EPOCH + 5)
-    with pytest.raises(QualityNotFound, match="recording empty has no quality samples"):
+    with pytest.raises(QualityNotFound, match="recording empty has no quality samples yet"):
         report_of(made.path)
+    made.close(EPOCH + 5)
+    with pytest.raises(QualityNotFound, match="recording empty has no quality samples: no track was received"):
+        report_of(made.path)
+
+
+def test_a_recording_whose_samples_are_all_broken_or_that_is_deleted_meanwhile_says_so(recording: Path) -> None:
+    view = read_recording(recording)
+    (recording / QUALITY_NAME).write_text("{}\n" * 7)
+    with pytest.raises(QualityNotFound, match="none of the 7 lines in quality"):
+        read_quality_report(view)
+    shutil.rmtree(recording)
+    with pytest.raises(RecordingNotFound, match="deleted meanwhile"):
+        read_quality_report(view)
 
 
 class Page(HTMLParser):
@@ -347,7 +361,28 @@ def test_the_command_lists_what_was_wrong_in_the_order_of_time(tmp_path: Path) -
     recording = judged_recording(tmp_path, "two", (camera("ada", twice),), 140)
     told = CliRunner().invoke(app, ["recordings", "quality", str(recording)])
     assert told.exit_code == 0, told.output
-    begins = [int(number) for number in re.findall(r"(\d+) to \d+ s", told.output)]
+    rows = re.findall(r"^(\d+):(\d\d) to \d+:\d\d +steady_loss +ada +camera +", told.output, re.MULTILINE)
+    begins = [60 * int(minutes) + int(seconds) for minutes, seconds in rows]
     assert len(begins) >= 2
     assert begins == sorted(begins)
     assert begins[0] < 100 <= begins[-1]
+
+
+def test_the_command_says_of_what_was_always_muted_nothing_else(tmp_path: Path) -> None:
+    recording = judged_recording(tmp_path, "muted", (microphone("ada", lambda _at: Second(muted=True)),), 6)
+    told = CliRunner().invoke(app, ["recordings", "quality", str(recording)]).output
+    assert "muted: all tracks were muted all the time" in told
+    assert "excellent" not in told
+
+
+def test_the_page_is_written_over_no_file_of_the_recording(recording: Path) -> None:
+    samples = (recording / QUALITY_NAME).read_bytes()
+    refused = CliRunner().invoke(
+        app, ["recordings", "quality", str(recording), "--html", str(recording / QUALITY_NAME)]
+    )
+    assert isinstance(refused.exception, InvalidSettings)
+    assert (recording / QUALITY_NAME).read_bytes() == samples
+    for page in (recording / PAGE_NAME, recording.parent / "page.html"):
+        told = CliRunner().invoke(app, ["recordings", "quality", str(recording), "--html", str(page)])
+        assert told.exit_code == 0, told.output
+        assert page.read_text().startswith("<!doctype html>")
