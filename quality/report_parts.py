@@ -19,7 +19,9 @@ def plot_figure(name: str, legend: str, drawn: str, axis: tuple[str, str, str], 
 
 def line_keys(*keys: tuple[str, str]) -> str:
     """The legend of lines: CSS class and name of each."""
-    return " &nbsp; ".join(f'<span class="dot b-{style}"></span>{escape(name)}' for style, name in keys)
+    return " &nbsp; ".join(
+        f'<span class="key"><span class="dot b-{style}"></span>{escape(name)}</span>' for style, name in keys
+    )
 
 
 def time_axis(duration_s: float) -> str:

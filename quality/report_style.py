@@ -28,6 +28,7 @@ p{margin:.35rem 0}
 .head{display:flex;flex-wrap:wrap;gap:.1rem .8rem;align-items:baseline;justify-content:space-between}
 .verdict{font-weight:600;white-space:nowrap}
 .dot{display:inline-block;width:.7em;height:.7em;border-radius:50%;margin-right:.4em}
+.key{display:inline-block}
 .shares{display:flex;height:.8rem;border-radius:.4rem;overflow:hidden;background:var(--rule);gap:1px}
 .legend{display:flex;flex-wrap:wrap;gap:.15rem 1rem;font-size:.8rem;color:var(--soft);margin:.4rem 0 0;padding:0;
 list-style:none}

@@ -102,6 +102,59 @@ def test_json_is_whole_and_has_a_version(recording: Path) -> None:
     assert not re.search(r"\d\.\d{5}", text)
 
 
+OF_VERSION_1 = {
+    "recording": """
+        recording_id room state started_at ended_at
+    """,
+    "agreement": """
+        same adjacent further
+    """,
+    "track": """
+        track starts_at_s ends_at_s judged_s score score_min mos quality model_mos qualities packets
+        packets_lost packets_repaired loss_ratio bitrate_bps fps jitter_s jitter_buffer_delay_s
+        round_trip_time_s freeze_count freeze_s nack_count pli_count key_frames concealed_ratio
+        level_dbfs silent_ratio clipped_ratio black_ratio still_ratio sizes patterns points
+    """,
+    "label": """
+        track_sid name kind source participant_identity mime_type connection
+    """,
+    "track_point": """
+        at_s duration_s score score_min quality model_mos reasons loss_ratio bitrate_bps fps
+        frame_width frame_height requested_quality layer_distance jitter_s round_trip_time_s
+        available_bandwidth_bps freeze_s muted stream_paused level_dbfs
+    """,
+    "pattern": """
+        track_sid participant_identity pattern began_at_s ended_at_s told_end reason figures count
+    """,
+    "participant": """
+        participant_identity own score score_min mos quality qualities server_mos server_qualities
+        agreement points
+    """,
+    "participant_point": """
+        at_s score score_min quality as_server_quality server_quality server_mos muted
+    """,
+}
+
+
+def test_no_field_of_version_1_is_gone(recording: Path) -> None:
+    report = report_json(report_of(recording))
+    track = next(item for item in report["tracks"] if item["patterns"])
+    participant = report["participants"][0]
+    found = {
+        "recording": report["recording"],
+        "agreement": report["agreement"],
+        "track": track,
+        "label": track["track"],
+        "track_point": track["points"][0],
+        "pattern": track["patterns"][0],
+        "participant": participant,
+        "participant_point": participant["points"][0],
+    }
+    assert report["version"] == 1
+    gone = {name: set(names.split()) - set(found[name]) for name, names in OF_VERSION_1.items()}
+    assert not any(gone.values()), gone
+
+
 def test_files_are_written_beside_the_media_and_harm_nothing(recording: Path) -> None:
     write_quality_report(recording, report_of(recording))
     assert json.loads((recording / REPORT_NAME).read_text())["recording"]["recording_id"] == "one"
