@@ -22,8 +22,8 @@ P = TypeVar("P")
 class Points(Generic[P]):
     """Keeps between `MAX_POINTS` and twice as many: past that each two neighbours become one, by `merge`.
 
-    That is put off and done a few at a time, by `add` and `tidy`, as who adds may be an event loop: a thousand at once
-    hold it up for 50 ms, and timelines that began together would all do it at once. `len` counts as if it were done.
+    That is put off and done a few at a time, by `add` and `tidy`, as who adds may be an event loop: all at once they
+    hold it up for some 35 ms, and timelines that began together would do so together. `len` counts as if it were done.
     """
 
     def __init__(self, merge: Callable[[Sequence[P]], P]) -> None:
