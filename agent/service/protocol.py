@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import Base64Bytes, Field, JsonValue, TypeAdapter, ValidationError
 
-from agent.errors import RoomhandError
+from agent.errors import RoomhandError, RpcError
 from agent.room.publish_options import PublishOptions
 from agent.room.recording_plan import RecordingPlan
 from agent.room.state import PublicationState, RecordingStatus, RoomState
@@ -319,13 +319,16 @@ def report_error(error: RoomhandError | MediaError) -> ErrorReport:
 
 
 def error_from_report(report: ErrorReport) -> RoomhandError | MediaError:
-    """The error that was reported, of the class that has its code; a code nobody has becomes `internal`."""
+    """The error that was reported, of the class that has its code; a code nobody has becomes `internal`.
+
+    So does RpcError's, whose number no report has: no room's process calls methods.
+    """
     candidates: list[type[RoomhandError] | type[MediaError]] = [
         *_with_descendants(RoomhandError),
         *_with_descendants(MediaError),
     ]
     for candidate in candidates:
-        if candidate.code == report.code:
+        if candidate.code == report.code and not issubclass(candidate, RpcError):
             return candidate(report.message)
     return RoomhandError(report.message)
 
