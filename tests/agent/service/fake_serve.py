@@ -10,7 +10,14 @@ from agent.service.serve import Commands, run_service
 
 FAKE_ROOM = (sys.executable, str(Path(__file__).with_name("fake_room_process.py")))
 
-IDLE_WORKER = (sys.executable, "-c", "import time; time.sleep(1e6)")  # the real one has tests of its own
+# The real one has tests of its own. Like it, this one does not outlive a service that is killed.
+IDLE = """
+import os, time
+parent = os.getppid()
+while os.getppid() == parent:
+    time.sleep(0.2)
+"""
+IDLE_WORKER = (sys.executable, "-c", IDLE)
 
 COMMANDS = Commands(room=FAKE_ROOM, export_worker=IDLE_WORKER)
 
