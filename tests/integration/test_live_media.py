@@ -344,9 +344,10 @@ async def test_what_cannot_be_read_says_so(livekit_server: Credentials, tmp_path
         await asyncio.sleep(1)
         ear = Ear(friend.audio_frames(track.sid))
         await eventually(lambda: len(ear.samples) > 24_000 or None)
+        begun = len(deaf.samples)  # before: the SDK's decryption begins some packets late, whose ciphertext is noise
         await source.push_audio(tone(700, 1.0, 48_000))
         assert pitch(await ear.hears(0.9, 48_000), 48_000) == pytest.approx(700, abs=5)
-        assert len(deaf.loud(48_000)) == 0
+        assert len(deaf.loud(48_000, begun)) == 0
         picture = await track_of(mistaken, "video")
         async with (
             aclosing(friend.video_frames(picture.sid)) as frames,
