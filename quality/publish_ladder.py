@@ -10,6 +10,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Literal
 
+from quality import presets
 from quality.video_model import VideoCodec
 
 LOWER_LAYERS_BPS = (160_000.0, 450_000.0)  # LiveKit's presets for the lower layers, lowest first
@@ -22,7 +23,6 @@ _LEAST_BPS = (
     (720, 600_000.0),
     (1080, 800_000.0),
 )
-_YIELDED = ((360, 450_000), (180, 160_000))  # lines, and LiveKit's presets of so many
 _LINES = (1080, 720, 540, 360)  # what a picture is made smaller to: below, libwebrtc does it by itself
 _THREE_LAYERS_FROM_PIXELS = 960 * 540  # below, libwebrtc sends two layers; below 480x270 one
 _TWO_LAYERS_FROM_PIXELS = 480 * 270
@@ -129,14 +129,15 @@ def rungs(published: Published, limit: Limit) -> tuple[Rung, ...]:
 def yields(published: Published) -> tuple[Rung, ...]:
     """What leaves the way to a screen of ours, least first; none for a screen.
 
-    A smaller picture alone would not: an encoder fills the bitrate that it was published with.
+    It is then as the lower layers are. A smaller picture alone would not do: an encoder fills the bitrate that it was
+    published with.
     """
     return tuple(
         Rung(
             Move.BITRATE,
-            Settings(lines=lines if lines < published.lines else None, simulcast=False, max_bitrate_bps=bps),
+            Settings(lines=lines if lines < published.lines else None, simulcast=False, max_bitrate_bps=round(bps)),
         )
-        for lines, bps in _YIELDED
+        for lines, bps in reversed(tuple(zip(presets.LINES, LOWER_LAYERS_BPS, strict=True)))
         if lines <= published.lines and not published.screen
     )
 

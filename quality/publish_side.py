@@ -1,5 +1,6 @@
 """What is remembered of one reason to send a video otherwise: the processor, the way out, or a screen of ours. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -54,9 +55,10 @@ class Side:
         """How well it went lately as to what `move` is to help."""
         return fmean(signs.measure(self.limit, move) for signs in self.recent)
 
-    def not_now(self, now: float) -> set[Rung]:
-        """The rungs that are barred at `now`."""
-        return {rung for rung, until, _ in self.barred if now < until}
+    def allowed(self, ladder: Iterable[Rung], now: float) -> list[Rung]:
+        """The rungs of `ladder` that are not barred at `now`."""
+        barred = {rung for rung, until, _ in self.barred if now < until}
+        return [rung for rung in ladder if rung not in barred]
 
     def bar(self, rung: Rung, now: float) -> "Side":
         """`rung` did not help, or could not be had: not again for a while, twice as long each time."""

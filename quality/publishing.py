@@ -166,14 +166,12 @@ def may_give_way(state: PublishState, signs: Signs, now: float) -> bool:
     """Whether the video can leave more of the way to a screen of ours, or has done so within `WATCH_S`."""
     watch = state.giving_way.watch
     just_now = watch is not None and watch.until - now > REPUBLISH_EVERY_S - WATCH_S
-    return just_now or bool(_yielding(state, signs, now))
+    return just_now or bool(state.giving_way.allowed(_yielding(state, signs), now))
 
 
-def _yielding(state: PublishState, signs: Signs, now: float) -> list[Rung]:
-    side = state.giving_way
+def _yielding(state: PublishState, signs: Signs) -> list[Rung]:
     sent = fmean(each.sent_bps for each in state.bandwidth.recent or (signs,))
-    barred = side.not_now(now)
-    return [rung for rung in yielding(state.published, side.applied, sent) if rung not in barred]
+    return yielding(state.published, state.giving_way.applied, sent)
 
 
 def judged(state: PublishState, window: Window) -> Signs | None:
@@ -277,23 +275,22 @@ def _left_to_encoder(state: PublishState, signs: Signs) -> bool:
 
 def _next_rung(state: PublishState, side: Side, signs: Signs, now: float) -> Rung | None:
     """The first rung below what is asked for; for simulcast layers that starve, the one that fits."""
-    barred = side.not_now(now)
     current = state.settings
-    ladder = _yielding(state, signs, now) if side.gives_way else rungs(state.published, side.limit)
-    lower = [rung for rung in ladder if rung not in barred and combined((*state.applied, rung)) != current]
+    ladder = _yielding(state, signs) if side.gives_way else rungs(state.published, side.limit)
+    lower = [rung for rung in side.allowed(ladder, now) if combined((*state.applied, rung)) != current]
     if now - state.republished_at < REPUBLISH_EVERY_S:
         lower = [rung for rung in lower if not rung.move.republishes]
     if side.gives_way:
         return lower[0] if lower else None
     if side.limit is Limit.CPU:
         return cheaper(lower, current.lines or state.published.lines, side.recent)
+    alone = next((rung for rung in lower if rung.move is Move.SIMULCAST), None)
     if signs.lowest_only:
-        return next((rung for rung in lower if rung.move is Move.SIMULCAST), None)
-    if state.published.screen and state.layered and fmean(each.delivered for each in side.recent) < HARDLY_ANY:
+        return alone
+    hardly_any = fmean(each.delivered for each in side.recent) < HARDLY_ANY
+    if alone and state.published.screen and state.layered and hardly_any:
         # Fewer frames help no layer that gets what the one below leaves: a screen of half its size is not read either.
-        alone = next((rung for rung in lower if rung.move is Move.SIMULCAST), None)
-        if alone is not None:
-            return alone
+        return alone
     if state.published.screen or not state.layered or signs.available_bps is None:
         return next((rung for rung in lower if rung.move is not Move.SIMULCAST), None)
     return fitting(lower, state.published, signs.available_bps)
