@@ -12,10 +12,10 @@ from quality.report_parts import (
     as_words,
     dot,
     line_keys,
-    muted_verdict,
     named,
     share_bar,
     share_words,
+    table_head,
     tile_list,
     time_axis,
     verdict,
@@ -126,11 +126,10 @@ def _patterns(report: QualityReport) -> str:
     rows = "".join(_pattern_row(span, tracks, report.duration_s) for span in spans[:MANY_PATTERNS])
     others = sum(span.count for span in spans[MANY_PATTERNS:])
     more = f'<p class="soft">… and {others} more.</p>' if others else ""
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("When", "What", "Where", "Why"))
     return (
         '<h2>Degradations</h2><p class="soft">Each is told when it is sure, some seconds after its cause, and ends '
         'once it has been absent for 5 s.</p><section class="card scroll"><table class="stack">'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{more}</section>"
+        f"{table_head('When', 'What', 'Where', 'Why')}<tbody>{rows}</tbody></table>{more}</section>"
     )
 
 
@@ -153,12 +152,11 @@ def _overview(tracks: Sequence[TrackReport]) -> str:
     if len(tracks) < MANY_TRACKS:
         return ""
     worst_first = sorted(enumerate(tracks), key=lambda each: (not each[1].qualities, each[1].score))
-    names = ("Track", "Score (lowest)", "Packets lost", "Frozen", "Degradations", "There")
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    head = table_head("Track", "Score (lowest)", "Packets lost", "Frozen", "Degradations", "There")
     rows = "".join(_overview_row(number, item) for number, item in worst_first)
     return (
         '<section class="card scroll" tabindex="0" role="region" aria-label="All tracks"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></section>"
+        f"{head}<tbody>{rows}</tbody></table></section>"
     )
 
 
@@ -191,7 +189,7 @@ def _participant(number: int, item: ParticipantReport, duration_s: float) -> str
     title = f'{named(item.participant_identity)} <span class="soft">{role}</span>'
     return (
         f'<section class="card"><div class="head"><h3>{title}</h3>'
-        f"{verdict(item.quality, item.score, item.mos) if item.qualities else muted_verdict()}</div>"
+        f"{verdict(item)}</div>"
         f"{_word_strips(f'p{number}', item, duration_s)}{time_axis(duration_s)}"
         f'<p class="soft">{told}</p></section>'
     )

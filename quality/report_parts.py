@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from html import escape
 
+from quality.report import ParticipantReport, TrackReport
 from quality.report_time import as_clock, position, time_marks
 from quality.score import ConnectionQuality
 
@@ -97,11 +98,15 @@ def as_length(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def verdict(quality: ConnectionQuality, score: float, mos: float) -> str:
-    """Word, score and MOS, at the head of a card."""
-    return f'<span class="verdict">{dot(quality)}{quality.value} · {score:.0f} · MOS {mos:.1f}</span>'
+def table_head(*names: str) -> str:
+    """The head of a table with columns of these names."""
+    cells = "".join(f'<th scope="col">{name}</th>' for name in names)
+    return f"<thead><tr>{cells}</tr></thead>"
 
 
-def muted_verdict() -> str:
-    """In place of a verdict on what was muted from the first to the last: a score of 100 says nothing of it."""
-    return '<span class="verdict"><span class="dot b-none"></span>muted all the time</span>'
+def verdict(item: TrackReport | ParticipantReport) -> str:
+    """Word, score and MOS, at the head of a card; not of what was always muted: a score of 100 says nothing of it."""
+    if not item.qualities:
+        return '<span class="verdict"><span class="dot b-none"></span>muted all the time</span>'
+    figures = f"{item.quality.value} · {item.score:.0f} · MOS {item.mos:.1f}"
+    return f'<span class="verdict">{dot(item.quality)}{figures}</span>'

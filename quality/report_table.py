@@ -1,11 +1,11 @@
 """A track's values as a table, for who cannot see plots or wants figures: some rows over the recording's time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from math import ceil
 
 from quality.report import TrackReport
-from quality.report_parts import as_bitrate, as_length, as_percent
+from quality.report_parts import as_bitrate, as_length, as_percent, table_head
 from quality.report_points import TrackPoint
 from quality.report_time import as_span
 
@@ -15,12 +15,12 @@ MOST_ROWS = 24
 def value_table(item: TrackReport) -> str:
     """Closed until somebody opens it; means are over the time in which the track was not muted."""
     each = max(1, ceil(len(item.points) / MOST_ROWS))
-    names = ["Time", "Score (lowest)", *_columns(item)]
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    rows = "".join(_row(item, item.points[at : at + each]) for at in range(0, len(item.points), each))
+    columns = _columns(item)
+    head = table_head("Time", "Score (lowest)", *columns)
+    rows = "".join(_row(columns, item.points[at : at + each]) for at in range(0, len(item.points), each))
     return (
         '<details><summary>Values as a table</summary><div class="scroll" tabindex="0" role="region" '
-        f'aria-label="Values"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></details>'
+        f'aria-label="Values"><table>{head}<tbody>{rows}</tbody></table></div></details>'
     )
 
 
@@ -45,9 +45,8 @@ def _columns(item: TrackReport) -> dict[str, _Cell]:
     }
 
 
-def _row(item: TrackReport, points: Sequence[TrackPoint]) -> str:
+def _row(columns: Mapping[str, _Cell], points: Sequence[TrackPoint]) -> str:
     live = [point for point in points if not point.muted]
-    columns = _columns(item)
     begin_s = max(0.0, points[0].at_s - points[0].duration_s)
     when = f'<th scope="row" class="num">{as_span(begin_s, points[-1].at_s)}</th>'
     score = _mean(live, lambda point: point.score)

@@ -10,7 +10,6 @@ from quality.report_parts import (
     as_percent,
     as_words,
     line_keys,
-    muted_verdict,
     named,
     plot_figure,
     share_words,
@@ -46,7 +45,7 @@ def track_card(number: int, item: TrackReport, duration_s: float) -> str:
     there = f" · {as_span(item.starts_at_s, item.ends_at_s)}" if begins or ends else ""
     return (
         f'<section class="card" id="{track_anchor(number)}"><div class="head"><h3>{track_name(item)} '
-        f'<span class="soft">{escape(what)}{there}</span></h3>{_verdict(item)}</div>'
+        f'<span class="soft">{escape(what)}{there}</span></h3>{verdict(item)}</div>'
         f'<dl class="tiles">{tile_list(_figures(item, video=video))}</dl>{"".join(plots)}'
         f"{_pattern_strips(f't{number}', item, duration_s)}{time_axis(duration_s)}{value_table(item)}</section>"
     )
@@ -60,10 +59,6 @@ def track_anchor(number: int) -> str:
 def track_name(item: TrackReport) -> str:
     """What a track is called, and whose it is; in HTML."""
     return f"{named(item.track.name or item.track.source)} of {named(item.track.participant_identity)}"
-
-
-def _verdict(item: TrackReport) -> str:
-    return verdict(item.quality, item.score, item.mos) if item.qualities else muted_verdict()
 
 
 def _figures(item: TrackReport, *, video: bool) -> dict[str, str]:

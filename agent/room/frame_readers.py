@@ -19,6 +19,7 @@ from agent.room.events import (
     TrackUnsubscribed,
 )
 from agent.room.frames import AudioFrame, NewestPicture, SoundBacklog, VideoFrame
+from agent.room.live_sound import CHANNELS, SAMPLE_RATES
 from agent.room.session import RoomSession
 from agent.room.state import ConnectionState, TrackState
 from agent.room.subscriber import Subscriber
@@ -33,7 +34,6 @@ log = structlog.get_logger(__name__)
 
 # Of a full reconnect, ours or its publisher's, tracks are told as gone at first, and there again a moment later.
 GONE_S = 3.0
-_RATES = range(8_000, 192_001)
 
 
 @dataclass(slots=True, eq=False)
@@ -101,7 +101,7 @@ class FrameReaders:
 
     def audio(self, track_sid: str, sample_rate: int, channels: int) -> AsyncGenerator[AudioFrame, None]:
         """All sound since it was asked for last, up to ten seconds. Raises as `RoomAgent.audio_frames`."""
-        if sample_rate not in _RATES or sample_rate % 100 or channels not in {1, 2}:
+        if sample_rate not in SAMPLE_RATES or channels not in CHANNELS:
             raise InvalidSettings(
                 f"sample_rate is {sample_rate} and channels {channels}; give a multiple of 100 from 8000 to 192000, "
                 "and 1 or 2"

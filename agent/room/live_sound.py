@@ -12,6 +12,7 @@ from media.sources.source import AUDIO_CHUNK_S, AudioFormat, DecodedAudio
 CAPACITY_S = 1.0  # as LiveKit's own source has: a sentence that is cut short is soon over
 # Who makes sound in real time is never exactly on time; what is later than this is heard as a gap.
 GRACE_S = 0.04
+SAMPLE_RATES, CHANNELS = range(8_000, 192_001, 100), (1, 2)  # the native layer takes whole 10 ms
 UNTAKEN_S = 1.0  # one chunk in 20 ms is taken of sound that is published
 
 Samples = npt.NDArray[np.int16]
@@ -20,12 +21,11 @@ Samples = npt.NDArray[np.int16]
 
 def check_format(audio: AudioFormat) -> None:
     """Raises InvalidSettings for what cannot be sent."""
-    # The native layer takes 10 ms at a time.
-    if not 8_000 <= audio.sample_rate <= 192_000 or audio.sample_rate % 100:
+    if audio.sample_rate not in SAMPLE_RATES:
         raise InvalidSettings(
             f"sample_rate is {audio.sample_rate}; give a multiple of 100 from 8000 to 192000, and resample to it"
         )
-    if audio.channels not in {1, 2}:
+    if audio.channels not in CHANNELS:
         raise InvalidSettings(f"channels is {audio.channels}; give 1 or 2")
 
 
