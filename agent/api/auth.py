@@ -16,6 +16,7 @@ from starlette.types import Message, Receive
 from agent.api.service import ApiService
 from agent.errors import PermissionDenied, Unauthorized
 from agent.tokens import ServiceGrants, verify_service_token
+from media.json_text import parse_json
 
 GRANT_KEY = "x-required-grant"
 QUERY_KEY = "x-token-in-query"
@@ -80,9 +81,17 @@ class GuardedRoute(APIRoute):
             if room is not None:
                 check_room(grants, room)
             request.state.grants = grants
-            return await handle(Request(request.scope, _bounded(request.receive)))
+            return await handle(_BodyRequest(request.scope, _bounded(request.receive)))
 
         return guarded
+
+
+class _BodyRequest(Request):
+    """A request whose body, where it is no JSON, is told in one way."""
+
+    async def json(self) -> Any:
+        """The body. Raises json.JSONDecodeError, which FastAPI answers as it does any other invalid request."""
+        return parse_json(await self.body())
 
 
 def _token(request: Request, *, in_query: bool) -> str:

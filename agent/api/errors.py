@@ -1,6 +1,7 @@
 """Every error of the API has one body: {"error": {"code", "message"}}. None says where the service's folders are."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import structlog
 from fastapi import FastAPI, Request
@@ -101,8 +102,14 @@ def _from_tree(request: Request, error: RoomhandError | MediaError, status: int)
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     # Only where and why: the input may hold what does not belong into a log.
-    problems = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
+    problems = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {_why(item)}" for item in error.errors())
     return error_response(422, "invalid_settings", f"invalid request: {problems}; see /openapi.json")
+
+
+def _why(problem: Mapping[str, Any]) -> str:
+    if problem["type"] == "json_invalid":
+        return f"{problem['msg']}: {problem['ctx']['error']}"
+    return str(problem["msg"])
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

@@ -10,6 +10,7 @@ from agent.errors import ServerUnreachable
 from agent.service.addresses import url_of
 from agent.service.protocol import ErrorReport, error_from_report
 from agent.tokens import ServiceGrants, mint_service_token
+from media.json_text import parse_json
 
 TIMEOUT_S = 60.0  # closing a recording waits for the disk
 
@@ -36,7 +37,7 @@ def call_recording(method: str, room: str, path: str, url: str | None, body: obj
 def _document(answer: httpx.Response, base: str) -> dict[str, Any] | None:
     """The answer as an object of JSON, or its null. Raises ServerUnreachable."""
     try:
-        document = answer.json()
+        document = parse_json(answer.content)
     except ValueError as error:
         raise _another(answer, base) from error
     if document is None or isinstance(document, dict):

@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 
 from agent.errors import RoomhandError, ServerUnavailable
+from media.json_text import parse_json
 
 TIMEOUT_S = 60.0  # the service itself answers a start after 30 s
 
@@ -61,8 +62,8 @@ class ControlClient:
     def _read(response: httpx.Response) -> Any:
         if response.is_error:
             try:
-                message = response.json()["error"]["message"]
+                message = parse_json(response.content)["error"]["message"]
             except (ValueError, KeyError, TypeError):
                 message = response.text[:300]
             raise RoomhandError(f"{response.request.method} {response.url.path}: {response.status_code} {message}")
-        return response.json() if response.content else None
+        return parse_json(response.content) if response.content else None

@@ -1,7 +1,6 @@
 """The other processes of a demo: a LiveKit server, a publisher and the service, each a `roomhand` command."""
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from agent.errors import ServerUnavailable
 from agent.service.local_server import end_with_parent
+from media.json_text import parse_json
 
 STOP_TIMEOUT_S = 30.0  # the service drains its rooms for up to 20 s
 
@@ -60,7 +60,7 @@ class RoomhandProcess:
             async with asyncio.timeout(timeout_s):
                 while line := await self._process.stdout.readline():
                     if line.startswith(b"{"):
-                        document = json.loads(line)
+                        document = parse_json(line)
                         assert isinstance(document, dict)
                         return document
         except TimeoutError:

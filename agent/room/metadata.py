@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from agent.errors import InvalidSettings
 from agent.room.wire_text import wire_bytes
+from media.json_text import parse_json
 
 ATTRIBUTE_PREFIX = "track."
 VERSION = 1
@@ -58,7 +59,7 @@ def decode_track_metadata(attributes: Mapping[str, str], track_name: str) -> dic
     if text is None:
         return None
     try:
-        decoded = json.loads(text)
+        decoded = parse_json(text)
     except ValueError:
         return None
     if not isinstance(decoded, dict) or decoded.get("v") != VERSION:

@@ -7,10 +7,11 @@ A server API sets a room's metadata; we read one key of theirs, if they are a JS
 Without the key, or with `record` null, the metadata ask for nothing.
 """
 
-import json
+import reprlib
 from enum import StrEnum
 
 from agent.errors import InvalidSettings
+from media.json_text import parse_json
 
 KEY = "roomhand"
 
@@ -29,7 +30,7 @@ def record_wish(metadata: str) -> RecordWish | None:
     Metadata that are no JSON object are somebody else's, and ask for nothing.
     """
     try:
-        document = json.loads(metadata) if metadata else None
+        document = parse_json(metadata) if metadata else None
     except ValueError:
         return None
     if not isinstance(document, dict) or KEY not in document:
@@ -37,11 +38,11 @@ def record_wish(metadata: str) -> RecordWish | None:
     asked = document[KEY]
     if not isinstance(asked, dict):
         raise InvalidSettings(
-            f"{KEY!r} in the room's metadata is {asked!r}; write an object such as {{'record': true}}"
+            f"{KEY!r} in the room's metadata is {reprlib.repr(asked)}; write an object such as {{'record': true}}"
         )
     unknown = sorted(set(asked) - {"record"})
     if unknown:
-        raise InvalidSettings(f"{KEY!r} in the room's metadata has no {unknown[0]!r}; it knows 'record'")
+        raise InvalidSettings(f"{KEY!r} in the room's metadata has no {reprlib.repr(unknown[0])}; it knows 'record'")
     return _wish(asked.get("record"))
 
 
@@ -54,4 +55,4 @@ def _wish(value: object) -> RecordWish | None:
         return RecordWish.OFF
     if value == "paused":
         return RecordWish.PAUSED
-    raise InvalidSettings(f"'record' in the room's metadata is {value!r}; write true, false or 'paused'")
+    raise InvalidSettings(f"'record' in the room's metadata is {reprlib.repr(value)}; write true, false or 'paused'")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import IO, ClassVar
 
 from media.errors import ExportError
+from media.json_text import parse_json
 from media.own_programs import own_program
 from media.process.output import JsonObject
 
@@ -71,7 +72,7 @@ def _answer(
                 return None
             *lines, pending = (pending + chunk).split(b"\n")
             for line in lines:
-                values = json.loads(line)
+                values = parse_json(line)
                 if "progress" in values:
                     on_progress(values["progress"])
                 elif "error" in values:

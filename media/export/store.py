@@ -26,6 +26,7 @@ from media.export.job import (
     request_from_json,
     request_to_json,
 )
+from media.json_text import parse_json
 from media.process.output import output_from_json, to_json
 
 _SCHEMA = """
@@ -114,7 +115,7 @@ class ExportStore:
                 raise _unknown(export_id)
             (verified,) = connection.execute(
                 "SELECT count(*) FROM segments WHERE segment_id != '' AND recording_path = ?",
-                (json.loads(row["request"])["recording_path"],),
+                (parse_json(row["request"])["recording_path"],),
             ).fetchone()
             return _status(row, verified)
 
@@ -157,7 +158,7 @@ class ExportStore:
                     "SELECT recording_path, count(*) FROM segments WHERE segment_id != '' GROUP BY recording_path"
                 ).fetchall()
             )
-            return tuple(_status(row, verified.get(json.loads(row["request"])["recording_path"], 0)) for row in rows)
+            return tuple(_status(row, verified.get(parse_json(row["request"])["recording_path"], 0)) for row in rows)
 
     def apply(self, export_id: str, event: ExportEvent) -> None:
         """Move the export by `event`. Raises ExportNotFound."""
@@ -237,10 +238,10 @@ def _add_missing_columns(connection: sqlite3.Connection) -> None:
 
 
 def _status(row: sqlite3.Row, verified: int) -> ExportStatus:
-    request = request_from_json(json.loads(row["request"]))
+    request = request_from_json(parse_json(row["request"]))
     result = None
     if row["result"] is not None:
-        result = ExportResult(tuple(output_from_json(item) for item in json.loads(row["result"])))
+        result = ExportResult(tuple(output_from_json(item) for item in parse_json(row["result"])))
     error = None
     if row["error_code"] is not None:
         error = ExportFailure(row["error_code"], row["error_message"])

@@ -4,7 +4,6 @@ It is built to be killed: whatever ends it, the next one goes on from the last f
 """
 
 import argparse
-import json
 import logging
 import math
 import os
@@ -25,6 +24,7 @@ from media.export.job import ExportStatus
 from media.export.lock import WorkerLock
 from media.export.store import ExportStore
 from media.export.workflow import ExportWorkflow, StepSettings, is_outdated, sweep
+from media.json_text import parse_json
 from media.own_programs import own_program
 from media.process.output import JsonObject
 
@@ -236,7 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m media.export.worker", description=__doc__)
     parser.add_argument("database", type=Path)
     parser.add_argument("--idle-exit-s", type=float, default=None)
-    parser.add_argument("--steps", type=json.loads, default={}, help="StepSettings as JSON")
+    parser.add_argument("--steps", type=parse_json, default={}, help="StepSettings as JSON")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = WorkerSettings(idle_exit_s=options.idle_exit_s, steps=StepSettings(**options.steps))

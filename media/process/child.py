@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 
 from media.errors import MediaError
+from media.json_text import parse_json
 from media.record.entries import JsonValue
 from media.record.storage import storage_error
 
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 
 def main() -> int:
     """Do the task on standard input. 0 when it was done or failed in an orderly way."""
-    request = json.loads(sys.stdin.readline())
+    request = parse_json(sys.stdin.readline())
     threading.Thread(target=_die_with_parent, name="parent-watch", daemon=True).start()
     try:
         result = _load(TASKS[request["task"]])(request, _ProgressLines())

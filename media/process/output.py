@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 from media.frames import Codec, MediaKind
+from media.json_text import parse_json
 from media.record.entries import JsonValue
 from media.record.journal_line import from_json
 
@@ -93,7 +94,7 @@ class ExportOutput:
 
 def to_json(value: "DataclassInstance") -> JsonObject:
     """A dataclass of JSON-like fields as JSON; tuples become lists."""
-    values: JsonObject = json.loads(json.dumps(asdict(value)))
+    values: JsonObject = parse_json(json.dumps(asdict(value)))
     return values
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import structlog
 
+from media.json_text import parse_json
 from media.record.storage import translated, write_durably
 
 _log = structlog.get_logger(__name__)
@@ -48,7 +49,7 @@ def read_cursor(recording_path: Path) -> HandoffCursor:
         except FileNotFoundError:
             return HandoffCursor()
     try:
-        taken = json.loads(text)["taken"]
+        taken = parse_json(text)["taken"]
         return HandoffCursor(
             {int(track): [[int(first), int(last)] for first, last in pairs] for track, pairs in taken.items()}
         )

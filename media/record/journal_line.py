@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+import reprlib
 import types
 import typing
 import zlib
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from enum import StrEnum
 
+from media.json_text import parse_json
 from media.record.entries import (
     ClockMapping,
     GapEntry,
@@ -76,9 +78,12 @@ def decode_line(line: bytes) -> JournalRecord:
     body = text[: checksum.start()] + b"}"
     if zlib.crc32(body) != int(checksum.group(1), 16):
         raise ValueError("the checksum does not match")
-    values = json.loads(body)
-    entry_type = _TYPES.get(values["type"])
-    return JournalRecord(values["at"], None if entry_type is None else from_json(entry_type, values))
+    values = parse_json(body)
+    kind, at = values.get("type"), values.get("at")
+    if type(kind) is not str or type(at) not in {int, float}:
+        raise ValueError("the line lacks its type, or when it was written")
+    entry_type = _TYPES.get(kind)
+    return JournalRecord(at, None if entry_type is None else from_json(entry_type, values))
 
 
 EntryT = typing.TypeVar("EntryT")
@@ -129,4 +134,4 @@ def _convert(kind: object, value: object, name: str) -> object:
         return float(value)
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
-    raise ValueError(f"{name!r} is {value!r}, not {kind.__name__}")
+    raise ValueError(f"{name!r} is {reprlib.repr(value)}, not {kind.__name__}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from media.errors import RecordingDamaged, RecordingNotFound
+from media.json_text import parse_json
 from media.record.entries import (
     FORMAT_VERSION,
     ClockMapping,
@@ -256,6 +257,6 @@ def read_manifest(recording_path: Path) -> Manifest:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise RecordingNotFound(f"there is no manifest at {recording_path}") from error
     try:
-        return from_json(Manifest, json.loads(text))
+        return from_json(Manifest, parse_json(text))
     except (ValueError, TypeError, AttributeError) as error:
         raise RecordingDamaged(f"{path} is damaged ({error}); repair the recording") from error

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from media.json_text import parse_json
 from media.record.entries import MuxedFileEntry
 from media.record.growing_file import GrowingFile
 from media.record.journal_line import from_json
@@ -31,7 +32,7 @@ class MuxedNote:
 def decode_muxed_note(note: bytes) -> MuxedNote | None:
     """The note of a muxed file; None when it is not one."""
     try:
-        return from_json(MuxedNote, json.loads(note))
+        return from_json(MuxedNote, parse_json(note))
     except (ValueError, TypeError):
         return None
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from media.frames import Codec
+from media.json_text import parse_json
 from media.record.entries import ClockMapping, Container, RecordingStarted, RtpAnchor, TrackOpened
 from media.record.journal_line import from_json
 
@@ -42,7 +43,7 @@ def encode_note(note: InitNote | SegmentNote) -> bytes:
 def decode_init_note(note: bytes) -> InitNote | None:
     """The note of an init segment; None when it is not one."""
     try:
-        return from_json(InitNote, json.loads(note))
+        return from_json(InitNote, parse_json(note))
     except (ValueError, TypeError):
         return None
 
@@ -50,6 +51,6 @@ def decode_init_note(note: bytes) -> InitNote | None:
 def decode_segment_note(note: bytes) -> SegmentNote | None:
     """The note of a media segment; None when it is not one."""
     try:
-        return from_json(SegmentNote, json.loads(note))
+        return from_json(SegmentNote, parse_json(note))
     except (ValueError, TypeError):
         return None

@@ -1,12 +1,12 @@
 """Recordings as the rest of the project reads them: listings, and one recording in full."""
 
 import bisect
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from media.errors import MediaError, RecordingDamaged, StorageError
+from media.json_text import parse_json
 from media.record.entries import (
     ClockMapping,
     GapEntry,
@@ -243,7 +243,7 @@ class EventLines:
             lines.seek(self._position)
             for line in lines:
                 try:
-                    event = json.loads(line)
+                    event = parse_json(line)
                 except ValueError:
                     if not line.endswith(b"\n"):
                         return

@@ -1,12 +1,12 @@
 """From the server's protobufs to our values, pure (livekit-protocol `livekit_rtc.proto`)."""
 
-import json
 from collections.abc import Callable
 from typing import Protocol
 
 from livekit.protocol import models, rtc
 
 from media.frames import MediaKind
+from media.json_text import parse_json
 from media.tap.events import (
     CandidateReceived,
     ConnectionQualityUpdated,
@@ -151,7 +151,7 @@ def _decode_leave(response: rtc.SignalResponse) -> list[SignalEvent]:
 def _decode_trickle(response: rtc.SignalResponse) -> list[SignalEvent]:
     if response.trickle.target != rtc.SignalTarget.SUBSCRIBER:
         return []
-    candidate = json.loads(response.trickle.candidateInit or "{}").get("candidate", "")
+    candidate = parse_json(response.trickle.candidateInit or "{}").get("candidate", "")
     return [CandidateReceived(candidate)] if candidate else []
 
 

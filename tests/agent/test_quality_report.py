@@ -204,12 +204,14 @@ def test_torn_foreign_and_impossible_lines_are_left_out(recording: Path) -> None
         b'{"type":"track_quality","at":1e999,"participant_identity":"x","payload":{}}',
         b'{"type":"quality_track","payload":[]}',
         b'{"type":"of a later version","at":1,"participant_identity":"x","payload":{}}',
+        b"[" * 100_000,
+        b'{"type":"track_quality","at":1,"participant_identity":"x","payload":' + b"[" * 100_000,
         b'{"type":"track_qual',
     ]
     with (recording / QUALITY_NAME).open("ab") as file:
         file.write(b"\n".join(lines))
     after = report_of(recording)
-    assert after.unreadable_lines == 3
+    assert after.unreadable_lines == 5
     assert after.tracks == before.tracks
 
 

@@ -59,7 +59,9 @@ def test_rules_are_read_from_a_file(tmp_path: Path) -> None:
     assert body.policy() == SubscriptionPolicy((rule,), SubscribeAction.IGNORE)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"rules": [{"kind": "smell"}]}', '{"rule": []}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"rules": [{"kind": "smell"}]}', '{"rule": []}', '{"rules": ' + "[" * 100_000]
+)
 def test_a_file_without_rules_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "rules.json"
     file.write_text(text)

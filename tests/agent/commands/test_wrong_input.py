@@ -94,6 +94,7 @@ class Stranger(http.server.BaseHTTPRequestHandler):
         "object": (200, "{}"),
         "error": (500, '{"error": "broken"}'),
         "gone": (410, "null"),
+        "deep": (200, "[" * 100_000),
     }
 
     def do_POST(self) -> None:

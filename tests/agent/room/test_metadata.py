@@ -35,7 +35,7 @@ def test_the_format_carries_a_version() -> None:
     assert json.loads(encode_track_metadata({"a": 1})) == {"v": 1, "a": 1}
 
 
-@pytest.mark.parametrize("text", ["", "no json", "[1]", '{"a":1}', '{"v":2,"a":1}', "7"])
+@pytest.mark.parametrize("text", ["", "no json", "[1]", '{"a":1}', '{"v":2,"a":1}', "7", '{"v":1,"a":' + "[" * 100_000])
 def test_what_cannot_be_understood_is_nothing(text: str) -> None:
     assert decode_track_metadata({"track.camera": text}, "camera") is None
 

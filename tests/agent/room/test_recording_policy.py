@@ -192,6 +192,7 @@ def test_the_rooms_metadata_count_when_they_change() -> None:
         ('{"roomhand": {"record": true}}', RecordWish.RECORD),
         ('{"roomhand": {"record": false}, "other": 1}', RecordWish.OFF),
         ('{"roomhand": {"record": "paused"}}', RecordWish.PAUSED),
+        ('{"roomhand": ' + "[" * 100_000, None),
     ],
 )
 def test_metadata_are_read(metadata: str, wish: RecordWish | None) -> None:
@@ -205,11 +206,13 @@ def test_metadata_are_read(metadata: str, wish: RecordWish | None) -> None:
         '{"roomhand": {"record": "yes"}}',
         '{"roomhand": {"record": 1}}',
         '{"roomhand": {"record": true, "export": true}}',
+        '{"roomhand": ' + "[" * 500 + "]" * 500 + "}",
     ],
 )
 def test_metadata_that_make_no_sense_are_refused(metadata: str) -> None:
-    with pytest.raises(InvalidSettings, match="room's metadata"):
+    with pytest.raises(InvalidSettings, match="room's metadata") as refused:
         record_wish(metadata)
+    assert len(str(refused.value)) < 200, "what others wrote, by the megabyte, is for no log"
 
 
 @pytest.mark.parametrize("name", ["empty_s", "silent_s", "muted_s", "no_media_s", "duration_s", "size_bytes"])

@@ -130,6 +130,12 @@ async def test_a_sinks_bug_is_no_end(tmp_path: Path) -> None:
     assert sink.taken == of_track(ALL, 1)
 
 
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"taken":{"1":7}}', b'{"taken":' + b"[" * 100_000])
+def test_a_damaged_cursor_begins_anew(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / CURSOR_NAME).write_bytes(content)
+    assert read_cursor(tmp_path).ranges == {}
+
+
 async def test_a_lost_cursor_hands_off_again(tmp_path: Path) -> None:
     path = recorded(tmp_path, tracks=1)
     for damage in (b"", b"not json", b'{"taken": {"1": 3}}'):

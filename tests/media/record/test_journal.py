@@ -109,11 +109,32 @@ def test_a_bad_line_in_the_middle_is_named() -> None:
     assert contents.torn_bytes == 4
 
 
+def sealed(body: bytes) -> bytes:
+    """A line whose checksum is right."""
+    return body[:-1] + b',"crc32":"%08x"}\n' % zlib.crc32(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b'{"type":"recording_closed"}',
+        b'{"type":["recording_closed"],"at":1}',
+        b'{"type":"recording_closed","at":"noon"}',
+        b'{"type":"segment","at":1,"track":' + b"[" * 500 + b"]" * 500 + b"}",
+        b'{"type":"recording_closed","at":' + b"[" * 100_000 + b"}",
+        b'{"type":"recording_closed","at":"\xff"}',
+    ],
+)
+def test_a_line_that_somebody_made_up_is_a_bad_one(body: bytes) -> None:
+    contents = parse_journal(LINES[0] + sealed(body) + LINES[2])
+    assert (contents.bad_lines, len(contents.records)) == ((2,), 2)
+
+
 def test_lines_of_a_later_version_are_left_alone() -> None:
     line = LINES[-1].replace(b"recording_closed", b"recording_dreamt")
     body = line[: line.rindex(b',"crc32"')] + b"}"
-    newer = body[:-1] + b',"crc32":"%08x"}\n' % zlib.crc32(body)
-    assert decode_line(newer) == JournalRecord(1009.0, None)
+    assert decode_line(sealed(body)) == JournalRecord(1009.0, None)
 
 
 def test_a_journal_that_cannot_grow_keeps_its_lines_and_what_waits(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_the_state_is_read_alone(tmp_path: Path, room: str, readable: bool) -> N
     journal.close()
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b'{"state":"unheard_of"}', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"state":"unheard_of"}', b"\xff", b"[" * 100_000])
 def test_without_a_state_that_makes_sense_it_is_damaged(tmp_path: Path, content: bytes) -> None:
     (tmp_path / MANIFEST_NAME).write_bytes(content)
     with pytest.raises(RecordingDamaged):
