@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse
 
 from agent.api.auth import Grant, GuardedRoute, get_and_head, needs
 from agent.api.models import ExportBody
-from agent.api.recording_files import covers_recording, read_recording_for
+from agent.api.recording_files import covers_export, read_recording_for
 from agent.api.service import ApiService, Caller, Service
 from agent.tokens import ServiceGrants
 from media.errors import ExportNotFound
@@ -200,12 +200,12 @@ def _visible(service: ApiService, caller: ServiceGrants) -> list[ExportStatus]:
     found = service.exports.list()
     if not caller.room:
         return list(found)
-    return [status for status in found if covers_recording(status.request.recording_path, caller)]
+    return [status for status in found if covers_export(status.request, caller)]
 
 
 def _status(service: ApiService, caller: ServiceGrants, export_id: str) -> ExportStatus:
     status = service.exports.status(export_id)
-    if not covers_recording(status.request.recording_path, caller):
+    if not covers_export(status.request, caller):
         # The same answer as for an id that does not exist: ids are nothing to guess at.
         raise ExportNotFound(f"there is no export {export_id!r} here; list the exports")
     return status

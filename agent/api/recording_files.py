@@ -6,6 +6,7 @@ from pathlib import Path
 from agent.errors import RecordingConflict
 from agent.tokens import ServiceGrants
 from media.errors import LiveNotReady, MediaError, RecordingDamaged, RecordingNotFound
+from media.export.job import ExportRequest
 from media.record.manifest import read_manifest
 from media.record.reader import RecordingView, read_recording, summarise
 
@@ -68,11 +69,16 @@ def check_continues(recordings_dir: Path, recording_id: str, room: str) -> None:
         raise RecordingConflict(f"recording {recording_id} is of another room; give a new id, or none")
 
 
-def covers_recording(recording_path: Path, caller: ServiceGrants) -> bool:
-    """Whether the caller's token is for the room of an export's recording; a lost recording is of no room."""
+def covers_export(request: ExportRequest, caller: ServiceGrants) -> bool:
+    """Whether the caller's token is for the room of an export's recording, which may have been deleted since.
+
+    Where the export does not say of which room it is, its recording does; without that it is of no room.
+    """
     if not caller.room:
         return True
+    if request.room:
+        return caller.covers_room(request.room)
     try:
-        return read_recording(recording_path).room == caller.room
+        return caller.covers_room(read_recording(request.recording_path).room)
     except MediaError:
         return False

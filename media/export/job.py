@@ -49,12 +49,16 @@ class ExportStep(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """What to export. `participant_identity` None means everybody, each on their own."""
+    """What to export. `participant_identity` None means everybody, each on their own.
+
+    `room` is the recording's, which the queue enters: it is known of an export also once its recording was deleted.
+    """
 
     recording_path: Path
     format: ExportFormat
     out_dir: Path
     participant_identity: str | None = None
+    room: str = ""
 
     @property
     def has_own_folder(self) -> bool:
@@ -174,6 +178,7 @@ def request_to_json(request: ExportRequest) -> JsonObject:
         "format": request.format.value,
         "out_dir": str(request.out_dir),
         "participant_identity": request.participant_identity,
+        "room": request.room,
     }
 
 
@@ -185,6 +190,7 @@ def request_from_json(values: Mapping[str, JsonValue]) -> ExportRequest:
         ExportFormat(str(values["format"])),
         Path(str(values["out_dir"])),
         None if identity is None else str(identity),
+        str(values.get("room", "")),  # exports of before it was kept lack it
     )
 
 

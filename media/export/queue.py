@@ -6,6 +6,7 @@ Everything is durable in one SQLite file. Nothing here needs a worker to run; `e
 import asyncio
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -50,13 +51,9 @@ class ExportQueue:
 
         Raises RecordingNotFound, RecordingDamaged when the recording cannot be read at all.
         """
-        absolute = ExportRequest(
-            request.recording_path.absolute(),
-            request.format,
-            request.out_dir.absolute(),
-            request.participant_identity,
-        )
-        read_recording(absolute.recording_path)
+        path = request.recording_path.absolute()
+        room = read_recording(path).room
+        absolute = replace(request, recording_path=path, out_dir=request.out_dir.absolute(), room=room)
         export_id = f"EX_{uuid.uuid4().hex[:20]}"
         self._enqueue(engine.EXPORT_QUEUE, engine.EXPORT_WORKFLOW, export_id, export_id, request_to_json(absolute))
         self._store.add(export_id, absolute, time.time())

@@ -88,8 +88,15 @@ def test_steps_in_their_order_never_go_back() -> None:
 
 @pytest.mark.parametrize("identity", ["alice", None])
 def test_a_request_survives_json(identity: str | None) -> None:
-    request = ExportRequest(Path("/recordings/RM_1"), ExportFormat.MP4, Path("/out"), identity)
+    request = ExportRequest(Path("/recordings/RM_1"), ExportFormat.MP4, Path("/out"), identity, "lobby")
     assert request_from_json(request_to_json(request)) == request
+
+
+def test_a_request_of_before_rooms_were_kept_is_of_none() -> None:
+    values = request_to_json(REQUEST)
+    del values["room"]
+    assert request_from_json(values) == REQUEST
+    assert REQUEST.room == ""
 
 
 def test_a_status_in_json_has_what_people_ask_for() -> None:
