@@ -30,6 +30,8 @@ REPORT_NAME = "quality.json"
 PAGE_NAME = "quality.html"
 DIGITS = 4
 MOST = 1e18  # no figure is near it, and sums of them are numbers
+EARLIEST_S = -60.0  # the clocks of who began a recording and of who goes on with it differ by less
+LATEST_S = 366 * 86_400.0  # no recording is as long, and nothing could be seen in plots of more
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ def _nothing_judged(view: RecordingView, unreadable_lines: int) -> QualityNotFou
         )
     if view.state in {RecordingState.COMPLETE, RecordingState.INTERRUPTED}:
         return QualityNotFound(
-            f"recording {name} has no quality samples: no track was received, or its {QUALITY_NAME} is missing"
+            f"recording {name} has no quality samples: no track was received, or its {QUALITY_NAME} is missing "
+            "or has no whole line; a backup may have it"
         )
     return QualityNotFound(f"recording {name} has no quality samples yet; they come some seconds after its first track")
 
@@ -109,8 +112,8 @@ def stored_report(view: RecordingView) -> QualityReport | None:
     stored, samples = view.path / REPORT_NAME, view.path / QUALITY_NAME
     with translated(f"read {stored}"):
         try:
-            if stored.stat().st_mtime_ns < samples.stat().st_mtime_ns:
-                return None
+            if not stored.is_file() or stored.stat().st_mtime_ns < samples.stat().st_mtime_ns:
+                return None  # one that is something else is in the way of who writes it, but of no report
             data = stored.read_bytes()
         except FileNotFoundError:
             return None
@@ -135,8 +138,10 @@ def _add(builder: ReportBuilder, event: Mapping[str, JsonValue]) -> None:
     }
     figures = payload.get("figures")
     said = [*values.values(), *(figures.values() if isinstance(figures, dict) else ())]
-    if any(isinstance(value, float) and not abs(value) <= MOST for value in said):
+    if any(isinstance(value, int | float) and not abs(value) <= MOST for value in said):
         raise ValueError("a figure that is no number")
+    if event.get("type") in _TIMED:
+        _check_times(values, builder.started_at)
     match event.get("type"):
         case "quality_track":
             builder.add_track(_TRACK.validate_python(values))
@@ -152,6 +157,15 @@ def _add(builder: ReportBuilder, event: Mapping[str, JsonValue]) -> None:
             builder.end_pattern(line.track_sid, line.pattern, float(values["at"]) - builder.started_at)
         case _:
             return  # what a later version adds
+
+
+_TIMED = {"track_quality", "participant_quality", "quality_pattern_began", "quality_pattern_ended"}
+
+
+def _check_times(values: Mapping[str, Any], started_at: float) -> None:
+    for at in (values["at"], values.get("began_at", started_at)):
+        if not EARLIEST_S <= at - started_at <= LATEST_S:
+            raise ValueError("a time at which the recording was not")
 
 
 def _span(line: _PatternLine, identity: str, started_at: float) -> PatternSpan:

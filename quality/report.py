@@ -162,7 +162,8 @@ class QualityReport:
 
 
 class ReportBuilder:
-    """`add` what the samples say, in order; `build` whenever a report is wanted.
+    """`add` what the samples say, in order; `build` whenever a report is wanted. Who adds them in another order has a
+    sound report too, but patterns whose end came before their beginning last to the end.
 
     Times of what is added are Unix seconds; `started_at` is the zero of the recording's own. All tracks together keep
     `most_points`, and all participants; of more than a third as many each may have three.
@@ -271,7 +272,7 @@ class ReportBuilder:
     def _track(self, sid: str, track: GatheredTrack) -> TrackReport:
         assert track.first is not None
         assert track.last is not None
-        points, started_at = track.points.all, self.started_at
+        points, started_at = sorted(track.points.all, key=lambda point: point.sample.at), self.started_at
         whole = merged(points).sample
         live = track.live.sample if track.live else whole
         ends_at_s = track.last.at - started_at
@@ -312,7 +313,7 @@ class ReportBuilder:
         )
 
     def _participant(self, identity: str, item: GatheredParticipant) -> ParticipantReport:
-        points, started_at = item.points.all, self.started_at
+        points, started_at = sorted(item.points.all, key=lambda point: point.at), self.started_at
         score, score_min = item.score.value, item.score_min
         if score is None:  # muted all the time
             whole = merged_participant(points)

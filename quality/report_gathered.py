@@ -31,8 +31,10 @@ class GatheredTrack:
 
     def add(self, sample: TrackSample) -> None:
         """Take in the next sample; its patterns are not looked at."""
-        self.first = self.first or sample
-        self.last = sample
+        if self.first is None or sample.at < self.first.at:
+            self.first = sample
+        if self.last is None or sample.at >= self.last.at:
+            self.last = sample
         stretch = Stretch.of(sample)
         self.points.add(stretch)
         if not sample.muted:

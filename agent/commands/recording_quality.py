@@ -9,7 +9,7 @@ from agent.commands.output import JsonOption, Output
 from agent.commands.recordings import DirOption, RecordingArgument, recording_path
 from agent.errors import InvalidSettings
 from media.record.reader import read_recording
-from media.record.storage import write_durably
+from media.record.storage import translated, write_durably
 
 if TYPE_CHECKING:
     from quality.report import QualityReport
@@ -28,9 +28,11 @@ def quality(
 
     output = Output(as_json=json_output)
     path = recording_path(recording, directory)
-    report = read_quality_report(read_recording(path))
+    view = read_recording(path)
     if page is not None:
-        _check_is_no_file_of(path, page)
+        _check_page(path, page)
+    report = read_quality_report(view)
+    if page is not None:
         write_durably(page, render(report).encode())
     if json_output:
         output.document(report_json(report))
@@ -44,10 +46,16 @@ def quality(
         output.text("no degradation was seen")
 
 
-def _check_is_no_file_of(recording: Path, page: Path) -> None:
+def _check_page(recording: Path, page: Path) -> None:
+    """InvalidSettings where no page can be written to `page`, or something that it is not would be lost."""
     from agent.quality_report import PAGE_NAME
 
-    target = page.resolve()
+    with translated(f"write {page}"):
+        target = page.resolve()
+        if target.exists() and not target.is_file():
+            raise InvalidSettings(f"{page} is a folder, or no regular file; give --html the name of a file")
+        if not target.parent.is_dir():
+            raise InvalidSettings(f"there is no folder {target.parent}; make it, or give --html another place")
     if target.is_relative_to(recording.resolve()) and target.is_file() and target.name != PAGE_NAME:
         raise InvalidSettings(f"{page} is a file of the recording itself; give --html another place")
 

@@ -23,6 +23,13 @@ _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
+_TO_DO = {
+    errno.EISDIR: "move away the folder that is where the file should be",
+    errno.ENOTDIR: "move away the file that is where a folder should be",
+    errno.ENAMETOOLONG: "give a shorter name",
+}
+"""Where the disk is sound, and what is on it is not."""
+
 _LOCK_ATTEMPTS = 20
 _LOCK_PAUSE_S = 0.05
 """A reader that asks `is_locked` holds the lock for microseconds; a writer must outlast that."""
@@ -42,7 +49,7 @@ def storage_error(error: OSError, doing: str) -> StorageError:
         return DiskFull(f"{doing}: {reason}; free some space")
     if error.errno in _READ_ONLY:
         return DiskReadOnly(f"{doing}: {reason}; make the place writable")
-    return StorageError(f"{doing}: {reason}; check the disk")
+    return StorageError(f"{doing}: {reason}; {_TO_DO.get(error.errno or 0, 'check the disk')}")
 
 
 @contextmanager
@@ -120,7 +127,11 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     with translated(f"write {path}"):
         with _synced(temporary, mode) as descriptor:
             write_all(descriptor, data)
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
         fsync_path(path.parent)
 
 

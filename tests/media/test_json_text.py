@@ -25,6 +25,9 @@ def test_what_is_json_is_read(text: str | bytes) -> None:
         (b"", "Expecting value"),
         (b"{", "Expecting property name"),
         (b'"\xff"', "it is no utf-8 text"),
+        (b'"\xed\xa0\x80"', "it is no utf-8 text"),
+        (b'{"a":["\\ud800"]}', "half a character"),
+        (b'{"\\uDC00b":1}', "half a character"),
         (DEEP, "nested too deeply"),
         (DEEP + b"]" * 100_000, "nested too deeply"),
         (b'{"a":' * 100_000, "nested too deeply"),
@@ -39,3 +42,7 @@ def test_what_cannot_be_read_is_told_in_one_way(text: bytes, said: str) -> None:
 @pytest.mark.parametrize("note", [b"", b"[1]", b'{"recording":' + DEEP, DEEP])
 def test_a_note_in_a_file_that_cannot_be_read_is_none(note: bytes) -> None:
     assert (decode_init_note(note), decode_segment_note(note), decode_muxed_note(note)) == (None, None, None)
+
+
+def test_a_character_of_two_halves_is_whole() -> None:
+    assert parse_json(r'["\ud83d\ude00","\\ud800"]') == ["\U0001f600", r"\ud800"]

@@ -39,6 +39,24 @@ async def test_a_browser_may_bring_the_token_in_the_address_of_the_page_only(api
 
 
 @pytest.mark.parametrize("suffix", ["", ".html"])
+async def test_a_folder_in_place_of_the_report_or_of_the_samples(api: FakeService, one: Path, suffix: str) -> None:
+    (one / "quality.json").mkdir()
+    async with api.client(bearer()) as client:
+        assert (await client.get(QUALITY + suffix)).status_code == 200
+        (one / "quality.jsonl").unlink()
+        (one / "quality.jsonl").mkdir()
+        answer = await client.get(QUALITY + suffix)
+    assert (answer.status_code, answer.json()["error"]) == (
+        507,
+        {
+            "code": "storage_error",
+            "message": "read recordings/one/quality.jsonl: Is a directory; "
+            "move away the folder that is where the file should be",
+        },
+    )
+
+
+@pytest.mark.parametrize("suffix", ["", ".html"])
 async def test_what_is_not_there_is_said_so(api: FakeService, one: Path, suffix: str) -> None:
     make_recording(api, "silent", "lobby")
     async with api.client(bearer()) as client:
