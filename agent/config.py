@@ -130,3 +130,5 @@ def load_settings() -> Settings:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
         raise InvalidSettings(f"invalid settings: {problems}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidSettings(".env is no UTF-8 text; write it as NAME=value lines, or move it away") from error

@@ -165,6 +165,14 @@ def test_a_file_that_nobody_thought_of_is_told_too(capsys: pytest.CaptureFixture
     assert refused(capsys, "recordings", "list") == ("storage_error", "use a file: Input/output error; check the disk")
 
 
+def test_settings_that_are_no_text_are_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(bytes(range(256)))
+    assert refused(capsys, "recordings", "list") == (
+        "invalid_settings",
+        ".env is no UTF-8 text; write it as NAME=value lines, or move it away",
+    )
+
+
 def test_ctrl_c_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_folder: Path) -> None:
         raise KeyboardInterrupt  # as Python's own handler does, which a process in the background may not have
