@@ -212,7 +212,7 @@ class RoomAgent:
         reliable: bool = True,
         destination_identities: Sequence[str] = (),
     ) -> None:
-        """Send a data packet to all, or to those in the list. InvalidSettings where it does not fit.
+        """Send a data packet to all, or to those in the list, once the connection stands. InvalidSettings if too long.
 
         Payload, topic and destination identities (4 bytes more each) may have 63,600 bytes together.
         """
@@ -221,7 +221,10 @@ class RoomAgent:
         )
 
     async def send_text(self, text: str, topic: str = "lk.chat", destination_identities: Sequence[str] = ()) -> str:
-        """Send a text stream of at most 1,000,000 characters (LiveKit's chat by default); its stream id."""
+        """Send a text stream of at most 1,000,000 characters (LiveKit's chat by default); its stream id.
+
+        While the connection is being restored this waits, as `send_data` does.
+        """
         return await self._data.send_text(text, topic=topic, destination_identities=destination_identities)
 
     def register_rpc_method(self, name: str, handler: RpcHandler) -> None:

@@ -47,6 +47,30 @@ def path_of(stats: rtc.RtcStats) -> Path:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class SelectedPair:
+    """The candidate pair that a connection uses; W3C `RTCIceCandidatePairStats`."""
+
+    id: str
+    responses_received: int
+
+
+def selected_pair(stats: rtc.RtcStats) -> SelectedPair | None:
+    """The pair that the transport says it uses; None where it uses none. There is one transport in our rooms."""
+    entries = (*stats.publisher_stats, *stats.subscriber_stats)
+    selected = {
+        entry.transport.transport.selected_candidate_pair_id for entry in entries if entry.HasField("transport")
+    }
+    return next(
+        (
+            SelectedPair(entry.candidate_pair.rtc.id, entry.candidate_pair.candidate_pair.responses_received)
+            for entry in entries
+            if entry.HasField("candidate_pair") and entry.candidate_pair.rtc.id in selected
+        ),
+        None,
+    )
+
+
 def is_stream_paused(track: rtc.RemoteVideoTrack | rtc.RemoteAudioTrack) -> bool:
     """Whether the server withholds the track for want of bandwidth, as far as the SDK says.
 

@@ -46,9 +46,13 @@ class DataPublisher:
         reliable: bool = True,
         destination_identities: Iterable[str] = (),
     ) -> None:
-        """Send one data packet, to all or to some. Raises InvalidSettings (too long) or PublishFailed."""
+        """Send one data packet, to all or to some, once the connection stands.
+
+        Raises InvalidSettings (too long), PublishFailed, or ConnectionLost (the room is over).
+        """
         data, to = payload_bytes(payload), destinations(destination_identities)
         check_packet(len(data), topic, to)
+        await self._session.restored()
         self._session.permissions.require_publish_data()
         try:
             await self._session.sdk_room.local_participant.publish_data(
@@ -60,12 +64,16 @@ class DataPublisher:
             raise PublishFailed(f"the data packet was not sent: {error.message}") from error
 
     async def send_text(self, text: str, *, topic: str, destination_identities: Iterable[str] = ()) -> str:
-        """Send `text` as one text stream and return the stream's id. Raises InvalidSettings or PublishFailed."""
+        """Send `text` as one text stream, once the connection stands, and return the stream's id.
+
+        Raises InvalidSettings, PublishFailed, or ConnectionLost (the room is over).
+        """
         check_text(text)
         to = destinations(destination_identities)
         check_packet(0, topic, to)
         if not topic:
             raise InvalidSettings("a text stream needs a topic, like lk.chat")
+        await self._session.restored()
         self._session.permissions.require_publish_data()
         try:
             info = await self._session.sdk_room.local_participant.send_text(

@@ -17,6 +17,7 @@ from agent.room.data_limits import TEXT_TOPICS
 from agent.room.encryption import RoomEncryption
 from agent.room.events import ConnectionStateChanged, Disconnected, ParticipantConnected, RoomEvent
 from agent.room.incoming import IncomingData
+from agent.room.media_path import MediaPath
 from agent.room.metadata import (
     JsonValue,
     check_attributes,
@@ -47,6 +48,7 @@ NATIVE_SETTLE_S = 0.2
 MAX_NAME_BYTES = 256  # livekit-server's, once we are in the room
 # The SDK says "disconnected" right after its state changes; where it does not, we do.
 DISCONNECTED_GRACE_S = 1.0
+_BACK = (ConnectionState.RECONNECTING, ConnectionState.CONNECTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +86,22 @@ class RoomSession:
         self._leaving_steps: list[tuple[str, Step]] = []
         self._room: rtc.Room | None = None
         self._incoming: IncomingData | None = None
+        self._path: MediaPath | None = None
         self._state = ConnectionState.DISCONNECTED
+        self._restored = asyncio.Event()  # not set while the connection is being restored
+        self._restored.set()
         self._changes = asyncio.Lock()  # of ours: each is told from what was before
         self._ended: asyncio.Future[Disconnected] | None = None
         self._closing: asyncio.Task[None] | None = None
 
     @property
     def connection(self) -> ConnectionState:
-        """Where the connection stands."""
+        """Where the connection stands; after a loss `connected` again once the server answers on the media path."""
         return self._state
+
+    async def restored(self) -> None:
+        """Until the connection is not being restored: it stands, or the room is over."""
+        await self._restored.wait()
 
     @property
     def decrypts(self) -> bool:
@@ -204,6 +213,7 @@ class RoomSession:
             # Not chained: the SDK's text quotes the token.
             raise convert.connect_error(error, urlsplit(self._url).netloc) from None
         self._room = room
+        self._path = MediaPath(room, self._tasks)
         self._state = ConnectionState.CONNECTED
         if self._encryption is not None:
             self._encryption.joined(room)
@@ -219,20 +229,43 @@ class RoomSession:
         if isinstance(event, ParticipantConnected) and self._encryption is not None:
             self._encryption.met(event.participant.identity)
         if isinstance(event, ConnectionStateChanged):
-            if event.state is self._state:
-                return
-            self._state = event.state
-            log.info("connection_state", state=event.state)
-            if event.state is ConnectionState.DISCONNECTED:
-                asyncio.get_running_loop().call_later(DISCONNECTED_GRACE_S, self._end, Disconnected("unknown_reason"))
+            self._connection_changed(event)
+            return
         self.emit(event)
+
+    def _connection_changed(self, event: ConnectionStateChanged) -> None:
+        """What the SDK says; that it is back is believed once the server answers on the media path."""
+        if self._path is not None and event.state is ConnectionState.RECONNECTING:
+            self._path.lost()
+        if self._path is not None and (self._state, event.state) == _BACK:
+            self._path.resumed(partial(self._become, event))
+        else:
+            self._become(event)
+
+    def _become(self, event: ConnectionStateChanged) -> None:
+        if event.state is self._state:
+            return
+        self._enter(event.state)
+        log.info("connection_state", state=event.state)
+        if event.state is ConnectionState.DISCONNECTED:
+            asyncio.get_running_loop().call_later(DISCONNECTED_GRACE_S, self._end, Disconnected("unknown_reason"))
+        self.emit(event)
+
+    def _enter(self, state: ConnectionState) -> None:
+        self._state = state
+        if state is ConnectionState.RECONNECTING:
+            self._restored.clear()
+            return
+        self._restored.set()
+        if self._path is not None:
+            self._path.stop()
 
     def _end(self, event: Disconnected) -> None:
         if self._ended is None or self._ended.done():
             return
         self._ended.set_result(event)
         if self._state is not ConnectionState.DISCONNECTED:
-            self._state = ConnectionState.DISCONNECTED
+            self._enter(ConnectionState.DISCONNECTED)
             self.emit(ConnectionStateChanged(ConnectionState.DISCONNECTED))
         log.info("room_ended", reason=event.reason)
         self.emit(event)
@@ -303,7 +336,7 @@ class RoomSession:
             await _within(DISCONNECT_TIMEOUT_S, self._room.disconnect, "disconnect")
             await asyncio.sleep(NATIVE_SETTLE_S)
             self._end(Disconnected("client_initiated"))
-        self._state = ConnectionState.DISCONNECTED
+        self._enter(ConnectionState.DISCONNECTED)
         await self._tasks.aclose()
         self._room = None
 

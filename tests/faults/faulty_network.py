@@ -2,7 +2,7 @@
 
 A proxy passes the signalling on and names itself as the server's media address, so that the
 media goes through a UDP relay here, which loses and blocks what it is told to. The server is the real
-one, and so are ICE, DTLS, SRTP and RTCP. Only taps are led this way: the SDK's connections pass untouched.
+one, and so are ICE, DTLS, SRTP and RTCP. Taps are led this way, and with `relay_sdk` participants of the SDK.
 """
 
 import asyncio
@@ -110,9 +110,12 @@ def _datagrams(handle: socket.socket) -> Iterator[tuple[bytes, Any]]:
 class FaultyNetwork:
     """Signalling proxy and media relays in front of `server`. Use `faulty_network`."""
 
-    def __init__(self, server: Credentials, source: random.Random, loss: float, *, relay_media: bool) -> None:
+    def __init__(
+        self, server: Credentials, source: random.Random, loss: float, *, relay_media: bool, relay_sdk: bool = False
+    ) -> None:
         self._server = server
         self._relay_media = relay_media
+        self._relay_sdk = relay_sdk
         self._source = source
         self.loss = loss
         self._lost: Callable[[bytes], bool] | None = None
@@ -173,8 +176,9 @@ class FaultyNetwork:
             self.taps.append(client)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass_down(upstream, client, is_tap and self._relay_media))
-                group.create_task(self._pass_up(client, upstream, is_tap and self._relay_media))
+                led = self._relay_media if is_tap else self._relay_sdk
+                group.create_task(self._pass_down(upstream, client, led))
+                group.create_task(self._pass_up(client, upstream, led))
         finally:
             if is_tap:
                 self.taps.remove(client)
@@ -182,7 +186,9 @@ class FaultyNetwork:
     async def _pass_down(self, upstream: Any, client: ServerConnection, relayed: bool) -> None:
         with contextlib.suppress(ConnectionClosed):
             async for message in upstream:
-                await client.send(self._led_here(message) if relayed and isinstance(message, bytes) else message)
+                led = self._led_here(message) if relayed and isinstance(message, bytes) else message
+                if led is not None:
+                    await client.send(led)
         client.transport.abort()
 
     async def _pass_up(self, client: ServerConnection, upstream: Any, relayed: bool) -> None:
@@ -191,19 +197,23 @@ class FaultyNetwork:
                 await upstream.send(_without_candidates(message) if relayed and isinstance(message, bytes) else message)
         upstream.transport.abort()
 
-    def _led_here(self, message: bytes) -> bytes:
-        """The server's message with our relay for its media address; other candidates are left out."""
+    def _led_here(self, message: bytes) -> bytes | None:
+        """The server's message with our relay for its media address; None for other candidates.
+
+        They are left out whole: an empty one has the SDK abort its process (livekit 1.2.1).
+        """
         response = rtc.SignalResponse.FromString(message)
         if response.HasField("offer"):
             response.offer.sdp = _CANDIDATE_LINE.sub("", response.offer.sdp)
+        elif response.HasField("answer"):
+            response.answer.sdp = _CANDIDATE_LINE.sub("", response.answer.sdp)
         elif response.HasField("trickle"):
             init = json.loads(response.trickle.candidateInit or "{}")
             words = init.get("candidate", "").split()
             if len(words) < 6 or words[2].lower() != "udp":
-                init["candidate"] = ""
-            else:
-                words[4], words[5] = "127.0.0.1", str(self._relay_to(words[4], int(words[5])).port)
-                init["candidate"] = " ".join(words)
+                return None
+            words[4], words[5] = "127.0.0.1", str(self._relay_to(words[4], int(words[5])).port)
+            init["candidate"] = " ".join(words)
             response.trickle.candidateInit = json.dumps(init)
         else:
             return message
@@ -220,6 +230,8 @@ def _without_candidates(message: bytes) -> bytes:
     request = rtc.SignalRequest.FromString(message)
     if request.HasField("answer"):
         request.answer.sdp = _CANDIDATE_LINE.sub("", request.answer.sdp)
+    elif request.HasField("offer"):
+        request.offer.sdp = _CANDIDATE_LINE.sub("", request.offer.sdp)
     elif request.HasField("trickle"):
         request.trickle.candidateInit = json.dumps({"candidate": ""})
     else:
@@ -229,14 +241,14 @@ def _without_candidates(message: bytes) -> bytes:
 
 @asynccontextmanager
 async def faulty_network(
-    server: Credentials, *, seed: int = 1, loss: float = 0.0, relay_media: bool = True
+    server: Credentials, *, seed: int = 1, loss: float = 0.0, relay_media: bool = True, relay_sdk: bool = False
 ) -> AsyncIterator[FaultyNetwork]:
     """A network of its own, closed at the end. `loss` each way, drawn by `seed`.
 
     Relayed media costs a second at each join: the server waits so long before it takes an address that nobody named.
     Without `relay_media` only the signalling comes through here.
     """
-    network = FaultyNetwork(server, random.Random(seed), loss, relay_media=relay_media)
+    network = FaultyNetwork(server, random.Random(seed), loss, relay_media=relay_media, relay_sdk=relay_sdk)
     async with serve(network.handle, "127.0.0.1", 0, max_size=None, ping_interval=None, close_timeout=1) as listening:
         port = next(iter(listening.sockets)).getsockname()[1]
         network.url = f"ws://127.0.0.1:{port}"

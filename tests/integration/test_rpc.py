@@ -355,17 +355,6 @@ async def test_a_method_may_close_its_agent(livekit_server: Credentials) -> None
         await sees(caller)
 
 
-async def acknowledged(agent: RoomAgent, identity: str, payload: str) -> str:
-    """The answer; for some 12 s after a signal reconnect the SDK may send nothing (docs/automation.md)."""
-    for _ in range(4):
-        try:
-            return await agent.perform_rpc(identity, "echo", payload)
-        except RpcError as error:
-            if error.rpc_code != Code.CONNECTION_TIMEOUT:
-                raise
-    raise AssertionError(f"{identity} acknowledges nothing")
-
-
 @pytest.mark.parametrize(
     "scenario",
     [rtc.SimulateScenarioKind.SIMULATE_SIGNAL_RECONNECT, rtc.SimulateScenarioKind.SIMULATE_FULL_RECONNECT],
@@ -386,6 +375,7 @@ async def test_both_ways_work_again_after_a_reconnect(
                     refused.append(asyncio.create_task(callee.perform_rpc("client", "echo", "x")))
 
         callee.add_listener(watch)
+        # Who has sent nothing yet had no way of sending for some 12 s after a signal reconnect in some runs (1.2.1).
         assert await callee.perform_rpc("client", "echo", "before") == "before"
         session: RoomSession = callee._session
         await session.simulate(scenario)
@@ -394,8 +384,8 @@ async def test_both_ways_work_again_after_a_reconnect(
             await refused[0]
         await sees(callee, "client")
         await sees(caller, "server")
-        assert await acknowledged(caller, "server", "there") == "there"
-        assert await acknowledged(callee, "client", "and back") == "and back"
+        assert await caller.perform_rpc("server", "echo", "there") == "there"
+        assert await callee.perform_rpc("client", "echo", "and back") == "and back"
 
 
 async def test_what_cannot_arrive_is_refused_before_it_is_sent(livekit_server: Credentials) -> None:

@@ -5,7 +5,15 @@ from typing import Any
 from livekit import rtc
 from livekit.rtc._proto import stats_pb2 as proto_stats
 
-from agent.room.convert_stats import encoded, inbound_by_track, outbound_by_source, path_of, track_identifier
+from agent.room.convert_stats import (
+    SelectedPair,
+    encoded,
+    inbound_by_track,
+    outbound_by_source,
+    path_of,
+    selected_pair,
+    track_identifier,
+)
 from quality.pre_encoded import Encoded
 from quality.stats import QualityLimitationReason
 
@@ -110,6 +118,17 @@ def test_the_nominated_pair_tells_the_way_and_absent_values_are_none() -> None:
     path = path_of(rtc.RtcStats(publisher_stats=entries, subscriber_stats=[]))
     assert (path.incoming_bps, path.outgoing_bps, path.round_trip_time) == (None, 3e6, 0.04)
     assert path_of(rtc.RtcStats(publisher_stats=[], subscriber_stats=[])).round_trip_time is None
+
+
+def test_the_pair_in_use_is_the_transport_s() -> None:
+    pairs = [
+        entry(candidate_pair={"rtc": {"id": name}, "candidate_pair": {"responses_received": count}})
+        for name, count in (("CPold", 9), ("CPnew", 3))
+    ]
+    transport = entry(transport={"transport": {"selected_candidate_pair_id": "CPnew"}})
+    told = rtc.RtcStats(publisher_stats=[*pairs, transport], subscriber_stats=[])
+    assert selected_pair(told) == SelectedPair("CPnew", 3)
+    assert selected_pair(rtc.RtcStats(publisher_stats=pairs, subscriber_stats=[])) is None
 
 
 def test_levels_are_of_sound_and_received_streams_have_the_way_s_round_trip() -> None:

@@ -40,10 +40,14 @@ def local() -> LocalParticipant:
 
 @pytest.fixture
 def data(local: LocalParticipant) -> DataPublisher:
+    async def restored() -> None:
+        """It stands."""
+
     session = SimpleNamespace(
         permissions=Permissions(),
         sdk_room=SimpleNamespace(local_participant=local),
         before_leaving=lambda name, step: None,
+        restored=restored,
     )
     return DataPublisher(cast("Any", session))
 
