@@ -5,9 +5,9 @@ from dataclasses import is_dataclass
 
 import structlog
 
-from agent.errors import RoomhandError
+from agent.errors import ConnectionLost, RoomhandError
 from agent.logs import bind_context
-from agent.room.state import RecordingStatus
+from agent.room.state import ConnectionState, RecordingStatus
 from agent.service import event_report
 from agent.service.line_writer import LineWriter
 from agent.service.protocol import (
@@ -175,10 +175,18 @@ async def _carry_out(agent: RoomAgentPort, command: Command) -> Done:
         case SetMuted(sid, muted):
             await agent.set_muted(sid, muted)
         case SendData(payload, topic, reliable, identities):
+            _check_stands(agent)
             await agent.send_data(payload, topic, reliable, identities)
         case SendText(text, topic, identities):
+            _check_stands(agent)
             await agent.send_text(text, topic, identities)
     return Done()
+
+
+def _check_stands(agent: RoomAgentPort) -> None:
+    """What is sent waits for the connection, and the commands after it, recordings' too, would wait behind it."""
+    if agent.state().connection is ConnectionState.RECONNECTING:
+        raise ConnectionLost("the connection is being restored; try again once the room is connected")
 
 
 async def _record(agent: RoomAgentPort, command: RecordingCommand) -> RecordingStatus | None:

@@ -135,11 +135,13 @@ class FakeRoomAgent:
     async def send_data(
         self, payload: bytes, topic: str, reliable: bool, destination_identities: Sequence[str]
     ) -> None:
-        """To "crash": a native crash. To "hang": no report comes any more. To "fault": a bug."""
+        """To "crash": a native crash. To "fault": a bug. To "lose": the connection is being restored from then on."""
         if topic == "crash":
             os.kill(os.getpid(), signal.SIGABRT)
         if topic == "fault":
             raise ValueError("a bug")
+        if topic == "lose":
+            self._connection = ConnectionState.RECONNECTING
         if topic == "end":
             self._over.set()
 

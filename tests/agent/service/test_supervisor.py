@@ -14,7 +14,15 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from agent.config import Settings
-from agent.errors import RecordingConflict, RoomConflict, RoomNotFound, RoomUnavailable, TrackNotFound, Unauthorized
+from agent.errors import (
+    ConnectionLost,
+    RecordingConflict,
+    RoomConflict,
+    RoomNotFound,
+    RoomUnavailable,
+    TrackNotFound,
+    Unauthorized,
+)
 from agent.metrics import build_metrics
 from agent.room.publish_options import PublishOptions
 from agent.room.recording_plan import RecordingPlan, RecordWhen, StopConditions
@@ -28,6 +36,7 @@ from agent.service.protocol import (
     ResumeRecording,
     RoomOptions,
     SendData,
+    SendText,
     SetEncryptionKey,
     SetLayer,
     SetPolicy,
@@ -141,6 +150,19 @@ async def test_commands_reach_the_room_and_its_errors_come_back(running: tuple[S
     await supervisor.command("one", SetLayer("TR_remote", "low", "tap"))
     with pytest.raises(RoomNotFound):
         await supervisor.command("two", Publish("pattern", PublishOptions()))
+
+
+async def test_nothing_is_sent_while_the_connection_is_being_restored_and_other_commands_do_not_wait(
+    running: tuple[Supervisor, EventLog],
+) -> None:
+    supervisor, _ = running
+    await supervisor.start_room(RoomOptions("one"), record=False)
+    await supervisor.command("one", SendData(b"", "lose", True, ()))
+    for sent in (SendData(b"", "", True, ()), SendText("hello", "lk.chat", ())):
+        with pytest.raises(RoomFault, match="being restored") as fault:
+            await supervisor.command("one", sent)
+        assert isinstance(fault.value.error, ConnectionLost)
+    await supervisor.command("one", SetLayer("TR_remote", "low", "tap"))
 
 
 async def test_a_caller_is_told_when_the_room_dies_under_its_command(running: tuple[Supervisor, EventLog]) -> None:
