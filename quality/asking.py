@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 from quality.allocation import Allocation, allocate
-from quality.controller_state import ControllerState, recent
+from quality.controller_state import ControllerState
 from quality.evidence import Evidence
 from quality.layer_steps import Ceilings, height
 from quality.layer_trials import Action, Kind, Trial
 from quality.stats import VideoQuality
+from quality.switches import MAX_SWITCHES, recent
 
 SETTLE_S = 3  # a switch takes 0.3 to 1.3 s, and then the queue has to drain
-MAX_SWITCHES = 6  # asked for in a minute, of a track; limits excepted
 LOWERING = frozenset({Kind.FIT, Kind.RELIEVE, Kind.SHARE})
 
 Stepped = tuple[ControllerState, tuple[Action, ...]]
@@ -18,9 +18,7 @@ Stepped = tuple[ControllerState, tuple[Action, ...]]
 
 def ask(state: ControllerState, before: Ceilings, now: float, kind: Kind, reason: str, expects: str) -> Stepped:
     """Ask for what `state` holds down and no more, where that is not what was asked for `before`."""
-    wanted = state.asked
-    changed = sorted((sid for sid in wanted if wanted[sid] != before[sid]), key=lambda sid: _turn(before, wanted, sid))
-    actions = tuple(Action(sid, before[sid], wanted[sid], kind, reason, expects) for sid in changed)
+    actions = changes(before, state.asked, kind, reason, expects)
     if not actions:
         return state, ()
     return replace(
@@ -33,6 +31,12 @@ def ask(state: ControllerState, before: Ceilings, now: float, kind: Kind, reason
         unbroken=0,
         switches=recent(state.switches, now) + tuple((action.track_sid, now) for action in actions),
     ), actions
+
+
+def changes(before: Ceilings, wanted: Ceilings, kind: Kind, reason: str, expects: str) -> tuple[Action, ...]:
+    """What to ask for, in turn, that was not asked for `before`."""
+    changed = sorted((sid for sid in wanted if wanted[sid] != before[sid]), key=lambda sid: _turn(before, wanted, sid))
+    return tuple(Action(sid, before[sid], wanted[sid], kind, reason, expects) for sid in changed)
 
 
 def _turn(before: Ceilings, wanted: Ceilings, sid: str) -> tuple[bool, int, str]:

@@ -30,7 +30,7 @@ import math
 from dataclasses import replace
 
 from quality.allocation import Limits, Subscription, allocate, constrain
-from quality.asking import Stepped, ask, kbps
+from quality.asking import Stepped, ask, changes, kbps
 from quality.controller_state import ControllerState
 from quality.evidence import Evidence, gather
 from quality.layer_steps import Ceilings, height, lower
@@ -38,6 +38,7 @@ from quality.layer_trials import FILLED_WAIT_S, FIRST_WAIT_S, Kind, Trial, longe
 from quality.lowering import fit, judge_fit, relieve, share, steady
 from quality.raising import WITHHELD_S, bring_back, probe, probe_on
 from quality.stats import VideoQuality
+from quality.switches import MAX_SWITCHES
 from quality.window import Window
 
 TROUBLE_S = 8  # the server acts within 3 s, and forgets to bring back what is lowered while it withholds
@@ -78,7 +79,27 @@ def step(
     answered = not probes and evidence.estimate_fell(state.before)
     known_bps = evidence.available_bps
     proved = not probes and known_bps is not None and known_bps >= state.wanted_bps + others_bps
-    state = state.counted(evidence, now, answered=answered, waiting=probes or proved, trains=probes)
+    asked = state.asked
+    state = state.counted(evidence, now, answered=answered, proved=proved, trains=probes)
+    reason = f"no more than {MAX_SWITCHES} switches in a minute"
+    if worn := changes(asked, state.asked, Kind.STEADY, reason, "no switch by itself"):
+        return state, worn
+    return _decide(state, evidence, now, probes=probes, proved=proved)
+
+
+def adopt(state: ControllerState, asked: Ceilings) -> ControllerState:
+    """Take over what somebody else asked for of some tracks: what is lower counts as held down, and may come back."""
+    own = state.asked
+    lowered = {
+        sid: quality
+        for sid, quality in asked.items()
+        if quality is not None and sid in own and height(quality) < height(own[sid])
+    }
+    return state.holding_also(lowered)
+
+
+def _decide(state: ControllerState, evidence: Evidence, now: float, *, probes: bool, proved: bool) -> Stepped:
+    """What to try, or to undo. `proved`: the way is known to carry all."""
     if state.probing is not None:
         return probe_on(state, state.probing, now)
     if probes and (fitted := fit(state, evidence, now))[1]:
@@ -94,17 +115,6 @@ def step(
     if evidence.withheld:
         return _withheld(state, evidence, now, probes=probes, proved=proved)
     return bring_back(state, evidence, now, proved=proved)
-
-
-def adopt(state: ControllerState, asked: Ceilings) -> ControllerState:
-    """Take over what somebody else asked for of some tracks: what is lower counts as held down, and may come back."""
-    own = state.asked
-    lowered = {
-        sid: quality
-        for sid, quality in asked.items()
-        if quality is not None and sid in own and height(quality) < height(own[sid])
-    }
-    return state.holding_also(lowered)
 
 
 def _muted(

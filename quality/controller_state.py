@@ -9,6 +9,7 @@ from quality.evidence import Evidence, LayerRate, learned
 from quality.layer_steps import bitrate_bps, enabled, lower, measured
 from quality.layer_trials import SEEN_S, Trial, Wait
 from quality.stats import VideoQuality
+from quality.switches import Switches, highest_after, recent
 from quality.trains import LEAST_BITS, NO_JITTER, Jitter
 from quality.way_width import UNKNOWN_WIDTH, WayWidth
 
@@ -16,7 +17,6 @@ IDLE_QUEUE_S = 0.04
 CLOSER = 2.0  # times what comes: a second's trains vary by less
 ROOMY = 0.9  # of what the way carries may be asked for: scenes vary, sound and repairs come besides
 WIDE = 0.5  # of what a wide way carries is all that is wanted
-SWITCH_WINDOW_S = 60.0
 DRAINED = 0.7  # of what a full way carries, and less, comes: no queue stands any more
 WHOLE = 0.01  # of the packets lost, at most: what came, came in its time
 FILLED = 1.5  # times what comes: less than that carries a way that is full of it, and a second's trains vary
@@ -33,7 +33,8 @@ class ControllerState:
     `unbroken` (no queue, and no picture broke, whatever is lost) count seconds on end; `suffered` is the worth of each
     track in the `troubled` ones, added up. `probing` is a probe for which all was lowered; `widened` says that the last
     trial of more worked, `round_trip_s` is the least one. `switches` are those asked for, `seen` those that came, of
-    the last minute. `width` is what trains of packets say that the way carries, `jitter` what they take besides.
+    the last minute; `worn` is how far up what switched in it may be asked for. `width` is what trains of packets say
+    that the way carries, `jitter` what they take besides.
     """
 
     inputs: tuple[tuple[Subscription, ...], Limits] | None = None
@@ -53,19 +54,21 @@ class ControllerState:
     waits: tuple[Wait, ...] = ()
     quiet_until: float = -math.inf
     raised_at: float = -math.inf
-    switches: tuple[tuple[str, float], ...] = ()
-    seen: tuple[tuple[str, float], ...] = ()
+    switches: Switches = ()
+    seen: Switches = ()
+    worn: tuple[tuple[str, VideoQuality], ...] = ()
     muted: frozenset[str] = frozenset()
     width: WayWidth = UNKNOWN_WIDTH
     jitter: Jitter = NO_JITTER
 
     def counted(
-        self, evidence: Evidence, now: float, *, answered: bool, waiting: bool, trains: bool
+        self, evidence: Evidence, now: float, *, answered: bool, proved: bool, trains: bool
     ) -> "ControllerState":
         """This with a second more.
 
-        `answered`: this end told the server of the trouble in it; `waiting`: what the server withholds is for this end
-        to bring back. `trains`: how far apart packets come is looked at.
+        `answered`: this end told the server of the trouble in it; `proved`: the way is known to carry all that is
+        wanted. `trains`: how far apart packets come is looked at, and what the server withholds is for this end to
+        bring back; else so only once that is proved.
         """
         state = self
         if trains:
@@ -75,10 +78,12 @@ class ControllerState:
             train = evidence.train.without(jitter.seconds)
             state = replace(self, jitter=jitter, width=self.width.after(train, evidence.received_bps, full=full))
         trouble, withheld = bool(evidence.trouble), evidence.withheld
-        given = {item.track_sid: item.quality for item in self.before.tracks} if self.before else {}
+        # What could not be judged for a second may have been switched in it.
+        given = {item.track_sid: item.quality for each in self.recent for item in each.tracks}
         changed = tuple(
             (item.track_sid, now) for item in evidence.tracks if given.get(item.track_sid, item.quality) != item.quality
         )
+        seen = recent(self.seen, now) + changed
         is_calm = bool(evidence.tracks) and not (evidence.broken or withheld) and self.is_idle(evidence)
         rates = learned(self.layer_rates, self.before, evidence)
         return replace(
@@ -87,18 +92,25 @@ class ControllerState:
             rates=tuple((sid, quality, rate) for (sid, quality), rate in sorted(rates.items())),
             troubled=(0 if answered else self.troubled) + 1 if trouble else 0,
             suffered=_suffered(() if answered else self.suffered, evidence) if trouble else (),
-            unanswered=self.unanswered + 1 if withheld and not trouble and waiting else 0,
+            unanswered=self.unanswered + 1 if withheld and not trouble and (trains or proved) else 0,
             clean=0 if trouble or withheld else self.clean + (1 if evidence.tracks else 0),
             unbroken=self.unbroken + 1 if is_calm else 0,
             round_trip_s=min(self.round_trip_s + ROUND_TRIP_RISE, evidence.round_trip_s or math.inf),
-            seen=recent(self.seen, now) + changed,
+            seen=seen,
+            worn=_worn(dict(self.worn), evidence, seen, now, roomy=state.is_roomy),
         )
 
     @property
     def asked(self) -> dict[str, VideoQuality | None]:
         """What is asked for of each track with layers."""
-        held = dict(self.held)
-        return {sid: lower(quality, held.get(sid, quality)) for sid, quality in self.allowed}
+        held, top = dict(self.held), self.top
+        return {sid: lower(quality, held.get(sid, quality)) for sid, quality in top.items()}
+
+    @property
+    def top(self) -> dict[str, VideoQuality | None]:
+        """How far up each track may be asked for: what the limits, and the switches of the last minute, leave of it."""
+        worn = dict(self.worn)
+        return {sid: lower(quality, worn.get(sid, quality)) for sid, quality in self.allowed}
 
     @property
     def before(self) -> Evidence | None:
@@ -229,9 +241,20 @@ class ControllerState:
         return evidence.lost_ratio <= WHOLE and evidence.received_bps < DRAINED * self.width.full_bps
 
 
-def recent(entries: tuple[tuple[str, float], ...], now: float) -> tuple[tuple[str, float], ...]:
-    """Those of the last minute."""
-    return tuple(entry for entry in entries if entry[1] > now - SWITCH_WINDOW_S)
+def _worn(
+    before: dict[str, VideoQuality], evidence: Evidence, seen: Switches, now: float, *, roomy: bool
+) -> tuple[tuple[str, VideoQuality], ...]:
+    """How far up each may be asked for that was seen to switch; what cannot be judged now as `before`.
+
+    Only a switch that is seen `now` makes it less: what is known of the way comes and goes.
+    """
+    counts = Counter(sid for sid, _ in seen)
+    worn = dict(before)
+    for item in evidence.tracks:
+        sid = item.track_sid
+        top = highest_after(counts[sid], item.quality, roomy=roomy)
+        worn[sid] = top if (sid, now) in seen else max(top, before.get(sid, top))
+    return tuple(sorted((sid, top) for sid, top in worn.items() if counts[sid]))
 
 
 def _suffered(before: tuple[tuple[str, float], ...], evidence: Evidence) -> tuple[tuple[str, float], ...]:

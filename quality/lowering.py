@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from quality.asking import MAX_SWITCHES, Stepped, ask, attempt, kbps, shared_out
+from quality.asking import Stepped, ask, attempt, kbps, shared_out
 from quality.controller_state import ControllerState
 from quality.evidence import Evidence
 from quality.layer_steps import bitrate_bps, enabled, height, most_worth, worth_of
@@ -127,10 +127,10 @@ def relieve(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
 
 
 def steady(state: ControllerState, evidence: Evidence, now: float) -> Stepped:
-    """Have what has switched often enough stay below what it does not keep; later, at what it has now."""
-    swung, worn = state.restless(now, SWUNG - 1), state.restless(now, MAX_SWITCHES - 2)
+    """Have what has switched often enough stay below what it does not keep."""
+    swung = state.restless(now, SWUNG - 1)
     held = {
-        item.track_sid: item.quality if item.track_sid in worn else max(item.quality, VideoQuality(asked - 1))
+        item.track_sid: max(item.quality, VideoQuality(asked - 1))
         for item in evidence.tracks
         if item.track_sid in swung and item.quality < (asked := state.asked[item.track_sid] or VideoQuality.LOW)
     }

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
-from quality.asking import MAX_SWITCHES, Stepped, ask, attempt, kbps, shared_out
+from quality.asking import Stepped, ask, attempt, kbps, shared_out
 from quality.controller_state import ROOMY, ControllerState
 from quality.evidence import Evidence
 from quality.layer_steps import above, bitrate_bps, enabled, lower, steps_up, worth_of
 from quality.layer_trials import BETTER, NO_WORSE, Kind, Trial, waits
 from quality.stats import VideoQuality
+from quality.switches import MAX_SWITCHES
 
 WITHHELD_S = 3  # a switch that is under way is over
 UNANSWERED_S = 30  # the server's own probes come every 3 to 4 s at first, but it may not know that it is lacking
@@ -116,9 +117,9 @@ def _may_raise(state: ControllerState, now: float, *, known: bool, lossy: bool) 
 def _highest(state: ControllerState, now: float, spare: int) -> dict[str, VideoQuality | None]:
     """How far up each may go: each layer is a switch, and `spare` of the minute's are to be left."""
     none, one = state.restless(now, MAX_SWITCHES - spare), state.restless(now, MAX_SWITCHES - spare - 1)
-    allowed = dict(state.allowed)
+    top = state.top
     return {
-        sid: lower(above(quality, most=0 if sid in none else 1 if sid in one else 2), allowed[sid])
+        sid: lower(above(quality, most=0 if sid in none else 1 if sid in one else 2), top[sid])
         for sid, quality in state.asked.items()
     }
 

@@ -99,18 +99,19 @@ def test_it_is_raised_again_as_all_that_was_lowered() -> None:
     assert (raised.kind, raised.to_quality) == (Kind.RAISE, HIGH)
 
 
-@pytest.mark.parametrize(("share", "comes_back"), [(1.01, True), (0.95, False)])
-def test_what_switched_more_often_comes_back_at_once_only_where_the_way_carries_all_that_is_wanted(
-    share: float, comes_back: bool
+@pytest.mark.parametrize("share", [1.01, 0.95])
+@pytest.mark.parametrize(("more", "comes_back"), [((), True), ((LOW, MEDIUM), False)])
+def test_it_comes_back_only_while_the_minute_has_switches_left_to_take_it_away(
+    share: float, more: tuple[VideoQuality, ...], comes_back: bool
 ) -> None:
     room = swung(SWUNG, available_bps=1e6)
     # The server goes on at it, between the two lower layers.
-    for given in (LOW, MEDIUM):
+    for given in more:
         room.given = {"TR_a": given}
         room.pass_seconds(3)
     room.given = {}
     room.available_bps = share * 2 * LAYERS[HIGH].bitrate_bps
-    room.pass_seconds(12)
+    room.pass_seconds(UNPROVEN_S)
     assert (room.asked["TR_a"] == HIGH) == comes_back
     room.pass_seconds(60)
     assert room.asked["TR_a"] == HIGH

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from quality import asking, controller, controller_state, cpu_budget, lowering, publishing
+from quality import controller, cpu_budget, lowering, publishing, switches
 from quality.allocation import Layer, Subscription, utility
 from quality.controller_state import ControllerState
 from quality.cpu_budget import CpuBudget, CpuUse
@@ -123,7 +123,7 @@ def test_what_was_undone_is_tried_again_after_thirty_seconds_and_twice_as_late_e
 
 def test_of_a_track_six_changes_a_minute_are_asked_for_and_three_swings_are_steadied() -> None:
     """What they do is in test_controller.py and test_controller_steady.py."""
-    assert (asking.MAX_SWITCHES, controller_state.SWITCH_WINDOW_S) == (6, 60.0)
+    assert (switches.MAX_SWITCHES, switches.SWITCH_WINDOW_S) == (6, 60.0)
     assert lowering.SWUNG == 3
 
 
