@@ -21,8 +21,9 @@ from tests.simulation.links import DEVELOPMENT, HELD_OUT, LOOKED_AT, UNTOUCHED, 
 from tests.simulation.optimum import capacities, instant, optimum, settled
 from tests.simulation.present import KnowsPresent, best_of_present
 from tests.simulation.receivers import Receiver, SdkReceiver, TapReceiver
+from tests.simulation.rooms import ONE, RICH, SPARSE, THREE, WEAK
 from tests.simulation.run import Result, run
-from tests.simulation.world import ONE, RICH, SPARSE, THREE, WEAK, Spacing
+from tests.simulation.world import Spacing
 
 Make = Callable[[tuple[Subscription, ...]], Controller]
 BASELINES: dict[str, Make] = {"always HIGH": AlwaysHigh, "naive thresholds": NaiveThresholds}

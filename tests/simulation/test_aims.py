@@ -9,8 +9,9 @@ from tests.simulation.baselines import AlwaysHigh, Ours, ours_on_the_tap
 from tests.simulation.links import DEVELOPMENT, HELD_OUT, Trace, burst_loss, constant, step
 from tests.simulation.optimum import instant, optimum
 from tests.simulation.receivers import TapReceiver
+from tests.simulation.rooms import THREE, WEAK
 from tests.simulation.run import run
-from tests.simulation.world import THREE, WEAK, Spacing
+from tests.simulation.world import Spacing
 
 CONSTANT_S = 600
 

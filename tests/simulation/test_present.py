@@ -10,8 +10,9 @@ from tests.simulation.baselines import AlwaysHigh
 from tests.simulation.links import constant
 from tests.simulation.optimum import capacities
 from tests.simulation.present import MOST_SWITCHES, POLICIES, KnowsPresent, Policy, best_of_present
+from tests.simulation.rooms import THREE
 from tests.simulation.run import run
-from tests.simulation.world import EPOCH, THREE
+from tests.simulation.world import EPOCH
 
 LINK = constant(1.1e6, 60)
 WIDE_BPS, NARROW_BPS = 4e6, 0.9e6

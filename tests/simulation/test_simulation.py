@@ -16,8 +16,9 @@ from tests.simulation.baselines import AlwaysHigh, NaiveThresholds, Ours, as_roo
 from tests.simulation.links import DEVELOPMENT, TICK_S, Trace, constant, lte, rfc8867, step
 from tests.simulation.optimum import instant, planned, settled
 from tests.simulation.receivers import MOST_NACKS, Arrival, SdkReceiver, TapReceiver
+from tests.simulation.rooms import LAYERS, ONE, SPARSE, THREE
 from tests.simulation.run import run
-from tests.simulation.world import AUDIO_BPS, LAYERS, ONE, QUEUE_S, SPARSE, THREE, World
+from tests.simulation.world import AUDIO_BPS, QUEUE_S, World
 
 BEST = 2_600_000.0 + AUDIO_BPS
 

@@ -9,103 +9,32 @@ draws from a seeded stream of its own, the same number of times at every tick.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from random import Random
 
-from quality.allocation import Layer, Subscription, utility
+from quality.allocation import Subscription, utility
 from quality.layer_steps import height
 from quality.stats import InboundRtp, TrackKind, TrackSnapshot, TrackSource, VideoLayer, VideoQuality
 from quality.window import Window, delta
 from tests.simulation.links import TICK_S, Trace
 from tests.simulation.receivers import Arrival, Receiver, SdkReceiver
-from tests.simulation.server import TEMPORAL_BITS, TEMPORAL_FRAMES, TEMPORAL_LAYERS, Server, quality_of, rungs
+from tests.simulation.server import TEMPORAL_BITS, TEMPORAL_LAYERS, Server, quality_of
+from tests.simulation.track import NOTHING_AGAIN, PLI_THROTTLE_S, REPEATS, FrameSize, Track
 
 EPOCH = 1_800_000_000.0
 QUEUE_S = 0.3  # RFC 8867: the bottleneck's queue
 PROPAGATION_S = 0.05
 PACKET_BITS = 1100 * 8
-LARGEST_PACKET_BITS = 1200 * 8
 ACCESS_BPS = 8e6  # publishers' ways to the server space packets too
 ASSEMBLY_DEVIATION = 0.15  # of a second's assembly times, as seen on a real link
 AUDIO_BPS = 96_000.0  # of the whole room
 REPAIRED = 0.97  # of packets lost at random come again in time
 KEY_FRAME_S = 0.2  # a key frame is as many bits as this much of its layer
-PLI_THROTTLE_S = 1.0  # the server asks a publisher for key frames no oftener
-REPEATS = 3  # of a lost packet, by the server
 UNDECODED_S = 3.0  # without a frame, and libwebrtc asks for a key frame, as seen live
 BUFFERED_S = 0.1  # of pictures wait in the jitter buffer
 SWITCH_S = (0.3, 1.3)  # from request to the new layer's first key frame, as seen live
 PING_S = 2.0  # the SDK measures its round trip this often
 USED_LATELY = 0.2  # what a tick counts of
-NOTHING_AGAIN = (0.0,) * REPEATS
 FREEZE_S = 0.25  # W3C: average + 150 ms, at 20 frames a second and more
-
-
-FrameSize = tuple[float, float, int]  # of the frames of a temporal layer: their share, their bits, their packets
-
-
-@cache
-def usual_frames(item: Subscription, quality: VideoQuality | None, temporal: int) -> tuple[tuple[float, float], ...]:
-    """Of a layer with so many temporal layers: each one's share of the frames, and the bits of one."""
-    whole = next(layer for layer in item.layers if layer.quality is quality)
-    found = []
-    below_bits = below_frames = 0.0
-    for bits, frames in zip(TEMPORAL_BITS[: temporal + 1], TEMPORAL_FRAMES[: temporal + 1], strict=True):
-        size = (bits - below_bits) * whole.bitrate_bps / ((frames - below_frames) * whole.fps)
-        share = (frames - below_frames) / TEMPORAL_FRAMES[temporal]
-        found.append((share, size))
-        below_bits, below_frames = bits, frames
-    return tuple(found)
-
-
-@dataclass(slots=True)
-class Track:
-    """A subscribed track's state in the world."""
-
-    subscription: Subscription
-    random: Random
-    forwarded: VideoQuality | None = VideoQuality.HIGH
-    switch_to: VideoQuality | None = VideoQuality.HIGH
-    temporal: int = TEMPORAL_LAYERS - 1
-    key_frame_bits: float = 0.0
-    switch_at: float | None = None
-    scene: float = 0.0
-    key_frame: bool = True
-    broken_until: float | None = None
-    broken_since: float = 0.0
-    asked_key_frame: bool = False
-    asked_key_frame_at: float = -PLI_THROTTLE_S
-    requested: VideoQuality = VideoQuality.HIGH
-    again_bits: tuple[float, ...] = NOTHING_AGAIN  # sent for the second time, the third and the last
-    packets: float = 0.0
-    lost: float = 0.0
-    bytes: float = 0.0
-    frames: float = 0.0
-    freezes: int = 0
-    frozen_s: float = 0.0
-    buffer_s: float = 0.0
-    pli: int = 0
-    assembled: float = 0.0
-    assembly_s: float = 0.0
-    measuring: Random = field(default_factory=Random)
-    measured: float = 1.0
-
-    @property
-    def activity(self) -> float:
-        """Of the scene: times the usual bits."""
-        return max(0.5, 1.0 + self.scene)
-
-    def layer(self) -> Layer | None:
-        """What is forwarded, with the bits and frames of its temporal layers."""
-        if self.forwarded is None:
-            return None
-        return [layer for layer in rungs(self.subscription) if layer.quality is self.forwarded][self.temporal]
-
-    def frame_sizes(self) -> tuple[FrameSize, ...]:
-        """Of the frames that are forwarded, as active as the scene is."""
-        usual = usual_frames(self.subscription, self.forwarded, self.temporal)
-        sizes = [(share, bits * self.activity) for share, bits in usual]
-        return tuple((share, bits, math.ceil(bits / LARGEST_PACKET_BITS)) for share, bits in sizes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,34 +341,3 @@ class World:
             requested_quality=track.requested,
             layers=self.told[track.subscription.track_sid],
         )
-
-
-LAYERS = (
-    Layer(VideoQuality.LOW, 320, 180, 20.0, 160_000.0),
-    Layer(VideoQuality.MEDIUM, 640, 360, 20.0, 450_000.0),
-    Layer(VideoQuality.HIGH, 1280, 720, 30.0, 1_700_000.0),
-)
-ONE = (Subscription("TR_speaker", LAYERS, active_speaker=True),)
-THREE = (
-    Subscription("TR_speaker", LAYERS, active_speaker=True),
-    *(replace(ONE[0], track_sid=f"TR_{name}", active_speaker=False, layers=LAYERS[:2]) for name in ("b", "c")),
-)
-
-
-def _publishing(bits: float, frames: float) -> tuple[Subscription, ...]:
-    """The three, from publishers that send other bitrates and frame rates than the presets that a controller knows."""
-    return tuple(
-        replace(
-            item,
-            layers=tuple(
-                replace(layer, bitrate_bps=bits * layer.bitrate_bps, fps=frames * layer.fps) for layer in item.layers
-            ),
-        )
-        for item in THREE
-    )
-
-
-# Of THREE, by publishers on narrow ways or weak machines, whose encoders leave the upper layers out.
-WEAK = (replace(THREE[0], layers=LAYERS[:2]), replace(THREE[1], layers=LAYERS[:1]), THREE[2])
-SPARSE = _publishing(bits=1.0, frames=0.55)  # cameras in bad light, busy machines
-RICH = _publishing(bits=1.5, frames=1.0)
