@@ -167,13 +167,15 @@ def show(step: Step, outcome: Outcome) -> None:
     rate = 8 * outcome.bytes_received / outcome.seconds / step.tracks / 1e6
     per_track = outcome.cores / step.tracks
     written = outcome.bytes_written / max(1, outcome.bytes_received)
+    times = outcome.transcoding_cores / outcome.transcoded_share / per_track if outcome.transcoded_share else 0.0
+    transcoded = f"{times:.0f} times as much a track" if times else "so nothing to compare with"
     print(
         f"{step.tracks:3} x {step.width}x{step.height}, {rate:.2f} Mb/s each: {outcome.cores:.3f} cores, "
         f"{per_track:.4f} a track; {outcome.rss_bytes / 1e6:.0f} MB; "
         f"{written:.3f} bytes written per byte received; frames {outcome.frames_recorded} of {outcome.frames_sent}; "
         f"load {outcome.load_cores:.2f}, server {outcome.server_cores:.2f} cores; "
         f"decoding and encoding one: {outcome.transcoding_cores:.2f} cores for {outcome.transcoded_share:.0%} of its "
-        f"frames, {outcome.transcoding_cores / outcome.transcoded_share / per_track:.0f} times as much a track",
+        f"frames, {transcoded}",
         flush=True,
     )
 
@@ -183,6 +185,9 @@ async def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--tracks", type=int, nargs="*", help="only steps of so many tracks")
     options = parser.parse_args()
+    sizes = [step.tracks for step in STEPS]
+    if unknown := sorted(set(options.tracks or ()) - set(sizes)):
+        parser.error(f"there is no step of {unknown[0]} tracks; there are {', '.join(map(str, sizes))}")
     binary = find_server(load_settings().cache_dir, print)
     first_samples: list[float] = []
     with tempfile.TemporaryDirectory(prefix="roomhand-scale-") as folder:

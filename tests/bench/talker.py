@@ -31,7 +31,10 @@ class Talker:
         assert self._process.stdout is not None
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
+        told = self._process.stdout.readline()
+        if not told:
+            raise SystemExit(f"bench: a process ended early, exit code {self._process.wait()}")
+        answer = json.loads(told)
         assert isinstance(answer, dict)
         return answer
 

@@ -1,5 +1,6 @@
 """Drive a controller through a trace, and measure what a viewer had."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -50,9 +51,9 @@ class Result:
         return sum(self.utilities[after:]) / sum(optimum[after:])
 
     def recovery_s(self, best: float, at: float) -> float | None:
-        """From `at` until utility was 0.95 of `best` for three seconds on end; None where it never was."""
+        """From `at` until whole seconds had 0.95 of `best`, three on end; None where they never had."""
         good = [own >= RECOVERED * best for own in self.utilities]
-        for second in range(int(at), len(good) - STEADY_S + 1):
+        for second in range(math.ceil(at), len(good) - STEADY_S + 1):
             if all(good[second : second + STEADY_S]):
                 return second - at
         return None
