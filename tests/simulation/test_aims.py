@@ -14,6 +14,7 @@ from tests.simulation.run import run
 from tests.simulation.world import Spacing
 
 CONSTANT_S = 600
+SEVEN_SWITCHES = "LTE-like, seed 102"  # the one link on which the aim of six is missed with this seed
 
 
 @pytest.mark.parametrize("trace", [constant(3e6), constant(6e6), burst_loss()], ids=lambda trace: trace.name)
@@ -24,7 +25,8 @@ def test_nineteen_twentieths_of_what_the_link_allows(trace: Trace) -> None:
 @pytest.mark.parametrize("trace", [*DEVELOPMENT, *HELD_OUT], ids=lambda trace: trace.name)
 def test_over_the_sdk_trials_cost_a_tenth_of_what_is_seen_at_most(trace: Trace) -> None:
     ours = run(trace, THREE, Ours, 100)
-    assert ours.busiest_minute() <= 7, "of one track, the server's own among them: the aim of six is missed on one link"
+    most = 7 if trace.name == SEVEN_SWITCHES else 6
+    assert ours.busiest_minute() <= most, "of one track, the server's own among them"
     assert sum(ours.utilities) > 0.9 * sum(run(trace, THREE, AlwaysHigh, 100).utilities)
 
 
